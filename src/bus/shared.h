@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// struct shared: what the app and the monitor say to each other. Lies in the state memfd, mapped at ZONE_SHARED in
+// both. The monitor trusts the app; the app trusts nothing here that the guest can influence beyond its bounds: every
+// index and length read from here is masked or checked by the app before use.
+#ifndef BUS_SHARED_H
+#define BUS_SHARED_H
+
+#include "base/types.h"
+#include "mem/mem.h"
+
+enum { SHARED_MAGIC = 0x52474e31 /* "RGN1": bump with every change of layout */, VCPUS_MAX = 1,
+	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu
+	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
+
+// File descriptors the app hands to the monitor (posix_spawn file actions). Nothing else is open there.
+enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
+
+// A byte ring: one writer, one reader, in different programs. Indices run freely; the index modulo RING_SIZE is the
+// place. A reader that finds it empty, or a writer that finds it full, may sleep on the other's index with futex.
+struct ring {
+	_Atomic uint32_t head; // written by the writer
+	_Atomic uint32_t tail; // written by the reader
+	uint8_t data[RING_SIZE];
+};
+
+// A world switch: the monitor asks the app for one device access or service and waits for the answer.
+enum request_kind {
+	REQ_NONE,
+	REQ_PORT_READ, REQ_PORT_WRITE, REQ_MMIO_READ, REQ_MMIO_WRITE, // addr, size 1 2 4 8, value
+	REQ_SHUTDOWN,   // power off (ACPI S5)
+	REQ_RESET,      // guest reset (i8042, port CF9, triple fault: value says which, enum reset_reason)
+	REQ_CRASH,      // a bug in ringer or an NYI: shared.report holds the text
+	REQ_STOPPED,    // the vCPU has stopped as asked (PENDING_STOP) or hit a breakpoint; answer = go on (value: enum resume)
+};
+enum reset_reason { RESET_REQUESTED, RESET_TRIPLE_FAULT };
+enum stop_reason { STOP_ASKED, STOP_BREAKPOINT, STOP_STEP, STOP_WATCHPOINT };
+enum resume { RESUME_RUN, RESUME_STEP };
+
+enum request_state { REQ_IDLE, REQ_POSTED, REQ_ANSWERED }; // futex word
+
+struct request {
+	_Atomic uint32_t state;   // enum request_state; the futex both sides wait on
+	_Atomic uint32_t app_asleep; // the app's thread is in futex_wait: wake it after posting
+	uint32_t kind;            // enum request_kind
+	uint32_t size;
+	uint64_t addr;
+	uint64_t value;           // in and out
+};
+
+enum accel_stress { // --stress= settings, bits
+	STRESS_TINY_TC = BIT(0),   // a very small translation cache
+	STRESS_NOCHAIN = BIT(1),   // no direct chaining
+	STRESS_FLUSH = BIT(2),     // flush TC and TLB after each unit
+	STRESS_IRQ = BIT(3),       // leave translated code at each unit boundary
+	STRESS_ONE = BIT(4),       // one instruction a unit
+	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form
+};
+
+enum log_item { LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4), LOG_MMU = BIT(5),
+	LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9) };
+
+enum { CPUID_LEAVES_MAX = 96 };
+struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_model.c) and read by cpu/
+	uint32_t leaf, subleaf;
+	bool has_subleaf;
+	uint32_t eax, ebx, ecx, edx;
+};
+
+struct config { // written by the app before the monitor starts, constant afterwards
+	struct mem mem;
+	uint32_t vcpus;
+	uint32_t stress;        // enum accel_stress
+	uint32_t log;           // enum log_item
+	uint32_t selfcheck;     // every Nth unit, 0 = off
+	bool deterministic;
+	bool start_stopped;     // -S
+	uint64_t tsc_hz;        // the host's TSC rate, as the guest is told
+	uint64_t tc_size;       // bytes
+	uint64_t host_xcr0;     // state components that the guest may be offered
+	uint32_t mxcsr_mask;
+	uint32_t cpuid_count;
+	struct cpuid_leaf cpuid[CPUID_LEAVES_MAX];
+	uint64_t arch_capabilities; // value of IA32_ARCH_CAPABILITIES, if offered
+	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
+	bool serial_present[SERIAL_PORTS];
+	bool pit, pic, hpet, rtc, i8042;
+};
+
+#include "bus/stats.h"
+
+struct shared {
+	uint32_t magic;
+	uint32_t size;          // sizeof(struct shared), checked by the monitor
+	struct config config;
+	struct request request[VCPUS_MAX];
+	_Atomic uint32_t doorbell; // futex word: the monitor adds 1 and wakes when a ring of the app's needs attention
+	_Atomic uint32_t doorbell_asleep;
+	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
+	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
+	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
+	struct ring trace;      // -d text, written by the monitor
+	struct stats stats;
+	char report[REPORT_SIZE]; // the crash report
+};
+
+_Static_assert(sizeof(struct shared) <= SHARED_SIZE, "struct shared outgrew its memfd");
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// Statistics, always on: one X-macro list, counted by the monitor in shared memory, printed by the app
+// (--stats, text and JSON). A row: name, unit, meaning.
+#ifndef BUS_STATS_H
+#define BUS_STATS_H
+
+#include "base/types.h"
+
+#define STATS(_) \
+	_(tu_translated, "units", "translation units translated") \
+	_(tu_insns, "instructions", "guest instructions translated") \
+	_(tu_bytes_in, "bytes", "guest bytes translated") \
+	_(tu_bytes_out, "bytes", "host bytes emitted") \
+	_(tu_cycles, "cycles", "host cycles spent translating") \
+	_(tu_ident, "instructions", "of these copied unchanged but for registers and memory operands") \
+	_(tu_retired, "units", "units retired because guest code changed") \
+	_(tc_flushes, "times", "translation cache flushed whole") \
+	_(tc_chained, "links", "direct links made") \
+	_(tc_lookups, "times", "units looked up by the run loop") \
+	_(ind_misses, "times", "indirect branches that missed the inline table") \
+	_(tlb_misses, "times", "inline checks that missed (hidden faults filled)") \
+	_(tlb_flushes, "times", "address space flushes") \
+	_(tlb_flush_pages, "pages", "single page flushes") \
+	_(careful, "instructions", "instructions run in the careful form") \
+	_(code_writes, "times", "writes to pages that hold translated code") \
+	_(sys_insns, "instructions", "system instructions run in C") \
+	_(callouts, "times", "callouts from translated code") \
+	_(faults, "times", "true exceptions delivered") \
+	_(page_faults, "times", "of these page faults") \
+	_(irqs, "times", "external interrupts delivered") \
+	_(nmis, "times", "NMIs delivered") \
+	_(halts, "times", "times the vCPU slept in HLT") \
+	_(halt_ns, "ns", "time slept in HLT") \
+	_(world_switches, "times", "world switches to the app") \
+	_(world_switch_ns, "ns", "time waited for the app") \
+	_(port_accesses, "times", "port accesses, all") \
+	_(mmio_accesses, "times", "MMIO accesses, all") \
+	_(timer_signals, "times", "host timer signals") \
+	_(host_faults, "times", "host exceptions in translated code") \
+	_(selfchecks, "units", "units self-checked") \
+	_(nyi, "times", "not-yet-built paths met")
+
+struct stats {
+#define _(name, unit, help) uint64_t name;
+	STATS(_)
+#undef _
+};
+
+#endif

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+//
+// Instructions that the host cannot run in user mode, and the delivery of exceptions and interrupts: C code on the
+// canonical state. Called by the run loop (and, for some, straight from translated code through a callout) with the
+// decoded instruction and v->rip at it. On normal return v->rip is the next instruction to execute.
+#ifndef CPU_SYSTEM_H
+#define CPU_SYSTEM_H
+
+#include "cpu/vcpu.h"
+#include "x86/decode.h"
+
+// What a system instruction may have changed that bt/ must react to.
+enum sys_effect {
+	SYS_NONE = 0,
+	SYS_MODE = BIT(0),       // CPL, code size, AC, CR0/CR4/EFER/XCR0 bits: the translation mode must be computed again
+	SYS_FLUSH_TLB = BIT(1),  // all non-global translations (CR3 write)
+	SYS_FLUSH_ALL = BIT(2),  // all translations, global ones too (CR0, CR4, EFER changes)
+	SYS_FLUSH_PAGE = BIT(3), // the page at v->flush_gva: passed through sys_result
+	SYS_HALT = BIT(4),       // v->activity says what to do
+	SYS_SHADOW = BIT(5),     // v->shadow was set: no interrupt before the next instruction has run
+	SYS_IRQ = BIT(6),        // interrupts may have become deliverable (IF, TPR, EOI): check before going on
+};
+
+struct sys_result {
+	uint32_t effect;   // enum sys_effect
+	gva_t flush_gva;   // SYS_FLUSH_PAGE
+	uint16_t flush_pcid;
+	bool flush_pcid_valid; // the flush concerns flush_pcid only (INVPCID, CR3 write with PCIDs)
+};
+
+// Execute one system instruction (every class that is not run by the host: see by_class in bt/). Faults through
+// vcpu_raise. MEMORY operands are computed from v->gpr.
+void sys_execute(struct vcpu *v, const struct x86_insn *insn, struct sys_result *res);
+
+// The linear address of insn's explicit memory operand, from v->gpr and the segment bases; wraps by address size.
+gva_t sys_effective_address(const struct vcpu *v, const struct x86_insn *insn);
+
+// Deliver v->fault (an exception raised by vcpu_raise), with the double- and triple-fault rules of the SDM,
+// "Interrupt 8 - Double Fault Exception". A triple fault sets v->activity = VCPU_SHUTDOWN.
+// May itself fault: the run loop calls it under its landing point and calls it again (contributory rules inside).
+void sys_deliver_fault(struct vcpu *v, struct sys_result *res);
+
+// Deliver an external interrupt, an NMI, or a software interrupt (INT n, INT3, INTO: v->rip already after it).
+enum sys_interrupt { SYS_INT_EXTERNAL, SYS_INT_NMI, SYS_INT_SOFTWARE, SYS_INT_PRIVILEGED /* INT1 */ };
+void sys_deliver_interrupt(struct vcpu *v, uint8_t vector, enum sys_interrupt kind, struct sys_result *res);
+
+// Power-on / INIT state, by the SDM's table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT".
+void vcpu_reset(struct vcpu *v, const struct shared *sh);
+
+// CPUID as the guest sees it, from the model in shared.config and v's state (OSXSAVE, APIC id, XSAVE sizes).
+struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
+struct cpuid_regs cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf);
+
+// Does the guest's CPUID model offer the feature that insn->feature names, in v's present state?
+bool cpuid_has(const struct vcpu *v, uint16_t feature);
+
+// MSRs by table. False: #GP(0). res as for sys_execute.
+bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
+
+#endif

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+//
+// struct vcpu: the architectural state of one virtual processor, and what C code may do with it.
+//
+// The canonical form: outside the translation cache every register is here, except the x87/SSE/AVX/AVX-512 state,
+// which lives in the host's own registers at all times (monitor code is compiled -mgeneral-regs-only).
+// vcpu.gpr[], rip, rflags are exact whenever C code of cpu/ runs; rip is the address of the instruction being executed
+// until the handler says otherwise.
+//
+// Mapped at ZONE_VCPU(i) in both programs; the app looks only while the vCPU is stopped. The host's GS base points here.
+#ifndef CPU_VCPU_H
+#define CPU_VCPU_H
+
+#include "base/types.h"
+#include "bus/shared.h"
+#include "mem/mem.h"
+#include "x86/regs.h"
+
+struct x86_seg {
+	uint16_t sel;
+	uint16_t pad;
+	uint32_t attr;  // enum x86_seg_attr
+	uint32_t limit; // bytes, granularity applied
+	uint32_t pad2;
+	uint64_t base;
+};
+
+struct x86_table { // GDTR, IDTR
+	uint64_t base;
+	uint32_t limit;
+	uint32_t pad;
+};
+
+// Why the vCPU must leave translated code at the next poll; several at once. Set by other threads and by signal
+// handlers with an atomic or; cleared by the run loop.
+enum vcpu_pending {
+	PENDING_IRQ = BIT(0),     // look at local APIC / PIC
+	PENDING_TIMER = BIT(1),   // a virtual timer has expired
+	PENDING_NMI = BIT(2),
+	PENDING_INIT = BIT(3),
+	PENDING_SIPI = BIT(4),
+	PENDING_STOP = BIT(5),    // the app wants the vCPU stopped (gdb, quit)
+	PENDING_FLUSH = BIT(6),   // translations or TLB must be thrown away before going on
+	PENDING_STEP = BIT(7),    // --stress=irq, TF and other reasons for one unit at a time
+	PENDING_LINES = BIT(8),   // a device of the app changed an interrupt line: see shared.irq_lines
+};
+
+enum vcpu_activity { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };
+
+// Interrupt shadows: set by the instruction, cleared by the run loop after the next one has completed.
+enum vcpu_shadow { SHADOW_STI = BIT(0), SHADOW_MOV_SS = BIT(1) };
+
+struct vcpu_fault { // an exception raised by vcpu_raise, to be delivered
+	uint8_t vector;
+	bool has_error;
+	bool pending;
+	uint32_t error;
+	uint64_t cr2;     // for #PF
+	uint64_t dr6;     // bits to set in DR6, for #DB
+};
+
+enum { XSAVE_AREA_MAX = 4096 };
+
+struct vcpu {
+	// -- hot: addressed by translated code. Order of gpr[] is the architecture's (ORDER GPR: bt/ depends on it)
+	uint64_t gpr[X86_GPRS];
+	uint64_t rip;
+	uint64_t rflags;          // exact in C; in translated code the arithmetic flags and DF live in the host's RFLAGS
+	_Atomic uint32_t pending; // enum vcpu_pending
+	uint32_t index;
+	uint64_t tsc_offset;      // guest TSC = host TSC + tsc_offset
+	struct x86_seg seg[X86_SREGS];
+	uint64_t bt[64];          // slots owned by bt/ (spills, current unit, host stack pointer, ...): see bt/slots.h
+
+	// -- control state
+	struct x86_seg ldtr, tr;
+	struct x86_table gdtr, idtr;
+	uint64_t cr0, cr2, cr3, cr4;
+	uint64_t efer, xcr0, xss;
+	uint64_t dr[8];           // dr[4], dr[5] unused
+	uint8_t cpl;              // current privilege level, kept equal to SS.DPL
+	uint8_t shadow;           // enum vcpu_shadow
+	uint8_t activity;         // enum vcpu_activity
+	bool nmi_blocked;         // between NMI delivery and IRET
+	uint64_t pae_pdpte[4];
+
+	// -- MSRs
+	uint64_t star, lstar, cstar, fmask, kernel_gs_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t pat, tsc_aux, tsc_adjust, apic_base, misc_enable, spec_ctrl, debugctl;
+	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
+	uint64_t kvm_system_time, kvm_wall_clock;
+	uint64_t mcg_status;
+
+	// -- delivery
+	struct vcpu_fault fault;
+
+	// -- for the app: x87/SSE/AVX state, stored by the run loop whenever the vCPU stops, loaded when it resumes
+	uint8_t xsave[XSAVE_AREA_MAX] __attribute__((aligned(64)));
+};
+
+// -- What C code of the monitor may do -------------------------------------------------------------------------------
+
+// Memory access by linear address, through the guest's paging. Access kinds: READ or WRITE or FETCH, as USER (CPL 3
+// rules) or as supervisor; IMPLICIT supervisor accesses (descriptor tables, TSS, stack at delivery) ignore EFLAGS.AC.
+enum vmem_access {
+	VMEM_READ = BIT(0), VMEM_WRITE = BIT(1), VMEM_FETCH = BIT(2), VMEM_USER = BIT(3), VMEM_IMPLICIT = BIT(4),
+};
+
+struct mmu_walk {
+	gpa_t gpa;          // physical address of the byte asked for
+	uint64_t page_size; // 4 KiB, 2 MiB, 4 MiB, 1 GiB; the size of the mapping found
+	bool user, write, exec; // what the guest's tables allow in principle (user bit, writable bit, not NX), all levels
+	bool dirty;         // the leaf's D bit is set
+	bool global;        // the leaf's G bit counts (CR4.PGE)
+	uint8_t pat;        // memory type index: PAT, PCD, PWT
+	uint8_t pkey;
+	uint32_t error;     // the #PF error code if it returned false
+};
+
+// Walk the guest's page tables for one access, by the SDM's "4-Level Paging" and "Access Rights". Sets A, and D for a
+// write, when and only when the access is allowed. False means #PF with out->error; nothing is raised.
+// Works with paging off too. LA57, PAE and 32-bit formats are issue 5's: until then vcpu_nyi.
+bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_walk *out);
+
+// The same without any effect on A and D and with all rights, for debuggers. False: not mapped.
+bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
+
+// Read and write guest memory by linear address, any size up to a page or two, RAM and MMIO, page crossings included;
+// on a fault nothing is written and #PF (with CR2) is raised, which does not return. Non-canonical: #GP(0), or #SS(0)
+// if access came from the stack segment: say so with vmem_*_seg.
+void vmem_read(struct vcpu *v, gva_t gva, void *out, size_t size, enum vmem_access access);
+void vmem_write(struct vcpu *v, gva_t gva, const void *in, size_t size, enum vmem_access access);
+
+// Raise an exception for the instruction at v->rip. Does not return: it goes to the run loop's landing point, which
+// delivers it. Everything written to v->gpr and the rest must still be as before the instruction.
+_Noreturn void vcpu_raise(struct vcpu *v, enum x86_vector vector, uint32_t error);
+_Noreturn void vcpu_raise_pf(struct vcpu *v, gva_t gva, uint32_t error);
+_Noreturn void vcpu_raise_db(struct vcpu *v, uint64_t dr6);
+
+// A thing of the architecture that is not built yet: a named report (PC, bytes, mode, state), and the machine ends.
+_Noreturn void vcpu_nyi(struct vcpu *v, const char *what);
+
+static inline bool vcpu_long_mode(const struct vcpu *v)
+{
+	return v->efer & EFER_LMA;
+}
+
+static inline bool vcpu_code64(const struct vcpu *v)
+{
+	return vcpu_long_mode(v) && (v->seg[X86_CS].attr & SEG_L);
+}
+
+static inline bool vcpu_paging(const struct vcpu *v)
+{
+	return v->cr0 & CR0_PG;
+}
+
+#endif
