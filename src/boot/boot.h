@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+//
+// Direct kernel boot: what firmware and a boot loader would have left behind, made by the app before the first guest
+// instruction. boot_load recognises the kernel file, fills guest RAM (kernel, initrd, command line, page tables, GDT,
+// memory map, ACPI tables) through mem_host, and writes the complete state of vCPU 0. Called by machine/ on a zeroed
+// struct vcpu and zeroed RAM; reads host files and touches nothing else of the host. Kernels are hostile input: every
+// offset and length in them is checked before use.
+#ifndef BOOT_BOOT_H
+#define BOOT_BOOT_H
+
+#include "bus/shared.h"
+#include "cpu/vcpu.h"
+
+struct boot_args {
+	const char *kernel; // path, must be set
+	const char *initrd; // path or NULL
+	const char *append; // command line or NULL
+};
+
+// Load a: 0, or a negative errno with one line in err that names the file and says what to do about it.
+// v0 must be zeroed; v0->index and the like are the caller's. The caller sets v0->xsave to what suits it.
+int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *v0, char *err, size_t errlen);
+
+#endif
