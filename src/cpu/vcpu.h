@@ -11,6 +11,7 @@
 #ifndef CPU_VCPU_H
 #define CPU_VCPU_H
 
+#include "base/jump.h"
 #include "base/types.h"
 #include "bus/shared.h"
 #include "mem/mem.h"
@@ -59,7 +60,12 @@ struct vcpu_fault { // an exception raised by vcpu_raise, to be delivered
 	uint64_t dr6;     // bits to set in DR6, for #DB
 };
 
-enum { XSAVE_AREA_MAX = 4096 };
+enum { XSAVE_AREA_MAX = 4096, EXIT_LOG = 32 };
+
+struct vcpu_exit { // one of the last exits from translated code, for the crash report (vcpu_log_exit)
+	const char *what; // a constant string of the monitor
+	uint64_t rip, info;
+};
 
 struct vcpu {
 	// -- hot: addressed by translated code. Order of gpr[] is the architecture's (ORDER GPR: bt/ depends on it)
@@ -94,6 +100,12 @@ struct vcpu {
 
 	// -- delivery
 	struct vcpu_fault fault;
+
+	// -- the monitor's own: where vcpu_raise lands (set by the run loop), configuration, and what happened last
+	struct jump landing;
+	struct shared *shared;
+	uint32_t nexits; // runs freely; exits[nexits % EXIT_LOG] is the oldest
+	struct vcpu_exit exits[EXIT_LOG];
 
 	// -- for the app: x87/SSE/AVX state, stored by the run loop whenever the vCPU stops, loaded when it resumes
 	uint8_t xsave[XSAVE_AREA_MAX] __attribute__((aligned(64)));
@@ -141,6 +153,12 @@ _Noreturn void vcpu_raise_db(struct vcpu *v, uint64_t dr6);
 // A thing of the architecture that is not built yet: a named report (PC, bytes, mode, state), and the machine ends.
 _Noreturn void vcpu_nyi(struct vcpu *v, const char *what);
 
+// Remember an exit from translated code (or any other event) for the crash report.
+static inline void vcpu_log_exit(struct vcpu *v, const char *what, uint64_t info)
+{
+	v->exits[v->nexits++ % EXIT_LOG] = (struct vcpu_exit){what, v->rip, info};
+}
+
 static inline bool vcpu_long_mode(const struct vcpu *v)
 {
 	return v->efer & EFER_LMA;
@@ -155,5 +173,7 @@ static inline bool vcpu_paging(const struct vcpu *v)
 {
 	return v->cr0 & CR0_PG;
 }
+
+#include "cpu/hooks.h"
 
 #endif

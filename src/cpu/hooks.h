@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//
+// What cpu/ and bt/ need from the monitor around them, and vmm/ supplies (a unit test supplies its own): device
+// access, time, interrupts, sleep, trace and the ways out of the machine. Included by cpu/vcpu.h.
+#ifndef CPU_HOOKS_H
+#define CPU_HOOKS_H
+
+#include "base/types.h"
+#include "bus/shared.h"
+
+struct vcpu;
+
+// -- Devices (vmm/world.c): the local APIC's page, the monitor's bus, then the app (a world switch). All ones if
+// nobody is there. size is 1, 2, 4 or 8; the access does not cross a page.
+uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size);
+void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t value);
+uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
+void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
+
+// -- Time (vmm/clock.c): nanoseconds since the machine started, by the TSC; nanoseconds since 1970 of the host.
+uint64_t vmm_clock_ns(const struct vcpu *v);
+uint64_t vmm_wall_clock_ns(const struct vcpu *v);
+
+// -- The run loop's services (vmm/pending.c, vmm/halt.c).
+// Take and serve what stands in v->pending: timers, lines of the app, a stop. Returns the bits that are left for the
+// run loop (all that it has taken and not served itself: PENDING_IRQ, _NMI, _INIT, _FLUSH, _STEP).
+uint32_t vmm_service_pending(struct vcpu *v);
+// The vector of the interrupt that the processor would take now if RFLAGS.IF allows: local APIC, or PIC through the
+// virtual wire; -1 if none. Changes nothing.
+int vmm_next_interrupt(struct vcpu *v);
+// Acknowledge: it is being delivered. Returns its vector (a spurious one if it has just gone away).
+uint8_t vmm_ack_interrupt(struct vcpu *v);
+// The processor is in HLT: sleep until something stands in v->pending. Timers are run; nothing is taken.
+void vmm_halt(struct vcpu *v);
+// Tell the app that the vCPU has stopped (store vector state into v->xsave first) and wait for what to do.
+enum resume vmm_stopped(struct vcpu *v, enum stop_reason why);
+
+// -- The ways out.
+_Noreturn void vmm_shutdown(struct vcpu *v);                      // ACPI S5
+_Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why);
+
+// -- Trace: text for the -d items, into the ring to the app; dropped and counted when that is full.
+void vmm_trace_text(struct vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define vmm_trace(v, item, ...) ((v)->shared->config.log & (item) ? vmm_trace_text(v, __VA_ARGS__) : (void)0)
+
+#endif
