@@ -17,10 +17,17 @@ enum { SHARED_MAGIC = 0x52474e31 /* "RGN1": bump with every change of layout */,
 enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
 
 // A byte ring: one writer, one reader, in different programs. Indices run freely; the index modulo RING_SIZE is the
-// place. A reader that finds it empty, or a writer that finds it full, may sleep on the other's index with futex.
+// place. A writer that finds it full sets writer_waits, looks again, and then waits to be told: the reader, after it has
+// moved tail, exchanges writer_waits for 0 and if it was set tells the writer. How the writer is told:
+//   serial_tx (writer: monitor)  the app sets PENDING_LINES in vcpu.pending and wakes the vCPU if it is asleep
+//   serial_rx (writer: app)      the monitor rings the doorbell
+//   trace     (writer: monitor)  the app futex-wakes `tail`, on which the monitor may sleep
+// The app tells the monitor of new bytes in serial_rx, too, with PENDING_LINES; the monitor tells the app of new bytes
+// in serial_tx and trace with the doorbell.
 struct ring {
 	_Atomic uint32_t head; // written by the writer
 	_Atomic uint32_t tail; // written by the reader
+	_Atomic uint32_t writer_waits;
 	uint8_t data[RING_SIZE];
 };
 
@@ -42,6 +49,7 @@ enum request_state { REQ_IDLE, REQ_POSTED, REQ_ANSWERED }; // futex word
 struct request {
 	_Atomic uint32_t state;   // enum request_state; the futex both sides wait on
 	_Atomic uint32_t app_asleep; // the app's thread is in futex_wait: wake it after posting
+	_Atomic uint32_t monitor_asleep; // the monitor is in futex_wait (else it spins): wake it after answering
 	uint32_t kind;            // enum request_kind
 	uint32_t size;
 	uint64_t addr;
