@@ -26,6 +26,8 @@ struct sys_result {
 	gva_t flush_gva;   // SYS_FLUSH_PAGE
 	uint16_t flush_pcid;
 	bool flush_pcid_valid; // the flush concerns flush_pcid only (INVPCID, CR3 write with PCIDs)
+	bool flush_keep;       // SYS_FLUSH_TLB from a CR3 write with bit 63: the address space changes, but what is known
+			       // of the new PCID may be kept
 };
 
 // Execute one system instruction (every class that is not run by the host: see by_class in bt/). Faults through

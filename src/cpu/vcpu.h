@@ -66,6 +66,21 @@ struct vcpu_exit { // one of the last exits from translated code, for the crash 
 	const char *what; // a constant string of the monitor
 	uint64_t rip, info;
 };
+// The event whose delivery is under way: a fault raised now happened during that delivery. Owned by delivery.c.
+struct vcpu_delivering {
+	bool active;
+	bool exception; // an exception: counts for double faults; else an interrupt
+	bool software;  // INT n, INT3, INTO: a fault's error code has EXT clear
+	uint8_t vector;
+};
+
+// What the page walk needs from the CPUID model; filled at the first walk (zeros: not yet). Owned by mmu.c.
+struct mmu_model {
+	uint64_t reserved; // physical-address bits that must be 0 in an entry: MAXPHYADDR up to 51
+	bool pages_1g;
+	bool valid;
+};
+
 
 struct vcpu {
 	// -- hot: addressed by translated code. Order of gpr[] is the architecture's (ORDER GPR: bt/ depends on it)
@@ -100,6 +115,9 @@ struct vcpu {
 
 	// -- delivery
 	struct vcpu_fault fault;
+	struct vcpu_delivering delivering;
+
+	struct mmu_model mmu;
 
 	// -- the monitor's own: where vcpu_raise lands (set by the run loop), configuration, and what happened last
 	struct jump landing;
@@ -143,6 +161,16 @@ bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
 // if access came from the stack segment: say so with vmem_*_seg.
 void vmem_read(struct vcpu *v, gva_t gva, void *out, size_t size, enum vmem_access access);
 void vmem_write(struct vcpu *v, gva_t gva, const void *in, size_t size, enum vmem_access access);
+
+// The same for an access through a segment: non-canonical in SS is #SS(0), else #GP(0).
+void vmem_read_seg(struct vcpu *v, gva_t gva, void *out, size_t size, enum vmem_access access, enum x86_sreg seg);
+void vmem_write_seg(struct vcpu *v, gva_t gva, const void *in, size_t size, enum vmem_access access, enum x86_sreg seg);
+
+// Can this access be made? Faults as the access itself would; sets A and D.
+void vmem_probe(struct vcpu *v, gva_t gva, size_t size, enum vmem_access access, enum x86_sreg seg);
+
+// bt/ supplies this: C code has written guest RAM, so translated code in that place is stale.
+void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size);
 
 // Raise an exception for the instruction at v->rip. Does not return: it goes to the run loop's landing point, which
 // delivers it. Everything written to v->gpr and the rest must still be as before the instruction.

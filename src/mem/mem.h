@@ -7,6 +7,7 @@
 #define MEM_MEM_H
 
 #include "base/types.h"
+#include "mem/zone.h"
 
 struct mem {
 	uint64_t ram_size; // bytes, all of it
@@ -15,15 +16,25 @@ struct mem {
 };
 
 enum { MEM_LOW_MAX_MB = 3072 }; // RAM below 4 GiB at most
+#define MEM_LOW_MAX ((uint64_t)MEM_LOW_MAX_MB << 20)
+#define MEM_HIGH_START (UINT64_C(1) << 32)
 
 // Lay out ram_size bytes (a multiple of 4 KiB) as the board does. Pure.
 void mem_layout(struct mem *m, uint64_t ram_size);
 
 // Is [gpa, gpa+size) RAM, whole?
-bool mem_is_ram(const struct mem *m, gpa_t gpa, uint64_t size);
+static inline bool mem_is_ram(const struct mem *m, gpa_t gpa, uint64_t size)
+{
+	if (gpa < m->low_end)
+		return size <= m->low_end - gpa;
+	return gpa >= MEM_HIGH_START && gpa < m->high_end && size <= m->high_end - gpa;
+}
 
 // The host address of RAM at gpa, or NULL if [gpa, gpa+size) is not RAM, whole.
-void *mem_host(const struct mem *m, gpa_t gpa, uint64_t size);
+static inline void *mem_host(const struct mem *m, gpa_t gpa, uint64_t size)
+{
+	return mem_is_ram(m, gpa, size) ? (void *)(ZONE_RAM + gpa) : NULL;
+}
 
 // The offset of a RAM address in the RAM memfd (low RAM first, then high RAM).
 uint64_t mem_file_offset(const struct mem *m, gpa_t gpa);
