@@ -12,8 +12,8 @@ enum { REWRITE_MAX = 20 }; // bytes an output instruction can take at most (chec
 
 struct rewrite {
 	uint8_t map[X86_GPRS]; // host register for each guest register named by an explicit field
-	bool has_mem;          // replace the memory operand by the following (or, if rm_reg, by a register)
-	uint8_t base;          // host register, or X86_REG_NONE for none (then absolute: not used)
+	bool has_mem;          // replace the memory operand by the following
+	uint8_t base;          // host register, or X86_REG_RIP, or X86_REG_NONE for none (absolute)
 	uint8_t index;         // host register or X86_REG_NONE
 	uint8_t scale;
 	int32_t disp;
@@ -33,6 +33,13 @@ enum rewrite_result {
 // (disp32, or disp8 when it divides). One-byte INC/DEC (40-4F outside 64-bit mode) become FF /0, FF /1.
 // 16-bit operand size in 16-bit code gains a 66 prefix; 32-bit operand size in 16-bit code loses it; 32-bit code keeps it.
 // moffs forms (A0-A3) become ModRM forms on rAX with the memory operand given.
+// Without has_mem the instruction's own memory operand is kept, its registers renamed (for LEA, and for memory mapped at
+// the guest's addresses): REWRITE_CANNOT if it is RIP-relative or 16-bit. A base X86_REG_RIP takes disp as it stands,
+// relative to the end of the output. Registers the instruction implies (CL of shifts, RAX of MUL) must map to
+// themselves, else REWRITE_CANNOT; accumulator forms (05, A8, 90-97) become ModRM forms when RAX has moved.
 int rewrite_insn(uint8_t out[REWRITE_MAX], const struct x86_insn *insn, const uint8_t *bytes, const struct rewrite *rw);
+
+// Is this an instruction rewrite_insn handles at all? (No stack, branch, segment or privileged ones.)
+bool rewrite_supported(const struct x86_insn *insn);
 
 #endif
