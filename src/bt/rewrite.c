@@ -100,9 +100,9 @@ static bool opsize_prefix_counts(const struct x86_insn *insn)
 		return true;
 	case 1:
 		if (op == 0xc7)
-			return insn->modrm >= 0xc0; // RDRAND, RDSEED
-		return op <= 0x03 || (op >= 0x18 && op <= 0x1f) || (op >= 0x40 && op <= 0x4f) ||
-		       (op >= 0xa3 && op <= 0xad) || (op >= 0xaf && op <= 0xc1) || (op >= 0xc8 && op <= 0xcf);
+			return insn->modrm >= 0xc0 && !(insn->prefixes & X86_PFX_REP); // RDRAND, RDSEED; not RDPID
+		return (op >= 0x40 && op <= 0x4f) || (op >= 0xa3 && op <= 0xad) ||
+		       (op >= 0xaf && op <= 0xc1) || (op >= 0xc8 && op <= 0xcf);
 	case 2:
 		return op == 0xf0 || op == 0xf1; // MOVBE, CRC32
 	default:
@@ -120,20 +120,23 @@ static bool wants_opsize_prefix(const struct x86_insn *insn)
 }
 
 // VEX.W and EVEX.W outside 64-bit mode do not make a general register or its memory form 64 bits wide.
-static bool w_is_gpr_size(const struct x86_insn *insn)
+static bool w_is_gpr_size(const struct x86_insn *insn, const uint8_t *bytes)
 {
 	uint8_t op = insn->opcode;
+	uint8_t pp = bytes[insn->opcode_off - (insn->encoding == X86_ENC_EVEX ? 2 : 1)] & 3;
 
 	if (insn->fields & (X86_FIELD_REG_GPR | X86_FIELD_RM_GPR | X86_FIELD_VVVV_GPR))
 		return true;
 	switch (insn->map) {
 	case 1:
 	case 5:
-		if (op == 0x6e || op == 0x7e || op == 0x2a || op == 0x2c || op == 0x2d)
-			return true;
-		return insn->encoding == X86_ENC_EVEX && (op == 0x78 || op == 0x79 || op == 0x7b);
+		if (op == 0x6e || op == 0x7e)
+			return pp == 1;
+		if (op == 0x2a || op == 0x2c || op == 0x2d)
+			return pp >= 2;
+		return insn->encoding == X86_ENC_EVEX && pp >= 2 && (op == 0x78 || op == 0x79 || op == 0x7b);
 	case 3:
-		return op == 0x16 || op == 0x22;
+		return op == 0x16 || op == 0x22 || op == 0x60 || op == 0x61;
 	default:
 		return false;
 	}
@@ -197,7 +200,7 @@ static struct source read_source(const struct x86_insn *insn, const uint8_t *byt
 	if (!is_long(insn)) {
 		s.reg_ext = s.rm_ext = s.index_ext = 0;
 		s.vvvv &= 7;
-		s.w = s.w && !w_is_gpr_size(insn);
+		s.w = s.w && !w_is_gpr_size(insn, bytes);
 	}
 	return s;
 }
@@ -317,6 +320,8 @@ static void take_modrm(struct operands *o, const struct x86_insn *insn, const st
 	o->modrm = true;
 	o->reg = ((insn->modrm >> 3) & 7) | s->reg_ext;
 	o->rm = (insn->modrm & 7) | s->rm_ext;
+	if (insn->spare_nop) // its fields choose among hints
+		return;
 	if (insn->fields & X86_FIELD_REG_GPR) {
 		*named |= named_gpr(insn, o->reg, reg_byte);
 		o->reg = rename_gpr(o, insn, rw, o->reg, reg_byte);
