@@ -64,7 +64,7 @@ static uint8_t gpr_number(ZydisRegister r)
 
 static enum x86_class class_of(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op)
 {
-	if (zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) || zi->encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX)
 		return X86_CLASS_OTHER_SYSTEM;
 	for (int i = 0; i < zi->operand_count; i++) {
 		bool hidden = op[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
