@@ -18,7 +18,8 @@ struct boot_args {
 };
 
 // Load a: 0, or a negative errno with one line in err that names the file and says what to do about it.
-// v0 must be zeroed; v0->index and the like are the caller's. The caller sets v0->xsave to what suits it.
+// v0 must be zeroed; v0->index and the like are the caller's. v0->xsave gets the legacy area's FCW and MXCSR only: with
+// XSTATE_BV zero, XRSTOR makes the rest initial.
 int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *v0, char *err, size_t errlen);
 
 #endif

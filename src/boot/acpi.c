@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+//
+// The static ACPI tables. Each is written field by field at the specification's offsets; a table is opened, filled and
+// closed, and closing it sets its length and checksum. No SMI command port: the board is always in ACPI mode.
+#include "boot/acpi.h"
+#include "boot/bytes.h"
+
+enum {
+	HEADER_SIZE = 36,
+	FADT_SIZE = 244, // revision 3
+	FACS_SIZE = 64,
+	TABLES_MAX = 8,
+
+	FADT_WBINVD = BIT(0), FADT_PROC_C1 = BIT(2), FADT_SLP_BUTTON = BIT(5), FADT_FIX_RTC = BIT(6), FADT_RESET_REG = BIT(10),
+	ARCH_LEGACY = BIT(0), ARCH_8042 = BIT(1), ARCH_NO_VGA = BIT(2), ARCH_NO_RTC = BIT(5),
+	SPACE_MEMORY = 0, SPACE_IO = 1,
+	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4,
+	MADT_LEVEL_HIGH = 0xd,
+	CPU_ALL = 0xff,
+};
+
+static uint8_t checksum(const uint8_t *p, size_t len)
+{
+	uint8_t sum = 0;
+
+	while (len--)
+		sum += *p++;
+	return -sum;
+}
+
+static gpa_t address_of(const struct acpi *a, const uint8_t *table)
+{
+	return a->base + (table - a->mem);
+}
+
+// Room for len bytes at an alignment of 64; on overflow a place that nobody will look at.
+static uint8_t *take(struct acpi *a, size_t len)
+{
+	size_t at = align_up(a->used, 64);
+
+	if (at + len > a->size - PAGE_SIZE) {
+		a->overflow = true;
+		at = 0;
+	}
+	a->used = at + len;
+	return a->mem + at;
+}
+
+static void put_header(uint8_t *t, const char *signature, uint8_t revision)
+{
+	memcpy(t, signature, 4);
+	t[8] = revision;
+	memcpy(t + 10, "RINGER", 6);
+	memcpy(t + 16, "RINGERPC", 8);
+	put32(t + 24, 1);
+	memcpy(t + 28, "RNGR", 4);
+	put32(t + 32, 1);
+}
+
+static void close_table(uint8_t *t, size_t len)
+{
+	put32(t + 4, len);
+	t[9] = 0;
+	t[9] = checksum(t, len);
+}
+
+static uint8_t *build_facs(struct acpi *a)
+{
+	uint8_t *t = a->mem + a->size - PAGE_SIZE;
+
+	memcpy(t, "FACS", 4);
+	put32(t + 4, FACS_SIZE);
+	t[32] = 2; // version
+	return t;
+}
+
+static uint8_t *build_dsdt(struct acpi *a)
+{
+	size_t at = align_up(a->used, 64), room = a->size - PAGE_SIZE - at;
+	struct aml b = { .p = a->mem + at, .len = HEADER_SIZE, .cap = room };
+
+	dsdt_build(&b, a->cfg);
+	a->overflow |= b.overflow;
+	put_header(b.p, "DSDT", 2);
+	close_table(b.p, b.len);
+	a->used = at + b.len;
+	return b.p;
+}
+
+// Generic address structure.
+static void put_gas(uint8_t *p, uint8_t space, uint8_t bits, uint8_t access, uint64_t address)
+{
+	p[0] = space;
+	p[1] = bits;
+	p[3] = access;
+	put64(p + 4, address);
+}
+
+static uint16_t arch_flags(const struct config *cfg)
+{
+	return ARCH_LEGACY | ARCH_NO_VGA | (cfg->i8042 ? ARCH_8042 : 0) | (cfg->rtc ? 0 : ARCH_NO_RTC);
+}
+
+static uint8_t *build_fadt(struct acpi *a, const uint8_t *facs, const uint8_t *dsdt)
+{
+	uint8_t *t = take(a, FADT_SIZE);
+
+	put_header(t, "FACP", 3);
+	put32(t + 36, address_of(a, facs));
+	put32(t + 40, address_of(a, dsdt));
+	put16(t + 46, ACPI_SCI);
+	put32(t + 56, ACPI_PM1_EVENT);
+	put32(t + 64, ACPI_PM1_CONTROL);
+	put32(t + 76, ACPI_PM_TIMER);
+	put32(t + 80, ACPI_GPE0);
+	t[88] = 4; // lengths: PM1 event, PM1 control, PM timer, GPE0
+	t[89] = 2;
+	t[91] = 4;
+	t[92] = 4;
+	put16(t + 96, 0xfff); // C2 and C3 do not exist
+	put16(t + 98, 0xfff);
+	t[108] = a->cfg->rtc ? 0x32 : 0; // century in CMOS
+	put16(t + 109, arch_flags(a->cfg));
+	put32(t + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG);
+	put_gas(t + 116, SPACE_IO, 8, 1, ACPI_RESET_PORT);
+	t[128] = ACPI_RESET_VALUE;
+	put64(t + 132, address_of(a, facs));
+	put64(t + 140, address_of(a, dsdt));
+	put_gas(t + 148, SPACE_IO, 32, 2, ACPI_PM1_EVENT);
+	put_gas(t + 172, SPACE_IO, 16, 2, ACPI_PM1_CONTROL);
+	put_gas(t + 208, SPACE_IO, 32, 3, ACPI_PM_TIMER);
+	put_gas(t + 220, SPACE_IO, 32, 1, ACPI_GPE0);
+	close_table(t, FADT_SIZE);
+	return t;
+}
+
+static uint8_t *put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+	p[0] = MADT_OVERRIDE;
+	p[1] = 10;
+	p[3] = irq;
+	put32(p + 4, gsi);
+	put16(p + 8, flags);
+	return p + 10;
+}
+
+// The PIT is wired to input 2; the SCI and the PCI interrupts are level-triggered and active high, as on the PIIX.
+static uint8_t *build_madt(struct acpi *a)
+{
+	static const uint8_t level[] = { 5, ACPI_SCI, 10, 11 };
+	uint8_t *t = take(a, 44 + a->cfg->vcpus * 8 + 12 + 5 * 10 + 6), *p = t + 44;
+
+	put_header(t, "APIC", 3);
+	put32(t + 36, ACPI_LAPIC);
+	put32(t + 40, a->cfg->pic ? 1 : 0);
+	for (unsigned i = 0; i < a->cfg->vcpus; i++, p += 8) {
+		p[0] = MADT_LAPIC;
+		p[1] = 8;
+		p[2] = p[3] = i;
+		put32(p + 4, 1); // enabled
+	}
+	p[0] = MADT_IOAPIC;
+	p[1] = 12;
+	put32(p + 4, ACPI_IOAPIC);
+	p = put_override(p + 12, 0, 2, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(level); i++)
+		p = put_override(p, level[i], level[i], MADT_LEVEL_HIGH);
+	p[0] = MADT_LAPIC_NMI;
+	p[1] = 6;
+	p[2] = CPU_ALL;
+	p[5] = 1; // LINT1
+	close_table(t, p + 6 - t);
+	return t;
+}
+
+static uint8_t *build_hpet(struct acpi *a)
+{
+	uint8_t *t = take(a, 56);
+
+	put_header(t, "HPET", 1);
+	put32(t + 36, 0x8086a201);
+	put_gas(t + 40, SPACE_MEMORY, 0, 0, ACPI_HPET);
+	close_table(t, 56);
+	return t;
+}
+
+// The directory of tables, with entries of 4 (RSDT) or 8 bytes (XSDT).
+static uint8_t *build_directory(struct acpi *a, const char *signature, unsigned width, uint8_t *const *tables, unsigned n)
+{
+	uint8_t *t = take(a, HEADER_SIZE + n * width);
+
+	put_header(t, signature, 1);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t address = address_of(a, tables[i]);
+
+		memcpy(t + HEADER_SIZE + i * width, &address, width);
+	}
+	close_table(t, HEADER_SIZE + n * width);
+	return t;
+}
+
+void acpi_build(struct acpi *a, uint8_t *rsdp)
+{
+	uint8_t *tables[TABLES_MAX], *facs = build_facs(a), *dsdt = build_dsdt(a);
+	unsigned n = 0;
+
+	tables[n++] = build_fadt(a, facs, dsdt);
+	tables[n++] = build_madt(a);
+	if (a->cfg->hpet)
+		tables[n++] = build_hpet(a);
+
+	memset(rsdp, 0, ACPI_RSDP_SIZE);
+	memcpy(rsdp, "RSD PTR ", 8);
+	memcpy(rsdp + 9, "RINGER", 6);
+	rsdp[15] = 2; // revision
+	put32(rsdp + 16, address_of(a, build_directory(a, "RSDT", 4, tables, n)));
+	put32(rsdp + 20, ACPI_RSDP_SIZE);
+	put64(rsdp + 24, address_of(a, build_directory(a, "XSDT", 8, tables, n)));
+	rsdp[8] = checksum(rsdp, 20);
+	rsdp[32] = checksum(rsdp, ACPI_RSDP_SIZE);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//
+// ACPI tables of the board (ACPI specification 6.x, "ACPI Software Programming Model"): RSDP, RSDT, XSDT, FADT, FACS,
+// MADT, HPET and a DSDT. Built into a buffer that the guest sees at `base`; the last page of it is the FACS.
+#ifndef BOOT_ACPI_H
+#define BOOT_ACPI_H
+
+#include "boot/aml.h"
+#include "bus/shared.h"
+
+enum { ACPI_RSDP_SIZE = 36 };
+
+enum acpi_board { // where the board's fixed hardware is; the chips' side of it is chip/pm.c
+	ACPI_PM1_EVENT = 0x600,
+	ACPI_PM1_CONTROL = 0x604,
+	ACPI_PM_TIMER = 0x608,
+	ACPI_GPE0 = 0xafe0,
+	ACPI_RESET_PORT = 0xcf9,
+	ACPI_RESET_VALUE = 6,
+	ACPI_SCI = 9,
+	ACPI_IOAPIC = 0xfec00000,
+	ACPI_LAPIC = 0xfee00000,
+	ACPI_HPET = 0xfed00000,
+	ACPI_SLP_TYP_S5 = 0,
+};
+
+struct acpi {
+	const struct config *cfg;
+	gpa_t base;    // where the guest sees mem
+	uint8_t *mem;  // zeroed
+	size_t size;
+	size_t used;
+	bool overflow; // the tables did not fit
+};
+
+// Build all tables; rsdp gets ACPI_RSDP_SIZE bytes. Pure but for these two buffers.
+void acpi_build(struct acpi *a, uint8_t *rsdp);
+
+// The body of the DSDT, without the table header (dsdt.c).
+void dsdt_build(struct aml *b, const struct config *cfg);
+
+#endif

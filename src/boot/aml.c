@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+//
+// The AML emitter. Lengths of packages and the like always take the three-byte form, filled in when they are closed.
+#include "boot/aml.h"
+#include "boot/bytes.h"
+
+enum aml_op {
+	AML_ZERO = 0x00, AML_ONE = 0x01, AML_NAME = 0x08, AML_BYTE = 0x0a, AML_WORD = 0x0b, AML_DWORD = 0x0c, AML_STRING = 0x0d,
+	AML_QWORD = 0x0e, AML_SCOPE = 0x10, AML_BUFFER = 0x11, AML_PACKAGE = 0x12, AML_EXT = 0x5b, AML_EXT_DEVICE = 0x82,
+};
+
+enum { PKG_LENGTH_SIZE = 3, SEGMENT_SIZE = 4 };
+
+static void emit(struct aml *b, const void *bytes, size_t n)
+{
+	if (n > b->cap - b->len) {
+		b->overflow = true;
+		return;
+	}
+	memcpy(b->p + b->len, bytes, n);
+	b->len += n;
+}
+
+static void emit8(struct aml *b, uint8_t x)
+{
+	emit(b, &x, 1);
+}
+
+static void emit16(struct aml *b, uint16_t x)
+{
+	emit(b, &x, 2);
+}
+
+static void emit32(struct aml *b, uint32_t x)
+{
+	emit(b, &x, 4);
+}
+
+static size_t open_length(struct aml *b)
+{
+	size_t at = b->len;
+
+	emit(b, "\0\0", PKG_LENGTH_SIZE);
+	return at;
+}
+
+void aml_close(struct aml *b, size_t opened)
+{
+	size_t len = b->len - opened;
+
+	if (b->overflow)
+		return;
+	b->p[opened] = 0x80 | (len & 0xf);
+	b->p[opened + 1] = len >> 4;
+	b->p[opened + 2] = len >> 12;
+}
+
+// One name segment, padded with underscores; a leading backslash is kept.
+static void emit_name(struct aml *b, const char *name)
+{
+	char segment[SEGMENT_SIZE + 1] = "____";
+
+	if (*name == '\\') {
+		emit8(b, *name++);
+		if (!*name) {
+			emit8(b, 0); // the root itself
+			return;
+		}
+	}
+	memcpy(segment, name, MIN(strlen(name), (size_t)SEGMENT_SIZE));
+	emit(b, segment, SEGMENT_SIZE);
+}
+
+size_t aml_scope(struct aml *b, const char *path)
+{
+	size_t at;
+
+	emit8(b, AML_SCOPE);
+	at = open_length(b);
+	emit_name(b, path);
+	return at;
+}
+
+size_t aml_device(struct aml *b, const char *name)
+{
+	size_t at;
+
+	emit8(b, AML_EXT);
+	emit8(b, AML_EXT_DEVICE);
+	at = open_length(b);
+	emit_name(b, name);
+	return at;
+}
+
+size_t aml_package(struct aml *b, unsigned elements)
+{
+	size_t at;
+
+	emit8(b, AML_PACKAGE);
+	at = open_length(b);
+	emit8(b, elements);
+	return at;
+}
+
+void aml_name(struct aml *b, const char *name)
+{
+	emit8(b, AML_NAME);
+	emit_name(b, name);
+}
+
+void aml_int(struct aml *b, uint64_t x)
+{
+	unsigned size = x <= 0xff ? 1 : x <= 0xffff ? 2 : x <= 0xffffffff ? 4 : 8;
+
+	if (x <= 1) {
+		emit8(b, x ? AML_ONE : AML_ZERO);
+		return;
+	}
+	emit8(b, size == 1 ? AML_BYTE : size == 2 ? AML_WORD : size == 4 ? AML_DWORD : AML_QWORD);
+	emit(b, &x, size);
+}
+
+void aml_string(struct aml *b, const char *s)
+{
+	emit8(b, AML_STRING);
+	emit(b, s, strlen(s) + 1);
+}
+
+static unsigned hex_digit(char c)
+{
+	return c <= '9' ? c - '0' : c - 'A' + 10;
+}
+
+// Three letters of five bits each and four hexadecimal digits, most significant byte first.
+void aml_eisaid(struct aml *b, const char *id)
+{
+	uint16_t letters = (id[0] & 0x1f) << 10 | (id[1] & 0x1f) << 5 | (id[2] & 0x1f);
+
+	emit8(b, AML_DWORD);
+	emit8(b, letters >> 8);
+	emit8(b, letters);
+	emit8(b, hex_digit(id[3]) << 4 | hex_digit(id[4]));
+	emit8(b, hex_digit(id[5]) << 4 | hex_digit(id[6]));
+}
+
+// -- Resource templates: "Resource Data Types for ACPI" --------------------------------------------------------------
+
+struct aml_template aml_template_open(struct aml *b)
+{
+	struct aml_template t;
+
+	emit8(b, AML_BUFFER);
+	t.buffer = open_length(b);
+	emit8(b, AML_WORD);
+	t.size_at = b->len;
+	emit16(b, 0);
+	t.start = b->len;
+	return t;
+}
+
+void aml_template_close(struct aml *b, struct aml_template t)
+{
+	emit8(b, 0x79); // end tag, without a checksum
+	emit8(b, 0);
+	if (b->overflow)
+		return;
+	put16(b->p + t.size_at, b->len - t.start);
+	aml_close(b, t.buffer);
+}
+
+void aml_io(struct aml *b, uint16_t base, uint8_t len)
+{
+	emit8(b, 0x47);
+	emit8(b, 1); // 16 address lines decoded
+	emit16(b, base);
+	emit16(b, base);
+	emit8(b, 1); // alignment
+	emit8(b, len);
+}
+
+void aml_irq(struct aml *b, unsigned irq)
+{
+	emit8(b, 0x22);
+	emit16(b, 1u << irq);
+}
+
+void aml_memory32(struct aml *b, uint32_t base, uint32_t len)
+{
+	emit8(b, 0x86);
+	emit16(b, 9);
+	emit8(b, 1); // writable
+	emit32(b, base);
+	emit32(b, len);
+}
+
+// The type-specific flags: memory is writable (and uncached), ports are decoded entirely.
+static void emit_window(struct aml *b, uint8_t tag, uint16_t len, enum aml_range type)
+{
+	static const uint8_t specific[] = { [AML_RANGE_MEMORY] = 1, [AML_RANGE_IO] = 3, [AML_RANGE_BUS] = 0 };
+
+	emit8(b, tag);
+	emit16(b, len);
+	emit8(b, type);
+	emit8(b, 0x0c); // producer, both ends fixed, positive decode
+	emit8(b, specific[type]);
+}
+
+void aml_window16(struct aml *b, enum aml_range type, uint16_t first, uint16_t last)
+{
+	emit_window(b, 0x88, 13, type);
+	emit16(b, 0);
+	emit16(b, first);
+	emit16(b, last);
+	emit16(b, 0);
+	emit16(b, last - first + 1);
+}
+
+void aml_window32(struct aml *b, enum aml_range type, uint32_t first, uint32_t last)
+{
+	emit_window(b, 0x87, 23, type);
+	emit32(b, 0);
+	emit32(b, first);
+	emit32(b, last);
+	emit32(b, 0);
+	emit32(b, last - first + 1);
+}

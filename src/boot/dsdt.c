@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//
+// The DSDT: power-off, processors, the PCI host bridge with its windows and interrupt routing, and the devices of the
+// ISA bus as a table. Methods are not needed: everything the board has is fixed when it starts.
+#include "boot/acpi.h"
+
+enum {
+	PCI_SLOTS = 32,
+	PCI_PINS = 4,
+	PCI_CONFIG = 0xcf8,
+	PCI_HOLE_END = 0xfebfffff,
+	ISA_BRIDGE = 0x00010000, // device 1, function 0
+	NO_IRQ = 0xff,
+};
+
+enum isa_when { ISA_ALWAYS, ISA_COM1, ISA_COM2, ISA_COM3, ISA_COM4, ISA_RTC, ISA_PIT, ISA_PIC, ISA_I8042 };
+
+static const struct isa_device {
+	enum isa_when when;
+	const char *name, *id;
+	uint8_t uid;
+	uint16_t io[2];
+	uint8_t io_len[2];
+	uint8_t irq;
+} isa_devices[] = {
+	{ ISA_PIC, "PIC", "PNP0000", 0, { 0x20, 0xa0 }, { 2, 2 }, 2 },
+	{ ISA_PIT, "TMR", "PNP0100", 0, { 0x40 }, { 4 }, 0 },
+	{ ISA_RTC, "RTC", "PNP0B00", 0, { 0x70 }, { 8 }, 8 },
+	{ ISA_I8042, "KBD", "PNP0303", 0, { 0x60, 0x64 }, { 1, 1 }, 1 },
+	{ ISA_COM1, "COM1", "PNP0501", 1, { 0x3f8 }, { 8 }, 4 },
+	{ ISA_COM2, "COM2", "PNP0501", 2, { 0x2f8 }, { 8 }, 3 },
+	{ ISA_COM3, "COM3", "PNP0501", 3, { 0x3e8 }, { 8 }, 4 },
+	{ ISA_COM4, "COM4", "PNP0501", 4, { 0x2e8 }, { 8 }, 3 },
+	{ ISA_ALWAYS, "RES", "PNP0C02", 1, { ACPI_PM1_EVENT, ACPI_GPE0 }, { 0x40, 4 }, NO_IRQ },
+};
+
+static bool isa_present(const struct config *cfg, enum isa_when when)
+{
+	switch (when) {
+	case ISA_ALWAYS: return true;
+	case ISA_COM1: return cfg->serial_present[0];
+	case ISA_COM2: return cfg->serial_present[1];
+	case ISA_COM3: return cfg->serial_present[2];
+	case ISA_COM4: return cfg->serial_present[3];
+	case ISA_RTC: return cfg->rtc;
+	case ISA_PIT: return cfg->pit;
+	case ISA_PIC: return cfg->pic;
+	case ISA_I8042: return cfg->i8042;
+	}
+	return false;
+}
+
+static void put_isa_device(struct aml *b, const struct isa_device *d)
+{
+	size_t device = aml_device(b, d->name);
+
+	aml_name(b, "_HID");
+	aml_eisaid(b, d->id);
+	aml_name(b, "_UID");
+	aml_int(b, d->uid);
+	aml_name(b, "_STA");
+	aml_int(b, 0xf);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	for (unsigned i = 0; i < 2 && d->io_len[i]; i++)
+		aml_io(b, d->io[i], d->io_len[i]);
+	if (d->irq != NO_IRQ)
+		aml_irq(b, d->irq);
+	aml_template_close(b, t);
+	aml_close(b, device);
+}
+
+static void put_isa(struct aml *b, const struct config *cfg)
+{
+	size_t isa = aml_device(b, "ISA");
+
+	aml_name(b, "_ADR");
+	aml_int(b, ISA_BRIDGE);
+	for (size_t i = 0; i < ARRAY_SIZE(isa_devices); i++)
+		if (isa_present(cfg, isa_devices[i].when))
+			put_isa_device(b, &isa_devices[i]);
+	aml_close(b, isa);
+}
+
+static void put_hpet(struct aml *b)
+{
+	size_t device = aml_device(b, "HPET");
+
+	aml_name(b, "_HID");
+	aml_eisaid(b, "PNP0103");
+	aml_name(b, "_UID");
+	aml_int(b, 0);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	aml_memory32(b, ACPI_HPET, 0x400);
+	aml_template_close(b, t);
+	aml_close(b, device);
+}
+
+// Pins are spread over the PIIX's four interrupt outputs, slot by slot; these are wired to inputs 10, 10, 11, 11.
+static void put_routing(struct aml *b)
+{
+	static const uint8_t gsi[PCI_PINS] = { 10, 10, 11, 11 };
+	size_t table, row;
+
+	aml_name(b, "_PRT");
+	table = aml_package(b, (PCI_SLOTS - 1) * PCI_PINS);
+	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+		for (unsigned pin = 0; pin < PCI_PINS; pin++) {
+			row = aml_package(b, 4);
+			aml_int(b, slot << 16 | 0xffff);
+			aml_int(b, pin);
+			aml_int(b, 0);
+			aml_int(b, gsi[(slot + pin - 1) % PCI_PINS]);
+			aml_close(b, row);
+		}
+	}
+	aml_close(b, table);
+}
+
+static void put_pci(struct aml *b, const struct config *cfg)
+{
+	size_t pci = aml_device(b, "PCI0");
+
+	aml_name(b, "_HID");
+	aml_eisaid(b, "PNP0A03");
+	aml_name(b, "_UID");
+	aml_int(b, 0);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	aml_window16(b, AML_RANGE_BUS, 0, 0xff);
+	aml_io(b, PCI_CONFIG, 8);
+	aml_window16(b, AML_RANGE_IO, 0, PCI_CONFIG - 1);
+	aml_window16(b, AML_RANGE_IO, PCI_CONFIG + 8, 0xffff);
+	aml_window32(b, AML_RANGE_MEMORY, 0xa0000, 0xbffff);
+	aml_window32(b, AML_RANGE_MEMORY, MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_HOLE_END);
+	aml_template_close(b, t);
+	put_routing(b);
+	put_isa(b, cfg);
+	aml_close(b, pci);
+}
+
+static void put_processor(struct aml *b, unsigned i)
+{
+	const char name[] = { 'C', '0' + i / 100 % 10, '0' + i / 10 % 10, '0' + i % 10, 0 };
+	size_t device = aml_device(b, name);
+
+	aml_name(b, "_HID");
+	aml_string(b, "ACPI0007");
+	aml_name(b, "_UID");
+	aml_int(b, i);
+	aml_close(b, device);
+}
+
+void dsdt_build(struct aml *b, const struct config *cfg)
+{
+	size_t sb, s5;
+
+	aml_name(b, "\\_S5");
+	s5 = aml_package(b, 4);
+	for (unsigned i = 0; i < 4; i++)
+		aml_int(b, i < 2 ? ACPI_SLP_TYP_S5 : 0);
+	aml_close(b, s5);
+	sb = aml_scope(b, "\\_SB");
+	for (unsigned i = 0; i < cfg->vcpus; i++)
+		put_processor(b, i);
+	put_pci(b, cfg);
+	if (cfg->hpet)
+		put_hpet(b);
+	aml_close(b, sb);
+}

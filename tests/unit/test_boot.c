@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: MIT
+//
+// The kernel loader on tiny made-up images: what it places where, the state it leaves, and what it says to each kind of
+// bad input. The ACPI tables go through iasl both ways, if it is installed.
+#include "boot/acpi.h"
+#include "boot/boot.h"
+#include "boot/bytes.h"
+#include "boot/load.h"
+#include "mem/zone.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RAM = 64 << 20, SETUP = 1024, BODY = 4096 };
+
+static int failures;
+static char dir[] = "/tmp/ringer-boot-XXXXXX";
+static struct config cfg;
+static struct vcpu v;
+static char err[512];
+
+_Noreturn void base_panic(const char *file, int line, const char *what);
+_Noreturn void base_panic(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "%s:%d: %s\n", file, line, what);
+	abort();
+}
+
+#define CHECK(x) ((x) ? (void)0 : (void)(failures++, printf("%s:%d: not so: %s (err: %s)\n", __FILE__, __LINE__, #x, err)))
+
+static const char *put_file(const char *name, const void *data, size_t size)
+{
+	static char paths[4][64];
+	static unsigned turn;
+	char *path = paths[turn++ % 4];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", dir, name);
+	FILE *f = fopen(path, "wb");
+
+	if (!f || fwrite(data, 1, size, f) != size || fclose(f))
+		abort();
+	return path;
+}
+
+static int load(const char *kernel, const char *initrd, const char *append)
+{
+	struct boot_args a = { kernel, initrd, append };
+
+	memset(&v, 0, sizeof(v));
+	err[0] = 0;
+	return boot_load(&a, &cfg, &v, err, sizeof(err));
+}
+
+// The load fails, and its one line names the file (or option) and holds `says`.
+static void expect(int line, int ret, const char *name, const char *says)
+{
+	if (ret < 0 && strstr(err, name) && strstr(err, says) && !strchr(err, '\n'))
+		return;
+	failures++;
+	printf("line %d: expected a refusal of %s with \"%s\", got %d \"%s\"\n", line, name, says, ret, err);
+}
+
+// -- bzImage ---------------------------------------------------------------------------------------------------------
+
+static size_t make_bzimage(uint8_t *k)
+{
+	memset(k, 0, SETUP);
+	memset(k + SETUP, 0x90, BODY);
+	k[0x1f1] = SETUP / 512 - 1;
+	put32(k + 0x1f4, BODY / 16);
+	put16(k + 0x1fe, 0xaa55);
+	k[0x200] = 0xeb;
+	k[0x201] = 0x6a;
+	memcpy(k + 0x202, "HdrS", 4);
+	put16(k + 0x206, 0x20f);
+	k[0x211] = 1;
+	put32(k + 0x22c, 0x7fffffff);
+	put32(k + 0x230, 0x200000);
+	k[0x234] = 1;
+	put16(k + 0x236, 1);
+	put32(k + 0x238, 2047);
+	put64(k + 0x258, 0x1000000);
+	put32(k + 0x260, 0x800000);
+	return SETUP + BODY;
+}
+
+static void test_bzimage(void)
+{
+	static uint8_t k[SETUP + BODY], initrd[5000];
+	size_t size = make_bzimage(k);
+	const uint8_t *zp = mem_host(&cfg.mem, BOOT_ZERO_PAGE, 4096);
+
+	memset(initrd, 0x5a, sizeof(initrd));
+	CHECK(load(put_file("bz", k, size), put_file("rd", initrd, sizeof(initrd)), "console=ttyS0") == 0);
+	CHECK(v.rip == 0x1000200 && v.gpr[X86_RSI] == BOOT_ZERO_PAGE && v.rflags == 2);
+	CHECK(v.seg[X86_CS].sel == 0x10 && v.seg[X86_SS].sel == 0x18 && (v.seg[X86_CS].attr & SEG_L));
+	CHECK(vcpu_long_mode(&v) && vcpu_paging(&v) && (v.cr4 & CR4_PAE));
+	CHECK(!memcmp(mem_host(&cfg.mem, 0x1000000, BODY), k + SETUP, BODY));
+	CHECK(get32(zp + 0x228) == BOOT_CMDLINE && !strcmp(mem_host(&cfg.mem, BOOT_CMDLINE, 64), "console=ttyS0"));
+	CHECK(zp[0x210] == 0xff && get64(zp + 0x70) == BOOT_RSDP && zp[0x1e8] >= 6);
+	uint32_t at = get32(zp + 0x218);
+
+	CHECK(get32(zp + 0x21c) == sizeof(initrd) && at % 4096 == 0 && at + sizeof(initrd) <= RAM - BOOT_ACPI_SIZE);
+	CHECK(at > RAM - BOOT_ACPI_SIZE - 3 * 4096 && !memcmp(mem_host(&cfg.mem, at, 5000), initrd, 5000));
+	uint64_t pml4e = get64(mem_host(&cfg.mem, v.cr3, 8)), pdpte = get64(mem_host(&cfg.mem, pml4e & PTE_ADDR, 8));
+	uint64_t pde = get64(mem_host(&cfg.mem, (pdpte & PTE_ADDR) + 8 * 8, 8));
+
+	CHECK((pde & ~0xfffull) == 0x1000000 && (pde & PTE_PS) && (pde & PTE_P));
+	CHECK(get64(mem_host(&cfg.mem, v.gdtr.base + 0x10, 8)) == 0x00af9b000000ffff);
+	CHECK(get64(mem_host(&cfg.mem, v.gdtr.base + 0x18, 8)) == 0x00cf93000000ffff);
+}
+
+static void test_bzimage_low(void) // RAM ends before the preferred address: as low as alignment allows
+{
+	static uint8_t k[SETUP + BODY];
+	size_t size = make_bzimage(k);
+
+	mem_layout(&cfg.mem, 12 << 20);
+	CHECK(load(put_file("bz", k, size), NULL, NULL) == 0 && v.rip == 0x200200);
+	k[0x234] = 0;
+	expect(__LINE__, load(put_file("fixed", k, size), NULL, NULL), "/fixed", "-m");
+	mem_layout(&cfg.mem, 8 << 20);
+	k[0x234] = 1;
+	expect(__LINE__, load(put_file("big", k, size), NULL, NULL), "/big", "-m");
+	mem_layout(&cfg.mem, 1 << 20);
+	expect(__LINE__, load(put_file("tiny", k, size), NULL, NULL), "-m", "4M");
+	mem_layout(&cfg.mem, RAM);
+}
+
+static void test_bzimage_refusals(void)
+{
+	static uint8_t k[SETUP + BODY], big[RAM];
+	char line[4000];
+	size_t size = make_bzimage(k);
+
+	expect(__LINE__, load(put_file("short", k, size - 100), NULL, NULL), "/short", "truncated");
+	expect(__LINE__, load(put_file("shorter", k, 0x220), NULL, NULL), "/shorter", "truncated");
+	put16(k + 0x236, 0);
+	expect(__LINE__, load(put_file("i386", k, size), NULL, NULL), "/i386", "32-bit");
+	make_bzimage(k);
+	put16(k + 0x206, 0x20a);
+	expect(__LINE__, load(put_file("old", k, size), NULL, NULL), "/old", "too old");
+	make_bzimage(k);
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = 0;
+	expect(__LINE__, load(put_file("bz", k, size), NULL, line), "-append", "2047");
+	line[2047] = 0;
+	CHECK(load(put_file("bz", k, size), NULL, line) == 0);
+	expect(__LINE__, load(put_file("bz", k, size), put_file("huge", big, RAM - (20 << 20)), ""), "/huge", "-m");
+	expect(__LINE__, load(put_file("bz", k, size), put_file("none", big, 0), ""), "/none", "empty");
+	expect(__LINE__, load(put_file("bz", k, size), "/nonexistent/rd", ""), "/nonexistent/rd", "check");
+	expect(__LINE__, load(put_file("bz", k, size), "/tmp", ""), "/tmp", "regular");
+}
+
+// -- PVH -------------------------------------------------------------------------------------------------------------
+
+static size_t make_pvh64(uint8_t *k)
+{
+	Elf64_Ehdr *h = (Elf64_Ehdr *)k;
+	Elf64_Phdr *p = (Elf64_Phdr *)(k + sizeof(*h));
+	uint8_t *note = k + 0x200;
+
+	memset(k, 0, 0x400);
+	memcpy(h->e_ident, ELFMAG, SELFMAG);
+	h->e_ident[EI_CLASS] = ELFCLASS64;
+	h->e_ident[EI_DATA] = ELFDATA2LSB;
+	h->e_machine = EM_X86_64;
+	h->e_phoff = sizeof(*h);
+	h->e_phentsize = sizeof(*p);
+	h->e_phnum = 2;
+	p[0] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000 };
+	p[1] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_memsz = 20, .p_align = 4 };
+	put32(note, 4);
+	put32(note + 4, 4);
+	put32(note + 8, 18);
+	memcpy(note + 12, "Xen", 4);
+	put32(note + 16, 0x200010);
+	memset(k + 0x300, 0xf4, 0x100);
+	return 0x400;
+}
+
+static size_t make_pvh32(uint8_t *k)
+{
+	Elf32_Ehdr *h = (Elf32_Ehdr *)k;
+	Elf32_Phdr *p = (Elf32_Phdr *)(k + sizeof(*h));
+
+	make_pvh64(k);
+	memset(k + EI_NIDENT, 0, 0x200 - EI_NIDENT);
+	h->e_ident[EI_CLASS] = ELFCLASS32;
+	h->e_machine = EM_386;
+	h->e_phoff = sizeof(*h);
+	h->e_phentsize = sizeof(*p);
+	h->e_phnum = 2;
+	p[0] = (Elf32_Phdr){ .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000 };
+	p[1] = (Elf32_Phdr){ .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_memsz = 20, .p_align = 4 };
+	return 0x400;
+}
+
+static void check_pvh(void)
+{
+	const uint8_t *info = mem_host(&cfg.mem, BOOT_PVH_INFO, 4096);
+
+	CHECK(v.rip == 0x200010 && v.gpr[X86_RBX] == BOOT_PVH_INFO && !vcpu_paging(&v) && !v.efer && !v.cr4);
+	CHECK((v.cr0 & CR0_PE) && (v.seg[X86_CS].attr & SEG_DB) && !(v.seg[X86_CS].attr & SEG_L));
+	CHECK(v.seg[X86_CS].limit == 0xffffffff && v.tr.limit == 0x67);
+	CHECK(get32(info) == 0x336ec578 && get32(info + 4) == 1 && get32(info + 12) == 1 && get64(info + 32) == BOOT_RSDP);
+	CHECK(!strcmp(mem_host(&cfg.mem, get64(info + 24), 8), "hello") && get32(info + 48) >= 6);
+	const uint8_t *module = mem_host(&cfg.mem, get64(info + 16), 32), *map = mem_host(&cfg.mem, get64(info + 40), 24);
+
+	CHECK(get64(module + 8) == 3 && !memcmp(mem_host(&cfg.mem, get64(module), 3), "abc", 3));
+	CHECK(get64(map) == 0 && get64(map + 8) == BOOT_EBDA && get32(map + 16) == 1);
+}
+
+static void test_pvh(void)
+{
+	static uint8_t k[0x400] __attribute__((aligned(16)));
+	Elf64_Ehdr *h = (Elf64_Ehdr *)k;
+	Elf64_Phdr *p = (Elf64_Phdr *)(k + sizeof(*h));
+	size_t size = make_pvh64(k);
+
+	CHECK(load(put_file("pvh64", k, size), put_file("rd", "abc", 3), "hello") == 0);
+	check_pvh();
+	size = make_pvh32(k);
+	CHECK(load(put_file("pvh32", k, size), put_file("rd", "abc", 3), "hello") == 0);
+	check_pvh();
+
+	make_pvh64(k);
+	expect(__LINE__, load(put_file("cut", k, 0x380), NULL, NULL), "/cut", "truncated");
+	expect(__LINE__, load(put_file("cut", k, 40), NULL, NULL), "/cut", "truncated");
+	expect(__LINE__, load(put_file("cut", k, 4), NULL, NULL), "/cut", "truncated");
+	put32(k + 0x208, 19);
+	expect(__LINE__, load(put_file("nonote", k, size), NULL, NULL), "/nonote", "PVH");
+	make_pvh64(k);
+	h->e_machine = EM_AARCH64;
+	expect(__LINE__, load(put_file("arm", k, size), NULL, NULL), "/arm", "another machine");
+	make_pvh64(k);
+	p[0].p_memsz = (uint64_t)RAM * 2;
+	expect(__LINE__, load(put_file("large", k, size), NULL, NULL), "/large", "-m");
+	p[0].p_paddr = UINT64_MAX - 10;
+	expect(__LINE__, load(put_file("wrap", k, size), NULL, NULL), "/wrap", "-m");
+	p[0].p_paddr = 0x1000;
+	p[0].p_memsz = 0x100;
+	expect(__LINE__, load(put_file("low", k, size), NULL, NULL), "/low", "1 MiB");
+	make_pvh64(k);
+	p[0].p_offset = UINT64_MAX - 4;
+	expect(__LINE__, load(put_file("offset", k, size), NULL, NULL), "/offset", "truncated");
+	make_pvh64(k);
+	h->e_phoff = UINT64_MAX;
+	expect(__LINE__, load(put_file("phoff", k, size), NULL, NULL), "/phoff", "truncated");
+	make_pvh64(k);
+	put32(k + 0x200, 0xffffffff);
+	put32(k + 0x204, 0xffffffff);
+	expect(__LINE__, load(put_file("badnote", k, size), NULL, NULL), "/badnote", "PVH");
+}
+
+// -- Foreign files ---------------------------------------------------------------------------------------------------
+
+static void test_foreign(void)
+{
+	static uint8_t k[4096];
+
+	expect(__LINE__, load("/nonexistent/kernel", NULL, NULL), "/nonexistent/kernel", "check the path");
+	expect(__LINE__, load(put_file("empty", k, 0), NULL, NULL), "/empty", "empty");
+	expect(__LINE__, load("/", NULL, NULL), "/:", "regular");
+	expect(__LINE__, load("/dev/zero", NULL, NULL), "/dev/zero", "regular");
+	expect(__LINE__, load(put_file("one", k, 1), NULL, NULL), "/one", "not a kernel");
+	expect(__LINE__, load(put_file("zeros", k, sizeof(k)), NULL, NULL), "/zeros", "not a kernel");
+	memcpy(k + 0x38, "ARM\x64", 4);
+	expect(__LINE__, load(put_file("Image", k, sizeof(k)), NULL, NULL), "/Image", "arm64");
+	memset(k, 0, sizeof(k));
+	memcpy(k, "\x1f\x8b", 2);
+	expect(__LINE__, load(put_file("gz", k, sizeof(k)), NULL, NULL), "/gz", "unpack");
+	memset(k, 0, sizeof(k));
+	put32(k + 64, 0x1badb002);
+	expect(__LINE__, load(put_file("mb", k, sizeof(k)), NULL, NULL), "/mb", "multiboot is not built yet");
+}
+
+// -- ACPI ------------------------------------------------------------------------------------------------------------
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s += *p++;
+	return s;
+}
+
+// A table at gpa: checksum right, and iasl takes it apart and puts it together again.
+static void check_table(gpa_t gpa, const char *signature, bool iasl)
+{
+	const uint8_t *t = mem_host(&cfg.mem, gpa, 36);
+	uint32_t len = t ? get32(t + 4) : 0;
+	char cmd[512];
+
+	CHECK(t && len >= 36 && mem_is_ram(&cfg.mem, gpa, len) && !memcmp(t, signature, 4) && sum(t, len) == 0);
+	if (!t || !iasl)
+		return;
+	snprintf(cmd, sizeof(cmd), "%.4s.aml", signature);
+	put_file(cmd, t, len);
+	snprintf(cmd, sizeof(cmd), "cd %s && iasl -d %.4s.aml >%.4s.log 2>&1 && iasl -we -p again %.4s.dsl >>%.4s.log 2>&1 || "
+		 "{ cat %.4s.log; false; }", dir, signature, signature, signature, signature, signature);
+	CHECK(system(cmd) == 0);
+}
+
+static void test_acpi(void)
+{
+	static uint8_t k[SETUP + BODY];
+	size_t size = make_bzimage(k);
+	bool iasl = system("command -v iasl >/dev/null") == 0;
+	const uint8_t *rsdp = mem_host(&cfg.mem, BOOT_RSDP, 36);
+
+	CHECK(load(put_file("bz", k, size), NULL, NULL) == 0);
+	CHECK(!memcmp(rsdp, "RSD PTR ", 8) && sum(rsdp, 20) == 0 && sum(rsdp, 36) == 0);
+	gpa_t xsdt = get64(rsdp + 24);
+
+	check_table(get32(rsdp + 16), "RSDT", false);
+	check_table(xsdt, "XSDT", false);
+	const uint8_t *x = mem_host(&cfg.mem, xsdt, 36 + 3 * 8);
+
+	check_table(get64(x + 36), "FACP", iasl);
+	check_table(get64(x + 44), "APIC", iasl);
+	check_table(get64(x + 52), "HPET", iasl);
+	const uint8_t *fadt = mem_host(&cfg.mem, get64(x + 36), 244);
+
+	check_table(get64(fadt + 140), "DSDT", iasl);
+	CHECK(!memcmp(mem_host(&cfg.mem, get64(fadt + 132), 64), "FACS", 4) && get64(fadt + 132) % 64 == 0);
+	if (!iasl)
+		printf("iasl is not installed: tables not disassembled\n");
+}
+
+int main(void)
+{
+	char cmd[64];
+
+	if (!mkdtemp(dir) || mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+		return 1;
+	mem_layout(&cfg.mem, RAM);
+	cfg.vcpus = 1;
+	cfg.pit = cfg.pic = cfg.hpet = cfg.rtc = cfg.i8042 = true;
+	for (unsigned i = 0; i < SERIAL_PORTS; i++)
+		cfg.serial_present[i] = true;
+	test_bzimage();
+	test_bzimage_low();
+	test_bzimage_refusals();
+	test_pvh();
+	test_foreign();
+	test_acpi();
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	if (!failures)
+		return system(cmd) != 0;
+	printf("%d failures; files in %s\n", failures, dir);
+	return 1;
+}
