@@ -11,10 +11,21 @@ enum {
 	FACS_SIZE = 64,
 	TABLES_MAX = 8,
 
-	FADT_WBINVD = BIT(0), FADT_PROC_C1 = BIT(2), FADT_SLP_BUTTON = BIT(5), FADT_FIX_RTC = BIT(6), FADT_RESET_REG = BIT(10),
-	ARCH_LEGACY = BIT(0), ARCH_8042 = BIT(1), ARCH_NO_VGA = BIT(2), ARCH_NO_RTC = BIT(5),
-	SPACE_MEMORY = 0, SPACE_IO = 1,
-	MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4,
+	FADT_WBINVD = BIT(0),
+	FADT_PROC_C1 = BIT(2),
+	FADT_SLP_BUTTON = BIT(5),
+	FADT_FIX_RTC = BIT(6),
+	FADT_RESET_REG = BIT(10),
+	ARCH_LEGACY = BIT(0),
+	ARCH_8042 = BIT(1),
+	ARCH_NO_VGA = BIT(2),
+	ARCH_NO_RTC = BIT(5),
+	SPACE_MEMORY = 0,
+	SPACE_IO = 1,
+	MADT_LAPIC = 0,
+	MADT_IOAPIC = 1,
+	MADT_OVERRIDE = 2,
+	MADT_LAPIC_NMI = 4,
 	MADT_LEVEL_HIGH = 0xd,
 	CPU_ALL = 0xff,
 };
@@ -185,7 +196,8 @@ static uint8_t *build_hpet(struct acpi *a)
 }
 
 // The directory of tables, with entries of 4 (RSDT) or 8 bytes (XSDT).
-static uint8_t *build_directory(struct acpi *a, const char *signature, unsigned width, uint8_t *const *tables, unsigned n)
+static uint8_t *build_directory(struct acpi *a, const char *signature, unsigned width, uint8_t *const *tables,
+				unsigned n)
 {
 	uint8_t *t = take(a, HEADER_SIZE + n * width);
 

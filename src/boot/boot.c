@@ -44,8 +44,8 @@ int boot_put_cmdline(struct boot *b, size_t max)
 	if (max >= BOOT_CMDLINE_MAX)
 		max = BOOT_CMDLINE_MAX - 1;
 	if (len > max)
-		return boot_fail(b, -E2BIG, "-append: the command line has %zu characters, %s takes %zu: shorten it", len,
-				 b->args->kernel, max);
+		return boot_fail(b, -E2BIG, "-append: the command line has %zu characters, %s takes %zu: shorten it",
+				 len, b->args->kernel, max);
 	memcpy(boot_ram(b, BOOT_CMDLINE, len + 1), s, len + 1);
 	return 0;
 }
@@ -76,7 +76,8 @@ static int read_all(struct boot *b, int fd, const char *path, uint8_t *to, uint6
 		if (n <= 0) {
 			int error = n < 0 ? -errno : -EIO;
 
-			return boot_fail(b, error, "%s: read failed after %llu bytes: %s", path, (unsigned long long)done,
+			return boot_fail(b, error, "%s: read failed after %llu bytes: %s", path,
+					 (unsigned long long)done,
 					 n < 0 ? strerror(-error) : "the file has become shorter; try again");
 		}
 		done += n;
@@ -92,9 +93,11 @@ static int read_kernel(struct boot *b)
 
 	if (fd < 0)
 		return fd;
-	ret = size == 0 ? boot_fail(b, -ENOEXEC, "%s: -kernel: the file is empty: give a bzImage or a PVH ELF", path)
-	    : size > KERNEL_SIZE_MAX ? boot_fail(b, -EFBIG, "%s: -kernel: over 1 GiB is no kernel: give a bzImage or a PVH ELF", path)
-	    : 0;
+	ret = 0;
+	if (size == 0)
+		ret = boot_fail(b, -ENOEXEC, "%s: -kernel: the file is empty: give a bzImage or a PVH ELF", path);
+	else if (size > KERNEL_SIZE_MAX)
+		ret = boot_fail(b, -EFBIG, "%s: -kernel: over 1 GiB is no kernel: give a bzImage or PVH ELF", path);
 	if (!ret && !(b->image = malloc(size)))
 		ret = boot_fail(b, -ENOMEM, "%s: no host memory to read %llu bytes", path, (unsigned long long)size);
 	if (!ret)
@@ -120,8 +123,10 @@ int boot_load_initrd(struct boot *b, gpa_t floor, gpa_t ceiling, gpa_t *at, uint
 	if (*size == 0) {
 		ret = boot_fail(b, -EINVAL, "%s: -initrd: the file is empty: give a cpio archive or an image", path);
 	} else if (ceiling < floor || *size > ceiling - floor) {
-		ret = boot_fail(b, -ENOSPC, "%s: -initrd: %llu MiB do not fit above the kernel in %llu MiB of RAM: give more with -m",
-				path, (unsigned long long)(*size >> 20), (unsigned long long)(b->cfg->mem.ram_size >> 20));
+		ret = boot_fail(
+		    b, -ENOSPC,
+		    "%s: -initrd: %llu MiB do not fit above the kernel in %llu MiB of RAM: give more with -m", path,
+		    (unsigned long long)(*size >> 20), (unsigned long long)(b->cfg->mem.ram_size >> 20));
 	} else {
 		*at = align_down(ceiling - *size, PAGE_SIZE);
 		ret = read_all(b, fd, path, boot_ram(b, *at, *size), *size);
@@ -145,13 +150,13 @@ static const struct foreign foreigns[] = {
 	{ 0x24, "\x18\x28\x6f\x01", 4, "an ARM zImage: give a kernel for x86-64" },
 	{ 0, "\x27\x05\x19\x56", 4, "a U-Boot image: give a bzImage or a PVH ELF" },
 	{ 0, "\x1f\x8b", 2, "a gzip file: unpack it, or give the bzImage" },
-	{ 0, "\xfd" "7zXZ", 5, "an xz file: unpack it, or give the bzImage" },
+	{ 0, "\xfd\x37zXZ", 5, "an xz file: unpack it, or give the bzImage" },
 	{ 0, "\x28\xb5\x2f\xfd", 4, "a zstd file: unpack it, or give the bzImage" },
 	{ 0, "BZh", 3, "a bzip2 file: unpack it, or give the bzImage" },
 	{ 0, "!<arch>", 7, "an archive or Debian package: unpack it and give boot/vmlinuz-..." },
 	{ 0, "070701", 6, "a cpio archive: it belongs to -initrd" },
 	{ 0, "QFI\xfb", 4, "a qcow2 disk image: it is no kernel" },
-	{ 0, "MZ", 2, "an EFI program without a Linux boot header: booting it is not built yet; give a bzImage or a PVH ELF" },
+	{ 0, "MZ", 2, "an EFI program without a Linux boot header: not built yet; give a bzImage or a PVH ELF" },
 };
 
 static bool has_word(const struct boot *b, size_t search, size_t step, uint32_t word)
@@ -178,7 +183,8 @@ static int refuse_foreign(struct boot *b)
 			return boot_fail(b, -ENOEXEC, "%s: -kernel: this is %s", path, f->what);
 	}
 	if (is_multiboot(b))
-		return boot_fail(b, -ENOSYS, "%s: -kernel: multiboot is not built yet: give a bzImage or a PVH ELF", path);
+		return boot_fail(b, -ENOSYS, "%s: -kernel: multiboot is not built yet: give a bzImage or a PVH ELF",
+				 path);
 	return boot_fail(b, -ENOEXEC, "%s: -kernel: not a kernel that ringer knows: give a bzImage or a PVH ELF", path);
 }
 
@@ -195,7 +201,7 @@ static void put_bios_data(struct boot *b)
 static int put_acpi(struct boot *b)
 {
 	gpa_t base = b->cfg->mem.low_end - BOOT_ACPI_SIZE;
-	struct acpi a = { .cfg = b->cfg, .base = base, .mem = boot_ram(b, base, BOOT_ACPI_SIZE), .size = BOOT_ACPI_SIZE };
+	struct acpi a = {.cfg = b->cfg, .base = base, .mem = boot_ram(b, base, BOOT_ACPI_SIZE), .size = BOOT_ACPI_SIZE};
 
 	acpi_build(&a, boot_ram(b, BOOT_RSDP, ACPI_RSDP_SIZE));
 	return a.overflow ? boot_fail(b, -ENOSPC, "ACPI tables outgrew their place: this is a bug in ringer") : 0;

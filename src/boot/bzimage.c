@@ -69,16 +69,19 @@ static int check_header(struct boot *b)
 	if (b->image_size < HDR_END)
 		return boot_fail(b, -ENOEXEC, "%s: -kernel: truncated in its boot header: copy it again", path);
 	if (get16(h + HDR_VERSION) < HDR_VERSION_MIN)
-		return boot_fail(b, -ENOSYS, "%s: -kernel: boot protocol %u.%02u is too old: give a kernel of Linux 3.8 or later (2.12)",
-				 path, get16(h + HDR_VERSION) >> 8, get16(h + HDR_VERSION) & 0xff);
+		return boot_fail(
+		    b, -ENOSYS,
+		    "%s: -kernel: boot protocol %u.%02u is too old: give a kernel of Linux 3.8 or later (2.12)", path,
+		    get16(h + HDR_VERSION) >> 8, get16(h + HDR_VERSION) & 0xff);
 	if (!(get16(h + HDR_XLOADFLAGS) & XLF_KERNEL_64))
-		return boot_fail(b, -ENOSYS, "%s: -kernel: a 32-bit kernel: not built yet; give a 64-bit one (amd64)", path);
+		return boot_fail(b, -ENOSYS, "%s: -kernel: a 32-bit kernel: not built yet; give a 64-bit one (amd64)",
+				 path);
 	want = setup_size(b) + body_size(b);
 	if (!(h[HDR_LOADFLAGS] & LOADFLAGS_LOADED_HIGH) || body_size(b) <= ENTRY64)
 		return boot_fail(b, -ENOEXEC, "%s: -kernel: its boot header contradicts itself: copy it again", path);
 	if (b->image_size < want)
-		return boot_fail(b, -ENOEXEC, "%s: -kernel: truncated: %zu bytes of %llu: copy it again", path, b->image_size,
-				 (unsigned long long)want);
+		return boot_fail(b, -ENOEXEC, "%s: -kernel: truncated: %zu bytes of %llu: copy it again", path,
+				 b->image_size, (unsigned long long)want);
 	return 0;
 }
 
@@ -98,9 +101,10 @@ static int place_kernel(struct boot *b, gpa_t *at, gpa_t *end)
 		fits = where <= b->ram_end && need <= b->ram_end - where;
 	}
 	if (!fits)
-		return boot_fail(b, -ENOSPC, "%s: -kernel: needs %llu MiB from %llu MiB on, and RAM is %llu MiB: give more with -m",
-				 b->args->kernel, (unsigned long long)(align_up(need, 1 << 20) >> 20), (unsigned long long)(where >> 20),
-				 (unsigned long long)(b->cfg->mem.ram_size >> 20));
+		return boot_fail(b, -ENOSPC,
+				 "%s: -kernel: needs %llu MiB from %llu MiB on, and RAM is %llu MiB: give more with -m",
+				 b->args->kernel, (unsigned long long)(align_up(need, 1 << 20) >> 20),
+				 (unsigned long long)(where >> 20), (unsigned long long)(b->cfg->mem.ram_size >> 20));
 	*at = where;
 	*end = where + need;
 	return 0;

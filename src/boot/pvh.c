@@ -48,8 +48,8 @@ static int check_machine(struct boot *b, const struct elf *e)
 
 	machine = get16(b->image + offsetof(Elf32_Ehdr, e_machine));
 	if (b->image[EI_DATA] != ELFDATA2LSB || machine != want)
-		return boot_fail(b, -ENOEXEC, "%s: -kernel: an ELF file for another machine (%u): give one for x86", b->args->kernel,
-				 machine);
+		return boot_fail(b, -ENOEXEC, "%s: -kernel: an ELF file for another machine (%u): give one for x86",
+				 b->args->kernel, machine);
 	return 0;
 }
 
@@ -103,7 +103,9 @@ static int load_segment(struct boot *b, struct elf *e, const struct segment *s)
 	if (s->memsz < s->filesz)
 		return truncated(b);
 	if ((!high && !low) || s->paddr > end || s->memsz > end - s->paddr)
-		return boot_fail(b, -ENOSPC, "%s: -kernel: a segment at %#llx of %llu KiB does not fit in RAM: give more with -m, or link it at 1 MiB",
+		return boot_fail(b, -ENOSPC,
+				 "%s: -kernel: a segment at %#llx of %llu KiB does not fit in RAM: give more with -m, "
+				 "or link it at 1 MiB",
 				 b->args->kernel, (unsigned long long)s->paddr, (unsigned long long)(s->memsz >> 10));
 	uint8_t *ram = boot_ram(b, s->paddr, s->memsz);
 
@@ -190,11 +192,13 @@ int pvh_load(struct boot *b)
 	if (ret)
 		return ret;
 	if (!e.has_entry)
-		return boot_fail(b, -ENOEXEC, "%s: -kernel: an ELF file without a PVH entry note: build with CONFIG_PVH, or give the bzImage",
-				 b->args->kernel);
+		return boot_fail(
+		    b, -ENOEXEC,
+		    "%s: -kernel: an ELF file without a PVH entry note: build with CONFIG_PVH, or give the bzImage",
+		    b->args->kernel);
 	if (!mem_is_ram(&b->cfg->mem, e.entry, 1))
-		return boot_fail(b, -ENOEXEC, "%s: -kernel: its entry point %#llx is outside RAM: give more with -m", b->args->kernel,
-				 (unsigned long long)e.entry);
+		return boot_fail(b, -ENOEXEC, "%s: -kernel: its entry point %#llx is outside RAM: give more with -m",
+				 b->args->kernel, (unsigned long long)e.entry);
 	ret = boot_put_cmdline(b, BOOT_CMDLINE_MAX - 1);
 	if (!ret)
 		ret = boot_load_initrd(b, MAX(e.end, (gpa_t)BOOT_KERNEL_MIN), b->ram_end, &initrd, &initrd_size);

@@ -32,7 +32,8 @@ _Noreturn void base_panic(const char *file, int line, const char *what)
 	abort();
 }
 
-#define CHECK(x) ((x) ? (void)0 : (void)(failures++, printf("%s:%d: not so: %s (err: %s)\n", __FILE__, __LINE__, #x, err)))
+#define CHECK(x)                                                                                                       \
+	((x) ? (void)0 : (void)(failures++, printf("%s:%d: not so: %s (err: %s)\n", __FILE__, __LINE__, #x, err)))
 
 static const char *put_file(const char *name, const void *data, size_t size)
 {
@@ -174,7 +175,8 @@ static size_t make_pvh64(uint8_t *k)
 	h->e_phoff = sizeof(*h);
 	h->e_phentsize = sizeof(*p);
 	h->e_phnum = 2;
-	p[0] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000 };
+	p[0] = (Elf64_Phdr){
+	    .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000};
 	p[1] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_memsz = 20, .p_align = 4 };
 	put32(note, 4);
 	put32(note + 4, 4);
@@ -197,7 +199,8 @@ static size_t make_pvh32(uint8_t *k)
 	h->e_phoff = sizeof(*h);
 	h->e_phentsize = sizeof(*p);
 	h->e_phnum = 2;
-	p[0] = (Elf32_Phdr){ .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000 };
+	p[0] = (Elf32_Phdr){
+	    .p_type = PT_LOAD, .p_offset = 0x300, .p_paddr = 0x200000, .p_filesz = 0x100, .p_memsz = 0x3000};
 	p[1] = (Elf32_Phdr){ .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_memsz = 20, .p_align = 4 };
 	return 0x400;
 }
@@ -209,9 +212,11 @@ static void check_pvh(void)
 	CHECK(v.rip == 0x200010 && v.gpr[X86_RBX] == BOOT_PVH_INFO && !vcpu_paging(&v) && !v.efer && !v.cr4);
 	CHECK((v.cr0 & CR0_PE) && (v.seg[X86_CS].attr & SEG_DB) && !(v.seg[X86_CS].attr & SEG_L));
 	CHECK(v.seg[X86_CS].limit == 0xffffffff && v.tr.limit == 0x67);
-	CHECK(get32(info) == 0x336ec578 && get32(info + 4) == 1 && get32(info + 12) == 1 && get64(info + 32) == BOOT_RSDP);
+	CHECK(get32(info) == 0x336ec578 && get32(info + 4) == 1 && get32(info + 12) == 1 &&
+	      get64(info + 32) == BOOT_RSDP);
 	CHECK(!strcmp(mem_host(&cfg.mem, get64(info + 24), 8), "hello") && get32(info + 48) >= 6);
-	const uint8_t *module = mem_host(&cfg.mem, get64(info + 16), 32), *map = mem_host(&cfg.mem, get64(info + 40), 24);
+	const uint8_t *module = mem_host(&cfg.mem, get64(info + 16), 32),
+		      *map = mem_host(&cfg.mem, get64(info + 40), 24);
 
 	CHECK(get64(module + 8) == 3 && !memcmp(mem_host(&cfg.mem, get64(module), 3), "abc", 3));
 	CHECK(get64(map) == 0 && get64(map + 8) == BOOT_EBDA && get32(map + 16) == 1);
@@ -304,8 +309,10 @@ static void check_table(gpa_t gpa, const char *signature, bool iasl)
 		return;
 	snprintf(cmd, sizeof(cmd), "%.4s.aml", signature);
 	put_file(cmd, t, len);
-	snprintf(cmd, sizeof(cmd), "cd %s && iasl -d %.4s.aml >%.4s.log 2>&1 && iasl -we -p again %.4s.dsl >>%.4s.log 2>&1 || "
-		 "{ cat %.4s.log; false; }", dir, signature, signature, signature, signature, signature);
+	snprintf(cmd, sizeof(cmd),
+		 "cd %s && iasl -d %.4s.aml >%.4s.log 2>&1 && iasl -we -p again %.4s.dsl >>%.4s.log 2>&1 || "
+		 "{ cat %.4s.log; false; }",
+		 dir, signature, signature, signature, signature, signature);
 	CHECK(system(cmd) == 0);
 }
 
