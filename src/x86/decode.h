@@ -7,6 +7,7 @@
 #define X86_DECODE_H
 
 #include "base/types.h"
+#include "x86/features.h"
 #include "x86/regs.h"
 
 enum x86_mode { X86_MODE16, X86_MODE32, X86_MODE64 }; // code size: real/16-bit, 32-bit (also compatibility), 64-bit
@@ -74,12 +75,14 @@ enum x86_access { X86_READ = BIT(0), X86_WRITE = BIT(1) };
 // The explicit (ModRM or moffs) memory operand. Implicit ones (stack, strings, XLAT, MASKMOV) follow from the class.
 struct x86_mem {
 	uint8_t access;  // enum x86_access bits; 0 for LEA, NOP, prefetch and other forms that only form the address
-	uint8_t seg;     // enum x86_sreg, default or override applied; in 64-bit mode ES CS SS DS have base 0
+	uint8_t seg;     // enum x86_sreg, default or override applied; in 64-bit mode ES CS SS DS have base 0. Also set
+			 // without an explicit operand: the segment of the implicit rSI, rBX+AL, rDI (MASKMOV) operand
 	uint8_t base;    // enum x86_gpr, X86_REG_RIP or X86_REG_NONE
 	uint8_t index;   // enum x86_gpr or X86_REG_NONE; for VSIB the number of the vector register
 	uint8_t scale;   // 1 2 4 8
 	bool present;    // the instruction has an explicit memory operand (LEA included)
 	bool vsib;
+	bool bitstring;  // BT BTS BTR BTC with a register offset: accesses size bytes at address + (offset / 8 / size) * size
 	uint16_t size;   // bytes accessed; for VSIB of one element; 0 where it depends on state (XSAVE)
 	int64_t disp;    // sign-extended, EVEX disp8*N applied
 };
@@ -103,7 +106,7 @@ struct x86_insn {
 	uint8_t fields;   // enum x86_field
 	uint8_t vvvv;     // VEX/EVEX vvvv, uninverted (0 if unused)
 	uint8_t cond;     // JCC SETCC CMOVCC: condition code 0-15
-	uint16_t mnemonic; // enum x86_mnemonic, generated
+	uint16_t mnemonic; // enum x86_mnemonic, in the generated x86/mnemonic.h
 	uint16_t feature;  // enum x86_feature that CPUID must offer, X86_FEATURE_NONE for the base set
 	uint16_t gpr_read, gpr_written; // bit masks over enum x86_gpr, implicit ones and address registers included.
 					// A write that keeps upper bits (8- and 16-bit) and a conditional write also count as a read.

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: MIT
+//
+// x86_decode: parses prefixes, opcode, ModRM, SIB, displacement and immediates itself and takes everything else from
+// the row that the generated decision tree gives for them (decode_table.h). Never reads beyond the n bytes given.
+// The steps stand in the order of the bytes; each returns 0 to go on, or SHORT or BAD.
+#include "x86/decode.h"
+#include "x86/decode_table.h"
+
+enum status { OK, SHORT, BAD };
+
+struct cursor {
+	const uint8_t *bytes;
+	unsigned at, limit;
+	enum x86_mode mode;
+	uint8_t rep;  // last of F3 (1) and F2 (2), or 0
+	uint8_t seg;  // override, or X86_REG_NONE
+	uint8_t w, r, x, b; // register extensions in place: r, x and b are 0 or 8, w is 0 or 1
+	uint8_t r2, v2, x2; // EVEX: 0 or 16
+	bool evex_b;
+	enum x86_table_map tmap;
+	uint16_t key;
+};
+
+#define TRY(e) \
+	do { \
+		enum status s_ = (e); \
+		if (s_ != OK) \
+			return s_; \
+	} while (0)
+
+static inline enum status fetch(struct cursor *c, uint8_t *v)
+{
+	if (c->at >= c->limit)
+		return SHORT;
+	*v = c->bytes[c->at++];
+	return OK;
+}
+
+// Little-endian value of 1, 2, 4 or 8 bytes, sign-extended.
+static inline enum status fetch_signed(struct cursor *c, unsigned size, int64_t *v)
+{
+	const uint8_t *p = c->bytes + c->at;
+
+	if (c->at + size > c->limit)
+		return SHORT;
+	c->at += size;
+	switch (size) {
+	case 1: *v = (int8_t)*p; break;
+	case 2: *v = (int16_t)(p[0] | p[1] << 8); break;
+	case 4: {
+		int32_t d;
+
+		__builtin_memcpy(&d, p, 4);
+		*v = d;
+		break;
+	}
+	default: __builtin_memcpy(v, p, 8);
+	}
+	return OK;
+}
+
+enum prefix_kind { PK_NONE, PK_SEG, PK_OSIZE, PK_ASIZE, PK_LOCK, PK_REPNE, PK_REP, PK_REX };
+
+static const uint8_t prefix_kinds[256] = {
+	[0x26] = PK_SEG, [0x2e] = PK_SEG, [0x36] = PK_SEG, [0x3e] = PK_SEG, [0x64] = PK_SEG, [0x65] = PK_SEG,
+	[0x66] = PK_OSIZE, [0x67] = PK_ASIZE, [0xf0] = PK_LOCK, [0xf2] = PK_REPNE, [0xf3] = PK_REP,
+	[0x40 ... 0x4f] = PK_REX,
+};
+
+static void take_segment(struct cursor *c, uint8_t prefix)
+{
+	if (prefix >= 0x64)
+		c->seg = X86_FS + (prefix & 1);
+	else if (c->mode != X86_MODE64)
+		c->seg = prefix >> 3 & 3;
+}
+
+// Takes prefixes until the first opcode byte, which it returns. REX counts only when it comes last.
+static enum status take_prefixes(struct cursor *c, struct x86_insn *out, uint8_t *opcode)
+{
+	for (;;) {
+		uint8_t byte;
+
+		TRY(fetch(c, &byte));
+		switch (prefix_kinds[byte]) {
+		case PK_REX:
+			if (c->mode == X86_MODE64) {
+				out->rex = byte;
+				continue;
+			}
+			// fall through
+		case PK_NONE:
+			*opcode = byte;
+			return OK;
+		case PK_SEG: out->prefixes |= X86_PFX_SEG; take_segment(c, byte); break;
+		case PK_OSIZE: out->prefixes |= X86_PFX_OPSIZE; break;
+		case PK_ASIZE: out->prefixes |= X86_PFX_ADDRSIZE; break;
+		case PK_LOCK: out->prefixes |= X86_PFX_LOCK; break;
+		case PK_REPNE: out->prefixes |= X86_PFX_REPNE; c->rep = 2; break;
+		case PK_REP: out->prefixes |= X86_PFX_REP; c->rep = 1; break;
+		}
+		out->rex = 0;
+	}
+}
+
+static enum status take_legacy_opcode(struct cursor *c, struct x86_insn *out, uint8_t opcode)
+{
+	c->w = out->rex >> 3 & 1;
+	c->r = out->rex << 1 & 8;
+	c->x = out->rex << 2 & 8;
+	c->b = out->rex << 3 & 8;
+	c->key = (out->prefixes & X86_PFX_OPSIZE ? KEY_OSIZE : 0) | (c->w ? KEY_W : 0) | c->rep << KEY_REP_SHIFT |
+		(out->prefixes & X86_PFX_ADDRSIZE ? KEY_ASIZE : 0) | (c->b ? KEY_REXB : 0);
+	c->tmap = TMAP_LEGACY;
+	if (opcode == 0x0f) {
+		TRY(fetch(c, &opcode));
+		c->tmap = TMAP_0F;
+		if (opcode == 0x38 || opcode == 0x3a) {
+			c->tmap = opcode == 0x38 ? TMAP_0F38 : TMAP_0F3A;
+			TRY(fetch(c, &opcode));
+		}
+	}
+	out->encoding = X86_ENC_LEGACY;
+	out->map = c->tmap;
+	out->opcode = opcode;
+	if (c->tmap == TMAP_0F && opcode == 0x0f) {
+		out->encoding = X86_ENC_3DNOW;
+		c->tmap = TMAP_3DNOW;
+	}
+	out->has_modrm = c->tmap > TMAP_0F || (x86_has_modrm[c->tmap][c->mode][opcode >> 3] >> (opcode & 7) & 1);
+	return OK;
+}
+
+// VEX and its kin allow neither REX nor LOCK nor the prefixes that pp stands for.
+static bool has_forbidden_prefix(const struct x86_insn *out)
+{
+	return out->rex || (out->prefixes & (X86_PFX_LOCK | X86_PFX_REP | X86_PFX_REPNE | X86_PFX_OPSIZE));
+}
+
+// The second payload byte of VEX and XOP: W vvvv L pp.
+static void take_wvvvvlpp(struct cursor *c, struct x86_insn *out, uint8_t p)
+{
+	out->vvvv = ~p >> 3 & (c->mode == X86_MODE64 ? 15 : 7);
+	c->key |= (p & 3) << KEY_PP_SHIFT | (p & 4 ? KEY_VL : 0);
+}
+
+static enum status take_vex2(struct cursor *c, struct x86_insn *out)
+{
+	uint8_t p;
+
+	TRY(fetch(c, &p));
+	TRY(fetch(c, &out->opcode));
+	c->r = ~p >> 4 & 8;
+	take_wvvvvlpp(c, out, p);
+	c->tmap = TMAP_VEX1;
+	out->encoding = X86_ENC_VEX;
+	out->map = 1;
+	return has_forbidden_prefix(out) ? BAD : OK;
+}
+
+// Three-byte VEX and XOP.
+static enum status take_vex3(struct cursor *c, struct x86_insn *out, enum x86_encoding encoding)
+{
+	uint8_t p0, p1;
+	unsigned first = encoding == X86_ENC_XOP ? 8 : 1;
+
+	TRY(fetch(c, &p0));
+	TRY(fetch(c, &p1));
+	TRY(fetch(c, &out->opcode));
+	c->r = ~p0 >> 4 & 8;
+	c->x = ~p0 >> 3 & 8;
+	c->b = ~p0 >> 2 & 8;
+	c->w = p1 >> 7;
+	c->key = c->w ? KEY_VW : 0;
+	take_wvvvvlpp(c, out, p1);
+	out->encoding = encoding;
+	out->map = p0 & 31;
+	if (out->map < first || out->map > first + 2 || has_forbidden_prefix(out))
+		return BAD;
+	c->tmap = (encoding == X86_ENC_XOP ? TMAP_XOP8 : TMAP_VEX1) + out->map - first;
+	return OK;
+}
+
+static enum status take_evex(struct cursor *c, struct x86_insn *out)
+{
+	static const uint8_t tmaps[8] = { 0, TMAP_EVEX1, TMAP_EVEX2, TMAP_EVEX3, 0, TMAP_EVEX5, TMAP_EVEX6, 0 };
+	uint8_t p0, p1, p2;
+
+	TRY(fetch(c, &p0));
+	TRY(fetch(c, &p1));
+	TRY(fetch(c, &p2));
+	TRY(fetch(c, &out->opcode));
+	c->r = ~p0 >> 4 & 8;
+	c->x = ~p0 >> 3 & 8;
+	c->x2 = c->x << 1;
+	c->b = ~p0 >> 2 & 8;
+	c->r2 = ~p0 & 16;
+	c->v2 = ~p2 << 1 & 16;
+	c->w = p1 >> 7;
+	c->evex_b = p2 & 16;
+	out->encoding = X86_ENC_EVEX;
+	out->map = p0 & 7;
+	out->vvvv = ~p1 >> 3 & 15;
+	if (c->mode != X86_MODE64) {
+		c->b = c->r2 = c->v2 = 0;
+		out->vvvv &= 7;
+	}
+	c->key = (p1 & 3) << KEY_PP_SHIFT | (c->w ? KEY_VW : 0) | (c->evex_b ? KEY_EB : 0) | (p2 >> 5 & 3) << KEY_ELL_SHIFT |
+		(p2 & 7 ? KEY_EMASK : 0) | (p2 & 0x80 ? KEY_EZ : 0);
+	c->tmap = tmaps[out->map];
+	if (!c->tmap || (p0 & 8) || !(p1 & 4) || has_forbidden_prefix(out))
+		return BAD;
+	return OK;
+}
+
+// Whether C4 C5 62 8F begin a VEX, EVEX or XOP prefix here: outside 64-bit mode only what would be a register form of
+// LES LDS BOUND; everywhere only XOP maps for 8F (lower ones are POP).
+static enum status is_vector_prefix(const struct cursor *c, uint8_t byte, bool *yes)
+{
+	*yes = false;
+	if (byte != 0xc4 && byte != 0xc5 && byte != 0x62 && byte != 0x8f)
+		return OK;
+	*yes = c->mode == X86_MODE64 && byte != 0x8f;
+	if (*yes)
+		return OK;
+	if (c->at >= c->limit)
+		return SHORT;
+	*yes = byte == 0x8f ? (c->bytes[c->at] & 31) >= 8 : c->bytes[c->at] >= 0xc0;
+	return OK;
+}
+
+static enum status take_opcode(struct cursor *c, struct x86_insn *out)
+{
+	uint8_t byte;
+	bool vector;
+	enum status s = OK;
+
+	TRY(take_prefixes(c, out, &byte));
+	TRY(is_vector_prefix(c, byte, &vector));
+	if (!vector) {
+		s = take_legacy_opcode(c, out, byte);
+		out->opcode_off = c->at - 1;
+		return s;
+	}
+	switch (byte) {
+	case 0xc5: s = take_vex2(c, out); break;
+	case 0xc4: s = take_vex3(c, out, X86_ENC_VEX); break;
+	case 0x8f: s = take_vex3(c, out, X86_ENC_XOP); break;
+	default: s = take_evex(c, out);
+	}
+	out->opcode_off = c->at - 1;
+	out->has_modrm = out->encoding != X86_ENC_VEX || out->map != 1 || out->opcode != 0x77;
+	if (c->mode != X86_MODE64)
+		c->r = c->x = c->x2 = c->b = 0;
+	return s;
+}
+
+static const struct x86_row *find_row(const struct cursor *c, uint8_t opcode)
+{
+	uint32_t e = x86_roots[x86_roots_of[c->tmap][c->mode]][opcode];
+
+	while (e & NODE)
+		e = x86_tree[NODE_CHILDREN(e) + (c->key >> NODE_SHIFT(e) & NODE_MASK(e))];
+	return &x86_rows[e];
+}
+
+/* Memory operands. */
+
+static void set_base(struct x86_mem *m, uint8_t reg)
+{
+	m->base = reg;
+	m->seg = reg == X86_RSP || reg == X86_RBP ? X86_SS : X86_DS;
+}
+
+static enum status take_disp(struct cursor *c, struct x86_insn *out, unsigned size, unsigned shift)
+{
+	if (!size)
+		return OK;
+	out->disp_off = c->at;
+	out->disp_size = size;
+	TRY(fetch_signed(c, size, &out->mem.disp));
+	if (size == 1)
+		out->mem.disp = (int64_t)((uint64_t)out->mem.disp << shift);
+	return OK;
+}
+
+static enum status take_mem16(struct cursor *c, struct x86_insn *out, unsigned shift)
+{
+	static const uint8_t bases[8] = { X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP, X86_RBX };
+	static const uint8_t indexes[8] = { X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_REG_NONE, X86_REG_NONE, X86_REG_NONE,
+		X86_REG_NONE };
+	struct x86_mem *m = &out->mem;
+	unsigned mod = out->modrm >> 6, rm = out->modrm & 7;
+
+	if (mod == 0 && rm == 6)
+		return take_disp(c, out, 2, 0);
+	set_base(m, bases[rm]);
+	m->index = indexes[rm];
+	return take_disp(c, out, mod, shift);
+}
+
+static enum status take_sib(struct cursor *c, struct x86_insn *out, const struct x86_row *row, unsigned mod, unsigned *disp)
+{
+	struct x86_mem *m = &out->mem;
+	uint8_t sib;
+	unsigned index;
+
+	TRY(fetch(c, &sib));
+	index = (sib >> 3 & 7) | c->x;
+	if (row->flags & ROW_VSIB)
+		index |= c->v2;
+	if (index != X86_RSP || (row->flags & ROW_VSIB)) {
+		m->index = index;
+		m->scale = 1 << (sib >> 6);
+	}
+	if ((sib & 7) == 5 && mod == 0)
+		*disp = 4;
+	else
+		set_base(m, (sib & 7) | c->b);
+	return OK;
+}
+
+static enum status take_mem(struct cursor *c, struct x86_insn *out, const struct x86_row *row)
+{
+	static const uint8_t disp_sizes[3] = { 0, 1, 4 };
+	unsigned mod = out->modrm >> 6, rm = out->modrm & 7, disp = disp_sizes[mod];
+
+	if (out->addrsize == 2)
+		return row->flags & (ROW_VSIB | ROW_NEED_SIB) ? BAD : take_mem16(c, out, row->disp8_shift);
+	if (rm == 4) {
+		TRY(take_sib(c, out, row, mod, &disp));
+	} else if (row->flags & (ROW_VSIB | ROW_NEED_SIB)) {
+		return BAD;
+	} else if (rm == 5 && mod == 0) {
+		disp = 4;
+		if (c->mode == X86_MODE64) {
+			if (row->flags & ROW_NO_RIP)
+				return BAD;
+			out->mem.base = X86_REG_RIP;
+		}
+	} else {
+		set_base(&out->mem, rm | c->b);
+	}
+	return take_disp(c, out, disp, row->disp8_shift);
+}
+
+static enum status take_moffs(struct cursor *c, struct x86_insn *out)
+{
+	TRY(take_disp(c, out, out->addrsize, 0));
+	if (out->addrsize == 2)
+		out->mem.disp &= 0xffff;
+	else if (out->addrsize == 4)
+		out->mem.disp &= 0xffffffff;
+	return OK;
+}
+
+static void set_mem(const struct cursor *c, struct x86_insn *out, const struct x86_row *row)
+{
+	struct x86_mem *m = &out->mem;
+
+	m->present = row->flags & ROW_MEM;
+	m->access = row->mem_access;
+	m->size = row->mem_size;
+	m->vsib = row->flags & ROW_VSIB;
+	m->bitstring = row->flags & ROW_BITSTRING;
+	if (c->seg != X86_REG_NONE)
+		m->seg = c->seg;
+}
+
+/* Registers. */
+
+static unsigned gpr_of(unsigned id, bool byte, bool rex)
+{
+	return byte && !rex && id >= 4 && id < 8 ? id - 4 : id & 15;
+}
+
+static void use_gpr(struct x86_insn *out, unsigned id, unsigned access)
+{
+	if (access & X86_READ)
+		out->gpr_read |= BIT(id);
+	if (access & X86_WRITE)
+		out->gpr_written |= BIT(id);
+}
+
+static void use_gprs(const struct cursor *c, struct x86_insn *out, const struct x86_row *row, bool mod3)
+{
+	unsigned fields = row->fields, acts = row->actions, modrm = out->modrm;
+	bool rex = out->rex || out->encoding != X86_ENC_LEGACY;
+
+	if (fields & X86_FIELD_REG_GPR)
+		use_gpr(out, gpr_of((modrm >> 3 & 7) | c->r, fields & X86_FIELD_REG_BYTE, rex), acts);
+	if (mod3 && (fields & X86_FIELD_RM_GPR))
+		use_gpr(out, gpr_of((modrm & 7) | c->b, fields & X86_FIELD_RM_BYTE, rex), acts >> 2);
+	if (fields & X86_FIELD_VVVV_GPR)
+		use_gpr(out, out->vvvv, acts >> 4);
+	if (fields & X86_FIELD_OPCODE_GPR)
+		use_gpr(out, gpr_of((out->opcode & 7) | c->b, fields & X86_FIELD_OPCODE_BYTE, rex), acts >> 6);
+	if (out->mem.base < X86_GPRS)
+		out->gpr_read |= BIT(out->mem.base);
+	if (out->mem.index < X86_GPRS && !out->mem.vsib)
+		out->gpr_read |= BIT(out->mem.index);
+}
+
+static bool bad_id(enum x86_reg_kind kind, unsigned id)
+{
+	return kind == KIND_CR ? id == 1 || id > 4 + (id == 8) * 4 : (kind == KIND_DR || kind == KIND_MASK || kind == KIND_TMM) && id > 7;
+}
+
+// #UD for register numbers that do not exist, and for operands that must differ.
+static bool has_bad_register(const struct cursor *c, const struct x86_insn *out, const struct x86_row *row, bool mod3)
+{
+	unsigned reg = (out->modrm >> 3 & 7) | c->r | c->r2;
+	unsigned rm = (out->modrm & 7) | c->b | c->x2;
+
+	if (bad_id(row->reg_kind, reg) || (mod3 && row->rm_kind == KIND_TMM && bad_id(KIND_TMM, rm & 15)))
+		return true;
+	if (row->reg_kind == KIND_GPR && c->r2)
+		return true;
+	if (row->flags & ROW_VVVV) {
+		if (bad_id(row->vvvv_kind, out->vvvv) || (row->vvvv_kind == KIND_GPR && out->vvvv > 15))
+			return true;
+	} else if (out->vvvv) {
+		return true;
+	}
+	if (row->flags & ROW_VSIB)
+		rm = out->mem.index;
+	return ((row->flags & ROW_DIFF_REG_RM) && (mod3 || row->flags & ROW_VSIB) && reg == rm) ||
+		((row->flags & ROW_DIFF_REG_VVVV) && reg == out->vvvv) ||
+		((row->flags & ROW_DIFF_RM_VVVV) && rm == out->vvvv);
+}
+
+/* Immediates and flags. */
+
+static enum status take_imm(struct cursor *c, struct x86_insn *out, const struct x86_row *row)
+{
+	int64_t v;
+
+	if (!row->imm_size)
+		return OK;
+	out->imm_off = c->at;
+	out->imm_size = row->imm_size;
+	TRY(fetch_signed(c, row->imm_size, &v));
+	out->imm = v;
+	if (!(row->flags & ROW_IMM_SIGNED) && row->imm_size < 8)
+		out->imm &= BIT64(8 * row->imm_size) - 1;
+	if (!row->imm2_size)
+		return OK;
+	TRY(fetch_signed(c, row->imm2_size, &v));
+	out->imm2 = row->imm2_size == 1 ? v & 0xff : v & 0xffff;
+	return OK;
+}
+
+static void set_flags(struct x86_insn *out, const struct x86_row *row)
+{
+	out->flags_read = row->rflags_read;
+	out->flags_written = row->rflags_written;
+	out->flags_undefined = row->rflags_undefined;
+	if ((row->flags & ROW_SHIFT_IMM) && !(out->imm & (out->opsize == 8 ? 63 : 31)))
+		out->flags_written = out->flags_undefined = 0;
+}
+
+static void set_facts(const struct cursor *c, struct x86_insn *out, const struct x86_row *row)
+{
+	out->class = row->class;
+	if (row->class == X86_CLASS_AVX512 && (row->flags & ROW_MEM) && out->encoding == X86_ENC_EVEX && (c->key & KEY_EMASK))
+		out->class = X86_CLASS_MASKED;
+	out->opsize = row->opsize;
+	out->vl = row->vl;
+	out->spare_nop = row->flags & ROW_NOP;
+	out->fields = row->fields;
+	out->cond = out->opcode & 15;
+	out->mnemonic = row->mnemonic;
+	out->feature = row->feature;
+	out->gpr_read = row->gpr_read;
+	out->gpr_written = row->gpr_written;
+}
+
+static void set_addrsize(const struct cursor *c, struct x86_insn *out)
+{
+	static const uint8_t sizes[3][2] = { { 2, 4 }, { 4, 2 }, { 8, 4 } };
+
+	out->addrsize = sizes[c->mode][!!(out->prefixes & X86_PFX_ADDRSIZE)];
+}
+
+static enum status take_modrm(struct cursor *c, struct x86_insn *out)
+{
+	if (!out->has_modrm)
+		return OK;
+	out->modrm_off = c->at;
+	TRY(fetch(c, &out->modrm));
+	c->key |= (out->modrm >> 3 & 7) << KEY_REG_SHIFT | (out->modrm >= 0xc0 ? KEY_MOD3 : 0);
+	if (out->encoding != X86_ENC_EVEX)
+		c->key |= (out->modrm & 7) << KEY_RM_SHIFT;
+	return OK;
+}
+
+// 3DNow! has its opcode after the memory operand, where an immediate would stand.
+static enum status take_3dnow(struct cursor *c, struct x86_insn *out, const struct x86_row **row)
+{
+	static const struct x86_row any = { .flags = ROW_MEM };
+
+	if (out->modrm < 0xc0)
+		TRY(take_mem(c, out, &any));
+	out->opcode_off = out->imm_off = c->at;
+	out->imm_size = 1;
+	TRY(fetch(c, &out->opcode));
+	*row = find_row(c, out->opcode);
+	return (*row)->mnemonic ? OK : BAD;
+}
+
+static enum status decode(struct cursor *c, struct x86_insn *out)
+{
+	const struct x86_row *row;
+	bool mod3;
+
+	TRY(take_opcode(c, out));
+	set_addrsize(c, out);
+	TRY(take_modrm(c, out));
+	mod3 = out->modrm >= 0xc0;
+	if (c->tmap == TMAP_3DNOW) {
+		TRY(take_3dnow(c, out, &row));
+	} else {
+		row = find_row(c, out->opcode);
+		if (!row->mnemonic)
+			return BAD;
+		if (row->flags & ROW_MODRM_REG_FORM)
+			mod3 = true;
+		if (row->flags & ROW_MOFFS)
+			TRY(take_moffs(c, out));
+		else if (out->has_modrm && !mod3)
+			TRY(take_mem(c, out, row));
+	}
+	if ((out->prefixes & X86_PFX_LOCK) && !(row->flags & ROW_LOCKABLE))
+		return BAD;
+	if (out->encoding == X86_ENC_EVEX && !(row->flags & ROW_VSIB))
+		out->vvvv |= c->v2;
+	if ((row->reg_kind >= KIND_MASK || out->encoding != X86_ENC_LEGACY) && has_bad_register(c, out, row, mod3))
+		return BAD;
+	TRY(take_imm(c, out, row));
+	set_facts(c, out, row);
+	set_flags(out, row);
+	set_mem(c, out, row);
+	use_gprs(c, out, row, mod3);
+	return OK;
+}
+
+int x86_decode(struct x86_insn *out, const uint8_t *bytes, size_t n, enum x86_mode mode)
+{
+	struct cursor c = { .bytes = bytes, .limit = MIN(n, X86_INSN_MAX), .mode = mode, .seg = X86_REG_NONE };
+	enum status s;
+
+	*out = (struct x86_insn){ .mode = mode, .mem = { .base = X86_REG_NONE, .index = X86_REG_NONE, .scale = 1,
+		.seg = X86_DS } };
+	s = decode(&c, out);
+	out->len = c.at;
+	if (s == OK)
+		return c.at;
+	out->class = X86_CLASS_INVALID;
+	if (s == SHORT && n < X86_INSN_MAX)
+		return 0;
+	if (s == SHORT)
+		out->len = X86_INSN_MAX + 1;
+	return -1;
+}
+
+static const char class_names[X86_CLASS_COUNT][16] = {
+#define _(name) #name,
+	X86_CLASSES(_)
+#undef _
+};
+
+const char *x86_class_name(enum x86_class class)
+{
+	return class_names[class < X86_CLASS_COUNT ? class : X86_CLASS_INVALID];
+}
