@@ -17,6 +17,8 @@ struct bus;
 struct dev_class {
 	const char *name;
 	size_t size;                     // of the device's own struct, whose first member is struct dev
+	unsigned width;                  // widest access it decodes, bytes; 0: any. The bus splits wider ones, as ISA does
+	void (*init)(struct dev *d);     // once: timers and what outlives a reset; may be NULL
 	void (*reset)(struct dev *d);
 	uint64_t (*read)(struct dev *d, unsigned range, uint64_t off, unsigned size);
 	void (*write)(struct dev *d, unsigned range, uint64_t off, unsigned size, uint64_t value);
@@ -58,26 +60,35 @@ struct timer {
 
 struct bus {
 	struct bus_range ranges[BUS_RANGES_MAX];
-	unsigned nranges;
+	unsigned nranges;                // sorted by space, then base
+	unsigned last[2];                // a space: the range that answered last, looked at first
 	struct timer *timers[TIMERS_MAX];
 	unsigned ntimers;
+	bool in_timers;                  // bus_run_timers is at work: it tells the owner once, at its end
+	uint64_t earliest;               // what the owner was told last
 	uint64_t (*now)(void *opaque);                   // ns, supplied by the owner
 	void (*deadline_changed)(void *opaque, uint64_t); // the earliest deadline (0: none): owner arms the host timer
 	void (*log)(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size, uint64_t value); // -d dev; may be NULL
 	void *opaque;
 };
 
-void bus_init(struct bus *b);
+void bus_init(struct bus *b); // clears everything, the owner's functions too: set those afterwards
+// Make a device of class c, in its reset state, without any ranges. Its own hooks and lines are set after this.
+void bus_init_dev(struct bus *b, struct dev *d, const struct dev_class *c);
+static inline uint64_t bus_now(struct bus *b)
+{
+	return b->now ? b->now(b->opaque) : 0;
+}
 // Register a range. Returns 0, or -EEXIST when it overlaps one, -ENOSPC.
 int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, struct dev *d, unsigned range);
 void bus_remove(struct bus *b, struct dev *d);
-// Dispatch. False: nobody there.
+// Dispatch. False: nobody there. What of a wide access falls on ports of nobody reads all ones. Values are cut to size.
 bool bus_read(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t *value);
 bool bus_write(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t value);
 
 void timer_init(struct bus *b, struct timer *t, void (*fire)(void *, uint64_t), void *opaque);
 void timer_set(struct bus *b, struct timer *t, uint64_t deadline); // 0: off
-// Fire what is due; returns the next deadline or 0.
+// Fire what is due, in order; tells the owner the next deadline (also if it did not change) and returns it, or 0.
 uint64_t bus_run_timers(struct bus *b);
 
 #endif

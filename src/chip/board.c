@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+//
+// The board as two tables: who answers where, and whose output goes to which line. It is QEMU's pc (i440FX, PIIX), as
+// far as it needs no host I/O. Interrupt lines are numbered as ISA does: 0 is the timer's, which is input 0 of the PIC
+// and pin 2 of the IO-APIC; the PIC's own output is pin 0.
+#include "chip/board.h"
+
+#include "base/string.h"
+
+// Who drives a line: ISA lines may be shared, the receiver sees the OR.
+enum board_source { FROM_PIT = BIT(0), FROM_UART = BIT(1) /* to BIT(4) */, FROM_PM = BIT(5), FROM_HPET = BIT(6), FROM_APP = BIT(7) };
+
+#define AT(chip) offsetof(struct board, chip.dev)
+#define IF(flag) (1 + offsetof(struct config, flag)) // a bool of struct config; 0: always
+
+static const struct board_range {
+	size_t dev, present;
+	enum bus_space space;
+	uint64_t base, len;
+	unsigned range;
+} board_ranges[] = {
+	{AT(pic), IF(pic), BUS_PORT, 0x20, 2, I8259_RANGE_MASTER},
+	{AT(pic), IF(pic), BUS_PORT, 0xa0, 2, I8259_RANGE_SLAVE},
+	{AT(pic), IF(pic), BUS_PORT, 0x4d0, 2, I8259_RANGE_ELCR},
+	{AT(pit), IF(pit), BUS_PORT, 0x40, 4, I8254_RANGE_COUNTERS},
+	{AT(pit), IF(pit), BUS_PORT, 0x61, 1, I8254_RANGE_PORT61},
+	{AT(null_port), 0, BUS_PORT, 0x80, 1, 0},
+	{AT(null_port), 0, BUS_PORT, 0xed, 1, 0},
+	{AT(pm), 0, BUS_PORT, ACPI_APM_BASE, 2, ACPI_PM_RANGE_APM}, // and PM1, where the PCI function says: board_move_pm
+	{AT(pm), 0, BUS_PORT, ACPI_GPE_BASE, ACPI_GPE_SIZE, ACPI_PM_RANGE_GPE},
+	{AT(serial[0]), IF(serial_present[0]), BUS_PORT, 0x3f8, 8, 0},
+	{AT(serial[1]), IF(serial_present[1]), BUS_PORT, 0x2f8, 8, 0},
+	{AT(serial[2]), IF(serial_present[2]), BUS_PORT, 0x3e8, 8, 0},
+	{AT(serial[3]), IF(serial_present[3]), BUS_PORT, 0x2e8, 8, 0},
+	{AT(pci), 0, BUS_PORT, PCI_HOST_BASE, PCI_HOST_LEN, 0},
+	{AT(ioapic), 0, BUS_MMIO, IOAPIC_BASE, IOAPIC_SIZE, 0},
+	{AT(hpet), IF(hpet), BUS_MMIO, HPET_BASE, HPET_SIZE, 0},
+};
+
+static const struct board_line {
+	size_t line; // of a struct irq_line in struct board
+	unsigned gsi;
+	enum board_source source;
+} board_lines[] = {
+	{offsetof(struct board, pit.irq), 0, FROM_PIT},
+	{offsetof(struct board, serial[0].irq), 4, FROM_UART},
+	{offsetof(struct board, serial[1].irq), 3, FROM_UART << 1},
+	{offsetof(struct board, serial[2].irq), 4, FROM_UART << 2},
+	{offsetof(struct board, serial[3].irq), 3, FROM_UART << 3},
+	{offsetof(struct board, pm.sci), ACPI_SCI, FROM_PM},
+};
+
+// Receivers of lines come before those who drive them.
+static const struct board_dev {
+	size_t dev, present;
+	const struct dev_class *class;
+} board_devs[] = {
+	{AT(ioapic), 0, &ioapic_class},
+	{AT(pic), IF(pic), &i8259_class},
+	{AT(pit), IF(pit), &i8254_class},
+	{AT(pm), 0, &acpi_pm_class},
+	{AT(pci), 0, &pci_host_class},
+	{AT(hpet), IF(hpet), &hpet_class},
+	{AT(serial[0]), IF(serial_present[0]), &uart16550_class},
+	{AT(serial[1]), IF(serial_present[1]), &uart16550_class},
+	{AT(serial[2]), IF(serial_present[2]), &uart16550_class},
+	{AT(serial[3]), IF(serial_present[3]), &uart16550_class},
+	{AT(null_port), 0, &null_port_class},
+};
+
+static void *board_at(struct board *b, size_t offset)
+{
+	return (char *)b + offset;
+}
+
+static bool board_has(const struct board *b, size_t present)
+{
+	return !present || *((const bool *)b->config + (present - 1));
+}
+
+// Hand a line's state to both interrupt controllers. An HPET in legacy mode takes the place of the PIT and the RTC.
+static void board_update_line(struct board *b, unsigned n)
+{
+	uint8_t sources = b->gsi_sources[n];
+	bool level;
+
+	if ((n == 0 || n == 8) && hpet_legacy(&b->hpet))
+		sources &= FROM_HPET;
+	level = sources != 0;
+	if (n < 16 && b->config->pic)
+		i8259_set(&b->pic, n, level);
+	ioapic_set(&b->ioapic, n == 0 ? 2 : n, level);
+}
+
+static void board_drive(struct board *b, unsigned n, enum board_source source, bool level)
+{
+	if (n >= IOAPIC_PINS || n == 2)
+		return;
+	if (level)
+		b->gsi_sources[n] |= source;
+	else
+		b->gsi_sources[n] &= ~source;
+	board_update_line(b, n);
+}
+
+// irq_line.set of a row of board_lines: n is the row.
+static void board_line_set(void *opaque, unsigned n, bool level)
+{
+	board_drive(opaque, board_lines[n].gsi, board_lines[n].source, level);
+}
+
+void board_set_gsi(struct board *b, unsigned n, bool level)
+{
+	board_drive(b, n, FROM_APP, level);
+}
+
+void board_set_app_lines(struct board *b, uint64_t lines)
+{
+	for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+		bool level = lines >> n & 1;
+
+		if (level != !!(b->gsi_sources[n] & FROM_APP))
+			board_drive(b, n, FROM_APP, level);
+	}
+}
+
+static void board_hpet_set(void *opaque, unsigned gsi, bool level)
+{
+	board_drive(opaque, gsi, FROM_HPET, level);
+}
+
+static void board_hpet_legacy(void *opaque, bool legacy)
+{
+	board_update_line(opaque, 0);
+	board_update_line(opaque, 8);
+}
+
+static void board_pic_intr(void *opaque, unsigned n, bool level)
+{
+	struct board *b = opaque;
+
+	ioapic_set(&b->ioapic, 0, level);
+	if (b->host.pic_intr)
+		b->host.pic_intr(b->host.opaque, level);
+}
+
+uint8_t board_pic_ack(struct board *b)
+{
+	return i8259_ack(&b->pic);
+}
+
+void board_eoi(struct board *b, uint8_t vector)
+{
+	ioapic_eoi(&b->ioapic, vector);
+}
+
+void board_poll_serial(struct board *b)
+{
+	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+		if (b->config->serial_present[i])
+			uart16550_poll(&b->serial[i]);
+	}
+}
+
+static int board_add_ranges(struct board *b, const struct dev *only)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(board_ranges); i++) {
+		const struct board_range *r = &board_ranges[i];
+		struct dev *d = board_at(b, r->dev);
+		int err;
+
+		if ((only && d != only) || !board_has(b, r->present))
+			continue;
+		err = bus_add(b->bus, r->space, r->base, r->len, d, r->range);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+// i440fx.pm_moved: a place that is taken leaves the block undecoded.
+static void board_move_pm(void *opaque, uint16_t base)
+{
+	struct board *b = opaque;
+
+	bus_remove(b->bus, &b->pm.dev);
+	board_add_ranges(b, &b->pm.dev);
+	if (base)
+		bus_add(b->bus, BUS_PORT, base, ACPI_PM_SIZE, &b->pm.dev, ACPI_PM_RANGE_PM);
+}
+
+static void board_wire(struct board *b, struct ring *serial_tx, struct ring *serial_rx)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(board_lines); i++)
+		*(struct irq_line *)board_at(b, board_lines[i].line) = (struct irq_line){board_line_set, b, i};
+	b->pic.intr = (struct irq_line){board_pic_intr, b, 0};
+	b->ioapic.deliver = b->host.ioapic_deliver;
+	b->ioapic.opaque = b->host.opaque;
+	b->pm.power_off = b->host.power_off;
+	b->pm.opaque = b->host.opaque;
+	b->pci.reset = b->host.reset;
+	b->pci.opaque = b->host.opaque;
+	b->hpet.set_gsi = board_hpet_set;
+	b->hpet.legacy_changed = board_hpet_legacy;
+	b->hpet.opaque = b;
+	b->i440fx.pm_moved = board_move_pm;
+	b->i440fx.opaque = b;
+	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+		b->serial[i].tx = serial_tx ? &serial_tx[i] : NULL;
+		b->serial[i].rx = serial_rx ? &serial_rx[i] : NULL;
+		b->serial[i].doorbell = b->host.doorbell;
+		b->serial[i].opaque = b->host.opaque;
+	}
+}
+
+int board_init(struct board *b, const struct config *config, struct bus *bus, const struct board_host *host,
+	       struct ring *serial_tx, struct ring *serial_rx)
+{
+	int err;
+
+	memset(b, 0, sizeof(*b));
+	b->bus = bus;
+	b->config = config;
+	b->host = *host;
+	for (size_t i = 0; i < ARRAY_SIZE(board_devs); i++) {
+		if (board_has(b, board_devs[i].present))
+			bus_init_dev(bus, board_at(b, board_devs[i].dev), board_devs[i].class);
+	}
+	board_wire(b, serial_tx, serial_rx);
+	err = board_add_ranges(b, NULL);
+	if (err)
+		return err;
+	i440fx_init(&b->i440fx, &b->pci);
+	board_reset(b);
+	return 0;
+}
+
+void board_reset(struct board *b)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(board_devs); i++) {
+		if (board_has(b, board_devs[i].present))
+			board_devs[i].class->reset(board_at(b, board_devs[i].dev));
+	}
+	i440fx_reset(&b->i440fx);
+	board_poll_serial(b);
+}

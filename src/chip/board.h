@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+//
+// The monitor's half of the board: all chips without host I/O, wired up. The owner gives a bus with a clock and a set of
+// callbacks; ports and MMIO that nobody here decodes are the app's. See chip/board.c for the tables.
+#ifndef CHIP_BOARD_H
+#define CHIP_BOARD_H
+
+#include "bus/shared.h"
+#include "chip/acpi_pm.h"
+#include "chip/hpet.h"
+#include "chip/i440fx.h"
+#include "chip/i8254.h"
+#include "chip/i8259.h"
+#include "chip/ioapic.h"
+#include "chip/null_port.h"
+#include "chip/pci_host.h"
+#include "chip/uart16550.h"
+
+// What the board asks of its owner. Each is called with opaque; each may be NULL.
+struct board_host {
+	void *opaque;
+	void (*pic_intr)(void *opaque, bool level);     // the PIC's INTR: LINT0 of the local APIC, or the processor's pin
+	void (*ioapic_deliver)(void *opaque, const struct ioapic_message *m);
+	void (*power_off)(void *opaque);                // ACPI S5
+	void (*reset)(void *opaque);                    // port 0xcf9
+	void (*doorbell)(void *opaque);                 // the app should look at the serial rings
+};
+
+struct board {
+	struct bus *bus;
+	const struct config *config;
+	struct board_host host;
+	struct i8259 pic;
+	struct i8254 pit;
+	struct ioapic ioapic;
+	struct uart16550 serial[SERIAL_PORTS];
+	struct acpi_pm pm;
+	struct pci_host pci;
+	struct i440fx i440fx;
+	struct hpet hpet;
+	struct null_port null_port;
+	uint8_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
+};
+
+// Build the board on bus (bus_init done, now and opaque set). tx and rx: arrays of SERIAL_PORTS rings, or NULL.
+// 0, or a negative errno if the tables do not fit (a bug).
+int board_init(struct board *b, const struct config *config, struct bus *bus, const struct board_host *host,
+	       struct ring *serial_tx, struct ring *serial_rx);
+
+// As the reset line does; the bytes in the rings stay.
+void board_reset(struct board *b);
+
+// Drive line n as the app's devices: 0-15 are ISA IRQs (PIC input n and IO-APIC pin n; 0 is pin 2), 16-23 pins only.
+void board_set_gsi(struct board *b, unsigned n, bool level);
+
+// All of the app's lines at once: shared.irq_lines.
+void board_set_app_lines(struct board *b, uint64_t lines);
+
+// The app has put bytes into a serial_rx ring or made room in a serial_tx ring (PENDING_LINES).
+void board_poll_serial(struct board *b);
+
+// The processor acknowledges the PIC's INTR: the vector.
+uint8_t board_pic_ack(struct board *b);
+
+// EOI broadcast of a local APIC for a level-triggered interrupt.
+void board_eoi(struct board *b, uint8_t vector);
+
+#endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+//
+// PCI configuration space by mechanism #1 (PCI Local Bus Specification, "Software Generation of Configuration
+// Transactions"): the address is latched by a 32-bit write to 0xcf8 only; 0xcfc to 0xcff are the four bytes of the
+// register that it names. A function that does not exist reads all ones. Byte writes to 0xcf9 go to the reset control
+// register of the PIIX3 instead.
+#include "chip/pci_host.h"
+
+#include "base/assert.h"
+#include "base/string.h"
+
+enum { ADDRESS = 0, RESET_CONTROL = 1, DATA = 4 };
+enum { RESET_CPU = BIT(2), RESET_KEPT = BIT(1) };
+#define ADDRESS_ENABLE 0x80000000u
+
+enum { PCI_COMMAND = 4, PCI_STATUS = 6, PCI_CACHE_LINE = 12, PCI_LATENCY = 13, PCI_INTERRUPT_LINE = 0x3c, PCI_DEVICE_SPECIFIC = 0x40 };
+enum { COMMAND_WRITABLE = 0x0547 /* IO, memory, master, parity, SERR, INTx off */, STATUS_CLEARABLE = 0xf9 /* high byte */ };
+
+uint32_t pci_get(const struct pci_function *f, unsigned off, unsigned size)
+{
+	uint32_t value = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint32_t)f->config[(off + i) % PCI_CONFIG_SIZE] << (8 * i);
+	return value;
+}
+
+void pci_set(struct pci_function *f, unsigned off, unsigned size, uint32_t value)
+{
+	for (unsigned i = 0; i < size; i++)
+		f->config[(off + i) % PCI_CONFIG_SIZE] = value >> (8 * i);
+}
+
+void pci_function_init(struct pci_function *f, const struct pci_identity *id)
+{
+	memset(f, 0, sizeof(*f));
+	f->devfn = id->devfn;
+	pci_set(f, 0x00, 2, id->vendor);
+	pci_set(f, 0x02, 2, id->device);
+	pci_set(f, 0x08, 1, id->revision);
+	pci_set(f, 0x09, 3, id->class_code);
+	pci_set(f, 0x0e, 1, id->header_type);
+	pci_set(f, 0x2c, 2, id->subsystem_vendor);
+	pci_set(f, 0x2e, 2, id->subsystem);
+	pci_set(f, 0x3d, 1, id->interrupt_pin);
+	f->writable[PCI_COMMAND] = COMMAND_WRITABLE & 0xff;
+	f->writable[PCI_COMMAND + 1] = COMMAND_WRITABLE >> 8;
+	f->clearable[PCI_STATUS + 1] = STATUS_CLEARABLE;
+	f->writable[PCI_CACHE_LINE] = f->writable[PCI_LATENCY] = f->writable[PCI_INTERRUPT_LINE] = 0xff;
+	memset(f->writable + PCI_DEVICE_SPECIFIC, 0xff, PCI_CONFIG_SIZE - PCI_DEVICE_SPECIFIC);
+}
+
+void pci_host_add(struct pci_host *c, struct pci_function *f)
+{
+	ASSERT(c->nfunctions < PCI_FUNCTIONS_MAX);
+	c->functions[c->nfunctions++] = f;
+}
+
+static struct pci_function *pci_selected(const struct pci_host *c)
+{
+	if (!(c->address & ADDRESS_ENABLE))
+		return NULL;
+	for (unsigned i = 0; i < c->nfunctions; i++) {
+		struct pci_function *f = c->functions[i];
+
+		if (f->bus == (c->address >> 16 & 0xff) && f->devfn == (c->address >> 8 & 0xff))
+			return f;
+	}
+	return NULL;
+}
+
+static void function_write(struct pci_function *f, unsigned off, unsigned size, uint32_t value)
+{
+	for (unsigned i = 0; i < size; i++) {
+		uint8_t byte = value >> (8 * i), *reg = &f->config[off + i];
+
+		*reg = (*reg & ~f->writable[off + i]) | (byte & f->writable[off + i]);
+		*reg &= ~(byte & f->clearable[off + i]);
+	}
+	if (f->written)
+		f->written(f->opaque, f, off, size);
+}
+
+static void reset_control_write(struct pci_host *c, uint8_t value)
+{
+	bool was = c->reset_control & RESET_CPU;
+
+	c->reset_control = value & (RESET_KEPT | RESET_CPU);
+	if ((value & RESET_CPU) && !was && c->reset)
+		c->reset(c->opaque);
+	c->reset_control &= RESET_KEPT;
+}
+
+static uint64_t pci_host_read(struct dev *d, unsigned range, uint64_t off, unsigned size)
+{
+	struct pci_host *c = (struct pci_host *)d;
+	struct pci_function *f;
+
+	if (off == RESET_CONTROL && size == 1)
+		return c->reset_control;
+	if (off < DATA)
+		return off == ADDRESS && size == 4 ? c->address : UINT64_MAX;
+	f = pci_selected(c);
+	return f ? pci_get(f, (c->address & 0xfc) + (off - DATA), size) : UINT64_MAX;
+}
+
+static void pci_host_write(struct dev *d, unsigned range, uint64_t off, unsigned size, uint64_t value)
+{
+	struct pci_host *c = (struct pci_host *)d;
+	struct pci_function *f;
+
+	if (off == ADDRESS && size == 4)
+		c->address = value & 0x80fffffc;
+	else if (off == RESET_CONTROL && size == 1)
+		reset_control_write(c, value);
+	if (off < DATA)
+		return;
+	f = pci_selected(c);
+	if (f)
+		function_write(f, (c->address & 0xfc) + (off - DATA), size, value);
+}
+
+static void pci_host_reset(struct dev *d)
+{
+	struct pci_host *c = (struct pci_host *)d;
+
+	c->address = 0;
+	c->reset_control = 0;
+}
+
+const struct dev_class pci_host_class = {"pci_host", sizeof(struct pci_host), 4, NULL, pci_host_reset, pci_host_read,
+	pci_host_write};
