@@ -8,6 +8,7 @@
 
 #include "cpu/vcpu.h"
 #include "x86/decode.h"
+#include "x86/features.h"
 
 // What a system instruction may have changed that bt/ must react to.
 enum sys_effect {
@@ -47,17 +48,41 @@ enum sys_interrupt { SYS_INT_EXTERNAL, SYS_INT_NMI, SYS_INT_SOFTWARE, SYS_INT_PR
 void sys_deliver_interrupt(struct vcpu *v, uint8_t vector, enum sys_interrupt kind, struct sys_result *res);
 
 // Power-on / INIT state, by the SDM's table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT".
-void vcpu_reset(struct vcpu *v, const struct shared *sh);
+// The TSC starts at 0; v->index is kept; the local APIC is reset if lapic_init was called. v->xsave holds the x87 and
+// SSE state to load.
+void vcpu_reset(struct vcpu *v, struct shared *sh);
+
+// An INIT (the boot processor restarts at the reset vector, another waits for a SIPI), and the SIPI in v->sipi_vector.
+void vcpu_init(struct vcpu *v);
+void vcpu_sipi(struct vcpu *v);
+
+// What firmware would have left in the boot processor for a kernel that is entered without any: memory types, local
+// APIC in virtual wire mode.
+void vcpu_firmware_setup(struct vcpu *v);
 
 // CPUID as the guest sees it, from the model in shared.config and v's state (OSXSAVE, APIC id, XSAVE sizes).
 struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
 struct cpuid_regs cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf);
 
 // Does the guest's CPUID model offer the feature that insn->feature names, in v's present state?
-bool cpuid_has(const struct vcpu *v, uint16_t feature);
+// Reads a bitmap, fast. Whether CR4 and XCR0 have enabled the state the instruction uses is another question.
+static inline bool cpuid_has(const struct vcpu *v, uint16_t feature)
+{
+	return v->features[feature / 64] >> (feature % 64) & 1;
+}
+
+// Compute what v caches of the model: features, cr4_valid, xcr0_valid, efer_valid, phys_bits, amd. Called by vcpu_reset,
+// and again when IA32_APIC_BASE or IA32_MISC_ENABLE has hidden or shown a feature.
+void cpuid_refresh(struct vcpu *v);
 
 // MSRs by table. False: #GP(0). res as for sys_execute.
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
+const char *msr_name(uint32_t msr); // "?" if unknown
+
+// kvmclock's pages, at gpa with bit 0 as enable. False: not in RAM.
+bool kvmclock_set_system_time(struct vcpu *v, uint64_t value);
+bool kvmclock_set_wall_clock(struct vcpu *v, uint64_t gpa);
+void kvmclock_update(struct vcpu *v); // the guest's TSC was set: tell the page again
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/jump.h"
 #include "base/types.h"
 #include "bus/shared.h"
+#include "cpu/lapic.h"
 #include "mem/mem.h"
 #include "x86/regs.h"
 
@@ -111,7 +112,19 @@ struct vcpu {
 	uint64_t pat, tsc_aux, tsc_adjust, apic_base, misc_enable, spec_ctrl, debugctl;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t kvm_system_time, kvm_wall_clock;
-	uint64_t mcg_status;
+	uint64_t mcg_status, bios_sign, hwcr, syscfg, de_cfg, vm_hsave;
+
+	// -- interrupts
+	struct lapic lapic;
+	uint8_t sipi_vector;      // of the last SIPI, valid with PENDING_SIPI
+
+	// -- identity: from the CPUID model, by cpuid_refresh
+	uint64_t features[4];     // bitmap over enum x86_feature: see cpuid_has
+	uint64_t cr4_valid;       // CR4 bits that the model lets the guest set
+	uint64_t xcr0_valid;      // XCR0 bits likewise (the rules between them are XSETBV's)
+	uint64_t efer_valid;
+	uint8_t phys_bits;        // MAXPHYADDR
+	bool amd;                 // the model's vendor is AMD (or Hygon)
 
 	// -- delivery
 	struct vcpu_fault fault;
@@ -185,6 +198,29 @@ _Noreturn void vcpu_nyi(struct vcpu *v, const char *what);
 static inline void vcpu_log_exit(struct vcpu *v, const char *what, uint64_t info)
 {
 	v->exits[v->nexits++ % EXIT_LOG] = (struct vcpu_exit){what, v->rip, info};
+}
+
+static inline uint64_t vcpu_host_tsc(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+}
+
+static inline uint64_t vcpu_tsc(const struct vcpu *v)
+{
+	return vcpu_host_tsc() + v->tsc_offset;
+}
+
+static inline void vcpu_set_pending(struct vcpu *v, uint32_t bits)
+{
+	v->pending |= bits;
+}
+
+static inline bool vcpu_canonical(uint64_t a)
+{
+	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
 static inline bool vcpu_long_mode(const struct vcpu *v)
