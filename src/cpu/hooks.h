@@ -20,20 +20,27 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 // -- Time (vmm/clock.c): nanoseconds since the machine started, by the TSC; nanoseconds since 1970 of the host.
 uint64_t vmm_clock_ns(const struct vcpu *v);
 uint64_t vmm_wall_clock_ns(const struct vcpu *v);
+// The length of so many TSC cycles (for a difference of two TSC values).
+uint64_t vmm_tsc_to_ns(const struct vcpu *v, uint64_t cycles);
 
 // -- The run loop's services (vmm/pending.c, vmm/halt.c).
-// Take and serve what stands in v->pending: timers, lines of the app, a stop. Returns the bits that are left for the
-// run loop (all that it has taken and not served itself: PENDING_IRQ, _NMI, _INIT, _FLUSH, _STEP).
+// Take and serve what stands in v->pending: timers, lines and rings of the app, stops (the app looks at the vCPU then:
+// v must be canonical). Returns the bits that are left for the run loop: PENDING_IRQ, _NMI, _INIT, _SIPI, _FLUSH, and
+// _STEP: run one instruction, then call this again.
 uint32_t vmm_service_pending(struct vcpu *v);
-// The vector of the interrupt that the processor would take now if RFLAGS.IF allows: local APIC, or PIC through the
-// virtual wire; -1 if none. Changes nothing.
+// The vector of the interrupt that the processor would take now if RFLAGS.IF allows: the local APIC's, or EXTINT_VECTOR
+// for one of the PIC that comes through the virtual wire; -1 if none. Changes nothing.
+enum { EXTINT_VECTOR = 256 };
 int vmm_next_interrupt(struct vcpu *v);
 // Acknowledge: it is being delivered. Returns its vector (a spurious one if it has just gone away).
 uint8_t vmm_ack_interrupt(struct vcpu *v);
-// The processor is in HLT: sleep until something stands in v->pending. Timers are run; nothing is taken.
+// The processor is in HLT: sleep until something stands in v->pending. Takes nothing.
 void vmm_halt(struct vcpu *v);
-// Tell the app that the vCPU has stopped (store vector state into v->xsave first) and wait for what to do.
+// Tell the app that the vCPU has stopped and wait for what to do. Vector state is stored into v->xsave before and
+// loaded from there after; registers and memory may have changed.
 enum resume vmm_stopped(struct vcpu *v, enum stop_reason why);
+void vmm_save_vectors(struct vcpu *v); // the host's registers into v->xsave (standard form)
+void vmm_load_vectors(struct vcpu *v);
 
 // -- The ways out.
 _Noreturn void vmm_shutdown(struct vcpu *v);                      // ACPI S5

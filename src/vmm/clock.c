@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+//
+// The virtual clock: nanoseconds since the monitor started, from the host's TSC at the rate the guest is told, and one
+// host timer that interrupts translated code when the earliest virtual timer is due. The signal only sets
+// PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes a timer late, never wrong.
+#include "vmm/linux.h"
+#include "vmm/vmm.h"
+#include <signal.h>
+#include <time.h>
+
+enum { MULT_SHIFT = 62 };
+
+// 10^9 * 2^62 / hz: fits for any rate above 250 MHz.
+static uint64_t make_mult(uint64_t hz)
+{
+	const uint64_t ghz = 1000000000;
+	uint64_t quotient, rest;
+
+	ASSERT(hz > ghz / 4);
+	__asm__("divq %4" : "=a"(quotient), "=d"(rest) : "0"(ghz << MULT_SHIFT), "1"(ghz >> (64 - MULT_SHIFT)), "r"(hz));
+	return quotient;
+}
+
+void clock_init(struct vmm *vm)
+{
+	vm->tsc_start = linux_rdtsc();
+	vm->tsc_mult = make_mult(vm->shared->config.tsc_hz);
+	vm->vcpu->tsc_offset = -vm->tsc_start;
+}
+
+uint64_t vmm_tsc_to_ns(const struct vcpu *v, uint64_t cycles)
+{
+	return (uint64_t)((unsigned __int128)cycles * vmm_of(v)->tsc_mult >> MULT_SHIFT);
+}
+
+uint64_t vmm_clock_ns(const struct vcpu *v)
+{
+	return vmm_tsc_to_ns(v, linux_rdtsc() - vmm_of(v)->tsc_start);
+}
+
+uint64_t clock_now(void *vm)
+{
+	return vmm_clock_ns(((struct vmm *)vm)->vcpu);
+}
+
+uint64_t vmm_wall_clock_ns(const struct vcpu *v)
+{
+	struct linux_timespec t = {0, 0};
+
+	linux_call3(SYS_clock_gettime, CLOCK_REALTIME, (uintptr_t)&t, 0);
+	return (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
+}
+
+int clock_make_timer(struct vmm *vm)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+
+	return (int)linux_call3(SYS_timer_create, CLOCK_MONOTONIC, (uintptr_t)&ev, (uintptr_t)&vm->host_timer);
+}
+
+static void set_host_timer(struct vmm *vm, uint64_t ns)
+{
+	struct {
+		struct linux_timespec interval, value;
+	} when = {{0, 0}, {(int64_t)(ns / 1000000000), (int64_t)(ns % 1000000000)}};
+
+	linux_call6(SYS_timer_settime, (uint64_t)vm->host_timer, 0, (uintptr_t)&when, 0, 0, 0);
+}
+
+// struct bus, deadline_changed: the earliest deadline is now this (0: none).
+void clock_arm(void *opaque, uint64_t deadline)
+{
+	struct vmm *vm = opaque;
+	uint64_t now;
+
+	if (deadline == vm->armed)
+		return;
+	vm->armed = deadline;
+	now = deadline ? clock_now(vm) : 0;
+	if (deadline && deadline <= now)
+		vm->vcpu->pending |= PENDING_TIMER;
+	else
+		set_host_timer(vm, deadline - now);
+}

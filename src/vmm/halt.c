@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+//
+// HLT: the vCPU's process sleeps on the pending word. What wakes it: the host timer's signal (the earliest virtual
+// timer), and the app, which sets a bit and looks at vcpu_asleep. An idle guest costs nothing between two of these.
+#include "vmm/linux.h"
+#include "vmm/vmm.h"
+
+void vmm_halt(struct vcpu *v)
+{
+	_Atomic uint32_t *asleep = &v->shared->vcpu_asleep[v->index];
+	uint64_t since = linux_rdtsc();
+
+	v->shared->stats.halts++;
+	*asleep = 1;
+	while (!v->pending)
+		linux_futex_wait(&v->pending, 0, NULL);
+	*asleep = 0;
+	v->shared->stats.halt_ns += vmm_tsc_to_ns(v, linux_rdtsc() - since);
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+//
+// The monitor's half of the machine, put together: the bus with the virtual clock, the board's chips, the local APIC,
+// and the lines between them. Runs once, in the zone, behind the closed jail; the app has already written the vCPU's
+// registers (boot/), so nothing here resets the processor.
+#include "vmm/vmm.h"
+
+enum { SPIN_US = 20 }; // a world switch spins that long: about what a sleep and a wake cost
+
+static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
+		       uint64_t value)
+{
+	vmm_trace(((struct vmm *)opaque)->vcpu, LOG_DEV, "dev: %s %s %s %lx size %u value %lx\n", dev,
+		  s == BUS_PORT ? "port" : "mmio", write ? "write" : "read", addr, size, value);
+}
+
+static void init_bus(struct vmm *vm)
+{
+	bus_init(&vm->bus);
+	vm->bus.opaque = vm;
+	vm->bus.now = clock_now;
+	vm->bus.deadline_changed = clock_arm;
+	if (vm->shared->config.log & LOG_DEV)
+		vm->bus.log = log_access;
+}
+
+// -- the lines between board and processor
+
+static void on_pic_intr(void *opaque, bool level)
+{
+	lapic_set_lint(((struct vmm *)opaque)->vcpu, 0, level);
+}
+
+static void on_ioapic_message(void *opaque, const struct ioapic_message *m)
+{
+	struct vmm *vm = opaque;
+	const struct lapic_message msg = {
+		.dest = m->dest, .logical = m->logical, .vector = m->vector, .mode = m->mode,
+		.trigger = m->level ? LAPIC_LEVEL : LAPIC_EDGE,
+	};
+
+	lapic_route(&vm->vcpu, 1, NULL, &msg);
+}
+
+static void on_eoi(void *opaque, uint8_t vector)
+{
+	board_eoi(&((struct vmm *)opaque)->board, vector);
+}
+
+static void on_doorbell(void *opaque)
+{
+	world_ring_doorbell(((struct vmm *)opaque)->shared);
+}
+
+static void on_shutdown(void *opaque)
+{
+	vmm_shutdown(((struct vmm *)opaque)->vcpu);
+}
+
+static void on_reset(void *opaque)
+{
+	vmm_reset(((struct vmm *)opaque)->vcpu, RESET_REQUESTED);
+}
+
+static void init_board(struct vmm *vm)
+{
+	const struct board_host host = {
+		.opaque = vm, .pic_intr = on_pic_intr, .ioapic_deliver = on_ioapic_message, .power_off = on_shutdown,
+		.reset = on_reset, .doorbell = on_doorbell,
+	};
+	struct shared *sh = vm->shared;
+
+	ASSERT(!board_init(&vm->board, &sh->config, &vm->bus, &host, sh->serial_tx, sh->serial_rx));
+	board_reset(&vm->board);
+}
+
+static void init_lapic(struct vmm *vm)
+{
+	struct vcpu *v = vm->vcpu;
+
+	lapic_init(v, &vm->bus);
+	lapic_reset(v);
+	lapic_firmware_setup(v);
+	v->lapic.hooks = (struct lapic_hooks){.eoi = on_eoi, .opaque = vm};
+}
+
+void vmm_init(struct vmm *vm)
+{
+	struct vcpu *v = vm->vcpu;
+
+	v->shared = vm->shared;
+	vm->spin_cycles = (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
+	clock_init(vm);
+	init_bus(vm);
+	init_lapic(vm);
+	init_board(vm);
+	vmm_load_vectors(v);
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// What the run loop asks between two units: serve what others have put into vcpu.pending (timers, interrupt lines and
+// rings of the app, a stop), and say which external interrupt the processor would take. An interrupt reaches the
+// processor from the local APIC, or from the PIC through the APIC's LINT0 in virtual wire mode.
+#include "vmm/vmm.h"
+#include <stdatomic.h>
+
+static void run_timers(struct vmm *vm)
+{
+	vm->armed = 0; // the host timer has fired: whatever comes next must be armed
+	bus_run_timers(&vm->bus);
+}
+
+// A device of the app has changed a line, or a serial ring wants attention.
+static void take_lines(struct vmm *vm)
+{
+	board_set_app_lines(&vm->board, vm->shared->irq_lines);
+	board_poll_serial(&vm->board);
+}
+
+// One stop, if it is time for one: asked for by the app, or after the step that the last one ended with.
+static uint32_t take_stop(struct vmm *vm, uint32_t got)
+{
+	struct vcpu *v = vm->vcpu;
+
+	if (!(got & PENDING_STOP) && !vm->stepping)
+		return 0;
+	vm->stepping = vmm_stopped(v, got & PENDING_STOP ? STOP_ASKED : STOP_STEP) == RESUME_STEP;
+	return PENDING_FLUSH; // the app may have written registers and memory
+}
+
+uint32_t vmm_service_pending(struct vcpu *v)
+{
+	const uint32_t served = PENDING_TIMER | PENDING_LINES | PENDING_STOP;
+	struct vmm *vm = vmm_of(v);
+	uint32_t got = atomic_exchange(&v->pending, 0);
+
+	if (got & PENDING_TIMER)
+		run_timers(vm);
+	if (got & PENDING_LINES)
+		take_lines(vm);
+	got |= take_stop(vm, got);
+	got |= atomic_fetch_and(&v->pending, served); // what that has brought about, PENDING_IRQ above all
+	if (vm->stepping) { // the run loop must come back after the next unit
+		v->pending |= PENDING_STEP;
+		got |= PENDING_STEP;
+	}
+	return got & ~served;
+}
+
+static bool pic_interrupts(const struct vmm *vm)
+{
+	return vm->board.pic.intr_level && lapic_accept_extint(vm->vcpu);
+}
+
+int vmm_next_interrupt(struct vcpu *v)
+{
+	int vector = lapic_pending_vector(v);
+
+	if (vector < 0 && pic_interrupts(vmm_of(v)))
+		return EXTINT_VECTOR;
+	return vector;
+}
+
+uint8_t vmm_ack_interrupt(struct vcpu *v)
+{
+	struct vmm *vm = vmm_of(v);
+
+	if (lapic_pending_vector(v) < 0 && pic_interrupts(vm))
+		return board_pic_ack(&vm->board);
+	return lapic_ack(v);
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//
+// From exec to the first guest instruction: map the shared memfds at their addresses in the zone, make the private
+// areas and stacks, leave the kernel's first stack, unmap everything that is not the zone's (the vdso included), close
+// the jail. A failure before the request slot can be used ends in an exit status (enum start_failure) that the app
+// turns into words. After start_run nothing is mapped, opened or created any more.
+#include "bt/entry.h"
+#include "vmm/jail.h"
+#include "vmm/linux.h"
+#include "vmm/vmm.h"
+#include <asm/prctl.h>
+#include <elf.h>
+#include <errno.h>
+#include <linux/close_range.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+enum { STACK_SIZE = 1 << 20, SIGNAL_STACK_SIZE = 256 << 10, HWCAP2_FSGSBASE_BIT = BIT(1) };
+
+// A guard page stands below each stack.
+#define STACK_BOTTOM (ZONE_STACK + PAGE_SIZE)
+#define STACK_TOP (STACK_BOTTOM + STACK_SIZE)
+#define SIGNAL_STACK (STACK_TOP + PAGE_SIZE)
+#define SIGNAL_STACK_TOP (SIGNAL_STACK + SIGNAL_STACK_SIZE)
+#define USER_END 0x7ffffffff000 // end of the lower half that mmap uses without being asked for more
+
+extern const char monitor_image_end[]; // monitor.ld
+
+uint64_t start_map(const uint64_t *sp);
+_Noreturn void start_run(void);
+
+static void map(uint64_t at, uint64_t size, int prot, int flags, int fd, uint64_t offset)
+{
+	long got;
+
+	if (!size)
+		return;
+	flags |= fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	flags |= MAP_FIXED_NOREPLACE;
+	got = linux_call6(SYS_mmap, at, size, (uint64_t)prot, (uint64_t)flags, (uint64_t)fd, offset);
+	if (got != (long)at)
+		linux_exit(START_MAP);
+}
+
+static void map_private(uint64_t at, uint64_t size)
+{
+	map(at, align_up(size, PAGE_SIZE), PROT_READ | PROT_WRITE, MAP_NORESERVE, -1, 0);
+}
+
+static void map_ram(const struct mem *m)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+	uint64_t high = UINT64_C(1) << 32;
+
+	map(ZONE_RAM, m->low_end, rw, MAP_NORESERVE, MONITOR_FD_RAM, 0);
+	if (m->high_end > high)
+		map(ZONE_RAM + high, m->high_end - high, rw, MAP_NORESERVE, MONITOR_FD_RAM, m->low_end);
+}
+
+static const struct shared *map_shared(void)
+{
+	const struct shared *sh = (const struct shared *)ZONE_SHARED;
+
+	map(ZONE_SHARED, SHARED_SIZE, PROT_READ | PROT_WRITE, 0, MONITOR_FD_STATE, 0);
+	if (sh->magic != SHARED_MAGIC || sh->size != sizeof(*sh))
+		linux_exit(START_SHARED);
+	if (sh->config.tc_size > ZONE_VCPU_TC_RW - ZONE_VCPU_TC || sh->config.mem.high_end > ZONE_END - ZONE_GAP - ZONE_RAM)
+		linux_exit(START_SIZE);
+	return sh;
+}
+
+// On the kernel's first stack: map all there will be. Returns the top of the monitor's own stack.
+uint64_t start_map(const uint64_t *sp)
+{
+	const struct shared *sh = map_shared();
+	uint64_t area = ZONE_VCPU(0);
+	struct vmm *vm = vmm_of((struct vcpu *)area);
+
+	map(area, VCPU_SHARED_SIZE, PROT_READ | PROT_WRITE, 0, MONITOR_FD_STATE, SHARED_SIZE);
+	map(area + ZONE_VCPU_TC, sh->config.tc_size, PROT_READ | PROT_EXEC, MAP_NORESERVE, MONITOR_FD_TC, 0);
+	map(area + ZONE_VCPU_TC_RW, sh->config.tc_size, PROT_READ | PROT_WRITE, MAP_NORESERVE, MONITOR_FD_TC, 0);
+	map_private(area + ZONE_VCPU_VMM, sizeof(*vm));
+	map_private(area + ZONE_VCPU_BT, ZONE_VCPU_BT_SIZE);
+	map_private(STACK_BOTTOM, STACK_SIZE);
+	map_private(SIGNAL_STACK, SIGNAL_STACK_SIZE);
+	map_ram(&sh->config.mem);
+
+	vm->self = vm;
+	vm->vcpu = (struct vcpu *)area;
+	vm->shared = (struct shared *)ZONE_SHARED;
+	for (sp += *sp + 2; *sp; sp++) // argc, argv, 0, environment ...
+		;
+	for (sp++; sp[0] != AT_NULL; sp += 2) // ... 0, auxiliary vector
+		if (sp[0] == AT_HWCAP2)
+			vm->fsgsbase = sp[1] & HWCAP2_FSGSBASE_BIT;
+	return STACK_TOP;
+}
+
+// Unmap [from, to). Newer kernels seal the vdso against that: then unmap all around it, by halves.
+static void unmap(uint64_t from, uint64_t to)
+{
+	long err = from < to ? linux_call3(SYS_munmap, from, to - from, 0) : 0;
+	uint64_t middle = align_down(from + (to - from) / 2, PAGE_SIZE);
+
+	if (!err)
+		return;
+	if (err != -EPERM)
+		linux_exit(START_UNMAP);
+	if (to - from > PAGE_SIZE) {
+		unmap(from, middle);
+		unmap(middle, to);
+	}
+}
+
+// Everything that start_map has not mapped goes: below and above the zone, and what may lie in its gaps.
+static void unmap_rest(const struct mem *m)
+{
+	uint64_t high = UINT64_C(1) << 32, tc_size = ((const struct shared *)ZONE_SHARED)->config.tc_size;
+
+	unmap(0, ZONE_IMAGE);
+	unmap((uintptr_t)monitor_image_end, STACK_BOTTOM);
+	unmap(STACK_TOP, SIGNAL_STACK);
+	unmap(SIGNAL_STACK_TOP, ZONE_SHARED);
+	unmap(ZONE_SHARED + SHARED_SIZE, ZONE_VCPU(0));
+	unmap(ZONE_VCPU(0) + ZONE_VCPU_TC_RW + align_up(tc_size, PAGE_SIZE), ZONE_RAM);
+	unmap(ZONE_RAM + MAX(m->low_end, m->high_end), USER_END);
+	if (m->high_end > high)
+		unmap(ZONE_RAM + m->low_end, ZONE_RAM + high);
+}
+
+// The GS base leads to this vCPU's area; the FS base is nobody's.
+static void set_bases(const struct vmm *vm)
+{
+	if (vm->fsgsbase) {
+		__asm__ volatile("wrgsbase %0" : : "r"(vm->vcpu));
+		__asm__ volatile("wrfsbase %0" : : "r"(UINT64_C(0)));
+	} else if (linux_call3(SYS_arch_prctl, ARCH_SET_GS, (uintptr_t)vm->vcpu, 0) ||
+		   linux_call3(SYS_arch_prctl, ARCH_SET_FS, 0, 0)) {
+		linux_exit(START_GS);
+	}
+}
+
+// Nothing of the app's is left open; no core dump of a guest's memory; no life after the app's.
+static void leave_host(void)
+{
+	const struct rlimit none = {0, 0};
+
+	linux_call3(SYS_prctl, PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0);
+	linux_call6(SYS_prlimit64, 0, RLIMIT_CORE, (uintptr_t)&none, 0, 0, 0);
+	if (linux_call3(SYS_close_range, 0, ~0u, 0))
+		for (unsigned fd = 0; fd <= MONITOR_FD_TC; fd++)
+			linux_call3(SYS_close, fd, 0, 0);
+}
+
+// On the monitor's own stack.
+_Noreturn void start_run(void)
+{
+	struct vmm *vm = vmm_of((struct vcpu *)ZONE_VCPU(0));
+
+	unmap_rest(&vm->shared->config.mem);
+	set_bases(vm);
+	leave_host();
+	if (fault_catch_signals((void *)SIGNAL_STACK, SIGNAL_STACK_SIZE))
+		linux_exit(START_SIGNAL);
+	if (clock_make_timer(vm))
+		linux_exit(START_TIMER);
+	if (jail_close())
+		linux_exit(START_JAIL);
+	vmm_init(vm);
+	bt_init(vm->vcpu);
+	bt_run(vm->vcpu);
+	linux_exit(START_ENDED);
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// A stop of the vCPU for the app (gdb, the monitor's commands): the vector state, which otherwise lives in the host's
+// registers, goes into vcpu.xsave and comes back from there, so that the app can read and change it.
+#include "vmm/vmm.h"
+
+// x87, SSE, AVX and AVX-512: what the guest's registers hold in the host's. The host's PKRU is never the guest's.
+enum { GUEST_STATE = 0xe7 };
+
+void vmm_save_vectors(struct vcpu *v)
+{
+	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & GUEST_STATE;
+
+	if (mask)
+		__asm__ volatile("xsave64 %0" : "+m"(v->xsave) : "a"(mask), "d"(0));
+	else
+		__asm__ volatile("fxsave64 %0" : "=m"(v->xsave));
+}
+
+void vmm_load_vectors(struct vcpu *v)
+{
+	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & GUEST_STATE;
+
+	if (mask)
+		__asm__ volatile("xrstor64 %0" : : "m"(v->xsave), "a"(mask), "d"(0));
+	else
+		__asm__ volatile("fxrstor64 %0" : : "m"(v->xsave));
+}
+
+enum resume vmm_stopped(struct vcpu *v, enum stop_reason why)
+{
+	enum resume how;
+
+	vmm_save_vectors(v);
+	how = (enum resume)world_request(v, REQ_STOPPED, 0, 0, why);
+	vmm_load_vectors(v);
+	return how;
+}

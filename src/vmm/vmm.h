@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// struct vmm: the monitor's own state around one vCPU. It stands at ZONE_VCPU(i) + ZONE_VCPU_VMM, private to the
+// monitor process; the host's GS base points at ZONE_VCPU(i), so a signal handler finds it without being told.
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include "base/assert.h"
+#include "bus/bus.h"
+#include "bus/shared.h"
+#include "chip/board.h"
+#include "cpu/vcpu.h"
+#include "mem/zone.h"
+
+struct vmm {
+	struct vmm *self;         // read through GS (vmm_self)
+	struct vcpu *vcpu;
+	struct shared *shared;
+	struct bus bus;
+	struct board board;
+
+	// -- clock and host timer (vmm/clock.c)
+	uint64_t tsc_start;       // host TSC at virtual time 0
+	uint64_t tsc_mult;        // ns = cycles * tsc_mult >> 62
+	int32_t host_timer;       // the kernel's id
+	uint64_t armed;           // virtual time at which the host timer fires, 0 = not armed
+
+	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
+	bool fsgsbase;            // the host lets user code write the GS base
+	bool stepping;            // the last stop ended with RESUME_STEP
+	bool crashing;            // a report is being made: a second crash ends at once
+	uint64_t trace_lost;      // bytes of trace dropped, not yet said in the trace
+};
+
+static inline struct vmm *vmm_of(const struct vcpu *v)
+{
+	return (struct vmm *)((uintptr_t)v + ZONE_VCPU_VMM);
+}
+
+static inline struct vmm *vmm_self(void)
+{
+	struct vmm *vm;
+
+	__asm__("mov %%gs:%c1, %0" : "=r"(vm) : "i"(ZONE_VCPU_VMM));
+	return vm;
+}
+
+// -- start.c: why the monitor ended before it could write a report (exit status)
+enum start_failure {
+	START_MAP = 100, START_SHARED, START_SIZE, START_UNMAP, START_GS, START_SIGNAL, START_TIMER, START_JAIL,
+	START_CRASHED_TWICE, START_ENDED,
+};
+
+// -- main.c: everything that needs no host call
+void vmm_init(struct vmm *vm);
+
+// -- clock.c
+void clock_init(struct vmm *vm);
+int clock_make_timer(struct vmm *vm); // before the jail
+uint64_t clock_now(void *vm);
+void clock_arm(void *vm, uint64_t deadline);
+
+// -- fault.c
+int fault_catch_signals(void *stack, size_t size);
+void fault_restorer(void); // start.S
+
+// -- world.c
+uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, unsigned size, uint64_t value);
+void world_ring_doorbell(struct shared *sh);
+
+// -- report.c: end the machine with a report. regs: the interrupted host registers (ucontext's gregs), or NULL.
+struct report_host {
+	int signal, code;
+	uint64_t address;
+	const long long *gregs;
+};
+_Noreturn void report_crash(struct vcpu *v, const char *what, const struct report_host *host);
+
+#endif

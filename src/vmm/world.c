@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+//
+// Device access from the vCPU, nearest first: the local APIC's page, the chips on the monitor's bus, and last the app,
+// by a world switch: fill the request slot, post it, spin a little for the answer, then sleep on the slot's futex.
+// world_request is also the way to every other service of the app.
+#include "vmm/linux.h"
+#include "vmm/vmm.h"
+
+static uint64_t size_mask(unsigned size)
+{
+	return size >= 8 ? ~UINT64_C(0) : BIT64(8 * size) - 1;
+}
+
+static void await_answer(struct vmm *vm, struct request *r, uint64_t since)
+{
+	while (r->state != REQ_ANSWERED) {
+		if (linux_rdtsc() - since < vm->spin_cycles) {
+			linux_pause();
+			continue;
+		}
+		r->monitor_asleep = 1;
+		if (r->state != REQ_ANSWERED)
+			linux_futex_wait(&r->state, REQ_POSTED, NULL);
+		r->monitor_asleep = 0;
+	}
+}
+
+uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, unsigned size, uint64_t value)
+{
+	struct vmm *vm = vmm_of(v);
+	struct request *r = &vm->shared->request[v->index];
+	uint64_t since = linux_rdtsc();
+
+	r->kind = kind;
+	r->addr = addr;
+	r->size = size;
+	r->value = value;
+	r->state = REQ_POSTED;
+	if (r->app_asleep)
+		linux_futex_wake(&r->state);
+	await_answer(vm, r, since);
+	value = r->value;
+	r->state = REQ_IDLE;
+	vm->shared->stats.world_switches++;
+	vm->shared->stats.world_switch_ns += vmm_tsc_to_ns(v, linux_rdtsc() - since);
+	return value;
+}
+
+void world_ring_doorbell(struct shared *sh)
+{
+	sh->doorbell++;
+	if (sh->doorbell_asleep)
+		linux_futex_wake(&sh->doorbell);
+}
+
+uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size)
+{
+	uint64_t value;
+
+	v->shared->stats.port_accesses++;
+	if (!bus_read(&vmm_of(v)->bus, BUS_PORT, port, size, &value))
+		value = world_request(v, REQ_PORT_READ, port, size, 0);
+	return value & size_mask(size);
+}
+
+void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t value)
+{
+	v->shared->stats.port_accesses++;
+	value &= size_mask(size);
+	if (!bus_write(&vmm_of(v)->bus, BUS_PORT, port, size, value))
+		world_request(v, REQ_PORT_WRITE, port, size, value);
+}
+
+uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	uint64_t value;
+
+	v->shared->stats.mmio_accesses++;
+	if (lapic_claims(v, gpa))
+		return lapic_mmio_read(v, gpa & PAGE_OFFSET, size);
+	if (!bus_read(&vmm_of(v)->bus, BUS_MMIO, gpa, size, &value))
+		value = world_request(v, REQ_MMIO_READ, gpa, size, 0);
+	return value & size_mask(size);
+}
+
+void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
+{
+	v->shared->stats.mmio_accesses++;
+	value &= size_mask(size);
+	if (lapic_claims(v, gpa))
+		lapic_mmio_write(v, gpa & PAGE_OFFSET, size, (uint32_t)value);
+	else if (!bus_write(&vmm_of(v)->bus, BUS_MMIO, gpa, size, value))
+		world_request(v, REQ_MMIO_WRITE, gpa, size, value);
+}
+
+_Noreturn void vmm_shutdown(struct vcpu *v)
+{
+	world_request(v, REQ_SHUTDOWN, 0, 0, 0);
+	linux_exit(0);
+}
+
+_Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why)
+{
+	world_request(v, REQ_RESET, 0, 0, why);
+	linux_exit(0);
+}
