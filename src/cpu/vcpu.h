@@ -67,6 +67,7 @@ struct vcpu_exit { // one of the last exits from translated code, for the crash 
 	const char *what; // a constant string of the monitor
 	uint64_t rip, info;
 };
+
 // The event whose delivery is under way: a fault raised now happened during that delivery. Owned by delivery.c.
 struct vcpu_delivering {
 	bool active;
@@ -81,7 +82,6 @@ struct mmu_model {
 	bool pages_1g;
 	bool valid;
 };
-
 
 struct vcpu {
 	// -- hot: addressed by translated code. Order of gpr[] is the architecture's (ORDER GPR: bt/ depends on it)
@@ -168,6 +168,9 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 
 // The same without any effect on A and D and with all rights, for debuggers. False: not mapped.
 bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
+
+// The physical-address bits (51 down to MAXPHYADDR) that must be 0 in page-table entries and CR3.
+uint64_t mmu_reserved_bits(struct vcpu *v);
 
 // Read and write guest memory by linear address, any size up to a page or two, RAM and MMIO, page crossings included;
 // on a fault nothing is written and #PF (with CR2) is raised, which does not return. Non-canonical: #GP(0), or #SS(0)

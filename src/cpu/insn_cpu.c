@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+//
+// CPUID, time stamps, MSRs, HLT and the few others about the processor itself; and #UD for all that this processor has
+// not got.
+#include "base/assert.h"
+#include "cpu/insn.h"
+
+void insn_ud(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	vcpu_raise(v, VEC_UD, 0);
+}
+
+void insn_nothing(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+}
+
+void insn_cpuid(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	struct cpuid_regs r = cpuid_query(v, v->gpr[X86_RAX], v->gpr[X86_RCX]);
+
+	v->gpr[X86_RAX] = r.eax;
+	v->gpr[X86_RBX] = r.ebx;
+	v->gpr[X86_RCX] = r.ecx;
+	v->gpr[X86_RDX] = r.edx;
+}
+
+static void put_edx_eax(struct vcpu *v, uint64_t value)
+{
+	v->gpr[X86_RAX] = (uint32_t)value;
+	v->gpr[X86_RDX] = value >> 32;
+}
+
+void insn_rdtsc(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	if (v->cpl && v->cr4 & CR4_TSD)
+		vcpu_raise(v, VEC_GP, 0);
+	put_edx_eax(v, __builtin_ia32_rdtsc() + v->tsc_offset);
+}
+
+void insn_rdtscp(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	insn_rdtsc(v, i, res);
+	v->gpr[X86_RCX] = (uint32_t)v->tsc_aux;
+}
+
+// There are no performance counters: every index is out of range.
+void insn_rdpmc(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	vcpu_raise(v, VEC_GP, 0);
+}
+
+void insn_rdpid(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	gpr_write(v, insn_rm(i), i->mode == X86_MODE64 ? 8 : 4, (uint32_t)v->tsc_aux);
+}
+
+void insn_rdmsr(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	uint64_t value;
+
+	if (!msr_read(v, v->gpr[X86_RCX], &value))
+		vcpu_raise(v, VEC_GP, 0);
+	put_edx_eax(v, value);
+}
+
+void insn_wrmsr(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	uint64_t value = v->gpr[X86_RDX] << 32 | (uint32_t)v->gpr[X86_RAX];
+
+	if (!msr_write(v, v->gpr[X86_RCX], value, res))
+		vcpu_raise(v, VEC_GP, 0);
+}
+
+void insn_hlt(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	v->activity = VCPU_HALTED;
+	res->effect |= SYS_HALT;
+}
+
+void insn_monitor(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	if (v->cpl)
+		vcpu_raise(v, VEC_UD, 0);
+}
+
+// A wake-up may come at any time, so waiting at all is a courtesy: wait as HLT does when an interrupt can end it.
+void insn_mwait(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	if (v->cpl)
+		vcpu_raise(v, VEC_UD, 0);
+	if (v->rflags & RFLAGS_IF)
+		insn_hlt(v, i, res);
+}
+
+void insn_pkru(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	if (!(v->cr4 & CR4_PKE))
+		vcpu_raise(v, VEC_UD, 0);
+	vcpu_nyi(v, "protection keys");
+}

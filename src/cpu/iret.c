@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+//
+// IRET in real mode, protected mode and long mode, by the SDM's page for it: to the same level or an outer one, to
+// 64-bit or compatibility code. Returns to virtual-8086 mode and to another task are not built (long mode has neither).
+// NMIs are unblocked even when the instruction faults.
+#include "cpu/transfer.h"
+
+enum { IRET_RIP, IRET_CS, IRET_FLAGS, IRET_RSP, IRET_SS, IRET_ITEMS };
+
+// What IRET may change in RFLAGS, by operand size and by the privilege before it.
+static uint64_t new_flags(const struct vcpu *v, uint64_t popped, unsigned opsize, unsigned cpl, unsigned iopl)
+{
+	uint64_t may = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT;
+
+	if (opsize != 2)
+		may |= RFLAGS_RF | RFLAGS_AC | RFLAGS_ID;
+	if (cpl == 0)
+		may |= RFLAGS_IOPL | (opsize != 2 ? RFLAGS_VIF | RFLAGS_VIP : 0);
+	if (cpl <= iopl)
+		may |= RFLAGS_IF;
+	return (v->rflags & ~may) | (popped & may) | RFLAGS_FIXED1;
+}
+
+static void iret_real(struct vcpu *v, unsigned opsize)
+{
+	struct stack st = stack_current(v);
+	uint64_t items[3];
+
+	stack_pop_items(v, &st, items, 3, opsize);
+	if (items[IRET_RIP] > v->seg[X86_CS].limit)
+		vcpu_raise(v, VEC_GP, 0);
+	v->seg[X86_CS].sel = items[IRET_CS];
+	v->seg[X86_CS].base = (items[IRET_CS] & 0xffff) << 4;
+	v->rip = items[IRET_RIP];
+	v->rflags = new_flags(v, items[IRET_FLAGS], opsize, 0, 0);
+	stack_commit(v, &st);
+}
+
+static void check_mode(struct vcpu *v)
+{
+	if (v->rflags & RFLAGS_NT) {
+		if (vcpu_long_mode(v))
+			vcpu_raise(v, VEC_GP, 0);
+		vcpu_nyi(v, "IRET to another task");
+	}
+}
+
+// RSP as popped, for the new stack: a 16-bit pop and a 16-bit stack keep the rest of the old value.
+static uint64_t outer_sp(const struct vcpu *v, const struct x86_seg *ss, bool code64, uint64_t popped, unsigned opsize)
+{
+	uint64_t mask = opsize == 2 || (!code64 && !(ss->attr & SEG_DB)) ? 0xffff : ~UINT64_C(0);
+
+	return (v->gpr[X86_RSP] & ~mask) | (popped & mask);
+}
+
+void far_iret(struct vcpu *v, unsigned opsize)
+{
+	struct stack st = stack_current(v);
+	bool from64 = vcpu_code64(v), code64, outer;
+	uint64_t it[IRET_ITEMS], flags;
+	struct x86_seg ss;
+	struct desc cs;
+	unsigned cpl;
+
+	v->nmi_blocked = false;
+	if (!vcpu_protected(v)) {
+		iret_real(v, opsize);
+		return;
+	}
+	check_mode(v);
+	stack_pop_items(v, &st, it, from64 ? 5 : 3, opsize);
+	if (!vcpu_long_mode(v) && opsize == 4 && it[IRET_FLAGS] & RFLAGS_VM && v->cpl == 0)
+		vcpu_nyi(v, "IRET to virtual-8086 mode");
+	far_check_return_cs(v, it[IRET_CS], &cs);
+	cpl = it[IRET_CS] & SEL_RPL;
+	outer = cpl > v->cpl;
+	code64 = desc_code64(v, &cs);
+	flags = new_flags(v, it[IRET_FLAGS], opsize, v->cpl, (v->rflags & RFLAGS_IOPL) >> 12);
+	if (!from64 && outer)
+		stack_pop_items(v, &st, it + IRET_RSP, 2, opsize);
+	if (from64 || outer) {
+		ss = segment_check_ss(v, it[IRET_SS], cpl, VEC_GP, code64 && cpl != 3);
+		st.sp = outer_sp(v, &ss, code64, it[IRET_RSP], opsize);
+	} else {
+		ss = v->seg[X86_SS];
+	}
+	far_check_target(v, &cs, it[IRET_RIP]);
+	desc_access(v, &cs);
+	v->seg[X86_SS] = ss;
+	stack_commit(v, &st);
+	far_enter(v, &cs, it[IRET_CS], cpl, it[IRET_RIP]);
+	v->rflags = flags;
+	if (outer)
+		segment_drop_inner(v);
+}

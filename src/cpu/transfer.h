@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+//
+// Control transfers through descriptors, for the files of cpu/: far jumps, calls and returns, IRET, and the checks they
+// share with each other.
+#ifndef CPU_TRANSFER_H
+#define CPU_TRANSFER_H
+
+#include "cpu/segment.h"
+#include "cpu/system.h"
+
+// next: the address of the following instruction (what a call pushes).
+void far_jump(struct vcpu *v, uint16_t sel, uint64_t off);
+void far_call(struct vcpu *v, uint16_t sel, uint64_t off, unsigned opsize, uint64_t next);
+void far_return(struct vcpu *v, unsigned opsize, uint16_t release);
+void far_iret(struct vcpu *v, unsigned opsize);
+
+// The code segment a RET or IRET goes back to: fetched, checked and marked accessed.
+void far_check_return_cs(struct vcpu *v, uint16_t sel, struct desc *d);
+// Is off a place that code of segment d can run at? Faults #GP(0).
+void far_check_target(struct vcpu *v, const struct desc *d, uint64_t off);
+static inline bool desc_code64(const struct vcpu *v, const struct desc *d)
+{
+	return vcpu_long_mode(v) && desc_attr(d) & SEG_L;
+}
+// Commit CS, RIP and CPL.
+void far_enter(struct vcpu *v, const struct desc *d, uint16_t sel, unsigned cpl, uint64_t rip);
+
+// Delivery of one event. rip is what the handler returns to; v->rip stays as it is until all has succeeded.
+struct event {
+	uint8_t vector;
+	bool software, has_error, resume; // software: INT n, INT3, INTO; resume: the pushed RFLAGS has RF set
+	uint32_t error;
+	uint64_t rip;
+};
+void delivery_enter(struct vcpu *v, const struct event *e);
+// A software interrupt out of an instruction: the gate's DPL counts, next is pushed.
+void delivery_software(struct vcpu *v, uint8_t vector, enum sys_interrupt kind, uint64_t next);
+
+void syscall_enter(struct vcpu *v, uint64_t next);
+void syscall_return(struct vcpu *v, unsigned opsize);
+void sysenter_enter(struct vcpu *v);
+void sysenter_return(struct vcpu *v, unsigned opsize);
+
+#endif
