@@ -68,7 +68,8 @@ struct bus {
 	uint64_t earliest;               // what the owner was told last
 	uint64_t (*now)(void *opaque);                   // ns, supplied by the owner
 	void (*deadline_changed)(void *opaque, uint64_t); // the earliest deadline (0: none): owner arms the host timer
-	void (*log)(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size, uint64_t value); // -d dev; may be NULL
+	void (*log)(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
+		uint64_t value); // -d dev; may be NULL
 	void *opaque;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The rings' arithmetic: see bus/ring.h. The writer publishes bytes by storing head with release order; the reader gives
-// back their places by storing tail likewise. Each side reads its own index relaxed and the other's with acquire.
+// The rings' arithmetic: see bus/ring.h. The writer publishes bytes by storing head with release order; the reader
+// gives back their places by storing tail likewise. Each side reads its own index relaxed and the other's with
+// acquire.
 #include "bus/ring.h"
 
 #include <stdatomic.h>

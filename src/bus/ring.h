@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Byte rings between the two programs (struct ring in bus/shared.h): one writer, one reader. Only the indices' ordering
-// is done here; sleeping and waking is the caller's. An index pair that makes no sense counts as full and as empty-able:
-// no function reads or writes outside data[] or runs for longer than one ring, whatever the indices are.
+// Byte rings between the two programs (struct ring in bus/shared.h): one writer, one reader. Only the indices'
+// ordering is done here; sleeping and waking is the caller's. An index pair that makes no sense counts as full and as
+// empty-able: no function reads or writes outside data[] or runs for longer than one ring, whatever the indices are.
 #ifndef BUS_RING_H
 #define BUS_RING_H
 
@@ -18,7 +18,8 @@ uint32_t ring_push(struct ring *r, const void *in, uint32_t size);
 uint32_t ring_pop(struct ring *r, void *out, uint32_t size);
 uint32_t ring_peek(const struct ring *r, void *out, uint32_t size);
 
-// Writer, having found too little room: ask to be told of room. True: meanwhile there are `wanted` bytes of it after all.
+// Writer, having found too little room: ask to be told of room. True: meanwhile there are `wanted` bytes of it after
+// all.
 bool ring_wait_space(struct ring *r, uint32_t wanted);
 
 // Reader, after ring_pop: true, once, if the writer asked to be told.

@@ -186,7 +186,8 @@ static void acpi_pm_reset(struct dev *d)
 {
 	struct acpi_pm *c = (struct acpi_pm *)d;
 
-	c->status = c->enable = c->control = 0;
+	c->status = c->enable = 0;
+	c->control = CONTROL_SCI_EN; // the tables of a direct boot name no command port: ACPI mode from the start
 	c->gpe_status[0] = c->gpe_status[1] = c->gpe_enable[0] = c->gpe_enable[1] = 0;
 	c->apm_command = c->apm_status = 0;
 	c->half_periods = pm_ticks(c) >> TIMER_HALF_SHIFT;
@@ -200,4 +201,5 @@ static void acpi_pm_init(struct dev *d)
 	timer_init(d->bus, &c->timer, pm_fire, c);
 }
 
-const struct dev_class acpi_pm_class = {"acpi_pm", sizeof(struct acpi_pm), 4, acpi_pm_init, acpi_pm_reset, acpi_pm_read, acpi_pm_write};
+const struct dev_class acpi_pm_class = {"acpi_pm", sizeof(struct acpi_pm), 4, acpi_pm_init, acpi_pm_reset,
+	acpi_pm_read, acpi_pm_write};

@@ -8,7 +8,8 @@
 #include "base/string.h"
 
 // Who drives a line: ISA lines may be shared, the receiver sees the OR.
-enum board_source { FROM_PIT = BIT(0), FROM_UART = BIT(1) /* to BIT(4) */, FROM_PM = BIT(5), FROM_HPET = BIT(6), FROM_APP = BIT(7) };
+enum board_source { FROM_PIT = BIT(0), FROM_UART = BIT(1) /* to BIT(4) */, FROM_PM = BIT(5), FROM_HPET = BIT(6),
+	FROM_APP = BIT(7) };
 
 #define AT(chip) offsetof(struct board, chip.dev)
 #define IF(flag) (1 + offsetof(struct config, flag)) // a bool of struct config; 0: always

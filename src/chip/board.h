@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The monitor's half of the board: all chips without host I/O, wired up. The owner gives a bus with a clock and a set of
-// callbacks; ports and MMIO that nobody here decodes are the app's. See chip/board.c for the tables.
+// The monitor's half of the board: all chips without host I/O, wired up. The owner gives a bus with a clock and a set
+// of callbacks; ports and MMIO that nobody here decodes are the app's. See chip/board.c for the tables.
 #ifndef CHIP_BOARD_H
 #define CHIP_BOARD_H
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// After the "IA-PC HPET Specification". The main counter is the virtual clock plus an offset while it runs. A comparator
-// matches when the counter equals it; one that is already behind waits for the counter to come round. Periodic ones that
-// could not be served in time are served once, not once for each period missed.
+// After the "IA-PC HPET Specification". The main counter is the virtual clock plus an offset while it runs. A
+// comparator matches when the counter equals it; one that is already behind waits for the counter to come round.
+// Periodic ones that could not be served in time are served once, not once for each period missed.
 #include "chip/hpet.h"
 
-enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100, TIMER_STRIDE = 0x20 };
+enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100,
+	TIMER_STRIDE = 0x20 };
 enum { T_CONFIG = 0x00, T_COMPARATOR = 0x08, T_FSB = 0x10 };
 enum { CONFIG_ENABLE = BIT(0), CONFIG_LEGACY = BIT(1) };
-enum { TC_LEVEL = BIT(1), TC_ENABLE = BIT(2), TC_PERIODIC = BIT(3), TC_PERIODIC_CAP = BIT(4), TC_64 = BIT(5), TC_SET = BIT(6),
-	TC_32MODE = BIT(8), TC_ROUTE_SHIFT = 9, TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET | TC_32MODE | 0x3e00 };
+enum { TC_LEVEL = BIT(1), TC_ENABLE = BIT(2), TC_PERIODIC = BIT(3), TC_PERIODIC_CAP = BIT(4), TC_64 = BIT(5),
+	TC_SET = BIT(6), TC_32MODE = BIT(8), TC_ROUTE_SHIFT = 9,
+	TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET | TC_32MODE | 0x3e00 };
 #define HPET_CAPS (UINT64_C(10000000) << 32 | 0x8086a001 | (HPET_TIMERS - 1) << 8)
 #define TC_FIXED ((uint64_t)BIT(HPET_GSI) << 32 | TC_PERIODIC_CAP | TC_64)
 #define FAR_AWAY (UINT64_C(1) << 60) // ticks: no such deadline is armed

@@ -6,7 +6,8 @@
 
 #include "bus/bus.h"
 
-enum { HPET_TIMERS = 3, HPET_SIZE = 0x400, HPET_NS_PER_TICK = 10, HPET_GSI = 2 /* the one input all can be routed to */ };
+enum { HPET_TIMERS = 3, HPET_SIZE = 0x400, HPET_NS_PER_TICK = 10,
+	HPET_GSI = 2 /* the one input all can be routed to */ };
 #define HPET_BASE UINT64_C(0xfed00000)
 
 struct hpet;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Intel 8254 after its data sheet, modes 0 to 5, binary and BCD. No channel ever runs: the count and the output at any
-// moment are computed from the clock at which the counting element was loaded. Only channel 0 has a timer, for the next
-// rise of its output. Its line to the interrupt controllers shows modes 2 to 4 as a short low pulse at each rise, so that
-// a processor that was away during the high half of a square wave still finds the request.
+// Intel 8254 after its data sheet, modes 0 to 5, binary and BCD. No channel ever runs: the count and the output at
+// any moment are computed from the clock at which the counting element was loaded. Only channel 0 has a timer, for
+// the next rise of its output. Its line to the interrupt controllers shows modes 2 to 4 as a short low pulse at each
+// rise, so that a processor that was away during the high half of a square wave still finds the request.
 #include "chip/i8254.h"
 
 #include "base/muldiv.h"
@@ -383,4 +383,5 @@ static void i8254_init(struct dev *d)
 	timer_init(d->bus, &c->timer, pit_fire, c);
 }
 
-const struct dev_class i8254_class = {"i8254", sizeof(struct i8254), 1, i8254_init, i8254_reset, i8254_read, i8254_write};
+const struct dev_class i8254_class = {"i8254", sizeof(struct i8254), 1, i8254_init, i8254_reset, i8254_read,
+	i8254_write};

@@ -10,7 +10,8 @@
 enum { CASCADE = 2, SPURIOUS = 7, NONE = -1 };
 enum { ICW1_IC4 = BIT(0), ICW1_SINGLE = BIT(1), ICW1_INIT = BIT(4) };
 enum { ICW4_AUTO_EOI = BIT(1), ICW4_SPECIAL_FULLY_NESTED = BIT(4) };
-enum { OCW3 = BIT(3), OCW3_READ_ISR = BIT(0), OCW3_READ = BIT(1), OCW3_POLL = BIT(2), OCW3_SMM = BIT(5), OCW3_SET_SMM = BIT(6) };
+enum { OCW3 = BIT(3), OCW3_READ_ISR = BIT(0), OCW3_READ = BIT(1), OCW3_POLL = BIT(2), OCW3_SMM = BIT(5),
+	OCW3_SET_SMM = BIT(6) };
 
 static uint8_t half_irr(const struct i8259_half *h)
 {
@@ -149,7 +150,8 @@ static void half_continue_init(struct i8259_half *h, uint8_t value)
 	}
 }
 
-enum ocw2 { OCW2_AEOI_FIXED, OCW2_EOI, OCW2_NOP, OCW2_EOI_OF, OCW2_AEOI_ROTATE, OCW2_EOI_ROTATE, OCW2_PRIORITY, OCW2_EOI_OF_ROTATE };
+enum ocw2 { OCW2_AEOI_FIXED, OCW2_EOI, OCW2_NOP, OCW2_EOI_OF, OCW2_AEOI_ROTATE, OCW2_EOI_ROTATE, OCW2_PRIORITY,
+	OCW2_EOI_OF_ROTATE };
 
 static void half_command(struct i8259_half *h, uint8_t value)
 {

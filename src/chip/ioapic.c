@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// Intel 82093AA I/O APIC (and the EOI register of its successors, version 0x20). A pin is given as asserted or not, so
-// the polarity bit is kept but changes nothing. Edge: a rise while unmasked is delivered at once, a rise while masked
-// is lost. Level: delivered whenever the pin is asserted, unmasked and its remote IRR is clear; delivery sets the remote
-// IRR, the EOI message with its vector clears it. Messages of other modes than fixed and lowest priority are edges.
+// Intel 82093AA I/O APIC (and the EOI register of its successors, version 0x20). A pin is given as asserted or not,
+// so the polarity bit is kept but changes nothing. Edge: a rise while unmasked is delivered at once, a rise while
+// masked is lost. Level: delivered whenever the pin is asserted, unmasked and its remote IRR is clear; delivery sets
+// the remote IRR, the EOI message with its vector clears it. Messages of other modes than fixed and lowest priority
+// are edges.
 #include "chip/ioapic.h"
 
 enum { REG_SELECT = 0x00, REG_WINDOW = 0x10, REG_EOI = 0x40 };
 enum { IND_ID = 0, IND_VERSION = 1, IND_ARBITRATION = 2, IND_TABLE = 0x10 };
-enum { ENTRY_LOGICAL = BIT(11), ENTRY_STATUS = BIT(12), ENTRY_REMOTE_IRR = BIT(14), ENTRY_LEVEL = BIT(15), ENTRY_MASK = BIT(16) };
+enum { ENTRY_LOGICAL = BIT(11), ENTRY_STATUS = BIT(12), ENTRY_REMOTE_IRR = BIT(14), ENTRY_LEVEL = BIT(15),
+	ENTRY_MASK = BIT(16) };
 enum { ENTRY_LOW_WRITABLE = 0x1afff };
 #define ENTRY_HIGH_WRITABLE UINT64_C(0xff00000000000000)
 
@@ -166,4 +168,5 @@ static void ioapic_reset(struct dev *d)
 		c->entry[pin] = ENTRY_MASK;
 }
 
-const struct dev_class ioapic_class = {"ioapic", sizeof(struct ioapic), 4, NULL, ioapic_reset, ioapic_read, ioapic_write};
+const struct dev_class ioapic_class = {"ioapic", sizeof(struct ioapic), 4, NULL, ioapic_reset, ioapic_read,
+	ioapic_write};

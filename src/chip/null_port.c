@@ -16,5 +16,5 @@ static void null_port_write(struct dev *d, unsigned range, uint64_t off, unsigne
 {
 }
 
-const struct dev_class null_port_class = {"null_port", sizeof(struct null_port), 1, NULL, null_port_reset, null_port_read,
-	null_port_write};
+const struct dev_class null_port_class = {"null_port", sizeof(struct null_port), 1, NULL, null_port_reset,
+	null_port_read, null_port_write};

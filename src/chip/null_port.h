@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Ports that swallow writes, so that the delays which software makes with them stay in the monitor: 0x80 (the POST code)
-// and 0xed.
+// Ports that swallow writes, so that the delays which software makes with them stay in the monitor: 0x80 (the POST
+// code) and 0xed.
 #ifndef CHIP_NULL_PORT_H
 #define CHIP_NULL_PORT_H
 

@@ -13,8 +13,10 @@ enum { ADDRESS = 0, RESET_CONTROL = 1, DATA = 4 };
 enum { RESET_CPU = BIT(2), RESET_KEPT = BIT(1) };
 #define ADDRESS_ENABLE 0x80000000u
 
-enum { PCI_COMMAND = 4, PCI_STATUS = 6, PCI_CACHE_LINE = 12, PCI_LATENCY = 13, PCI_INTERRUPT_LINE = 0x3c, PCI_DEVICE_SPECIFIC = 0x40 };
-enum { COMMAND_WRITABLE = 0x0547 /* IO, memory, master, parity, SERR, INTx off */, STATUS_CLEARABLE = 0xf9 /* high byte */ };
+enum { PCI_COMMAND = 4, PCI_STATUS = 6, PCI_CACHE_LINE = 12, PCI_LATENCY = 13, PCI_INTERRUPT_LINE = 0x3c,
+	PCI_DEVICE_SPECIFIC = 0x40 };
+enum { COMMAND_WRITABLE = 0x0547 /* IO, memory, master, parity, SERR, INTx off */,
+	STATUS_CLEARABLE = 0xf9 /* high byte */ };
 
 uint32_t pci_get(const struct pci_function *f, unsigned off, unsigned size)
 {

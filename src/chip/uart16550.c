@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// National PC16550D register model. The line has no speed: a byte written to THR is in the transmit ring at once, so the
-// transmitter is empty again at once, unless the ring has less room than a FIFO's worth; then THRE and TEMT stay away
-// until the app has drained it, and nothing is ever lost to a guest that looks at THRE. Received bytes wait in the
-// receive ring until there is place in the 16-byte FIFO, so the line never overruns. The character timeout, without
-// time, comes as soon as the FIFO holds less than its trigger level and the ring has no more.
+// National PC16550D register model. The line has no speed: a byte written to THR is in the transmit ring at once, so
+// the transmitter is empty again at once, unless the ring has less room than a FIFO's worth; then THRE and TEMT stay
+// away until the app has drained it, and nothing is ever lost to a guest that looks at THRE. Received bytes wait in
+// the receive ring until there is place in the 16-byte FIFO, so the line never overruns. The character timeout,
+// without time, comes as soon as the FIFO holds less than its trigger level and the ring has no more.
 #include "chip/uart16550.h"
 
 enum { R_DATA, R_IER, R_IIR_FCR, R_LCR, R_MCR, R_LSR, R_MSR, R_SCR };
 enum { IER_RX = BIT(0), IER_THRE = BIT(1), IER_LINE = BIT(2), IER_MODEM = BIT(3), IER_WRITABLE = 0x0f };
-enum { IIR_MODEM = 0x00, IIR_NONE = 0x01, IIR_THRE = 0x02, IIR_RX = 0x04, IIR_LINE = 0x06, IIR_TIMEOUT = 0x0c, IIR_FIFO = 0xc0 };
+enum { IIR_MODEM = 0x00, IIR_NONE = 0x01, IIR_THRE = 0x02, IIR_RX = 0x04, IIR_LINE = 0x06, IIR_TIMEOUT = 0x0c,
+	IIR_FIFO = 0xc0 };
 enum { FCR_ENABLE = BIT(0), FCR_CLEAR_RX = BIT(1), FCR_KEPT = 0xc9 };
 enum { LCR_DLAB = BIT(7) };
-enum { MCR_DTR = BIT(0), MCR_RTS = BIT(1), MCR_OUT1 = BIT(2), MCR_OUT2 = BIT(3), MCR_LOOP = BIT(4), MCR_WRITABLE = 0x1f };
+enum { MCR_DTR = BIT(0), MCR_RTS = BIT(1), MCR_OUT1 = BIT(2), MCR_OUT2 = BIT(3), MCR_LOOP = BIT(4),
+	MCR_WRITABLE = 0x1f };
 enum { LSR_DR = BIT(0), LSR_OE = BIT(1), LSR_THRE = BIT(5), LSR_TEMT = BIT(6) };
 enum { MSR_CTS = BIT(4), MSR_DSR = BIT(5), MSR_RI = BIT(6), MSR_DCD = BIT(7), MSR_RI_FELL = BIT(2) };
 
@@ -299,4 +301,5 @@ static void uart_reset(struct dev *d)
 	uart_update_irq(c);
 }
 
-const struct dev_class uart16550_class = {"uart16550", sizeof(struct uart16550), 1, NULL, uart_reset, uart_read, uart_write};
+const struct dev_class uart16550_class = {"uart16550", sizeof(struct uart16550), 1, NULL, uart_reset, uart_read,
+	uart_write};

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+//
+// The keyboard controller at ports 0x60 and 0x64, with nothing plugged in, and port 0x92. See dev/i8042.c.
+#ifndef DEV_I8042_H
+#define DEV_I8042_H
+
+#include "bus/bus.h"
+
+enum { I8042_RANGE_DATA, I8042_RANGE_COMMAND, I8042_RANGE_PORT92 };
+enum { I8042_DATA = 0x60, I8042_COMMAND = 0x64, I8042_PORT92 = 0x92, I8042_IRQ = 1, I8042_RAM = 32 };
+
+struct i8042 {
+	struct dev dev;
+	uint8_t ram[I8042_RAM]; // ram[0] is the command byte
+	uint8_t status;         // without the bits that are computed
+	uint8_t out, out_port;
+	uint8_t awaits;         // the command whose parameter comes next at port 0x60; 0: none
+	bool from_command;      // the last write was to port 0x64
+	struct irq_line irq;
+	void (*reset)(void *opaque);          // the guest pulls the reset line
+	void (*a20)(void *opaque, bool open); // may be NULL
+	void *opaque;
+};
+
+extern const struct dev_class i8042_class;
+
+#endif
