@@ -25,7 +25,8 @@ uint32_t ring_space(const struct ring *r)
 uint32_t ring_push(struct ring *r, const void *in, uint32_t size)
 {
 	uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-	uint32_t n = MIN(size, ring_space(r)), at = head % RING_SIZE;
+	uint32_t space = ring_space(r), at = head % RING_SIZE; // once: the other side moves
+	uint32_t n = MIN(size, space);
 	uint32_t first = MIN(n, RING_SIZE - at);
 
 	memcpy(r->data + at, in, first);
@@ -37,7 +38,8 @@ uint32_t ring_push(struct ring *r, const void *in, uint32_t size)
 uint32_t ring_peek(const struct ring *r, void *out, uint32_t size)
 {
 	uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-	uint32_t n = MIN(size, ring_used(r)), at = tail % RING_SIZE;
+	uint32_t used = ring_used(r), at = tail % RING_SIZE;
+	uint32_t n = MIN(size, used);
 	uint32_t first = MIN(n, RING_SIZE - at);
 
 	memcpy(out, r->data + at, first);
