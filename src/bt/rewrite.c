@@ -363,9 +363,9 @@ static bool take_own_mem(struct operands *o, const struct x86_insn *insn, const 
 {
 	const struct x86_mem *mem = &insn->mem;
 
-	if (insn->addrsize == 2 || mem->base == X86_REG_RIP || mem->disp != (int32_t)mem->disp)
-		return false;
 	o->addr32 = insn->addrsize == 4;
+	if (insn->addrsize == 2 || mem->base == X86_REG_RIP || (!o->addr32 && mem->disp != (int32_t)mem->disp))
+		return false;
 	o->base = mem->base < X86_GPRS ? rw->map[mem->base] : X86_REG_NONE;
 	if (!o->vsib)
 		o->index = mem->index < X86_GPRS ? rw->map[mem->index] : X86_REG_NONE;
@@ -529,8 +529,10 @@ static bool imm_names_register(const struct x86_insn *insn)
 
 static uint8_t *emit_imm(uint8_t *p, const struct x86_insn *insn, const uint8_t *bytes)
 {
-	for (int i = 0; i < insn->imm_size; i++)
-		*p++ = bytes[insn->imm_off + i];
+	if (!insn->imm_size)
+		return p;
+	for (int i = insn->imm_off; i < insn->len; i++) // a second immediate (EXTRQ) included
+		*p++ = bytes[i];
 	if (insn->imm_size == 1 && !is_long(insn) && imm_names_register(insn))
 		p[-1] &= 0x7f;
 	return p;
@@ -556,7 +558,7 @@ static int gather(struct operands *o, const struct x86_insn *insn, const uint8_t
 		return REWRITE_CANNOT;
 	if (insn->mem.present && !take_mem(o, insn, bytes, rw))
 		return REWRITE_CANNOT;
-	if (insn->class == X86_CLASS_STRING) {
+	if (insn->class == X86_CLASS_STRING || (insn->class == X86_CLASS_MASKED && !insn->mem.present)) {
 		if (insn->addrsize == 2)
 			return REWRITE_CANNOT;
 		o->addr32 = insn->addrsize == 4;
