@@ -5,8 +5,6 @@
 // registers (boot/), so nothing here resets the processor.
 #include "vmm/vmm.h"
 
-enum { SPIN_US = 20 }; // a world switch spins that long: about what a sleep and a wake cost
-
 static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
 		       uint64_t value)
 {
@@ -89,7 +87,6 @@ void vmm_init(struct vmm *vm)
 	struct vcpu *v = vm->vcpu;
 
 	v->shared = vm->shared;
-	vm->spin_cycles = (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
 	clock_init(vm);
 	init_bus(vm);
 	init_lapic(vm);
