@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The static ACPI tables. Each is written field by field at the specification's offsets; a table is opened, filled and
-// closed, and closing it sets its length and checksum. No SMI command port: the board is always in ACPI mode.
+// closed, and closing it sets its length and checksum.
 #include "boot/acpi.h"
 #include "boot/bytes.h"
 
@@ -120,6 +120,9 @@ static uint8_t *build_fadt(struct acpi *a, const uint8_t *facs, const uint8_t *d
 	put32(t + 36, address_of(a, facs));
 	put32(t + 40, address_of(a, dsdt));
 	put16(t + 46, ACPI_SCI);
+	put32(t + 48, ACPI_SMI_COMMAND);
+	t[52] = ACPI_SMI_ENABLE;
+	t[53] = ACPI_SMI_DISABLE;
 	put32(t + 56, ACPI_PM1_EVENT);
 	put32(t + 64, ACPI_PM1_CONTROL);
 	put32(t + 76, ACPI_PM_TIMER);

@@ -10,7 +10,7 @@
 
 enum { ACPI_RSDP_SIZE = 36 };
 
-enum acpi_board { // where the board's fixed hardware is; the chips' side of it is chip/pm.c
+enum acpi_board { // where the board's fixed hardware is; the chips' side of it is chip/acpi_pm.c
 	ACPI_PM1_EVENT = 0x600,
 	ACPI_PM1_CONTROL = 0x604,
 	ACPI_PM_TIMER = 0x608,
@@ -18,6 +18,9 @@ enum acpi_board { // where the board's fixed hardware is; the chips' side of it 
 	ACPI_RESET_PORT = 0xcf9,
 	ACPI_RESET_VALUE = 6,
 	ACPI_SCI = 9,
+	ACPI_SMI_COMMAND = 0xb2,
+	ACPI_SMI_ENABLE = 0xf1,
+	ACPI_SMI_DISABLE = 0xf0,
 	ACPI_IOAPIC = 0xfec00000,
 	ACPI_LAPIC = 0xfee00000,
 	ACPI_HPET = 0xfed00000,

@@ -93,7 +93,8 @@ static void start_common(struct boot *b, gpa_t entry)
 	v->activity = VCPU_RUNNING;
 	v->pat = UINT64_C(0x0007040600070406);
 	v->apic_base = 0xfee00900;
-	v->misc_enable = 1; // fast strings
+	v->misc_enable = MISC_ENABLE_RESET;
+	v->de_cfg = DE_CFG_LFENCE_SERIALIZES;
 	start_mtrrs(b);
 	put16(v->xsave, 0x37f);
 	put32(v->xsave + XSAVE_MXCSR, 0x1f80);

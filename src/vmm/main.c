@@ -5,6 +5,8 @@
 // registers (boot/), so nothing here resets the processor.
 #include "vmm/vmm.h"
 
+#include "cpu/system.h"
+
 static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
 		       uint64_t value)
 {
@@ -87,6 +89,7 @@ void vmm_init(struct vmm *vm)
 	struct vcpu *v = vm->vcpu;
 
 	v->shared = vm->shared;
+	cpuid_refresh(v);
 	clock_init(vm);
 	init_bus(vm);
 	init_lapic(vm);
