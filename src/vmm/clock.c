@@ -2,7 +2,7 @@
 //
 // The virtual clock: nanoseconds since the monitor started, from the host's TSC at the rate the guest is told, and one
 // host timer that interrupts translated code when the earliest virtual timer is due. The signal only sets
-// PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes a timer late, never wrong.
+// PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes timers late, never wrong.
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
 #include <signal.h>

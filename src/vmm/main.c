@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // The monitor's half of the machine, put together: the bus with the virtual clock, the board's chips, the local APIC,
-// and the lines between them. Runs once, in the zone, behind the closed jail; the app has already written the vCPU's
-// registers (boot/), so nothing here resets the processor.
-#include "vmm/vmm.h"
-
+// and the lines between them. Runs once, in the zone, behind the closed jail. After a direct boot the app has already
+// written the vCPU's registers (boot/).
 #include "cpu/system.h"
+#include "vmm/vmm.h"
 
 static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
 		       uint64_t value)
@@ -89,6 +88,8 @@ void vmm_init(struct vmm *vm)
 	struct vcpu *v = vm->vcpu;
 
 	v->shared = vm->shared;
+	if (!v->cr0) // nobody has written the registers (CR0.ET is always set): start at the reset vector
+		vcpu_reset(v, vm->shared);
 	cpuid_refresh(v);
 	clock_init(vm);
 	init_bus(vm);
