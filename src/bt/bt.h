@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+//
+// The binary translator's own state and the seams between its files. One struct bt per vCPU, in the vCPU's private
+// memory (ZONE_VCPU + BT_OFFSET), reachable from translated code at constant offsets from the host's GS base.
+//
+//   run.c        the run loop: find or make a unit, enter it, handle why it was left
+//   translate.c  one unit: decode, analyse (registers, flags), emit
+//   check.c      memory operands: the inline TLB check, the careful form
+//   flow.c       control transfers; stack.c: push, pop, enter, leave
+//   tlb.c        the software TLB and its misses
+//   tc.c         the translation cache: units, look-up, chaining, flush
+//   code.c       coherency: pages that hold translated code, retirement
+//   recover.c    from host state back to guest state: misses, host faults
+//   string.c     string instructions
+#ifndef BT_BT_H
+#define BT_BT_H
+
+#include "bt/emit.h"
+#include "bt/slots.h"
+#include "cpu/system.h"
+#include "cpu/vcpu.h"
+#include "x86/decode.h"
+
+// Register homes in translated code.
+enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
+
+enum {
+	TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 512,
+	TU_INSNS_MAX = 32,        // instructions in a unit at most
+	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
+	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
+	MAPS_MAX = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, ITAB_LOG = 8192,
+	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24,
+	EMIT_ROOM = 16 << 10,     // bytes one unit may take in each half of the cache
+	BOUNCES = 4, BOUNCE_SIZE = 8192,
+};
+
+// -- the mode: everything besides location that a unit's code depends on --------------------------------------------
+enum bt_mode_bits {
+	MODE_CODE16 = 0, MODE_CODE32 = 1, MODE_CODE64 = 2, MODE_CODE = 3, // enum x86_mode
+	MODE_USER = BIT(2),     // CPL 3
+	MODE_AC = BIT(3),       // supervisor code that may touch user pages while SMAP is on (EFLAGS.AC)
+	MODE_SS32 = BIT(4),     // 32-bit stack outside 64-bit code
+	MODE_FPU_NM = BIT(5),   // x87 raises #NM or is absent: CR0.TS or CR0.EM
+	MODE_SSE_UD = BIT(6),   // SSE raises #UD: CR4.OSFXSR clear or CR0.EM
+	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
+	MODE_BASES = BIT(8),    // some of ES CS SS DS has a base: add them (never in 64-bit code)
+	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
+	// treatment, not machine state
+	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
+	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
+};
+
+enum tlb_index { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_INDEXES };
+
+struct tlb_entry {
+	uint64_t tag;  // linear address of the page; never matches when invalid (see tlb_invalid_tag)
+	uint64_t host; // host address of the page
+};
+
+struct tlb {
+	struct tlb_entry e[TLB_SIZE];
+	uint8_t kind[TLB_SIZE]; // enum tlb_kind
+	uint16_t log[TLB_LOG];  // entries filled since the last flush; all of them if nlog > TLB_LOG
+	uint32_t nlog;
+};
+enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
+
+enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD }; // where the guest's arithmetic flags are
+
+// -- translation units ----------------------------------------------------------------------------------------------
+struct tu {
+	uint64_t pc;            // linear address
+	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
+	const uint8_t *entry;   // chained entry
+	const uint8_t *indirect_entry; // checks r13 against pc first
+	const uint8_t *body;    // behind the register prologue: for a loop to itself
+	uint32_t code_size;     // host bytes in the hot half
+	uint32_t mode;
+	uint16_t len;           // guest bytes
+	uint8_t ninsns;
+	bool dead;
+	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
+	uint8_t flags_in;       // 1 if the arithmetic flags are live at entry
+	uint32_t hash_next;
+	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
+	uint32_t incoming;      // exits chained to this unit
+	uint32_t first_map, nmaps;   // struct insn_map
+	uint32_t first_exit, nexits;
+};
+
+struct insn_map { // host offset -> guest instruction, ascending
+	uint32_t host;   // offset in the TC of the instruction's first host byte
+	uint16_t guest;  // offset from tu.pc
+	uint8_t flags;   // enum flag_state at its operation
+};
+
+enum exit_kind {
+	EXIT_DIRECT,   // to a known linear address, may be chained
+	EXIT_CROSS,    // the same, on another page: through the indirect table unless the page is global
+	EXIT_POLL,     // something is pending: v->rip = pc, then look
+	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
+	EXIT_STRING,   // string instruction
+	EXIT_UD, EXIT_NM, // raise for the instruction at pc
+	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
+	EXIT_STI,      // as POLL, after sti and one more instruction
+};
+
+struct exit {
+	uint64_t pc;        // guest linear address: target, or of the instruction
+	uint32_t tu;
+	uint32_t target;    // unit it is chained to, or 0
+	uint32_t next;      // next in target's incoming list
+	uint32_t patch;     // TC offset of the rel32 to patch, 0 if it cannot be chained
+	uint32_t unlinked;  // TC offset it leads to when not chained
+	uint32_t insn;      // index in insns for SYS, STRING
+	uint8_t kind;
+};
+
+struct site { // one inline check: what the miss handler must know
+	uint32_t tu;
+	uint16_t guest;   // offset of the instruction
+	uint8_t access;   // enum x86_access
+	uint8_t flags;    // enum flag_state
+	uint16_t size;
+	uint8_t seg;      // #SS or #GP for a non-canonical address
+	uint8_t bounce;   // careful: which bounce buffer
+	uint32_t retry;   // TC offset to go on at with the address in T0
+	uint8_t elem;     // careful EVEX-masked access: bytes per element, 0 if not masked
+};
+
+struct vpage { // a linear page of global (kernel) code that direct links rely on
+	uint64_t va;
+	gpa_t gpa;
+};
+
+struct bounce {
+	gva_t gva;
+	uint16_t size;
+	uint8_t access;
+	uint8_t elem;
+	uint64_t mask;
+	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
+};
+
+struct itab {
+	const uint8_t *e[ITAB_SIZE];
+	uint16_t log[ITAB_LOG];
+	uint32_t nlog;
+};
+
+struct code_fetch { // instruction TLB of the run loop: linear page -> physical page
+	uint64_t va;
+	gpa_t gpa;
+	bool global;
+};
+enum { CODE_FETCH = 256 };
+
+struct bt {
+	struct tlb tlb_r[TLB_INDEXES], tlb_w[TLB_INDEXES]; // ORDER TLB: first, translated code addresses them
+	struct shared *sh;
+	struct stats *st;
+	uint32_t mode_now;
+	uint32_t nmodes, modes[MODES_MAX];
+	// translation cache
+	uint8_t *tc_rw;
+	const uint8_t *tc;       // executable
+	int64_t delta;           // executable - writable
+	uint32_t tc_size, hot, cold, hot_end, cold_end;
+	uint32_t ntus, nexits, nsites, ninsns, nmaps;
+	uint32_t hash[TU_HASH];
+	struct tu *tu;
+	struct exit *exit;
+	struct site *site;
+	struct x86_insn *insn;
+	struct insn_map *map;
+	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
+	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
+	uint8_t *page_flags;     // per guest frame: enum page_flag
+	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
+	uint64_t large_bloom;    // linear 2 MiB regions with entries of large pages
+	bool flush_tc;           // asked for: done by the run loop
+	struct code_fetch fetch[2][CODE_FETCH];
+	struct vpage vpage[CODE_VPAGES];
+	uint32_t nvpages;
+	bool vpages_overflow;
+	struct bounce bounce[BOUNCES];
+	struct exit *last_exits[16];
+	uint32_t nlast;
+	struct itab itab[MODES_MAX];
+};
+enum page_flag { PAGE_WRITABLE_TLB = BIT(0) }; // some write TLB may hold it
+
+#define BT_OFFSET 0x8000000 // from ZONE_VCPU(i)
+
+static inline struct bt *bt_of(const struct vcpu *v)
+{
+	return (struct bt *)((char *)(uintptr_t)v + BT_OFFSET);
+}
+
+// -- run.c
+void bt_init(struct vcpu *v);
+_Noreturn void bt_run(struct vcpu *v);
+uint32_t bt_mode(const struct vcpu *v);
+
+// -- stubs.S
+uint64_t bt_enter(const void *entry, uint64_t host_flags);
+_Noreturn void bt_leave(uint64_t why);
+
+// -- tc.c
+void tc_init(struct vcpu *v);
+void tc_flush(struct vcpu *v);
+struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode);
+struct tu *tc_new_tu(struct bt *b);
+void tc_insert(struct bt *b, struct tu *t);
+void tc_link(struct bt *b, struct exit *x, struct tu *t);
+void tc_unlink_incoming(struct bt *b, struct tu *t);
+void tc_retire(struct bt *b, struct tu *t);
+unsigned tc_mode_id(struct bt *b, uint32_t mode);
+struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
+void itab_set(struct bt *b, struct tu *t);
+void itab_flush_user(struct bt *b);
+void itab_flush_all(struct bt *b);
+static inline unsigned itab_index(uint64_t pc)
+{
+	return (uint16_t)((uint32_t)pc + ((uint32_t)pc >> 16));
+}
+
+// -- translate.c
+struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);
+
+// -- tlb.c
+void tlb_init(struct bt *b);
+void tlb_flush(struct vcpu *v, bool global);
+void tlb_flush_page(struct vcpu *v, gva_t gva);
+void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to this page any more
+bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
+const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
+static inline uint64_t tlb_invalid_tag(unsigned slot)
+{
+	return slot ? 0 : PAGE_SIZE; // index bits that this slot can never be asked with
+}
+
+// -- code.c
+void code_watch(struct vcpu *v, struct tu *t);
+void code_unwatch(struct bt *b, struct tu *t);
+void code_written(struct vcpu *v, gpa_t gpa, size_t size); // retire what is there
+static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
+{
+	return gpa >> PAGE_SHIFT < GFNS_MAX && b->page_head[gpa >> PAGE_SHIFT];
+}
+void code_check_vpages(struct vcpu *v, gva_t only); // after global flushes: links over changed pages die
+void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa);
+
+// -- recover.c
+void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction
+bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
+
+// -- check.c (careful form)
+const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);
+const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra);
+
+// -- string.c
+void bt_string(struct vcpu *v, const struct x86_insn *insn);
+
+#endif

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//
+// What translated code and the assembly stubs know of struct vcpu by number: offsets from the host's GS base
+// (ORDER VCPU: checked in run.c), and the slots of vcpu.bt[], bt/'s own words.
+#ifndef BT_SLOTS_H
+#define BT_SLOTS_H
+
+#define VCPU_GPR 0
+#define VCPU_RIP 128
+#define VCPU_RFLAGS 136
+#define VCPU_PENDING 144
+#define VCPU_TSC_OFFSET 152
+#define VCPU_SEG 160
+#define VCPU_SEG_SIZE 24
+#define VCPU_SEG_BASE 16
+#define VCPU_BT 304
+
+// Slots, as byte offsets from the GS base.
+#define SLOT(n) (VCPU_BT + (n)*8)
+#define SLOT_HOST_RSP SLOT(0)      // the run loop's stack pointer, while in translated code
+#define SLOT_IF SLOT(1)            // the interrupt flag, 0 or 1, while in translated code
+#define SLOT_IRQ_WAIT SLOT(2)      // an interrupt waits for the interrupt flag: sti must leave
+#define SLOT_FLAGS SLOT(3)         // arithmetic flags saved by lahf; seto (AX)
+#define SLOT_RAX SLOT(4)           // RAX while AX holds flags
+#define SLOT_STUB_EXIT SLOT(5)     // addresses of the stubs
+#define SLOT_STUB_MISS SLOT(6)
+#define SLOT_STUB_IND SLOT(7)
+#define SLOT_STUB_CAREFUL SLOT(8)
+#define SLOT_STUB_COMMIT SLOT(9)
+#define SLOT_TMP SLOT(10)
+#define SLOT_SELF SLOT(11)         // the address of struct vcpu
+#define SLOT_HOST_REGS SLOT(16)    // 16 words: host registers as saved by the miss and careful stubs
+#define SLOT_HOST_FLAGS SLOT(32)   // host RFLAGS saved by the same
+#define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
+
+// Why translated code was left: what bt_enter returns, in the low 8 bits; the rest is a number.
+#define LEAVE_EXIT 0   // through an exit record: number = exit id
+#define LEAVE_IND 1    // indirect branch not in the table: v->rip is the target
+#define LEAVE_FAULT 2  // v->fault holds an exception for v->rip
+#define LEAVE_CAREFUL 3 // the instruction at v->rip must be run in the careful form
+
+#endif

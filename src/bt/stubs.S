@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+//
+// The doors between C and translated code. In translated code: guest registers in the host's registers of the same
+// name, but guest RSP in r15, guest r13-r15 in vcpu.gpr[], r13 and r14 work registers, host RSP on the run loop's
+// stack; arithmetic flags and DF in the host's RFLAGS. Vector state is never touched here.
+#include "bt/slots.h"
+
+	.macro gsmov_out reg, off
+	mov	\reg, %gs:\off
+	.endm
+
+	.text
+// uint64_t bt_enter(const void *entry, uint64_t host_flags): run translated code; returns LEAVE_x | number << 8.
+	.globl	bt_enter
+	.hidden	bt_enter
+	.type	bt_enter, @function
+bt_enter:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	sub	$8, %rsp
+	mov	%rsp, %gs:SLOT_HOST_RSP
+	push	%rdi
+	push	%rsi
+	mov	%gs:0x00, %rax
+	mov	%gs:0x08, %rcx
+	mov	%gs:0x10, %rdx
+	mov	%gs:0x18, %rbx
+	mov	%gs:0x20, %r15
+	mov	%gs:0x28, %rbp
+	mov	%gs:0x30, %rsi
+	mov	%gs:0x38, %rdi
+	mov	%gs:0x40, %r8
+	mov	%gs:0x48, %r9
+	mov	%gs:0x50, %r10
+	mov	%gs:0x58, %r11
+	mov	%gs:0x60, %r12
+	popfq
+	ret				// to entry
+
+// Save the guest's registers from their homes, and the flags. Clobbers rax, rcx afterwards.
+	.macro	save_guest
+	mov	%rax, %gs:0x00
+	mov	%rcx, %gs:0x08
+	mov	%rdx, %gs:0x10
+	mov	%rbx, %gs:0x18
+	mov	%r15, %gs:0x20
+	mov	%rbp, %gs:0x28
+	mov	%rsi, %gs:0x30
+	mov	%rdi, %gs:0x38
+	mov	%r8, %gs:0x40
+	mov	%r9, %gs:0x48
+	mov	%r10, %gs:0x50
+	mov	%r11, %gs:0x58
+	mov	%r12, %gs:0x60
+	pushfq
+	pop	%rcx
+	mov	%rcx, %gs:SLOT_HOST_FLAGS
+	cld
+	.endm
+
+	.macro	leave_to_c
+	mov	%gs:SLOT_HOST_RSP, %rsp
+	add	$8, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+	.endm
+
+// Called from an exit; the 32-bit exit id follows the call.
+	.globl	bt_stub_exit
+	.hidden	bt_stub_exit
+bt_stub_exit:
+	save_guest
+	pop	%rcx
+	mov	(%rcx), %eax
+	shl	$8, %rax		// LEAVE_EXIT is 0
+	leave_to_c
+
+// Jumped to with the target of an indirect branch in r13.
+	.globl	bt_stub_ind
+	.hidden	bt_stub_ind
+bt_stub_ind:
+	save_guest
+	mov	%r13, %gs:VCPU_RIP
+	mov	$LEAVE_IND, %eax
+	leave_to_c
+
+// _Noreturn void bt_leave(uint64_t why): leave from C code that was called out of translated code.
+	.globl	bt_leave
+	.hidden	bt_leave
+bt_leave:
+	mov	%rdi, %rax
+	leave_to_c
+
+// Save host registers as they are (the unit's own register map applies) around a C function
+//   void f(struct vcpu *v, const uint8_t *return_address)
+// that may change SLOT_HOST_REGS and the return address (by returning another).
+	.macro	callout fn
+	mov	%rax, %gs:SLOT_HOST_REGS+0x00
+	mov	%rcx, %gs:SLOT_HOST_REGS+0x08
+	mov	%rdx, %gs:SLOT_HOST_REGS+0x10
+	mov	%rbx, %gs:SLOT_HOST_REGS+0x18
+	mov	%rbp, %gs:SLOT_HOST_REGS+0x28
+	mov	%rsi, %gs:SLOT_HOST_REGS+0x30
+	mov	%rdi, %gs:SLOT_HOST_REGS+0x38
+	mov	%r8, %gs:SLOT_HOST_REGS+0x40
+	mov	%r9, %gs:SLOT_HOST_REGS+0x48
+	mov	%r10, %gs:SLOT_HOST_REGS+0x50
+	mov	%r11, %gs:SLOT_HOST_REGS+0x58
+	mov	%r12, %gs:SLOT_HOST_REGS+0x60
+	mov	%r13, %gs:SLOT_HOST_REGS+0x68
+	mov	%r14, %gs:SLOT_HOST_REGS+0x70
+	mov	%r15, %gs:SLOT_HOST_REGS+0x78
+	pop	%rsi			// return address: what follows the call
+	pushfq
+	pop	%rcx
+	mov	%rcx, %gs:SLOT_HOST_FLAGS
+	cld
+	mov	%gs:SLOT_SELF, %rdi
+	mov	%rsp, %rbp
+	and	$-16, %rsp
+	call	\fn
+	mov	%rbp, %rsp
+	push	%gs:SLOT_HOST_FLAGS
+	popfq
+	push	%rax
+	mov	%gs:SLOT_HOST_REGS+0x00, %rax
+	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
+	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
+	mov	%gs:SLOT_HOST_REGS+0x18, %rbx
+	mov	%gs:SLOT_HOST_REGS+0x28, %rbp
+	mov	%gs:SLOT_HOST_REGS+0x30, %rsi
+	mov	%gs:SLOT_HOST_REGS+0x38, %rdi
+	mov	%gs:SLOT_HOST_REGS+0x40, %r8
+	mov	%gs:SLOT_HOST_REGS+0x48, %r9
+	mov	%gs:SLOT_HOST_REGS+0x50, %r10
+	mov	%gs:SLOT_HOST_REGS+0x58, %r11
+	mov	%gs:SLOT_HOST_REGS+0x60, %r12
+	mov	%gs:SLOT_HOST_REGS+0x68, %r13
+	mov	%gs:SLOT_HOST_REGS+0x70, %r14
+	mov	%gs:SLOT_HOST_REGS+0x78, %r15
+	ret
+	.endm
+
+	.globl	bt_stub_miss
+	.hidden	bt_stub_miss
+bt_stub_miss:
+	callout	bt_tlb_miss
+
+	.globl	bt_stub_careful
+	.hidden	bt_stub_careful
+bt_stub_careful:
+	callout	bt_careful_access
+
+	.globl	bt_stub_commit
+	.hidden	bt_stub_commit
+bt_stub_commit:
+	callout	bt_careful_commit
+
+	.section .note.GNU-stack,"",@progbits
