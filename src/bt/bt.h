@@ -126,7 +126,6 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t seg;      // #SS or #GP for a non-canonical address
 	uint8_t bounce;   // careful: which bounce buffer
 	uint32_t retry;   // TC offset to go on at with the address in T0
-	uint8_t elem;     // careful EVEX-masked access: bytes per element, 0 if not masked
 };
 
 struct vpage { // a linear page of global (kernel) code that direct links rely on
@@ -134,12 +133,9 @@ struct vpage { // a linear page of global (kernel) code that direct links rely o
 	gpa_t gpa;
 };
 
-struct bounce {
+struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
 	uint16_t size;
-	uint8_t access;
-	uint8_t elem;
-	uint64_t mask;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
 
@@ -256,7 +252,7 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa);
 void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
-// -- check.c (careful form)
+// -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra);
 

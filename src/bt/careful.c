@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+//
+// The careful form's accesses: the operand of one instruction is read through the guest's paging into a bounce buffer
+// (with the alignment it had), the host runs the instruction on that, and what was written goes back. Everything that
+// can fault is asked before the instruction runs; the write back cannot.
+#include "base/string.h"
+#include "bt/bt.h"
+
+static uint64_t *host_regs(struct vcpu *v)
+{
+	return (uint64_t *)((char *)v + SLOT_HOST_REGS);
+}
+
+static unsigned user_access(const struct bt *b, const struct site *s)
+{
+	return b->tu[s->tu].mode & MODE_USER ? VMEM_USER : 0;
+}
+
+// Raise what a write of these bytes would raise, without writing.
+static void probe_write(struct vcpu *v, gva_t gva, unsigned size, unsigned access)
+{
+	gva_t last = gva + size - 1;
+	struct mmu_walk w;
+
+	if (!mmu_walk(v, gva, VMEM_WRITE | access, &w))
+		vcpu_raise_pf(v, gva, w.error);
+	if ((gva ^ last) >> PAGE_SHIFT && !mmu_walk(v, last, VMEM_WRITE | access, &w))
+		vcpu_raise_pf(v, align_down(last, PAGE_SIZE), w.error);
+}
+
+static bool canonical(const struct vcpu *v, gva_t gva)
+{
+	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
+}
+
+// T0 holds the linear address; afterwards T1 + T0 is the bounce buffer.
+const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
+{
+	struct bt *b = bt_of(v);
+	const struct site *s = &b->site[*(const uint32_t *)ra];
+	struct bounce *o = &b->bounce[s->bounce];
+	uint64_t *host = host_regs(v);
+	unsigned access = user_access(b, s);
+	gva_t gva = host[HOST_T0];
+	uint8_t *data = o->data + (gva & 63);
+
+	o->gva = gva;
+	o->size = s->size;
+	recover_site(v, s); // the accesses below may raise
+	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
+		vcpu_raise(v, s->seg == X86_SS ? VEC_SS : VEC_GP, 0);
+	if (s->access & X86_WRITE)
+		probe_write(v, gva, s->size, access);
+	if (s->access & X86_READ || s->size > 64)
+		vmem_read(v, gva, data, s->size, VMEM_READ | access);
+	host[HOST_T0] = gva & 63;
+	host[HOST_T1] = (uint64_t)o->data;
+	return ra + 4;
+}
+
+const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
+{
+	struct bt *b = bt_of(v);
+	const struct site *s = &b->site[*(const uint32_t *)ra];
+	struct bounce *o = &b->bounce[s->bounce];
+
+	vmem_write(v, o->gva, o->data + (o->gva & 63), o->size, VMEM_WRITE | user_access(b, s));
+	return ra + 4;
+}

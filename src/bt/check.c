@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// Memory operands in translated code. The address goes to T0; the check turns it into a host address T1 + T0, where T1
+// is the host page and T0 the offset in it. Normal form: an inline look-up in the software TLB; a miss calls C, which
+// fills the entry and returns to the look-up. Careful form (MODE_CAREFUL): C reads the operand into a bounce buffer
+// first and writes it back after the operation: for MMIO, watched pages and page crossings.
+//
+// Flags: the look-up uses the host's flags. If the guest's are there they go to SLOT_FLAGS first and come back when an
+// instruction needs them, so a run of accesses pays once.
+#include "bt/trans.h"
+
+void emit_seg_base(struct trans *t, unsigned seg)
+{
+	struct emit *e = &t->hot;
+	struct emit_mem sum = {.base = HOST_T0, .index = HOST_T1, .scale = 1};
+
+	emit_load_state(e, 8, HOST_T1, VCPU_SEG + seg * VCPU_SEG_SIZE + VCPU_SEG_BASE);
+	emit_lea(e, t->code == X86_MODE64 ? 8 : 4, HOST_T0, sum);
+}
+
+static bool seg_has_base(const struct trans *t, unsigned seg)
+{
+	return seg == X86_FS || seg == X86_GS || (t->code != X86_MODE64 && t->t->mode & MODE_BASES);
+}
+
+void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
+{
+	const struct x86_mem *m = &insn->mem;
+	struct emit *e = &t->hot;
+	int64_t disp = m->disp + adjust;
+	struct emit_mem em = {.base = X86_REG_NONE, .index = X86_REG_NONE, .scale = m->scale ? m->scale : 1};
+	unsigned size = insn->addrsize == 8 ? 8 : 4;
+
+	if (m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE)) {
+		uint64_t ea = (uint64_t)disp + (m->base == X86_REG_RIP ? next_pc(t) : 0);
+
+		if (insn->addrsize != 8)
+			ea = insn->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
+		emit_mov_imm(e, HOST_T0, ea);
+	} else {
+		if (m->base != X86_REG_NONE)
+			em.base = (uint8_t)host_of(t, m->base);
+		if (m->index != X86_REG_NONE && !m->vsib)
+			em.index = (uint8_t)host_of(t, m->index);
+		em.disp = (int32_t)disp;
+		if (em.index == X86_REG_NONE && em.disp == 0)
+			emit_mov(e, size, HOST_T0, em.base);
+		else
+			emit_lea(e, size, HOST_T0, em);
+		if (insn->addrsize == 2)
+			emit_movzwl(e, HOST_T0, HOST_T0);
+	}
+	if (seg_has_base(t, m->seg))
+		emit_seg_base(t, m->seg);
+}
+
+void emit_stack_ea(struct trans *t, int disp)
+{
+	struct emit *e = &t->hot;
+	unsigned size = stack_addr_size(t);
+
+	if (disp)
+		emit_lea(e, size, HOST_T0, mem_base(HOST_GUEST_RSP, disp));
+	else
+		emit_mov(e, size, HOST_T0, HOST_GUEST_RSP);
+	if (seg_has_base(t, X86_SS))
+		emit_seg_base(t, X86_SS);
+}
+
+struct emit_mem checked_mem(void)
+{
+	return (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = 0};
+}
+
+// The five flags of lahf, and OF by seto: into SLOT_FLAGS. T1 is free here.
+void emit_keep_flags(struct emit *e)
+{
+	emit_mov(e, 8, HOST_T1, X86_RAX);
+	emit_u8(e, 0x9f);                                  // lahf
+	emit_bytes(e, (const uint8_t[]){0x0f, 0x90, 0xc0}, 3); // seto %al
+	emit_store_state(e, 2, X86_RAX, SLOT_FLAGS);
+	emit_mov(e, 8, X86_RAX, HOST_T1);
+}
+
+void emit_restore_flags(struct emit *e)
+{
+	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_load_state(e, 2, X86_RAX, SLOT_FLAGS);
+	emit_bytes(e, (const uint8_t[]){0x04, 0x7f}, 2); // add $0x7f, %al: OF again
+	emit_u8(e, 0x9e);                                // sahf
+	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
+}
+
+void emit_save_flags(struct trans *t)
+{
+	if (t->flags != FLAGS_HOST)
+		return;
+	emit_keep_flags(&t->hot);
+	t->flags = FLAGS_SLOT;
+}
+
+void emit_need_flags(struct trans *t)
+{
+	if (t->flags == FLAGS_SLOT)
+		emit_restore_flags(&t->hot);
+	t->flags = FLAGS_HOST;
+}
+
+static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	struct bt *b = t->b;
+	struct site *s = &b->site[b->nsites];
+
+	ASSERT(b->nsites < SITES_MAX);
+	*s = (struct site){
+		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
+		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
+		.retry = (uint32_t)(emit_here(&t->hot) - b->tc),
+	};
+	return b->nsites++;
+}
+
+static void emit_careful_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	uint32_t id;
+
+	ASSERT(t->accesses < BOUNCES);
+	id = new_site(t, access, size, seg);
+	emit_call_state(&t->hot, SLOT_STUB_CAREFUL);
+	emit_u32(&t->hot, id);
+	if (access & X86_WRITE)
+		t->open_site[t->nopen++] = id;
+	t->accesses++;
+}
+
+void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	struct emit *e = &t->hot;
+	uint32_t table, id;
+	uint8_t *miss;
+
+	if (t->careful) {
+		emit_careful_check(t, access, size, seg);
+		return;
+	}
+	emit_save_flags(t);
+	table = BT_OFFSET + (uint32_t)(access & X86_WRITE ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r)) +
+		(uint32_t)(t->tlb * sizeof(struct tlb));
+	id = new_site(t, access, size, seg);
+	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
+	emit_gs(e);
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, (int32_t)table)); // xor tag, T0
+	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - size));
+	miss = emit_jcc32(e, CC_A);
+	emit_gs(e);
+	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)table + 8));
+
+	emit_patch32(miss, e->delta, emit_here(&t->cold));
+	emit_call_state(&t->cold, SLOT_STUB_MISS);
+	emit_u32(&t->cold, id);
+}
+
+void emit_access_done(struct trans *t)
+{
+	for (unsigned i = 0; i < t->nopen; i++) {
+		emit_call_state(&t->hot, SLOT_STUB_COMMIT);
+		emit_u32(&t->hot, t->open_site[i]);
+	}
+	t->nopen = 0;
+	t->accesses = 0;
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+//
+// Control transfers. A direct branch ends in an exit that is chained to its target when first taken: at once within a
+// page; across pages only for global (kernel) code, whose mapping is checked again at global flushes; user code crosses
+// pages through the indirect table, which is emptied when the address space changes. An indirect branch jumps through the table by a hash
+// of its target, without touching flags; the unit it arrives at compares the target with its own address.
+//
+// A loop must meet a poll: backward direct branches and all indirect entries look at vcpu.pending.
+#include "bt/trans.h"
+
+uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
+{
+	struct bt *b = t->b;
+
+	ASSERT(b->nexits < EXITS_MAX);
+	b->exit[b->nexits] = (struct exit){.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id};
+	return b->nexits++;
+}
+
+// -- register prologue and epilogue: r13-r15 move into the places of registers the unit does not name
+void emit_prologue(struct trans *t)
+{
+	for (unsigned r = X86_R13; r <= X86_R15; r++) {
+		if (t->victim_of[r] == X86_REG_NONE)
+			continue;
+		emit_store_state(&t->hot, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
+		emit_load_state(&t->hot, 8, t->victim_of[r], VCPU_GPR + r * 8);
+	}
+}
+
+static void emit_epilogue(const struct trans *t, struct emit *e)
+{
+	for (unsigned r = X86_R13; r <= X86_R15; r++) {
+		if (t->victim_of[r] == X86_REG_NONE)
+			continue;
+		if (t->written & BIT(r))
+			emit_store_state(e, 8, t->victim_of[r], VCPU_GPR + r * 8);
+		emit_load_state(e, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
+	}
+}
+
+static bool has_epilogue(const struct trans *t)
+{
+	return t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
+	       t->victim_of[X86_R15] != X86_REG_NONE;
+}
+
+// Canonical form at an exit: flags to the host's, registers home.
+static void emit_go_home(const struct trans *t, struct emit *e)
+{
+	if (t->flags == FLAGS_SLOT)
+		emit_restore_flags(e);
+	emit_epilogue(t, e);
+}
+
+static void emit_leave(struct trans *t, struct emit *e, uint32_t id)
+{
+	emit_call_state(e, SLOT_STUB_EXIT);
+	emit_u32(e, id);
+}
+
+void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
+{
+	emit_go_home(t, &t->hot);
+	emit_leave(t, &t->hot, new_exit(t, kind, pc));
+	t->ended = true;
+}
+
+static void emit_table_jump(struct emit *e, uint32_t mode_id)
+{
+	struct emit_mem sum = {.base = HOST_T0, .index = HOST_T1, .scale = 1};
+	struct emit_mem slot = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8,
+		.disp = (int32_t)(BT_OFFSET + offsetof(struct bt, itab) + mode_id * sizeof(struct itab))};
+
+	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
+	emit_lea(e, 4, HOST_T1, sum);
+	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_gs(e);
+	emit_op_mem(e, 4, 0xff, 4, slot);
+}
+
+// Registers home, then to the address in T0. Flags of the guest must already be in the host's.
+static void emit_indirect(struct trans *t)
+{
+	emit_need_flags(t);
+	emit_epilogue(t, &t->hot);
+	if (t->t->mode & MODE_ONE)
+		emit_jmp_state(&t->hot, SLOT_STUB_IND);
+	else
+		emit_table_jump(&t->hot, tc_mode_id(t->b, t->t->mode));
+	t->ended = true;
+}
+
+static bool same_page(const struct trans *t, uint64_t pc)
+{
+	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
+}
+
+// A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if `live`.
+static void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
+{
+	enum flag_state was = t->flags;
+	uint8_t *skip;
+
+	if (live && was == FLAGS_HOST)
+		emit_keep_flags(e);
+	emit_cmp_state_imm8(e, 4, off, 0);
+	skip = emit_jcc32(e, CC_E);
+	if (live && was == FLAGS_HOST)
+		t->flags = FLAGS_SLOT;
+	emit_go_home(t, e);
+	t->flags = was;
+	emit_leave(t, e, new_exit(t, kind, pc));
+	emit_patch32(skip, e->delta, emit_here(e));
+	if (live && was == FLAGS_HOST)
+		emit_restore_flags(e);
+}
+
+void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc)
+{
+	emit_poll(t, &t->hot, off, kind, pc, true);
+}
+
+// The cold side of a direct branch: poll if backward, home, then a jump that will be chained, or the table.
+// place is the hot branch's rel32.
+static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
+{
+	struct emit *e = &t->cold;
+	bool backward = target <= insn_pc(t, t->i);
+	bool chain = !(t->t->mode & MODE_ONE) && (same_page(t, target) || (!t->user && target >> 63));
+	const uint8_t *stub = emit_here(e);
+	uint32_t id;
+
+	emit_patch32(place, e->delta, stub);
+	if (backward && !(t->t->mode & MODE_ONE))
+		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, flow_live_at(t, target));
+	if (target == t->t->pc && t->flags == FLAGS_HOST && !(t->t->mode & (MODE_ONE | MODE_CAREFUL)) &&
+	    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH))) {
+		uint8_t *again = emit_jmp32(e);
+
+		emit_patch32(again, e->delta, t->t->body); // a loop to itself keeps its registers
+		return;
+	}
+	emit_go_home(t, e);
+	if (!chain && !(t->t->mode & MODE_ONE)) {
+		emit_mov_imm(e, HOST_T0, target);
+		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
+		return;
+	}
+	id = new_exit(t, chain ? EXIT_DIRECT : EXIT_NEXT, target);
+	if (chain) {
+		struct exit *x = &t->b->exit[id];
+		bool straight = !has_epilogue(t) && t->flags != FLAGS_SLOT && !backward;
+		uint8_t *at = straight ? place : emit_jmp32(e);
+
+		x->patch = (uint32_t)(at + e->delta - t->b->tc);
+		if (!straight)
+			emit_patch32(at, e->delta, emit_here(e));
+		x->unlinked = (uint32_t)((straight ? stub : emit_here(e)) - t->b->tc);
+	}
+	emit_leave(t, e, id);
+}
+
+void emit_goto(struct trans *t, uint64_t target)
+{
+	emit_branch_stub(t, emit_jmp32(&t->hot), target);
+	t->ended = true;
+}
+
+// The entry for indirect branches: r13 must be this unit's address; a poll too, for loops through returns.
+void emit_entry(struct trans *t)
+{
+	struct emit *e = &t->hot, *c = &t->cold;
+	bool live = t->t->flags_in;
+	uint8_t *miss;
+
+	t->t->indirect_entry = emit_here(e);
+	if (live)
+		emit_keep_flags(e);
+	if ((int64_t)t->t->pc == (int32_t)t->t->pc) {
+		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->t->pc);
+	} else {
+		emit_mov_imm(e, HOST_T1, t->t->pc);
+		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
+	}
+	miss = emit_jcc32(e, CC_NE);
+	emit_patch32(miss, e->delta, emit_here(c));
+	if (live)
+		emit_restore_flags(c);
+	emit_jmp_state(c, SLOT_STUB_IND);
+
+	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
+	miss = emit_jcc32(e, CC_NE);
+	emit_patch32(miss, e->delta, emit_here(c));
+	if (live)
+		emit_restore_flags(c);
+	emit_leave(t, c, new_exit(t, EXIT_POLL, t->t->pc));
+	if (live)
+		emit_restore_flags(e);
+}
+
+static uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
+{
+	uint64_t target = next_pc(t) + insn->imm;
+
+	if (t->code == X86_MODE64)
+		return target;
+	return insn->opsize == 2 ? (uint16_t)target : (uint32_t)target;
+}
+
+void flow_jmp(struct trans *t, const struct x86_insn *insn)
+{
+	emit_goto(t, branch_target(t, insn));
+}
+
+void flow_jcc(struct trans *t, const struct x86_insn *insn)
+{
+	emit_need_flags(t);
+	emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn));
+}
+
+// LOOPcc and JrCXZ run as they are, over a jump to the exit.
+void flow_loop(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	emit_need_flags(t);
+	if (insn->addrsize != 8)
+		emit_u8(e, 0x67);
+	emit_u8(e, insn->opcode);
+	emit_u8(e, 2);
+	emit_bytes(e, (const uint8_t[]){0xeb, 5}, 2); // jmp over the next
+	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn));
+}
+
+static unsigned code_size(const struct trans *t)
+{
+	return t->code == X86_MODE64 ? 8 : 4;
+}
+
+static void emit_push_return(struct trans *t)
+{
+	struct emit *e = &t->hot;
+	unsigned size = code_size(t);
+	uint64_t ret = next_pc(t);
+
+	emit_stack_ea(t, -(int)size);
+	emit_check(t, X86_WRITE, size, X86_SS);
+	if (size == 4 || (int64_t)ret == (int32_t)ret) {
+		emit_store_imm32(e, size, (uint32_t)ret, checked_mem());
+	} else {
+		struct emit_mem upper = checked_mem();
+
+		upper.disp = 4;
+		emit_store_imm32(e, 4, (uint32_t)ret, checked_mem());
+		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
+	}
+	emit_rsp_add(t, -(int)size);
+	emit_access_done(t);
+}
+
+void flow_call(struct trans *t, const struct x86_insn *insn)
+{
+	emit_push_return(t);
+	emit_goto(t, branch_target(t, insn));
+}
+
+// The target of an indirect branch into T0.
+static void emit_target(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	if (insn->mem.present) {
+		emit_ea(t, insn, 0);
+		emit_check(t, X86_READ, code_size(t), insn->mem.seg);
+		emit_load(e, code_size(t), HOST_T0, checked_mem());
+	} else {
+		emit_mov(e, code_size(t), HOST_T0, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3));
+	}
+}
+
+void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
+{
+	emit_target(t, insn);
+	emit_access_done(t);
+	emit_indirect(t);
+}
+
+void flow_call_ind(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	emit_target(t, insn);
+	emit_u8(e, 0x41);
+	emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+	emit_push_return(t);
+	emit_u8(e, 0x41);
+	emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
+	emit_indirect(t);
+}
+
+void flow_ret(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned size = code_size(t);
+
+	emit_stack_ea(t, 0);
+	emit_check(t, X86_READ, size, X86_SS);
+	emit_load(&t->hot, size, HOST_T0, checked_mem());
+	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
+	emit_access_done(t);
+	emit_indirect(t);
+}
+
+// Which arithmetic flags may be read before they are written, from pc on: looks a few instructions into the target, if
+// it lies on the unit's own page (whose change retires this unit); all of them otherwise.
+uint16_t flow_live_at(struct trans *t, uint64_t pc)
+{
+	uint16_t live = 0, undecided = RFLAGS_ARITH;
+	const uint8_t *page = t->bytes - (t->t->pc & PAGE_OFFSET);
+	unsigned off = pc & PAGE_OFFSET;
+
+	if (!same_page(t, pc))
+		return RFLAGS_ARITH;
+	for (unsigned i = 0; i < 10 && undecided; i++) {
+		struct x86_insn insn;
+
+		if (off >= PAGE_SIZE || x86_decode(&insn, page + off, PAGE_SIZE - off, t->code) <= 0)
+			break;
+		live |= insn.flags_read & undecided;
+		undecided &= (uint16_t) ~(insn.flags_read | insn.flags_written | insn.flags_undefined);
+		switch (insn.class) {
+		case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
+		case X86_CLASS_AVX512: case X86_CLASS_PUSH: case X86_CLASS_POP: case X86_CLASS_LEAVE:
+			break;
+		case X86_CLASS_JMP:
+			off += insn.len + (uint32_t)insn.imm; // leaving the page ends the search
+			continue;
+		default:
+			return live | undecided;
+		}
+		off += insn.len;
+	}
+	return live | undecided;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+//
+// From host state in the middle of a unit back to the guest's canonical state between two instructions. A unit's
+// register map is one for the whole unit, so the host registers and the unit tell every guest register; where the arithmetic flags
+// are stands with each check (struct site) and each copied instruction (struct insn_map).
+#include "bt/bt.h"
+#include "bt/host_signal.h"
+
+enum { HOST_FLAGS_MASK = RFLAGS_ARITH | RFLAGS_DF };
+
+static uint64_t flags_from_slot(const struct vcpu *v)
+{
+	uint16_t ax = *(const uint16_t *)((const char *)v + SLOT_FLAGS);
+
+	return (ax >> 8 & (RFLAGS_ARITH & ~RFLAGS_OF)) | (ax & 0xff ? RFLAGS_OF : 0);
+}
+
+// host[]: the 16 host registers; host_flags: the host's RFLAGS.
+static void recover(struct vcpu *v, const struct tu *t, unsigned guest_off, enum flag_state flags, const uint64_t *host,
+		    uint64_t host_flags)
+{
+	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
+	uint64_t arith = flags == FLAGS_SLOT ? flags_from_slot(v) : host_flags & RFLAGS_ARITH;
+
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if (t->map[r] != X86_REG_NONE)
+			v->gpr[r] = host[t->map[r]];
+	v->rip = t->pc + guest_off;
+	v->rflags = (v->rflags & ~(uint64_t)(HOST_FLAGS_MASK | RFLAGS_IF)) | arith | (host_flags & RFLAGS_DF) |
+		    (iflag ? RFLAGS_IF : 0);
+}
+
+void recover_site(struct vcpu *v, const struct site *s)
+{
+	const char *state = (const char *)v;
+
+	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->flags, (const uint64_t *)(state + SLOT_HOST_REGS),
+		*(const uint64_t *)(state + SLOT_HOST_FLAGS));
+}
+
+static const struct insn_map *find_op(const struct bt *b, const struct tu *t, uint32_t host)
+{
+	const struct insn_map *m = &b->map[t->first_map], *found = NULL;
+
+	for (uint32_t i = 0; i < t->nmaps && m[i].host <= host; i++)
+		found = &m[i];
+	return found;
+}
+
+// Which exception of the guest a host signal in its translated instruction stands for.
+static bool guest_exception(const struct host_fault *f, struct vcpu_fault *out)
+{
+	*out = (struct vcpu_fault){.pending = true};
+	switch (f->trapno) {
+	case VEC_DE: case VEC_MF: case VEC_XM: case VEC_UD: case VEC_BR:
+		out->vector = (uint8_t)f->trapno;
+		return true;
+	case VEC_GP: case VEC_SS: case VEC_AC: // an unaligned vector operand, a bad XSAVE header: #GP(0), #AC(0)
+		out->vector = (uint8_t)f->trapno;
+		out->has_error = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+// A host exception at an address in the translation cache: make it the guest's. False: it is a bug of ours.
+bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
+{
+	struct bt *b = bt_of(v);
+	struct host_fault f;
+	const struct tu *t;
+	const struct insn_map *m;
+	struct vcpu_fault fault;
+
+	host_fault_read(&f, ucontext);
+	t = tc_owner(b, (const uint8_t *)f.rip);
+	if (!t || !guest_exception(&f, &fault))
+		return false;
+	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc));
+	if (!m)
+		return false;
+	recover(v, t, m->guest, m->flags, f.gpr, f.rflags);
+	v->fault = fault;
+	b->st->host_faults++;
+	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_FAULT);
+	return true;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// PUSH, POP and LEAVE. Guest RSP is in a host register and changes only after the last access that can fault. A value on its way from
+// one checked operand to another waits on the host's stack.
+#include "bt/trans.h"
+
+void emit_rsp_add(struct trans *t, int n)
+{
+	emit_lea(&t->hot, stack_addr_size(t), HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, n));
+}
+
+// push or pop of a checked 64-bit operand on the host's stack
+static void emit_host_push_mem(struct emit *e)
+{
+	emit_op_mem(e, 4, 0xff, 6, checked_mem());
+}
+
+static void emit_host_pop_t0(struct emit *e)
+{
+	emit_bytes(e, (const uint8_t[]){0x41, 0x58 | (HOST_T0 & 7)}, 2);
+}
+
+static void emit_host_push_t0(struct emit *e)
+{
+	emit_bytes(e, (const uint8_t[]){0x41, 0x50 | (HOST_T0 & 7)}, 2);
+}
+
+// Store what lies on the host's stack into the checked operand.
+static void emit_host_pop_to_mem(struct trans *t, unsigned size)
+{
+	struct emit *e = &t->hot;
+
+	if (size == 8) {
+		emit_op_mem(e, 4, 0x8f, 0, checked_mem());
+		return;
+	}
+	emit_lea(e, 8, HOST_T1, checked_mem());
+	emit_host_pop_t0(e);
+	emit_store(e, size, HOST_T0, mem_base(HOST_T1, 0));
+}
+
+static unsigned opcode_reg(const struct x86_insn *insn)
+{
+	return (insn->opcode & 7) | (insn->rex & 1) << 3;
+}
+
+static unsigned rm_reg(const struct x86_insn *insn)
+{
+	return (insn->modrm & 7) | (insn->rex & 1) << 3;
+}
+
+static unsigned stack_size(const struct trans *t, const struct x86_insn *insn)
+{
+	return insn->opsize == 2 ? 2 : t->code == X86_MODE64 ? 8 : 4;
+}
+
+void stack_push(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned size = stack_size(t, insn);
+
+	if (insn->mem.present) {
+		emit_ea(t, insn, 0);
+		emit_check(t, X86_READ, size, insn->mem.seg);
+		if (size == 8) {
+			emit_host_push_mem(e);
+		} else {
+			emit_load(e, size, HOST_T0, checked_mem());
+			emit_host_push_t0(e);
+		}
+		emit_stack_ea(t, -(int)size);
+		emit_check(t, X86_WRITE, size, X86_SS);
+		emit_host_pop_to_mem(t, size);
+	} else {
+		emit_stack_ea(t, -(int)size);
+		emit_check(t, X86_WRITE, size, X86_SS);
+		note_op(t);
+		if (insn->imm_size) {
+			emit_store_imm32(e, size, (uint32_t)insn->imm, checked_mem());
+		} else {
+			unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
+
+			emit_store(e, size, host_of(t, r), checked_mem());
+		}
+	}
+	emit_rsp_add(t, -(int)size);
+	emit_access_done(t);
+}
+
+void stack_pop(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned size = stack_size(t, insn);
+
+	emit_stack_ea(t, 0);
+	emit_check(t, X86_READ, size, X86_SS);
+	if (insn->mem.present) { // an address that uses RSP uses its value after the pop
+		bool by_rsp = insn->mem.base == X86_RSP;
+
+		emit_load(e, size, HOST_T0, checked_mem());
+		emit_host_push_t0(e);
+		emit_ea(t, insn, by_rsp ? (int)size : 0);
+		emit_check(t, X86_WRITE, size, insn->mem.seg);
+		emit_host_pop_to_mem(t, size);
+		emit_rsp_add(t, (int)size);
+	} else {
+		unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
+
+		if (r == X86_RSP) {
+			emit_op_mem(e, size, 0x8b, HOST_GUEST_RSP, checked_mem());
+		} else {
+			emit_op_mem(e, size, 0x8b, host_of(t, r), checked_mem());
+			emit_rsp_add(t, (int)size);
+		}
+	}
+	emit_access_done(t);
+}
+
+void stack_leave(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned size = stack_size(t, insn), addr = stack_addr_size(t), rbp = host_of(t, X86_RBP);
+
+	emit_mov(e, addr, HOST_T0, rbp);
+	if (t->code != X86_MODE64 && t->t->mode & MODE_BASES)
+		emit_seg_base(t, X86_SS);
+	emit_check(t, X86_READ, size, X86_SS);
+	emit_lea(e, addr, HOST_GUEST_RSP, mem_base(rbp, (int)size));
+	emit_op_mem(e, size, 0x8b, rbp, checked_mem());
+	emit_access_done(t);
+}

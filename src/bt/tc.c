@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+//
+// The translation cache: where units live, how they are found, chained and thrown away. Two halves, hot and cold, grow
+// upwards; nothing is freed singly: when it is full, all goes at once. A retired unit stays as dead code that nothing leads to.
+// Never writable and executable at once: units are written through the twin mapping, at `delta` from where they run.
+#include "base/string.h"
+#include "bt/bt.h"
+
+void bt_stub_exit(void);
+void bt_stub_ind(void);
+void bt_stub_miss(void);
+void bt_stub_careful(void);
+void bt_stub_commit(void);
+
+static void *carve(char **at, size_t size)
+{
+	void *p = *at;
+
+	*at += align_up(size, 4096);
+	return p;
+}
+
+// The pieces behind struct bt, in the vCPU's private lazily mapped memory.
+void tc_init(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	char *at = (char *)b + align_up(sizeof(*b), 4096);
+	uint64_t *slot = (uint64_t *)v;
+
+	b->tu = carve(&at, TUS_MAX * sizeof(struct tu));
+	b->exit = carve(&at, EXITS_MAX * sizeof(struct exit));
+	b->site = carve(&at, SITES_MAX * sizeof(struct site));
+	b->insn = carve(&at, INSNS_MAX * sizeof(struct x86_insn));
+	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
+	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
+	b->page_flags = carve(&at, GFNS_MAX);
+	ASSERT(at <= (char *)v + ZONE_VCPU_TC);
+	b->tc = (const uint8_t *)v + ZONE_VCPU_TC;
+	b->tc_rw = (uint8_t *)v + ZONE_VCPU_TC_RW;
+	b->delta = b->tc - b->tc_rw;
+	b->tc_size = (uint32_t)b->sh->config.tc_size;
+	if (b->sh->config.stress & STRESS_TINY_TC)
+		b->tc_size = MIN(b->tc_size, 256u << 10);
+	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
+	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
+	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
+	slot[SLOT_STUB_CAREFUL / 8] = (uint64_t)bt_stub_careful;
+	slot[SLOT_STUB_COMMIT / 8] = (uint64_t)bt_stub_commit;
+	slot[SLOT_SELF / 8] = (uint64_t)v;
+	tc_flush(v);
+}
+
+// Throw all units away. Only from the run loop (or the translator before it numbers anything): no unit is running.
+void tc_flush(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	struct emit e;
+
+	for (uint32_t i = 1; i < b->ntus; i++) {
+		b->page_head[b->tu[i].gpa >> PAGE_SHIFT] = 0;
+		if (b->tu[i].gpa2 != ~UINT64_C(0))
+			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
+	}
+	memset(b->hash, 0, sizeof(b->hash));
+	b->ntus = b->nexits = b->nsites = 1; // number 0 means none
+	b->ninsns = b->nmaps = 0;
+	b->nvpages = 0;
+	b->vpages_overflow = false;
+	b->link_exit = 0;
+	b->hot = 64; // the miss stub of the indirect tables stands first
+	b->hot_end = b->tc_size / 2;
+	b->cold = b->hot_end;
+	b->cold_end = b->tc_size;
+	e = (struct emit){b->tc_rw, b->tc_rw + 64, b->delta, (uint64_t)v};
+	emit_jmp_state(&e, SLOT_STUB_IND);
+	b->nmodes = 0;
+	b->flush_tc = false;
+	b->st->tc_flushes++;
+}
+
+// A small number for a mode: the indirect table that its units use.
+unsigned tc_mode_id(struct bt *b, uint32_t mode)
+{
+	for (unsigned i = 0; i < b->nmodes; i++)
+		if (b->modes[i] == mode)
+			return i;
+	if (b->nmodes == MODES_MAX)
+		vcpu_nyi((struct vcpu *)((char *)b - BT_OFFSET), "more translation modes than tables");
+	b->modes[b->nmodes] = mode;
+	for (unsigned i = 0; i < ITAB_SIZE; i++)
+		b->itab[b->nmodes].e[i] = b->tc;
+	b->itab[b->nmodes].nlog = 0;
+	return b->nmodes++;
+}
+
+static unsigned hash_of(uint64_t pc, gpa_t gpa, uint32_t mode)
+{
+	uint64_t h = (pc ^ gpa << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (unsigned)(h >> 48) & (TU_HASH - 1);
+}
+
+struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode)
+{
+	b->st->tc_lookups++;
+	for (uint32_t i = b->hash[hash_of(pc, gpa, mode)]; i; i = b->tu[i].hash_next) {
+		struct tu *t = &b->tu[i];
+
+		if (t->pc == pc && t->gpa == gpa && t->mode == mode)
+			return t;
+	}
+	return NULL;
+}
+
+struct tu *tc_new_tu(struct bt *b)
+{
+	return &b->tu[b->ntus];
+}
+
+void tc_insert(struct bt *b, struct tu *t)
+{
+	unsigned h = hash_of(t->pc, t->gpa, t->mode);
+
+	t->hash_next = b->hash[h];
+	b->hash[h] = (uint32_t)(t - b->tu);
+}
+
+void tc_link(struct bt *b, struct exit *x, struct tu *t)
+{
+	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
+		return;
+	emit_patch32(b->tc_rw + x->patch, b->delta, t->entry);
+	x->target = (uint32_t)(t - b->tu);
+	x->next = t->incoming;
+	t->incoming = (uint32_t)(x - b->exit);
+	b->st->tc_chained++;
+}
+
+void tc_unlink_incoming(struct bt *b, struct tu *t)
+{
+	for (uint32_t i = t->incoming, next; i; i = next) {
+		struct exit *x = &b->exit[i];
+
+		next = x->next;
+		emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
+		x->target = 0;
+	}
+	t->incoming = 0;
+}
+
+static void hash_remove(struct bt *b, struct tu *t)
+{
+	uint32_t *p = &b->hash[hash_of(t->pc, t->gpa, t->mode)];
+
+	while (*p != (uint32_t)(t - b->tu))
+		p = &b->tu[*p].hash_next;
+	*p = t->hash_next;
+}
+
+// The unit's code is no longer what the guest has: nothing may lead to it any more.
+void tc_retire(struct bt *b, struct tu *t)
+{
+	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
+
+	if (t->dead)
+		return;
+	t->dead = true;
+	hash_remove(b, t);
+	tc_unlink_incoming(b, t);
+	if (it->e[itab_index(t->pc)] == t->indirect_entry)
+		it->e[itab_index(t->pc)] = b->tc;
+	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
+		b->link_exit = 0;
+	b->st->tu_retired++;
+}
+
+// Units are laid out in the order of their numbers.
+struct tu *tc_owner(struct bt *b, const uint8_t *host)
+{
+	uint32_t lo = 1, hi = b->ntus;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		const struct tu *t = &b->tu[mid];
+
+		if (host < t->indirect_entry)
+			hi = mid;
+		else if (host >= t->indirect_entry + t->code_size)
+			lo = mid + 1;
+		else
+			return &b->tu[mid];
+	}
+	return NULL;
+}
+
+// -- indirect tables ----------------------------------------------------------------------------------------------------
+
+void itab_set(struct bt *b, struct tu *t)
+{
+	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
+
+	it->e[itab_index(t->pc)] = t->indirect_entry;
+	if (it->nlog < ITAB_LOG)
+		it->log[it->nlog] = (uint16_t)itab_index(t->pc);
+	it->nlog++;
+}
+
+static void itab_flush(struct bt *b, struct itab *it)
+{
+	if (it->nlog <= ITAB_LOG)
+		for (unsigned i = 0; i < it->nlog; i++)
+			it->e[it->log[i]] = b->tc;
+	else
+		for (unsigned i = 0; i < ITAB_SIZE; i++)
+			it->e[i] = b->tc;
+	it->nlog = 0;
+}
+
+// User addresses now may mean other pages.
+void itab_flush_user(struct bt *b)
+{
+	for (unsigned i = 0; i < b->nmodes; i++)
+		if (b->modes[i] & MODE_USER)
+			itab_flush(b, &b->itab[i]);
+}
+
+void itab_flush_all(struct bt *b)
+{
+	for (unsigned i = 0; i < b->nmodes; i++)
+		itab_flush(b, &b->itab[i]);
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+//
+// The software TLB: for each kind of access rights (supervisor, supervisor with EFLAGS.AC, user) a table for reads and
+// one for writes, direct-mapped, of 4 KiB entries. An entry exists only where the access may go straight to RAM: a write
+// entry implies that the guest's D bit is set and that no translated code lies on the page.
+// A log of filled entries makes a flush cost what was used.
+//
+// Kernel code that reaches user addresses, and global pages, are told apart by the entry's kind: a CR3 write keeps global ones.
+#include "base/string.h"
+#include "bt/bt.h"
+
+void tlb_init(struct bt *b)
+{
+	for (unsigned x = 0; x < TLB_INDEXES; x++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			b->tlb_r[x].e[i].tag = tlb_invalid_tag(i);
+			b->tlb_w[x].e[i].tag = tlb_invalid_tag(i);
+		}
+		b->tlb_r[x].nlog = b->tlb_w[x].nlog = 0;
+	}
+	for (unsigned x = 0; x < 2; x++)
+		for (unsigned i = 0; i < CODE_FETCH; i++)
+			b->fetch[x][i].va = 1;
+}
+
+static void flush_entry(struct tlb *t, unsigned i)
+{
+	t->e[i].tag = tlb_invalid_tag(i);
+}
+
+// Only non-global entries are logged: a global flush is rare and looks at all.
+static void flush_table(struct tlb *t, bool global)
+{
+	if (global || t->nlog > TLB_LOG) {
+		for (unsigned i = 0; i < TLB_SIZE; i++)
+			if (global || !(t->kind[i] & TLB_GLOBAL))
+				flush_entry(t, i);
+	} else {
+		for (unsigned k = 0; k < t->nlog; k++)
+			if (!(t->kind[t->log[k]] & TLB_GLOBAL))
+				flush_entry(t, t->log[k]);
+	}
+	t->nlog = 0;
+}
+
+static void flush_fetch(struct bt *b, bool global)
+{
+	for (unsigned x = 0; x < 2; x++)
+		for (unsigned i = 0; i < CODE_FETCH; i++)
+			if (global || !b->fetch[x][i].global)
+				b->fetch[x][i].va = 1;
+}
+
+// All non-global translations, or all. What the run loop knows of code follows.
+void tlb_flush(struct vcpu *v, bool global)
+{
+	struct bt *b = bt_of(v);
+
+	for (unsigned x = 0; x < TLB_INDEXES; x++) {
+		flush_table(&b->tlb_r[x], global);
+		flush_table(&b->tlb_w[x], global);
+	}
+	if (global)
+		b->large_bloom = 0;
+	flush_fetch(b, global);
+	itab_flush_user(b);
+	if (global)
+		code_check_vpages(v, ~UINT64_C(0));
+	b->st->tlb_flushes++;
+}
+
+static uint64_t bloom_bit(gva_t gva)
+{
+	return BIT64((gva >> 21) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+static void flush_large(struct tlb *t, gva_t gva)
+{
+	for (unsigned i = 0; i < TLB_SIZE; i++)
+		if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> 30 == 0)
+			flush_entry(t, i);
+}
+
+void tlb_flush_page(struct vcpu *v, gva_t gva)
+{
+	struct bt *b = bt_of(v);
+	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+	uint64_t page = align_down(gva, PAGE_SIZE);
+
+	for (unsigned x = 0; x < TLB_INDEXES; x++) {
+		if (b->tlb_r[x].e[i].tag == page)
+			flush_entry(&b->tlb_r[x], i);
+		if (b->tlb_w[x].e[i].tag == page)
+			flush_entry(&b->tlb_w[x], i);
+		if (b->large_bloom & bloom_bit(gva)) {
+			flush_large(&b->tlb_r[x], gva);
+			flush_large(&b->tlb_w[x], gva);
+		}
+	}
+	for (unsigned x = 0; x < 2; x++) {
+		struct code_fetch *f = &b->fetch[x][gva >> PAGE_SHIFT & (CODE_FETCH - 1)];
+
+		f->va = 1;
+	}
+	if (gva >> 63)
+		code_check_vpages(v, page);
+	else
+		itab_flush_user(b);
+	b->st->tlb_flush_pages++;
+}
+
+void tlb_drop_writes(struct bt *b, gpa_t page)
+{
+	uint64_t host = (uint64_t)mem_host(&b->sh->config.mem, page, PAGE_SIZE);
+
+	if (!(b->page_flags[page >> PAGE_SHIFT] & PAGE_WRITABLE_TLB))
+		return;
+	for (unsigned x = 0; x < TLB_INDEXES; x++)
+		for (unsigned i = 0; i < TLB_SIZE; i++)
+			if (b->tlb_w[x].e[i].host == host)
+				flush_entry(&b->tlb_w[x], i);
+	b->page_flags[page >> PAGE_SHIFT] &= (uint8_t)~PAGE_WRITABLE_TLB;
+}
+
+static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)
+{
+	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+
+	t->e[i].tag = align_down(gva, PAGE_SIZE);
+	t->e[i].host = (uint64_t)host;
+	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0);
+	if (w->page_size > PAGE_SIZE)
+		b->large_bloom |= bloom_bit(gva);
+	if (w->global)
+		return;
+	if (t->nlog < TLB_LOG)
+		t->log[t->nlog] = (uint16_t)i;
+	if (t->nlog <= TLB_LOG)
+		t->nlog++;
+}
+
+static bool canonical(const struct vcpu *v, gva_t gva)
+{
+	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
+}
+
+// An inline check failed. Fill the entry and have it tried again; or leave for the careful form, or for a fault.
+// T0 is the address xor the tag of the entry that T1 points to. Returns where translated code goes on.
+const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
+{
+	struct bt *b = bt_of(v);
+	const struct site *s = &b->site[*(const uint32_t *)ra];
+	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
+	const struct tu *tu = &b->tu[s->tu];
+	enum tlb_index x = tu->mode & MODE_USER ? TLB_USER : tu->mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+	bool write = s->access & X86_WRITE;
+	struct tlb *t = write ? &b->tlb_w[x] : &b->tlb_r[x];
+	gva_t gva = host[HOST_T0] ^ t->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
+	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
+	struct mmu_walk w;
+	uint8_t *page;
+
+	b->st->tlb_misses++;
+	if ((gva & PAGE_OFFSET) + s->size <= PAGE_SIZE && canonical(v, gva) && mmu_walk(v, gva, access, &w)) {
+		page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
+		if (page && !(write && code_is_watched(b, w.gpa))) {
+			fill(b, t, gva, &w, page);
+			if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
+				b->page_flags[w.gpa >> PAGE_SHIFT] |= PAGE_WRITABLE_TLB;
+			host[HOST_T0] = gva;
+			return b->tc + s->retry;
+		}
+	}
+	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
+	bt_leave(LEAVE_CAREFUL);
+}
+
+// Where the code at pc lies in guest-physical memory. Raises what the fetch raises.
+bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global)
+{
+	struct bt *b = bt_of(v);
+	bool user = v->cpl == 3;
+	struct code_fetch *f = &b->fetch[user][pc >> PAGE_SHIFT & (CODE_FETCH - 1)];
+	struct mmu_walk w;
+
+	if (f->va != align_down(pc, PAGE_SIZE)) {
+		if (!canonical(v, pc))
+			vcpu_raise(v, VEC_GP, 0);
+		if (!mmu_walk(v, pc, VMEM_FETCH | (user ? VMEM_USER : 0), &w))
+			vcpu_raise_pf(v, pc, w.error);
+		*f = (struct code_fetch){align_down(pc, PAGE_SIZE), align_down(w.gpa, PAGE_SIZE), w.global};
+	}
+	*gpa = f->gpa | (pc & PAGE_OFFSET);
+	*global = f->global;
+	return true;
+}

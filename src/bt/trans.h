@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+//
+// The translation of one unit in progress: what translate.c, check.c, flow.c and stack.c pass around.
+#ifndef BT_TRANS_H
+#define BT_TRANS_H
+
+#include "bt/bt.h"
+
+struct trans {
+	struct vcpu *v;
+	struct bt *b;
+	struct tu *t;
+	uint32_t tu_id;
+	struct emit hot, cold;
+	struct x86_insn insn[TU_INSNS_MAX];
+	uint16_t off[TU_INSNS_MAX + 1];      // guest offset of each instruction
+	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
+	const uint8_t *bytes;                // the unit's guest bytes (host address, or the straddle buffer)
+	uint8_t straddle[2 * X86_INSN_MAX + 2];
+	uint32_t n;                          // instructions
+	uint32_t i;                          // the one being emitted
+	enum flag_state flags;
+	enum x86_mode code;
+	bool careful, user;
+	enum tlb_index tlb;
+	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
+	uint16_t named, written;             // guest registers
+	unsigned accesses;                   // of the present instruction, so far
+	uint32_t open_site[BOUNCES];         // careful form: writes to be committed
+	unsigned nopen;
+	bool ended;                          // an unconditional exit has been emitted
+};
+
+// What an emitter treats an instruction as: policy, one row per class (by_class in translate.c).
+struct treatment {
+	void (*emit)(struct trans *t, const struct x86_insn *insn);
+	bool ends;   // nothing of the unit follows it
+};
+
+static inline uint64_t insn_pc(const struct trans *t, unsigned i)
+{
+	return t->t->pc + t->off[i];
+}
+
+static inline uint64_t next_pc(const struct trans *t)
+{
+	uint64_t pc = insn_pc(t, t->i + 1);
+
+	return t->code == X86_MODE64 ? pc : t->code == X86_MODE32 ? (uint32_t)pc : pc;
+}
+
+static inline unsigned host_of(const struct trans *t, unsigned guest)
+{
+	ASSERT(t->t->map[guest] != X86_REG_NONE);
+	return t->t->map[guest];
+}
+
+static inline unsigned stack_addr_size(const struct trans *t)
+{
+	return t->code == X86_MODE64 ? 8 : 4;
+}
+
+// -- check.c
+void emit_ea(struct trans *t, const struct x86_insn *insn, int disp_adjust); // T0 = linear address; keeps flags
+void emit_stack_ea(struct trans *t, int disp);   // T0 = linear address of guest RSP + disp; keeps flags
+void emit_seg_base(struct trans *t, unsigned seg);
+// The host address of T0's `size` bytes becomes T1 + T0. May leave for a miss or fault; then nothing has happened yet.
+void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
+void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
+struct emit_mem checked_mem(void);
+void emit_save_flags(struct trans *t);           // FLAGS_HOST -> FLAGS_SLOT, if anybody may still look
+void emit_need_flags(struct trans *t);           // FLAGS_SLOT -> FLAGS_HOST
+void emit_restore_flags(struct emit *e);         // the code of it
+void emit_keep_flags(struct emit *e);            // the code of saving them
+void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
+uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
+
+// -- flow.c
+void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
+void emit_goto(struct trans *t, uint64_t target);                       // to another unit
+void emit_entry(struct trans *t);
+void emit_prologue(struct trans *t);
+void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
+void flow_jmp(struct trans *t, const struct x86_insn *insn);
+void flow_jcc(struct trans *t, const struct x86_insn *insn);
+void flow_loop(struct trans *t, const struct x86_insn *insn);
+void flow_call(struct trans *t, const struct x86_insn *insn);
+void flow_jmp_ind(struct trans *t, const struct x86_insn *insn);
+void flow_call_ind(struct trans *t, const struct x86_insn *insn);
+void flow_ret(struct trans *t, const struct x86_insn *insn);
+uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
+
+// -- stack.c
+void stack_push(struct trans *t, const struct x86_insn *insn);
+void stack_pop(struct trans *t, const struct x86_insn *insn);
+void stack_leave(struct trans *t, const struct x86_insn *insn);
+void emit_rsp_add(struct trans *t, int n);
+
+// -- system.c: short system instructions done in the cache
+void sys_cli(struct trans *t, const struct x86_insn *insn);
+void sys_sti(struct trans *t, const struct x86_insn *insn);
+void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
+void emit_string(struct trans *t, const struct x86_insn *insn);
+
+#endif

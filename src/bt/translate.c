@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: MIT
+//
+// One translation unit: decode from the guest's code until an unconditional transfer, a page end or a cap; find which
+// registers it names and which flags live; emit. Everything is decided by the guest's bytes, the mode and the options.
+//
+// A unit passes conditional branches on their not-taken side. It never reads beyond the page it starts on, except that
+// an instruction which straddles two pages makes a unit of its own.
+#include "bt/rewrite.h"
+#include "bt/trans.h"
+#include "x86/features.h"
+
+static void ident(struct trans *t, const struct x86_insn *insn);
+static void fwait(struct trans *t, const struct x86_insn *insn);
+static void undefined(struct trans *t, const struct x86_insn *insn);
+static void ident_x87(struct trans *t, const struct x86_insn *insn);
+static void ident_sse(struct trans *t, const struct x86_insn *insn);
+
+static const struct treatment by_class[X86_CLASS_COUNT] = {
+	[X86_CLASS_INVALID] = {undefined, true},
+	[X86_CLASS_UD] = {undefined, true},
+	[X86_CLASS_PLAIN] = {ident, false},
+	[X86_CLASS_RDRAND] = {ident, false},
+	[X86_CLASS_X87] = {ident_x87, false},
+	[X86_CLASS_MMX] = {ident_x87, false},
+	[X86_CLASS_SSE] = {ident_sse, false},
+	[X86_CLASS_AVX] = {ident_sse, false},
+	[X86_CLASS_AVX512] = {ident_sse, false},
+	[X86_CLASS_VSIB] = {ident_sse, false},
+	[X86_CLASS_MASKED] = {ident_sse, false},
+	[X86_CLASS_FXSAVE] = {ident_sse, false},
+	[X86_CLASS_XSAVE] = {ident_sse, false},
+	[X86_CLASS_FWAIT] = {fwait, false},
+	[X86_CLASS_JMP] = {flow_jmp, true},
+	[X86_CLASS_JCC] = {flow_jcc, false},
+	[X86_CLASS_LOOP] = {flow_loop, false},
+	[X86_CLASS_CALL] = {flow_call, true},
+	[X86_CLASS_JMP_IND] = {flow_jmp_ind, true},
+	[X86_CLASS_CALL_IND] = {flow_call_ind, true},
+	[X86_CLASS_RET] = {flow_ret, true},
+	[X86_CLASS_PUSH] = {stack_push, false},
+	[X86_CLASS_POP] = {stack_pop, false},
+	[X86_CLASS_LEAVE] = {stack_leave, false},
+	[X86_CLASS_CLI] = {sys_cli, false},
+	[X86_CLASS_STI] = {sys_sti, false},
+	[X86_CLASS_STRING] = {emit_string, true},
+	// every other class runs in C and ends its unit: see treat()
+};
+
+static const struct treatment in_c = {emit_sys, true};
+
+static const struct treatment *treat(const struct x86_insn *insn)
+{
+	const struct treatment *tr = &by_class[insn->class];
+
+	return tr->emit ? tr : &in_c;
+}
+
+static bool ends_unit(const struct trans *t, const struct x86_insn *insn)
+{
+	if (treat(insn)->ends)
+		return true;
+	return t->user && (insn->class == X86_CLASS_CLI || insn->class == X86_CLASS_STI);
+}
+
+// -- decoding -----------------------------------------------------------------------------------------------------------
+
+// The bytes of an instruction that straddles the page end; the second page's fetch may fault.
+static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned avail)
+{
+	uint64_t next = (t->t->pc | PAGE_OFFSET) + 1;
+	const struct mem *m = &t->b->sh->config.mem;
+	const uint8_t *page;
+	bool global;
+	gpa_t gpa;
+
+	if (!code_gpa(t->v, next, &gpa, &global))
+		return -1;
+	page = mem_host(m, gpa, PAGE_SIZE);
+	if (!page)
+		vcpu_nyi(t->v, "code outside RAM");
+	__builtin_memcpy(t->straddle, t->bytes, avail);
+	__builtin_memcpy(t->straddle + avail, page, X86_INSN_MAX);
+	t->t->gpa2 = gpa;
+	t->bytes = t->straddle;
+	return x86_decode(insn, t->straddle, X86_INSN_MAX, t->code);
+}
+
+static bool offered(struct trans *t, const struct x86_insn *insn)
+{
+	return insn->feature == X86_FEATURE_NONE || cpuid_has(t->v, insn->feature);
+}
+
+static unsigned names_limit_ok(uint16_t named)
+{
+	return __builtin_popcount(named & ~BIT(X86_RSP)) <= TU_NAMES_MAX;
+}
+
+static bool uses_homes(const struct x86_insn *insn) // C code finds all registers in struct vcpu
+{
+	return treat(insn) != &in_c && insn->class != X86_CLASS_STRING;
+}
+
+static void decode_unit(struct trans *t)
+{
+	unsigned max = t->t->mode & MODE_ONE ? 1 : TU_INSNS_MAX, off = 0;
+	unsigned room = PAGE_SIZE - (t->t->pc & PAGE_OFFSET);
+
+	while (t->n < max) {
+		struct x86_insn *insn = &t->insn[t->n];
+		int len = off < room ? x86_decode(insn, t->bytes + off, MIN(room - off, X86_INSN_MAX), t->code) : 0;
+		uint16_t named = t->named;
+
+		if (len == 0 && t->n)
+			break; // the page ends: the next unit begins here
+		if (len == 0)
+			len = decode_straddling(t, insn, room);
+		if (len <= 0 || !offered(t, insn)) {
+			insn->class = insn->len > X86_INSN_MAX ? X86_CLASS_INVALID : X86_CLASS_UD;
+			insn->gpr_read = insn->gpr_written = 0;
+			insn->flags_read = RFLAGS_ARITH;
+			if (insn->len == 0 || insn->len > X86_INSN_MAX)
+				insn->len = 1;
+		}
+		if (uses_homes(insn))
+			named |= insn->gpr_read | insn->gpr_written;
+		if (!names_limit_ok(named))
+			break;
+		t->named = named;
+		if (uses_homes(insn))
+			t->written |= insn->gpr_written;
+		t->off[t->n++] = (uint16_t)off;
+		off += insn->len;
+		if (ends_unit(t, insn) || t->t->gpa2 != ~UINT64_C(0))
+			break;
+	}
+	t->off[t->n] = (uint16_t)off;
+	t->t->len = (uint16_t)off;
+	t->t->ninsns = (uint8_t)t->n;
+}
+
+// -- analysis -----------------------------------------------------------------------------------------------------------
+
+static void place_registers(struct trans *t)
+{
+	uint16_t taken = t->named | BIT(X86_RSP);
+
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
+		t->victim_of[r] = X86_REG_NONE;
+	}
+	t->t->map[X86_RSP] = HOST_GUEST_RSP;
+	for (unsigned r = X86_R13; r <= X86_R15; r++) {
+		int victim = X86_R12;
+
+		if (!(t->named & BIT(r)))
+			continue;
+		while (taken & BIT(victim))
+			victim--;
+		ASSERT(victim >= 0);
+		taken |= BIT(victim);
+		t->victim_of[r] = t->t->map[r] = (uint8_t)victim;
+		t->t->map[victim] = X86_REG_NONE;
+	}
+}
+
+static void find_live_flags(struct trans *t)
+{
+	struct x86_insn *last = &t->insn[t->n - 1];
+	uint16_t live = RFLAGS_ARITH;
+
+	if (!ends_unit(t, last))
+		live = flow_live_at(t, insn_pc(t, t->n));
+	t->live_in[t->n] = live;
+	for (unsigned i = t->n; i-- > 0;) {
+		const struct x86_insn *insn = &t->insn[i];
+		uint16_t kills = insn->flags_written | insn->flags_undefined;
+
+		if (!uses_homes(insn))
+			live = RFLAGS_ARITH;
+		else if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
+			live = flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
+		else if (insn->class == X86_CLASS_JCC || insn->class == X86_CLASS_LOOP)
+			live |= flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
+		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
+		t->live_in[i] = live;
+	}
+	t->t->flags_in = live != 0;
+}
+
+// -- emission -----------------------------------------------------------------------------------------------------------
+
+void note_op(struct trans *t)
+{
+	struct bt *b = t->b;
+
+	ASSERT(b->nmaps < MAPS_MAX);
+	b->map[b->nmaps++] = (struct insn_map){
+		.host = (uint32_t)(emit_here(&t->hot) - b->tc), .guest = t->off[t->i], .flags = (uint8_t)t->flags};
+}
+
+static void undefined(struct trans *t, const struct x86_insn *insn)
+{
+	emit_exit(t, EXIT_UD, insn_pc(t, t->i));
+	t->b->exit[t->b->nexits - 1].insn = insn->class == X86_CLASS_INVALID;
+}
+
+static bool is_lea(const struct x86_insn *insn)
+{
+	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
+}
+
+static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned dst = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
+	struct x86_insn plain = *insn;
+
+	plain.mem.seg = X86_DS; // LEA knows no segments
+	if (t->t->mode & MODE_BASES && t->code != X86_MODE64) {
+		uint32_t mode = t->t->mode;
+
+		t->t->mode &= ~(uint32_t)MODE_BASES;
+		emit_ea(t, &plain, 0);
+		t->t->mode = mode;
+	} else {
+		emit_ea(t, &plain, 0);
+	}
+	if (insn->opsize == 2)
+		emit_op_rr(&t->hot, 2, 0x89, HOST_T0, dst);
+	else
+		emit_mov(&t->hot, insn->opsize, dst, HOST_T0);
+}
+
+static bool names_high_byte(const struct x86_insn *insn, unsigned *reg)
+{
+	unsigned r = insn->modrm >> 3 & 7;
+
+	if (insn->rex || !(insn->fields & X86_FIELD_REG_BYTE) || r < 4)
+		return false;
+	*reg = r - 4;
+	return true;
+}
+
+// A byte register AH..BH beside an operand that needs REX: swap it down, use the low byte, swap back. If the low half
+// is used by the same instruction (CMPXCHG's AL) that would be wrong: such forms stay not built.
+static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const struct rewrite *rw)
+{
+	struct emit *e = &t->hot;
+	uint8_t bytes[X86_INSN_MAX], out[REWRITE_MAX];
+	struct x86_insn low = *insn;
+	unsigned r;
+	int n;
+
+	if (!names_high_byte(insn, &r) || (insn->fields & X86_FIELD_IMPLICIT_GPR && r == X86_RAX) ||
+	    host_of(t, r) != r)
+		vcpu_nyi(t->v, "high byte register form");
+	__builtin_memcpy(bytes, t->bytes + t->off[t->i], insn->len);
+	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & 0xc7) | r << 3);
+	low.modrm = bytes[insn->modrm_off];
+	emit_bytes(e, (const uint8_t[]){0x86, (uint8_t)(0xc0 | (r + 4) << 3 | r)}, 2); // xchg %ah, %al
+	note_op(t);
+	n = rewrite_insn(out, &low, bytes, rw);
+	ASSERT(n > 0);
+	emit_bytes(e, out, (size_t)n);
+	emit_bytes(e, (const uint8_t[]){0x86, (uint8_t)(0xc0 | (r + 4) << 3 | r)}, 2);
+}
+
+static unsigned access_size(struct trans *t, const struct x86_insn *insn)
+{
+	if (insn->mem.size)
+		return insn->mem.size;
+	if (insn->class == X86_CLASS_XSAVE)
+		return cpuid_query(t->v, 0xd, 0).ebx;
+	return 1;
+}
+
+static void need_careful(struct trans *t, unsigned i)
+{
+	emit_exit(t, EXIT_NEXT, insn_pc(t, i));
+	t->b->exit[t->b->nexits - 1].insn = 1; // in the careful form
+}
+
+static void ident(struct trans *t, const struct x86_insn *insn)
+{
+	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
+	uint16_t sets = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
+	bool partial = sets && sets != RFLAGS_ARITH;
+	uint8_t out[REWRITE_MAX];
+	unsigned access = insn->mem.access;
+	int n;
+
+	if (is_lea(insn)) {
+		emit_lea_insn(t, insn);
+		return;
+	}
+	if (insn->spare_nop)
+		return;
+	if (insn->mem.present) {
+		emit_ea(t, insn, 0);
+		emit_check(t, access ? access : X86_READ, access_size(t, insn), insn->mem.seg);
+	}
+	if (insn->flags_read & RFLAGS_ARITH || partial)
+		emit_need_flags(t);
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		rw.map[r] = t->t->map[r] == X86_REG_NONE ? 0 : t->t->map[r];
+	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
+	if (n == REWRITE_NEED_LOW) {
+		emit_high_byte(t, insn, &rw);
+	} else if (n > 0) {
+		note_op(t);
+		emit_bytes(&t->hot, out, (size_t)n);
+	} else {
+		ASSERT(!t->nopen);
+		emit_sys(t, insn);
+		return;
+	}
+	if (sets)
+		t->flags = FLAGS_HOST;
+	emit_access_done(t);
+	t->b->st->tu_ident++;
+}
+
+// XSAVE and its kin see the guest's XCR0, not the host's: the mask in EDX:EAX is cut for the one instruction.
+static void ident_xsave(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	uint8_t out[REWRITE_MAX];
+	struct rewrite rw = {.has_mem = true, .base = HOST_T1, .index = HOST_T0, .scale = 1};
+	int n;
+
+	if (!(t->v->cr4 & CR4_OSXSAVE)) {
+		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
+		return;
+	}
+	emit_save_flags(t);
+	emit_ea(t, insn, 0);
+	emit_check(t, insn->mem.access ? insn->mem.access : X86_READ, access_size(t, insn), insn->mem.seg);
+	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_store_state(e, 8, X86_RDX, SLOT_TMP);
+	emit_alu_imm(e, 4, ALU_AND, X86_RAX, (int32_t)t->v->xcr0);
+	emit_alu_imm(e, 4, ALU_AND, X86_RDX, (int32_t)(t->v->xcr0 >> 32));
+	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
+	ASSERT(n > 0);
+	note_op(t);
+	emit_bytes(e, out, (size_t)n);
+	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_load_state(e, 8, X86_RDX, SLOT_TMP);
+	emit_access_done(t);
+}
+
+static void device_not_available(struct trans *t)
+{
+	emit_exit(t, EXIT_NM, insn_pc(t, t->i));
+}
+
+static void ident_x87(struct trans *t, const struct x86_insn *insn)
+{
+	if (t->t->mode & MODE_FPU_NM)
+		device_not_available(t);
+	else
+		ident(t, insn);
+}
+
+static void fwait(struct trans *t, const struct x86_insn *insn)
+{
+	if (t->t->mode & MODE_WAIT_NM)
+		device_not_available(t);
+	else
+		ident(t, insn);
+}
+
+// One access per element, or faults that masked-out elements must not raise: their normal form is right when the whole
+// operand lies in one valid page; all else takes the careful form, which knows.
+static void ident_sse(struct trans *t, const struct x86_insn *insn)
+{
+	if (t->t->mode & MODE_SSE_UD && insn->class != X86_CLASS_FXSAVE && insn->class != X86_CLASS_XSAVE)
+		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
+	else if (t->t->mode & MODE_SSE_NM)
+		device_not_available(t);
+	else if (insn->class == X86_CLASS_VSIB)
+		vcpu_nyi(t->v, "gather or scatter");
+	else if (insn->class == X86_CLASS_MASKED && !insn->mem.present)
+		vcpu_nyi(t->v, "MASKMOVDQU");
+	else if (insn->class == X86_CLASS_XSAVE && !t->careful)
+		need_careful(t, t->i);
+	else if (insn->class == X86_CLASS_XSAVE)
+		ident_xsave(t, insn);
+	else
+		ident(t, insn);
+}
+
+static bool room_left(const struct bt *b)
+{
+	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end && b->ntus + 1 < TUS_MAX &&
+	       b->nexits + 4 * TU_INSNS_MAX < EXITS_MAX && b->nsites + 4 * TU_INSNS_MAX < SITES_MAX &&
+	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX;
+}
+
+static void start_emission(struct trans *t)
+{
+	struct bt *b = t->b;
+	uint64_t state = (uint64_t)t->v;
+
+	t->hot = (struct emit){b->tc_rw + b->hot, b->tc_rw + b->hot_end, b->delta, state};
+	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state};
+	t->t->first_map = b->nmaps;
+	t->t->first_exit = b->nexits;
+}
+
+static void emit_unit(struct trans *t)
+{
+	const uint8_t *start;
+
+	start_emission(t);
+	start = emit_here(&t->hot);
+	t->flags = FLAGS_HOST;
+	emit_entry(t);
+	t->t->entry = emit_here(&t->hot);
+	emit_prologue(t);
+	t->t->body = emit_here(&t->hot);
+	for (t->i = 0; t->i < t->n && !t->ended; t->i++) {
+		if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
+			t->flags = FLAGS_DEAD;
+		treat(&t->insn[t->i])->emit(t, &t->insn[t->i]);
+	}
+	if (!t->ended) {
+		t->i = t->n - 1;
+		emit_goto(t, insn_pc(t, t->n));
+	}
+	t->t->code_size = (uint32_t)(emit_here(&t->hot) - start);
+}
+
+static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
+{
+	struct stats *st = t->b->st;
+
+	st->tu_translated++;
+	st->tu_insns += t->n;
+	st->tu_bytes_in += t->t->len;
+	st->tu_bytes_out += t->b->hot - hot + t->b->cold - cold;
+	st->tu_cycles += cycles;
+}
+
+// Translate the unit at pc (physical address gpa). Faults of a straddled second page are raised. May flush the cache.
+struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
+{
+	struct bt *b = bt_of(v);
+	struct trans t = {.v = v, .b = b, .code = mode & MODE_CODE, .user = mode & MODE_USER,
+		.careful = mode & MODE_CAREFUL,
+		.tlb = mode & MODE_USER ? TLB_USER : mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL};
+	uint64_t start = __builtin_ia32_rdtsc();
+	uint32_t hot, cold;
+
+	if (!room_left(b))
+		tc_flush(v);
+	tc_mode_id(b, mode); // may flush too: before anything is numbered
+	hot = b->hot;
+	cold = b->cold;
+	t.bytes = mem_host(&b->sh->config.mem, gpa, 1);
+	if (!t.bytes)
+		vcpu_nyi(v, "code outside RAM");
+	t.t = tc_new_tu(b);
+	t.tu_id = (uint32_t)(t.t - b->tu);
+	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode};
+	decode_unit(&t);
+	place_registers(&t);
+	find_live_flags(&t);
+	emit_unit(&t);
+	t.t->nmaps = b->nmaps - t.t->first_map;
+	t.t->nexits = b->nexits - t.t->first_exit;
+	b->hot = (uint32_t)align_up((uint64_t)(t.hot.p - b->tc_rw), 16);
+	b->cold = (uint32_t)(t.cold.p - b->tc_rw);
+	b->ntus++;
+	tc_insert(b, t.t);
+	code_watch(v, t.t);
+	count(&t, hot, cold, __builtin_ia32_rdtsc() - start);
+	return t.t;
+}
