@@ -19,6 +19,7 @@
 #include "bt/slots.h"
 #include "cpu/system.h"
 #include "cpu/vcpu.h"
+#include "mem/zone.h"
 #include "x86/decode.h"
 
 // Register homes in translated code.
@@ -97,12 +98,12 @@ struct insn_map { // host offset -> guest instruction, ascending
 
 enum exit_kind {
 	EXIT_DIRECT,   // to a known linear address, may be chained
-	EXIT_CROSS,    // the same, on another page: through the indirect table unless the page is global
 	EXIT_POLL,     // something is pending: v->rip = pc, then look
 	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
 	EXIT_STRING,   // string instruction
 	EXIT_UD, EXIT_NM, // raise for the instruction at pc
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
+	EXIT_CAREFUL,  // the instruction at pc needs the careful form
 	EXIT_STI,      // as POLL, after sti and one more instruction
 };
 
@@ -176,13 +177,17 @@ struct bt {
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t large_bloom;    // linear 2 MiB regions with entries of large pages
 	bool flush_tc;           // asked for: done by the run loop
+	bool careful;            // the instruction at v->rip goes through the careful form
+	bool want_table;         // the unit found next enters the indirect table
+	bool step, one;          // one instruction a unit: for the debugger, by --stress
+	bool nmi_waits;
+	bool nonglobal_code;     // kernel code on pages that a CR3 write may move: links are checked at each
+	uint64_t key;            // what all units depend on besides their mode (translation_key)
 	struct code_fetch fetch[2][CODE_FETCH];
 	struct vpage vpage[CODE_VPAGES];
 	uint32_t nvpages;
 	bool vpages_overflow;
 	struct bounce bounce[BOUNCES];
-	struct exit *last_exits[16];
-	uint32_t nlast;
 	struct itab itab[MODES_MAX];
 };
 enum page_flag { PAGE_WRITABLE_TLB = BIT(0) }; // some write TLB may hold it

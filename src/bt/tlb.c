@@ -64,7 +64,7 @@ void tlb_flush(struct vcpu *v, bool global)
 		b->large_bloom = 0;
 	flush_fetch(b, global);
 	itab_flush_user(b);
-	if (global)
+	if (global || b->nonglobal_code)
 		code_check_vpages(v, ~UINT64_C(0));
 	b->st->tlb_flushes++;
 }

@@ -273,12 +273,6 @@ static unsigned access_size(struct trans *t, const struct x86_insn *insn)
 	return 1;
 }
 
-static void need_careful(struct trans *t, unsigned i)
-{
-	emit_exit(t, EXIT_NEXT, insn_pc(t, i));
-	t->b->exit[t->b->nexits - 1].insn = 1; // in the careful form
-}
-
 static void ident(struct trans *t, const struct x86_insn *insn)
 {
 	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
@@ -381,7 +375,7 @@ static void ident_sse(struct trans *t, const struct x86_insn *insn)
 	else if (insn->class == X86_CLASS_MASKED && !insn->mem.present)
 		vcpu_nyi(t->v, "MASKMOVDQU");
 	else if (insn->class == X86_CLASS_XSAVE && !t->careful)
-		need_careful(t, t->i);
+		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 	else if (insn->class == X86_CLASS_XSAVE)
 		ident_xsave(t, insn);
 	else

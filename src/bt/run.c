@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: MIT
+//
+// The run loop. Between two units the guest's state is canonical and everything rare happens here: exceptions and
+// interrupts are delivered, system instructions run in C, units are found, made, chained. vcpu_raise from anywhere
+// below lands at the top of the loop.
+#include "base/jump.h"
+#include "bt/bt.h"
+#include "cpu/debug_regs.h"
+
+_Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, rip) == VCPU_RIP &&
+	       offsetof(struct vcpu, rflags) == VCPU_RFLAGS && offsetof(struct vcpu, pending) == VCPU_PENDING &&
+	       offsetof(struct vcpu, tsc_offset) == VCPU_TSC_OFFSET && offsetof(struct vcpu, seg) == VCPU_SEG &&
+	       offsetof(struct vcpu, bt) == VCPU_BT && sizeof(struct x86_seg) == VCPU_SEG_SIZE &&
+	       offsetof(struct x86_seg, base) == VCPU_SEG_BASE, "ORDER VCPU: bt/slots.h");
+_Static_assert(offsetof(struct bt, tlb_r) == 0, "ORDER TLB");
+
+enum { LIVE_FLAGS = RFLAGS_ARITH | RFLAGS_DF };
+
+static uint64_t *slot(struct vcpu *v, unsigned off)
+{
+	return (uint64_t *)((char *)v + off);
+}
+
+// -- the mode -----------------------------------------------------------------------------------------------------------
+
+static bool flat(const struct x86_seg *s)
+{
+	return s->attr & SEG_UNUSABLE || (s->base == 0 && s->limit == UINT32_MAX);
+}
+
+static uint32_t segment_mode(const struct vcpu *v)
+{
+	uint32_t code = v->seg[X86_CS].attr & SEG_DB ? MODE_CODE32 : MODE_CODE16;
+
+	if (code == MODE_CODE16)
+		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit code");
+	if (!flat(&v->seg[X86_CS]) || !flat(&v->seg[X86_SS]) || !flat(&v->seg[X86_DS]) || !flat(&v->seg[X86_ES]))
+		vcpu_nyi((struct vcpu *)(uintptr_t)v, "segments with a base or a limit");
+	if (!(v->seg[X86_SS].attr & SEG_DB))
+		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit stack");
+	return code | MODE_SS32;
+}
+
+uint32_t bt_mode(const struct vcpu *v)
+{
+	uint32_t m = vcpu_code64(v) ? MODE_CODE64 : segment_mode(v);
+
+	if (v->cpl == 3)
+		m |= MODE_USER;
+	else if (v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
+		m |= MODE_AC;
+	if (v->cr0 & (CR0_TS | CR0_EM))
+		m |= MODE_FPU_NM;
+	if (v->cr0 & CR0_EM || !(v->cr4 & CR4_OSFXSR))
+		m |= MODE_SSE_UD;
+	if (v->cr0 & CR0_TS)
+		m |= MODE_SSE_NM | (v->cr0 & CR0_MP ? MODE_WAIT_NM : 0);
+	return m;
+}
+
+// What else translation depends on, and changes so rarely that a change throws all units away.
+static uint64_t translation_key(const struct vcpu *v)
+{
+	return (v->cr4 & (CR4_OSXSAVE | CR4_FSGSBASE | CR4_PKE | CR4_VMXE)) ^ v->xcr0 << 32;
+}
+
+// -- reactions ----------------------------------------------------------------------------------------------------------
+
+static void apply(struct vcpu *v, const struct sys_result *res)
+{
+	struct bt *b = bt_of(v);
+
+	if (res->effect & SYS_FLUSH_ALL)
+		tlb_flush(v, true);
+	else if (res->effect & SYS_FLUSH_TLB)
+		tlb_flush(v, false);
+	if (res->effect & SYS_FLUSH_PAGE)
+		tlb_flush_page(v, res->flush_gva);
+	b->mode_now = bt_mode(v);
+	if (b->key != translation_key(v)) {
+		b->key = translation_key(v);
+		b->flush_tc = true;
+	}
+}
+
+static void deliver_fault(struct vcpu *v)
+{
+	struct sys_result res = {0};
+	struct bt *b = bt_of(v);
+
+	b->st->faults++;
+	b->st->page_faults += v->fault.vector == VEC_PF;
+	vmm_trace(v, LOG_FAULT, "fault: vector %u error %x rip %lx cr2 %lx\n", v->fault.vector, v->fault.error, v->rip,
+		  v->fault.cr2);
+	sys_deliver_fault(v, &res);
+	v->shadow = 0;
+	apply(v, &res);
+}
+
+// Deliver the pending interrupt if the guest takes it now; else see to it that we hear when it does.
+static void try_interrupt(struct vcpu *v)
+{
+	struct sys_result res = {0};
+	bool waits = vmm_next_interrupt(v) >= 0;
+
+	*slot(v, SLOT_IRQ_WAIT) = waits;
+	if (!waits || v->shadow || !(v->rflags & RFLAGS_IF))
+		return;
+	v->activity = VCPU_RUNNING;
+	uint8_t vector = vmm_ack_interrupt(v);
+
+	vmm_trace(v, LOG_IRQ | LOG_INT, "irq: vector %u rip %lx\n", vector, v->rip);
+	bt_of(v)->st->irqs++;
+	*slot(v, SLOT_IRQ_WAIT) = vmm_next_interrupt(v) >= 0;
+	sys_deliver_interrupt(v, vector, SYS_INT_EXTERNAL, &res);
+	apply(v, &res);
+}
+
+static void try_nmi(struct vcpu *v)
+{
+	struct sys_result res = {0};
+
+	if (v->nmi_blocked || v->shadow) {
+		bt_of(v)->nmi_waits = true;
+		return;
+	}
+	bt_of(v)->nmi_waits = false;
+	bt_of(v)->st->nmis++;
+	v->activity = VCPU_RUNNING;
+	sys_deliver_interrupt(v, VEC_NMI, SYS_INT_NMI, &res);
+	apply(v, &res);
+}
+
+static void service(struct vcpu *v)
+{
+	uint32_t left = vmm_service_pending(v);
+
+	if (left & PENDING_FLUSH) {
+		tlb_flush(v, true);
+		bt_of(v)->flush_tc = true;
+		bt_of(v)->mode_now = bt_mode(v);
+	}
+	bt_of(v)->step = left & PENDING_STEP;
+	if (left & PENDING_NMI)
+		try_nmi(v);
+	try_interrupt(v);
+}
+
+static void idle(struct vcpu *v)
+{
+	if (v->activity == VCPU_SHUTDOWN)
+		vmm_reset(v, RESET_TRIPLE_FAULT);
+	if (v->pending)
+		service(v);
+	else if (*slot(v, SLOT_IRQ_WAIT) && v->rflags & RFLAGS_IF)
+		try_interrupt(v);
+	if (v->activity == VCPU_HALTED && !v->pending)
+		vmm_halt(v);
+}
+
+// -- one unit -----------------------------------------------------------------------------------------------------------
+
+static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool global)
+{
+	struct bt *b = bt_of(v);
+	bool crosses = (x->pc ^ b->tu[x->tu].pc) >> PAGE_SHIFT || t->gpa2 != ~UINT64_C(0);
+
+	if (crosses) {
+		if (t->mode & MODE_USER)
+			return;
+		code_note_vpage(b, t->pc, gpa);
+		if (t->gpa2 != ~UINT64_C(0))
+			code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2);
+		b->nonglobal_code |= !global;
+	}
+	tc_link(b, x, t);
+}
+
+static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
+{
+	struct bt *b = bt_of(v);
+
+	if (!(t->mode & MODE_USER)) {
+		code_note_vpage(b, t->pc, gpa);
+		if (t->gpa2 != ~UINT64_C(0))
+			code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2);
+		b->nonglobal_code |= !global;
+	}
+	itab_set(b, t);
+}
+
+static struct tu *find_unit(struct vcpu *v, uint32_t mode)
+{
+	struct bt *b = bt_of(v);
+	bool global, plain = !(mode & (MODE_ONE | MODE_CAREFUL));
+	gpa_t gpa;
+	struct tu *t;
+
+	code_gpa(v, v->rip, &gpa, &global);
+	t = tc_find(b, v->rip, gpa, 0, mode);
+	if (t && t->gpa2 != ~UINT64_C(0)) { // does it still continue on the same second page?
+		gpa_t gpa2;
+		bool global2;
+
+		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
+		if (gpa2 != t->gpa2) {
+			code_unwatch(b, t);
+			tc_retire(b, t);
+			t = NULL;
+		}
+		global &= global2;
+	}
+	if (!t) {
+		t = bt_translate(v, v->rip, gpa, mode);
+		vmm_trace(v, LOG_TU, "tu %lx len %u insns %u mode %x host %lx+%u\n", t->pc, t->len, t->ninsns, t->mode,
+			  (unsigned long)t->indirect_entry, t->code_size);
+	}
+	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
+		link(v, &b->exit[b->link_exit], t, gpa, global);
+	if (plain && b->want_table && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
+		enter_table(v, t, gpa, global);
+	b->link_exit = 0;
+	b->want_table = false;
+	return t;
+}
+
+static void canonical_flags(struct vcpu *v)
+{
+	uint64_t host = *slot(v, SLOT_HOST_FLAGS);
+
+	v->rflags = (v->rflags & ~(uint64_t)(LIVE_FLAGS | RFLAGS_IF)) | (host & LIVE_FLAGS) |
+		    (*slot(v, SLOT_IF) & 1 ? RFLAGS_IF : 0);
+}
+
+static uint64_t enter(struct vcpu *v, const struct tu *t)
+{
+	uint64_t why;
+
+	*slot(v, SLOT_IF) = !!(v->rflags & RFLAGS_IF);
+	why = bt_enter(t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
+	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND)
+		canonical_flags(v);
+	return why;
+}
+
+static void system_insn(struct vcpu *v, const struct exit *x)
+{
+	struct bt *b = bt_of(v);
+	struct sys_result res = {0};
+
+	b->st->sys_insns++;
+	sys_execute(v, &b->insn[x->insn], &res);
+	apply(v, &res);
+	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
+		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
+}
+
+// Returns true if a guest instruction has been completed (not merely approached).
+static bool take_exit(struct vcpu *v, uint32_t id)
+{
+	struct bt *b = bt_of(v);
+	struct exit *x = &b->exit[id];
+
+	v->rip = x->pc;
+	switch ((enum exit_kind)x->kind) {
+	case EXIT_DIRECT:
+		b->link_exit = id;
+		return true;
+	case EXIT_POLL:
+	case EXIT_NEXT:
+		return true;
+	case EXIT_STI:
+		v->shadow = SHADOW_STI;
+		return true;
+	case EXIT_SYS:
+		system_insn(v, x);
+		return true;
+	case EXIT_STRING:
+		b->st->callouts++;
+		bt_string(v, &b->insn[x->insn]);
+		return v->rip != x->pc;
+	case EXIT_CAREFUL:
+		b->careful = true;
+		return false;
+	case EXIT_UD:
+		if (x->insn)
+			vcpu_raise(v, VEC_GP, 0);
+		vcpu_raise(v, VEC_UD, 0);
+	case EXIT_NM:
+		vcpu_raise(v, VEC_NM, 0);
+	}
+	NOT_REACHED();
+}
+
+static bool leave(struct vcpu *v, uint64_t why)
+{
+	struct bt *b = bt_of(v);
+
+	switch (why & 0xff) {
+	case LEAVE_EXIT:
+		return take_exit(v, (uint32_t)(why >> 8));
+	case LEAVE_IND:
+		b->st->ind_misses++;
+		b->want_table = true;
+		return true;
+	case LEAVE_CAREFUL:
+		b->careful = true;
+		return false;
+	default: // LEAVE_FAULT: v->fault is pending
+		return false;
+	}
+}
+
+// The traps that follow an instruction: single-step.
+static void after_insn(struct vcpu *v, uint64_t rflags_before)
+{
+	v->rflags &= ~(uint64_t)RFLAGS_RF;
+	if (rflags_before & RFLAGS_TF && !(v->shadow & SHADOW_MOV_SS))
+		vcpu_raise_db(v, DR6_BS);
+}
+
+static void run_unit(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	uint64_t rflags = v->rflags;
+	uint32_t mode = b->mode_now;
+	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one;
+	struct tu *t;
+
+	if (b->flush_tc)
+		tc_flush(v);
+	if (one || b->careful)
+		mode |= MODE_ONE;
+	if (b->careful || b->sh->config.stress & STRESS_CAREFUL)
+		mode |= MODE_CAREFUL | MODE_ONE;
+	b->st->careful += b->careful;
+	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
+		debug_check_fetch(v, v->rip);
+	t = find_unit(v, mode);
+	b->careful = false;
+	v->shadow = 0;
+	if (leave(v, enter(v, t)) && one)
+		after_insn(v, rflags);
+}
+
+static void step(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+
+	if (v->fault.pending) {
+		deliver_fault(v);
+		return;
+	}
+	if (v->activity != VCPU_RUNNING) {
+		idle(v);
+		return;
+	}
+	if (v->pending && !v->shadow && !b->careful)
+		service(v);
+	else if (*slot(v, SLOT_IRQ_WAIT) && v->rflags & RFLAGS_IF && !v->shadow && !b->careful)
+		try_interrupt(v);
+	else if (b->nmi_waits && !v->nmi_blocked && !v->shadow)
+		try_nmi(v);
+	if (v->activity == VCPU_RUNNING)
+		run_unit(v);
+	if (b->sh->config.stress & STRESS_FLUSH && !b->careful) {
+		tlb_flush(v, true);
+		b->flush_tc = true;
+	}
+}
+
+void bt_init(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+
+	b->sh = v->shared;
+	b->st = &v->shared->stats;
+	b->one = v->shared->config.stress & STRESS_ONE;
+	tc_init(v);
+	tlb_init(b);
+	b->mode_now = bt_mode(v);
+	b->key = translation_key(v);
+}
+
+_Noreturn void bt_run(struct vcpu *v)
+{
+	jump_set(&v->landing); // vcpu_raise comes back here, with v->fault to deliver
+	for (;;)
+		step(v);
+}
