@@ -181,6 +181,7 @@ struct bt {
 	bool want_table;         // the unit found next enters the indirect table
 	bool step, one;          // one instruction a unit: for the debugger, by --stress
 	bool nmi_waits;
+	uint8_t data_hits;       // data breakpoints that the present instruction has met (DR6 bits 0-3)
 	bool nonglobal_code;     // kernel code on pages that a CR3 write may move: links are checked at each
 	uint64_t key;            // what all units depend on besides their mode (translation_key)
 	struct code_fetch fetch[2][CODE_FETCH];
@@ -260,6 +261,12 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra);
+
+// -- debug.c
+enum { DR6_BS = BIT(14) };
+bool debug_watches_data(const struct vcpu *v);
+void debug_check_fetch(struct vcpu *v, gva_t rip);
+void debug_note_access(struct vcpu *v, gva_t gva, unsigned size, bool write);
 
 // -- string.c
 void bt_string(struct vcpu *v, const struct x86_insn *insn);

@@ -53,6 +53,8 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 		probe_write(v, gva, s->size, access);
 	if (s->access & X86_READ || s->size > 64)
 		vmem_read(v, gva, data, s->size, VMEM_READ | access);
+	if (v->dr[7] & 0xff)
+		debug_note_access(v, gva, s->size, s->access & X86_WRITE);
 	host[HOST_T0] = gva & 63;
 	host[HOST_T1] = (uint64_t)o->data;
 	return ra + 4;

@@ -5,7 +5,6 @@
 // below lands at the top of the loop.
 #include "base/jump.h"
 #include "bt/bt.h"
-#include "cpu/debug_regs.h"
 
 _Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, rip) == VCPU_RIP &&
 	       offsetof(struct vcpu, rflags) == VCPU_RFLAGS && offsetof(struct vcpu, pending) == VCPU_PENDING &&
@@ -311,12 +310,15 @@ static bool leave(struct vcpu *v, uint64_t why)
 	}
 }
 
-// The traps that follow an instruction: single-step.
+// The traps that follow an instruction: single-step and data breakpoints.
 static void after_insn(struct vcpu *v, uint64_t rflags_before)
 {
+	uint64_t dr6 = bt_of(v)->data_hits | (rflags_before & RFLAGS_TF ? DR6_BS : 0);
+
 	v->rflags &= ~(uint64_t)RFLAGS_RF;
-	if (rflags_before & RFLAGS_TF && !(v->shadow & SHADOW_MOV_SS))
-		vcpu_raise_db(v, DR6_BS);
+	bt_of(v)->data_hits = 0;
+	if (dr6 && !(v->shadow & SHADOW_MOV_SS))
+		vcpu_raise_db(v, dr6);
 }
 
 static void run_unit(struct vcpu *v)
@@ -331,7 +333,7 @@ static void run_unit(struct vcpu *v)
 		tc_flush(v);
 	if (one || b->careful)
 		mode |= MODE_ONE;
-	if (b->careful || b->sh->config.stress & STRESS_CAREFUL)
+	if (b->careful || b->sh->config.stress & STRESS_CAREFUL || (one && debug_watches_data(v)))
 		mode |= MODE_CAREFUL | MODE_ONE;
 	b->st->careful += b->careful;
 	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))

@@ -54,7 +54,7 @@ static unsigned stack_size(const struct trans *t, const struct x86_insn *insn)
 	return insn->opsize == 2 ? 2 : t->code == X86_MODE64 ? 8 : 4;
 }
 
-void stack_push(struct trans *t, const struct x86_insn *insn)
+void emit_push(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn);
@@ -87,7 +87,7 @@ void stack_push(struct trans *t, const struct x86_insn *insn)
 	emit_access_done(t);
 }
 
-void stack_pop(struct trans *t, const struct x86_insn *insn)
+void emit_pop(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn);
@@ -116,7 +116,7 @@ void stack_pop(struct trans *t, const struct x86_insn *insn)
 	emit_access_done(t);
 }
 
-void stack_leave(struct trans *t, const struct x86_insn *insn)
+void emit_leave_insn(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn), addr = stack_addr_size(t), rbp = host_of(t, X86_RBP);

@@ -91,9 +91,9 @@ void flow_ret(struct trans *t, const struct x86_insn *insn);
 uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
 
 // -- stack.c
-void stack_push(struct trans *t, const struct x86_insn *insn);
-void stack_pop(struct trans *t, const struct x86_insn *insn);
-void stack_leave(struct trans *t, const struct x86_insn *insn);
+void emit_push(struct trans *t, const struct x86_insn *insn);
+void emit_pop(struct trans *t, const struct x86_insn *insn);
+void emit_leave_insn(struct trans *t, const struct x86_insn *insn);
 void emit_rsp_add(struct trans *t, int n);
 
 // -- system.c: short system instructions done in the cache

@@ -37,9 +37,9 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_JMP_IND] = {flow_jmp_ind, true},
 	[X86_CLASS_CALL_IND] = {flow_call_ind, true},
 	[X86_CLASS_RET] = {flow_ret, true},
-	[X86_CLASS_PUSH] = {stack_push, false},
-	[X86_CLASS_POP] = {stack_pop, false},
-	[X86_CLASS_LEAVE] = {stack_leave, false},
+	[X86_CLASS_PUSH] = {emit_push, false},
+	[X86_CLASS_POP] = {emit_pop, false},
+	[X86_CLASS_LEAVE] = {emit_leave_insn, false},
 	[X86_CLASS_CLI] = {sys_cli, false},
 	[X86_CLASS_STI] = {sys_sti, false},
 	[X86_CLASS_STRING] = {emit_string, true},
@@ -90,9 +90,13 @@ static bool offered(struct trans *t, const struct x86_insn *insn)
 	return insn->feature == X86_FEATURE_NONE || cpuid_has(t->v, insn->feature);
 }
 
-static unsigned names_limit_ok(uint16_t named)
+static bool names_fit(uint16_t named)
 {
-	return __builtin_popcount(named & ~BIT(X86_RSP)) <= TU_NAMES_MAX;
+	unsigned n = 0;
+
+	for (unsigned bits = named & ~BIT(X86_RSP); bits; bits &= bits - 1)
+		n++;
+	return n <= TU_NAMES_MAX;
 }
 
 static bool uses_homes(const struct x86_insn *insn) // C code finds all registers in struct vcpu
@@ -123,7 +127,7 @@ static void decode_unit(struct trans *t)
 		}
 		if (uses_homes(insn))
 			named |= insn->gpr_read | insn->gpr_written;
-		if (!names_limit_ok(named))
+		if (!names_fit(named))
 			break;
 		t->named = named;
 		if (uses_homes(insn))
