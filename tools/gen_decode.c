@@ -261,6 +261,11 @@ static void add_register(struct x86_row *row, const struct sample *s, const Zydi
 	}
 }
 
+static bool has_address_operand(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_MOVDIR64B || m == ZYDIS_MNEMONIC_ENQCMD || m == ZYDIS_MNEMONIC_ENQCMDS;
+}
+
 static bool moves_pointers(const struct sample *s)
 {
 	return s->insn.meta.category == ZYDIS_CATEGORY_STRINGOP || s->insn.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
@@ -271,12 +276,8 @@ static void add_memory(struct x86_row *row, const struct sample *s, const ZydisD
 	bool vsib = op->mem.type == ZYDIS_MEMOP_TYPE_VSIB;
 	unsigned size = vsib ? op->element_size / 8 : op->size / 8;
 
-	if (op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG) { // MOVDIR64B, ENQCMD: a register that holds an address
-		row->reg_kind = KIND_GPR;
-		row->fields |= X86_FIELD_REG_GPR;
-		row->actions |= ACT_REG_R;
-		return;
-	}
+	if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && has_address_operand(s->insn.mnemonic))
+		return; // what the register points to
 	if (op->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM && op->encoding != ZYDIS_OPERAND_ENCODING_DISP16_32_64) {
 		add_implicit(row, gpr_mask(op->mem.base) | gpr_mask(op->mem.index),
 			moves_pointers(s) ? X86_READ | X86_WRITE : X86_READ);
@@ -287,9 +288,9 @@ static void add_memory(struct x86_row *row, const struct sample *s, const ZydisD
 		row->flags |= ROW_MOFFS;
 	else if (op->mem.disp.value > 1)
 		row->disp8_shift = __builtin_ctzll(op->mem.disp.value);
-	row->mem_size = size;
 	if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
 		return;
+	row->mem_size = size;
 	if (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ)
 		row->mem_access |= X86_READ;
 	if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
@@ -617,10 +618,10 @@ static uint32_t intern_row(const struct x86_row *row)
 	return row_hash[h] = row_count++;
 }
 
-// ModRM.rm tells instructions apart only in the legacy maps and for TILERELEASE and TILEZERO.
+// ModRM.rm tells instructions apart only in the legacy maps (HRESET is in 0F3A) and for TILERELEASE and TILEZERO.
 static bool rm_matters(const struct sample *s)
 {
-	return !is_mem(s) && (s->map <= TMAP_0F || (s->map == TMAP_VEX2 && s->opcode == 0x49));
+	return !is_mem(s) && (s->map <= TMAP_0F3A || (s->map == TMAP_VEX2 && s->opcode == 0x49));
 }
 
 static uint32_t row_for(struct sample *s)
@@ -732,14 +733,13 @@ static void note_modrm(struct sample *s)
 {
 	if (s->map > TMAP_0F)
 		return;
-	for (unsigned r = 0; r < 3; r++) { // any form will do
-		for (unsigned reg = 0; reg < 32; reg++) {
-			s->key = r << KEY_REP_SHIFT | (reg << KEY_REG_SHIFT & 0xf0);
-			s->key |= reg & 16 ? KEY_OSIZE : 0;
-			choose_registers(s, false);
-			if (ask(s) && (s->insn.attributes & ZYDIS_ATTRIB_HAS_MODRM))
-				has_modrm[s->map][s->mode][s->opcode >> 3] |= 1 << (s->opcode & 7);
-		}
+	for (unsigned key = 0; key < KEYS; key++) { // any form will do
+		if (key & (KEY_W | KEY_ASIZE | KEY_REXB))
+			continue;
+		s->key = key;
+		choose_registers(s, !is_mem(s));
+		if (ask(s) && s->insn.raw.modrm.offset)
+			has_modrm[s->map][s->mode][s->opcode >> 3] |= 1 << (s->opcode & 7);
 	}
 }
 

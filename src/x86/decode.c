@@ -16,7 +16,7 @@ struct cursor {
 	uint8_t seg;  // override, or X86_REG_NONE
 	uint8_t w, r, x, b; // register extensions in place: r, x and b are 0 or 8, w is 0 or 1
 	uint8_t r2, v2, x2; // EVEX: 0 or 16
-	bool evex_b;
+	uint8_t vvvv; // as encoded, uninverted; outside 64-bit mode the operand ignores bit 3
 	enum x86_table_map tmap;
 	uint16_t key;
 };
@@ -140,7 +140,7 @@ static bool has_forbidden_prefix(const struct x86_insn *out)
 // The second payload byte of VEX and XOP: W vvvv L pp.
 static void take_wvvvvlpp(struct cursor *c, struct x86_insn *out, uint8_t p)
 {
-	out->vvvv = ~p >> 3 & (c->mode == X86_MODE64 ? 15 : 7);
+	c->vvvv = ~p >> 3 & 15;
 	c->key |= (p & 3) << KEY_PP_SHIFT | (p & 4 ? KEY_VL : 0);
 }
 
@@ -197,18 +197,13 @@ static enum status take_evex(struct cursor *c, struct x86_insn *out)
 	c->r2 = ~p0 & 16;
 	c->v2 = ~p2 << 1 & 16;
 	c->w = p1 >> 7;
-	c->evex_b = p2 & 16;
+	c->vvvv = ~p1 >> 3 & 15;
 	out->encoding = X86_ENC_EVEX;
 	out->map = p0 & 7;
-	out->vvvv = ~p1 >> 3 & 15;
-	if (c->mode != X86_MODE64) {
-		c->b = c->r2 = c->v2 = 0;
-		out->vvvv &= 7;
-	}
-	c->key = (p1 & 3) << KEY_PP_SHIFT | (c->w ? KEY_VW : 0) | (c->evex_b ? KEY_EB : 0) | (p2 >> 5 & 3) << KEY_ELL_SHIFT |
+	c->key = (p1 & 3) << KEY_PP_SHIFT | (c->w ? KEY_VW : 0) | (p2 & 16 ? KEY_EB : 0) | (p2 >> 5 & 3) << KEY_ELL_SHIFT |
 		(p2 & 7 ? KEY_EMASK : 0) | (p2 & 0x80 ? KEY_EZ : 0);
 	c->tmap = tmaps[out->map];
-	if (!c->tmap || (p0 & 8) || !(p1 & 4) || has_forbidden_prefix(out))
+	if (!c->tmap || (p0 & 8) || !(p1 & 4) || (c->mode != X86_MODE64 && c->v2) || has_forbidden_prefix(out))
 		return BAD;
 	return OK;
 }
@@ -250,8 +245,11 @@ static enum status take_opcode(struct cursor *c, struct x86_insn *out)
 	}
 	out->opcode_off = c->at - 1;
 	out->has_modrm = out->encoding != X86_ENC_VEX || out->map != 1 || out->opcode != 0x77;
-	if (c->mode != X86_MODE64)
-		c->r = c->x = c->x2 = c->b = 0;
+	out->vvvv = c->vvvv;
+	if (c->mode != X86_MODE64) {
+		c->r = c->x = c->b = c->r2 = c->x2 = 0;
+		out->vvvv &= 7;
+	}
 	return s;
 }
 
@@ -419,7 +417,7 @@ static bool has_bad_register(const struct cursor *c, const struct x86_insn *out,
 	if (row->flags & ROW_VVVV) {
 		if (bad_id(row->vvvv_kind, out->vvvv) || (row->vvvv_kind == KIND_GPR && out->vvvv > 15))
 			return true;
-	} else if (out->vvvv) {
+	} else if (c->vvvv || (c->v2 && !(row->flags & ROW_VSIB))) {
 		return true;
 	}
 	if (row->flags & ROW_VSIB)
