@@ -2,7 +2,8 @@
 //
 // The KVM paravirtual clock: two pages of guest RAM, at addresses the guest writes to MSRs, from which it computes time
 // out of the TSC by itself. The TSC here is invariant and never adjusted behind the guest's back, so that a page is
-// written when it is named (and when the guest sets its TSC) and never again; it says so with the STABLE flag.
+// written when it is named (and when the guest sets its TSC) and never again; it says so with the STABLE flag. All pages
+// start from the same pair of TSC and time, so that time does not step when a guest moves its page.
 #include "base/muldiv.h"
 #include "cpu/system.h"
 
@@ -51,8 +52,12 @@ void kvmclock_update(struct vcpu *v)
 	if (!page)
 		return;
 	set_scale(&t, v->shared->config.tsc_hz);
-	t.tsc_timestamp = vcpu_tsc(v);
-	t.system_time = vmm_clock_ns(v);
+	if (!v->kvm_base_tsc) {
+		v->kvm_base_tsc = vcpu_host_tsc();
+		v->kvm_base_ns = vmm_clock_ns(v);
+	}
+	t.tsc_timestamp = v->kvm_base_tsc + v->tsc_offset;
+	t.system_time = v->kvm_base_ns;
 	t.version = (page->version | 1) + 1; // the vCPU that reads it is not running: no odd value is ever seen
 	*page = t;
 	vcpu_ram_written(v, gpa, sizeof(*page));

@@ -85,12 +85,14 @@ static void identity(const struct rows *r)
 	uint32_t edx = word(r, WORD_1_EDX) | (m->vcpus > 1 ? BIT(28) : 0);
 
 	add(r, 0, (struct cpu_regs){m->level, four(m->vendor), four(m->vendor + 8), four(m->vendor + 4)});
-	add(r, 1, (struct cpu_regs){m->signature, 8 << 8 | m->vcpus << 16, word(r, WORD_1_ECX), edx});
+	add(r, 1, (struct cpu_regs){m->signature, 8 << 8 | (m->vcpus > 1 ? m->vcpus << 16 : 0), word(r, WORD_1_ECX), edx});
 }
 
 // Deterministic cache parameters of the host, with this machine's counts of who shares them.
 static void caches_host(const struct rows *r)
 {
+	if (!r->m->host_caches || r->m->amd) // AMD's stand in leaves 0x8000_0005 and 6
+		return;
 	add(r, 2, cpu_regs_host(2, 0));
 	for (uint32_t i = 0; i < 8; i++) {
 		struct cpu_regs c = cpu_regs_host(4, i);
@@ -101,26 +103,6 @@ static void caches_host(const struct rows *r)
 		c.eax = (c.eax & 0x3fff) | sharing << 14 | (r->m->vcpus - 1) << 26;
 		add_sub(r, 4, i, c);
 	}
-}
-
-static struct cpu_regs cache(uint32_t type, uint32_t level, uint32_t ways, uint32_t sets, uint32_t vcpus, uint32_t flags)
-{
-	uint32_t sharing = level == 3 ? vcpus - 1 : 0;
-
-	return (struct cpu_regs){type | level << 5 | BIT(8) | sharing << 14 | (vcpus - 1) << 26, 63 | (ways - 1) << 22,
-				 sets - 1, flags};
-}
-
-// QEMU's caches: 32 KiB, 32 KiB, 4 MiB, 16 MiB (leaf 4); its AMD leaves 0x8000_0005 and 6 say 64 KiB and 512 KiB.
-static void caches_qemu(const struct rows *r)
-{
-	uint32_t n = r->m->vcpus;
-
-	add(r, 2, (struct cpu_regs){1, 0, 0x4d, 0x002c307d});
-	add_sub(r, 4, 0, cache(1, 1, 8, 64, n, 1));
-	add_sub(r, 4, 1, cache(2, 1, 8, 64, n, 1));
-	add_sub(r, 4, 2, cache(3, 2, 16, 4096, n, 1));
-	add_sub(r, 4, 3, cache(3, 3, 16, 16384, n, 6));
 }
 
 static void topology(const struct rows *r)
@@ -210,7 +192,7 @@ static void extended(const struct rows *r)
 
 	if (m->amd)
 		edx |= word(r, WORD_1_EDX) & 0x0183f3ff; // AMD repeats these here
-	if (!m->host_caches) {
+	if (!m->host_caches) { // QEMU's: 64 KiB, 64 KiB, 512 KiB, 16 MiB
 		l1 = (struct cpu_regs){0x01ff01ff, 0x01ff01ff, 0x40020140, 0x40020140};
 		l2 = (struct cpu_regs){0, 0x42004200, 0x02008140, 0x00808140};
 	}
@@ -235,10 +217,7 @@ void cpu_rows_make(const struct cpu_model *m, struct config *cfg)
 	memset(cfg->cpuid, 0, sizeof(cfg->cpuid));
 	cfg->cpuid_count = 0;
 	identity(&r);
-	if (m->host_caches)
-		caches_host(&r);
-	else
-		caches_qemu(&r);
+	caches_host(&r);
 	features(&r);
 	topology(&r);
 	xsave(&r);

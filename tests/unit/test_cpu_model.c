@@ -106,12 +106,15 @@ static void test_qemu64(void)
 {
 	CHECK(!build("qemu64"));
 	CHECK(row(1, 0).eax == 0x00060fb1);
+	CHECK(row(1, 0).ebx == 0x800);
 	CHECK(row(1, 0).edx == 0x078bfbfd);
 	CHECK(row(1, 0).ecx == 0x80202001);
 	CHECK(row(7, 0).ebx == 0 && row(7, 0).ecx == 0 && row(7, 0).edx == 0);
 	CHECK(row(0x80000000, 0).eax == 0x8000000a);
 	CHECK(row(0x80000001, 0).ecx == 1);
-	CHECK(row(0x80000001, 0).edx == (0x20100800 | (0x078bfbfd & 0x0183f3ff)));
+	CHECK(row(0x80000001, 0).edx == 0x2193fbfd);
+	CHECK(row(2, 0).eax == 0 && row(4, 0).eax == 0);
+	CHECK(row(0x80000006, 0).ecx == 0x02008140);
 	CHECK(!strncmp((char *)&(uint32_t){row(0x80000002, 0).eax}, "QEMU", 4));
 	CHECK(!shared.config.arch_capabilities && !shared.config.host_xcr0);
 	CHECK(!build("qemu64,+avx2,+avx,+xsave,+popcnt,+sse4.2,+sse4.1,+ssse3"));
