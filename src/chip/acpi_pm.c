@@ -186,8 +186,7 @@ static void acpi_pm_reset(struct dev *d)
 {
 	struct acpi_pm *c = (struct acpi_pm *)d;
 
-	c->status = c->enable = 0;
-	c->control = CONTROL_SCI_EN; // the tables of a direct boot name no command port: ACPI mode from the start
+	c->status = c->enable = c->control = 0;
 	c->gpe_status[0] = c->gpe_status[1] = c->gpe_enable[0] = c->gpe_enable[1] = 0;
 	c->apm_command = c->apm_status = 0;
 	c->half_periods = pm_ticks(c) >> TIMER_HALF_SHIFT;

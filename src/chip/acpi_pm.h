@@ -13,7 +13,8 @@ enum { ACPI_PM_HZ = 3579545, ACPI_CMD_ENABLE = 0xf1, ACPI_CMD_DISABLE = 0xf0 };
 enum { ACPI_SLP_TYP_S5 = 0, ACPI_SLP_TYP_S3 = 1, ACPI_SLP_TYP_S4 = 2 }; // what the DSDT's \_S5, \_S3, \_S4 must say
 
 enum acpi_pm_event {
-	ACPI_TMR = BIT(0), ACPI_GBL = BIT(5), ACPI_PWRBTN = BIT(8), ACPI_SLPBTN = BIT(9), ACPI_RTC = BIT(10), ACPI_WAK = BIT(15),
+	ACPI_TMR = BIT(0), ACPI_GBL = BIT(5), ACPI_PWRBTN = BIT(8), ACPI_SLPBTN = BIT(9), ACPI_RTC = BIT(10),
+	ACPI_WAK = BIT(15),
 };
 
 struct acpi_pm {

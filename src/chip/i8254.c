@@ -364,7 +364,8 @@ static void i8254_write(struct dev *d, unsigned range, uint64_t off, unsigned si
 		pit_write_count(c, off, value);
 }
 
-// The chip powers up undefined; a PC's firmware leaves channel 0 as the 18.2 Hz tick, which is what is set here.
+// The chip powers up undefined: here, as a square wave that has no count yet, so that no tick wakes a guest which never
+// programs it.
 static void i8254_reset(struct dev *d)
 {
 	struct i8254 *c = (struct i8254 *)d;
@@ -372,7 +373,6 @@ static void i8254_reset(struct dev *d)
 	c->port61 = 0;
 	for (unsigned i = 0; i < 3; i++)
 		c->channel[i] = (struct i8254_channel){.control = ACCESS_BOTH << 4 | 3 << 1, .gate = i != 2, .count = 0x10000};
-	channel_load(&c->channel[0], 0, pit_clock(c));
 	pit_settle(c, 0);
 }
 

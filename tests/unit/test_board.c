@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+//
+// The monitor's board as a whole: who answers where, which line goes to which input of both interrupt controllers; the
+// PM block with its timer, power-off and SCI; PCI configuration and the PM block's move; reset; HPET.
+#include "chip/board.h"
+#include "chip_test.h"
+
+static struct board board;
+static struct config config;
+static struct probe intr;
+static struct ioapic_message last;
+static unsigned messages, power_offs, resets;
+
+static void on_intr(void *opaque, bool level)
+{
+	probe_set(&intr, 0, level);
+}
+
+static void on_deliver(void *opaque, const struct ioapic_message *m)
+{
+	last = *m;
+	messages++;
+}
+
+static void on_power_off(void *opaque)
+{
+	power_offs++;
+}
+
+static void on_reset(void *opaque)
+{
+	resets++;
+}
+
+static void setup(void)
+{
+	struct board_host host = {NULL, on_intr, on_deliver, on_power_off, on_reset, NULL};
+
+	test_bus();
+	memset(&config, 0, sizeof(config));
+	config.pit = config.pic = config.hpet = config.serial_present[0] = config.serial_present[2] = true;
+	messages = power_offs = resets = 0;
+	CHECK_IS(board_init(&board, &config, &bus, &host, NULL, NULL), 0);
+}
+
+static void route(unsigned pin, uint32_t entry)
+{
+	bus_write(&bus, BUS_MMIO, IOAPIC_BASE, 4, 0x10 + 2 * pin);
+	bus_write(&bus, BUS_MMIO, IOAPIC_BASE + 0x10, 4, entry);
+}
+
+static void test_lines(void)
+{
+	setup();
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+		route(pin, 0x40 + pin);
+	messages = 0;
+	outb(0x43, 0x34);
+	outb(0x40, 0);
+	outb(0x40, 1);
+	run_for(1000000);
+	CHECK(messages && last.vector == 0x42); // the PIT is on pin 2
+	outb(0x43, 0x30);
+	messages = 0;
+	board_set_gsi(&board, 8, true);
+	CHECK_IS(messages, 1);
+	CHECK_IS(last.vector, 0x48);
+	board_set_gsi(&board, 20, true);
+	CHECK_IS(last.vector, 0x54);
+	board_set_gsi(&board, 2, true);
+	board_set_gsi(&board, 24, true);
+	CHECK_IS(messages, 2);
+	board_set_app_lines(&board, BIT(8) | BIT(1) | BIT64(40));
+	CHECK_IS(messages, 3);
+	CHECK_IS(last.vector, 0x41);
+	outb(0x3f9, 2); // COM1 and COM3 share line 4
+	CHECK_IS(last.vector, 0x44);
+	outb(0x3e9, 2);
+	CHECK_IS(messages, 4);
+	outb(0x3f9, 0);
+	CHECK_IS(board.gsi_sources[4] != 0, 1);
+	CHECK_IS(inb(0x2f8), 0xff); // COM2 is not there
+	route(0, 0x0700); // ExtINT from the PIC's output
+	for (const char *p = "\x11\x30\x04\x01"; *p; p++)
+		outb(0x20 + (p[0] != 0x11), *p);
+	outb(0x21, 0xfd);
+	messages = 0;
+	board_set_gsi(&board, 1, false);
+	board_set_gsi(&board, 1, true);
+	CHECK(intr.level);
+	CHECK(messages == 2 && last.mode == IOAPIC_FIXED);
+	CHECK_IS(board_pic_ack(&board), 0x31);
+	CHECK(!intr.level);
+}
+
+static void test_pm(void)
+{
+	uint32_t before;
+
+	setup();
+	CHECK_IS(inw(0x604), 0);
+	outb(0xb2, 0xf1);
+	CHECK_IS(inw(0x604), 1);
+	outb(0xb2, 0xf0);
+	CHECK_IS(inw(0x604), 0);
+	outb(0xb2, 0xf1);
+	before = inl(0x608);
+	run_for(1000000000);
+	CHECK_IS((inl(0x608) - before) & 0xffffff, 3579545);
+	run_to(test_ns + UINT64_C(10000000000));
+	CHECK(inl(0x608) < 1 << 24);
+	CHECK_IS(inw(0x600) & 1, 1); // bit 23 has toggled meanwhile
+	outw(0x600, 1);
+	CHECK_IS(inw(0x600), 0);
+	route(9, 0x8049);
+	messages = 0;
+	outw(0x602, 1);
+	run_for(2400000000u);
+	CHECK_IS(messages, 1);
+	CHECK(last.vector == 0x49 && last.level);
+	CHECK_IS(bus.earliest ? bus.earliest > test_ns : 1, 1);
+	outw(0x602, 0x100);
+	outw(0x600, 1);
+	board_eoi(&board, 0x49);
+	CHECK_IS(messages, 1);
+	acpi_pm_event(&board.pm, ACPI_PWRBTN);
+	CHECK_IS(messages, 2);
+	CHECK_IS(inl(0x600), 0x01000100);
+	outb(0x601, 1);
+	CHECK_IS(inw(0x600), 0);
+	outw(0x604, 1 << 10 | 1 << 13); // S3: not offered
+	CHECK_IS(power_offs, 0);
+	outb(0x604, 0x20);
+	outb(0x605, 0x24);
+	CHECK_IS(power_offs, 0);
+	outw(0x604, 0x2001);
+	CHECK_IS(power_offs, 1);
+	outw(0xafe2, 0xffff);
+	CHECK_IS(inl(0xafe0), 0xffff0000);
+}
+
+static uint32_t pci_in(unsigned devfn, unsigned reg)
+{
+	outl(0xcf8, 0x80000000 | devfn << 8 | reg);
+	return inl(0xcfc);
+}
+
+static void pci_out(unsigned devfn, unsigned reg, uint32_t v)
+{
+	outl(0xcf8, 0x80000000 | devfn << 8 | reg);
+	outl(0xcfc, v);
+}
+
+static void test_pci(void)
+{
+	setup();
+	outl(0xcf8, 0x80000000);
+	CHECK_IS(inl(0xcf8), 0x80000000);
+	outb(0xcfb, 0x01); // Linux' test for mechanism 2
+	CHECK_IS(inl(0xcf8), 0x80000000);
+	CHECK_IS(pci_in(0, 0), 0x12378086);
+	CHECK_IS(pci_in(0, 8), 0x06000002);
+	CHECK_IS(pci_in(8, 0), 0x70008086);
+	CHECK_IS(pci_in(8, 0xc), 0x00800000);
+	CHECK_IS(pci_in(11, 0), 0x71138086);
+	CHECK_IS(pci_in(11, 0x2c), 0x11001af4);
+	CHECK_IS(pci_in(11, 0x3c), 0x00000109);
+	CHECK_IS(pci_in(9, 0), 0xffffffff);
+	CHECK_IS(pci_in(1 << 8, 0), 0xffffffff);
+	outl(0xcf8, 0); // not enabled
+	CHECK_IS(inl(0xcfc), 0xffffffff);
+	pci_in(0, 0);
+	CHECK_IS(inb(0xcfe) | inb(0xcff) << 8, 0x1237);
+	CHECK_IS(inw(0xcfd), 0x3780);
+	pci_out(0, 0, 0);
+	CHECK_IS(pci_in(0, 0), 0x12378086);
+	pci_out(0, 0x10, 0xffffffff);
+	CHECK_IS(pci_in(0, 0x10), 0); // no BARs
+	CHECK_IS(pci_in(11, 0x40), 0x601);
+	pci_out(11, 0x40, 0xb001);
+	CHECK_IS(inl(0x608), 0xffffffff);
+	run_for(1000);
+	CHECK_IS(inl(0xb008), 3);
+	CHECK_IS(inb(0xb2), 0);
+	pci_out(11, 0x80, 0);
+	CHECK_IS(inl(0xb008), 0xffffffff);
+	board_reset(&board);
+	CHECK_IS(inl(0x608), 3);
+	outb(0xcf9, 2);
+	CHECK_IS(resets, 0);
+	outb(0xcf9, 6);
+	CHECK_IS(resets, 1);
+	CHECK_IS(inb(0xcf9), 2);
+}
+
+static uint64_t hpet_in(unsigned reg)
+{
+	return bus_in(BUS_MMIO, HPET_BASE + reg, 8);
+}
+
+static void hpet_out(unsigned reg, unsigned size, uint64_t v)
+{
+	bus_write(&bus, BUS_MMIO, HPET_BASE + reg, size, v);
+}
+
+static void test_hpet(void)
+{
+	setup();
+	CHECK_IS(hpet_in(0), 0x009896808086a201);
+	CHECK_IS(bus_in(BUS_MMIO, HPET_BASE + 4, 4), 10000000);
+	route(2, 0x42);
+	outb(0x43, 0x30); // silence the PIT
+	messages = 0;
+	hpet_out(0xf0, 8, 1000);
+	CHECK_IS(hpet_in(0xf0), 1000);
+	hpet_out(0x10, 4, 1);
+	run_for(500);
+	CHECK_IS(hpet_in(0xf0), 1050);
+	hpet_out(0x100, 4, 2 << 9 | 4); // one shot, edge, input 2
+	hpet_out(0x108, 4, 2000);
+	hpet_out(0x10c, 4, 0);
+	run_for(9499);
+	CHECK_IS(messages, 0);
+	run_for(1);
+	CHECK_IS(messages, 1);
+	hpet_out(0x100, 4, 2 << 9 | 4 | 8 | 0x40); // periodic
+	hpet_out(0x108, 4, 3000);
+	hpet_out(0x108, 4, 100);
+	run_for(10000);
+	CHECK_IS(messages, 2);
+	run_for(1000);
+	CHECK_IS(messages, 3);
+	test_ns += 5500; // late: once, and on in step
+	bus_run_timers(&bus);
+	CHECK_IS(messages, 4);
+	CHECK_IS(hpet_in(0x108), 3700);
+	hpet_out(0x100, 4, 0);
+	hpet_out(0x120, 4, 2 << 9 | 4 | 2); // level
+	route(2, 0x8042);
+	messages = 0;
+	hpet_out(0x128, 8, hpet_in(0xf0) + 10);
+	run_for(200);
+	CHECK_IS(messages, 1);
+	CHECK_IS(hpet_in(0x20), 2);
+	hpet_out(0x20, 4, 2);
+	CHECK_IS(hpet_in(0x20), 0);
+	board_eoi(&board, 0x42);
+	CHECK_IS(messages, 1);
+	hpet_out(0x10, 4, 3); // legacy: timer 1 is the RTC's line, the RTC is cut off
+	hpet_out(0x120, 4, 4);
+	route(8, 0x48);
+	messages = 0;
+	board_set_gsi(&board, 8, true);
+	CHECK_IS(messages, 0);
+	hpet_out(0x128, 8, hpet_in(0xf0) + 10);
+	run_for(200);
+	CHECK_IS(messages, 1);
+	CHECK_IS(last.vector, 0x48);
+	board_reset(&board);
+	CHECK_IS(hpet_in(0x10), 0);
+}
+
+static void test_absent(void)
+{
+	struct board_host none = {0};
+	uint64_t v;
+
+	test_bus();
+	memset(&config, 0, sizeof(config));
+	CHECK_IS(board_init(&board, &config, &bus, &none, NULL, NULL), 0);
+	CHECK(!bus_read(&bus, BUS_PORT, 0x40, 1, &v) && !bus_read(&bus, BUS_PORT, 0x20, 1, &v));
+	CHECK(!bus_read(&bus, BUS_PORT, 0x3f8, 1, &v) && !bus_read(&bus, BUS_MMIO, HPET_BASE, 4, &v));
+	CHECK_IS(bus.ntimers, 1);
+	outb(0x80, 1);
+	outw(0x604, 0x2000);
+	outb(0xcf9, 6);
+	board_set_gsi(&board, 5, true);
+	board_poll_serial(&board);
+	board_reset(&board);
+}
+
+int main(void)
+{
+	test_lines();
+	test_pm();
+	test_pci();
+	test_hpet();
+	test_absent();
+	return test_result();
+}
