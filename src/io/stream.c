@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+//
+// Character streams. Standard input and output are shared with the user's shell, so O_NONBLOCK is never set on them:
+// terminals and pipes are opened once more through /proc, which gives a file description of our own; what cannot be
+// opened again is asked with poll before each small transfer.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/term.h"
+#include "io/stream.h"
+
+enum { SMALL_WRITE = 4096 /* a pipe that polls writable takes this much without blocking */ };
+
+int stream_parse(const char *text, struct stream_config *out, char *err, size_t errlen)
+{
+	static const struct { const char *name; enum stream_kind kind; } names[] = {
+		{ "none", STREAM_NONE }, { "null", STREAM_NULL }, { "stdio", STREAM_STDIO }, { "mon:stdio", STREAM_MON_STDIO },
+	};
+
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(text, names[i].name)) {
+			out->kind = names[i].kind;
+			return 0;
+		}
+	if (!strncmp(text, "file:", 5) && text[5]) {
+		if (strlen(text + 5) >= sizeof(out->path)) {
+			snprintf(err, errlen, "the file name is too long (at most %zu bytes)", sizeof(out->path) - 1);
+			return -EINVAL;
+		}
+		out->kind = STREAM_FILE;
+		strcpy(out->path, text + 5);
+		return 0;
+	}
+	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, null or none", text);
+	return -EINVAL;
+}
+
+static int reopen(int fd, int flags)
+{
+	struct stat st;
+	char path[32];
+	int again = -1;
+
+	if (fstat(fd, &st) < 0)
+		return -1; // closed by the caller: no such side
+	if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		again = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	}
+	return again >= 0 ? again : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static bool is_socket(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+int stream_open(struct stream *s, const struct stream_config *c, char *err, size_t errlen)
+{
+	*s = (struct stream){ .in_fd = -1, .out_fd = -1 };
+	switch (c->kind) {
+	case STREAM_NONE:
+	case STREAM_NULL:
+		return 0;
+	case STREAM_FILE:
+		s->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		if (s->out_fd < 0) {
+			snprintf(err, errlen, "cannot open '%s' for writing: %s", c->path, strerror(errno));
+			return -errno;
+		}
+		return 0;
+	case STREAM_STDIO:
+	case STREAM_MON_STDIO:
+		break;
+	}
+	s->in_fd = reopen(STDIN_FILENO, O_RDONLY);
+	s->out_fd = reopen(STDOUT_FILENO, O_WRONLY);
+	s->out_socket = is_socket(s->out_fd);
+	return term_raw(STDIN_FILENO, c->kind == STREAM_STDIO ? TERM_SIGNALS_KEPT : TERM_SIGNALS_TO_GUEST);
+}
+
+void stream_close(struct stream *s)
+{
+	if (s->in_fd >= 0)
+		close(s->in_fd);
+	if (s->out_fd >= 0)
+		close(s->out_fd);
+	s->in_fd = s->out_fd = -1;
+}
+
+static bool ready_now(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+ssize_t stream_read(struct stream *s, void *to, size_t n)
+{
+	ssize_t r;
+
+	if (!ready_now(s->in_fd, POLLIN))
+		return -EAGAIN;
+	r = read(s->in_fd, to, n);
+	return r < 0 ? -errno : r;
+}
+
+ssize_t stream_write(struct stream *s, const void *from, size_t n)
+{
+	ssize_t r;
+
+	if (s->out_fd < 0)
+		return (ssize_t)n;
+	if (s->out_socket) {
+		r = send(s->out_fd, from, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return r < 0 ? -errno : r;
+	}
+	if (!ready_now(s->out_fd, POLLOUT))
+		return -EAGAIN;
+	r = write(s->out_fd, from, MIN(n, (size_t)SMALL_WRITE));
+	return r < 0 ? -errno : r;
+}

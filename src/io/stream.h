@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+//
+// Character streams: what stands behind a serial port on the host. A stream is a pair of non-blocking descriptors, one
+// or both absent, with QEMU's spelling on the command line (stdio, mon:stdio, file:F, null, none).
+#ifndef IO_STREAM_H
+#define IO_STREAM_H
+
+#include <sys/types.h>
+
+#include "base/types.h"
+
+enum stream_kind { STREAM_NONE /* no port at all */, STREAM_NULL, STREAM_STDIO, STREAM_MON_STDIO, STREAM_FILE };
+
+struct stream_config {
+	enum stream_kind kind;
+	char path[256]; // STREAM_FILE
+};
+
+struct stream {
+	int in_fd, out_fd; // -1: none
+	bool out_socket;
+};
+
+// 0, or -EINVAL with a line in err that names what is wrong.
+int stream_parse(const char *text, struct stream_config *out, char *err, size_t errlen);
+static inline bool stream_uses_stdio(const struct stream_config *c)
+{
+	return c->kind == STREAM_STDIO || c->kind == STREAM_MON_STDIO;
+}
+
+int stream_open(struct stream *s, const struct stream_config *c, char *err, size_t errlen);
+void stream_close(struct stream *s);
+
+// As read and write; never block; -EAGAIN, other negative errno, or the count (0 from read: the end). Without an
+// output everything is taken and dropped.
+ssize_t stream_read(struct stream *s, void *to, size_t n);
+ssize_t stream_write(struct stream *s, const void *from, size_t n);
+
+#endif
