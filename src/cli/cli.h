@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+//
+// The command line: QEMU's spelling, one table (options.c), everything checked before anything is created. A handler
+// fills struct cli; what it cannot take it names in one line. Nothing is ignored that a guest or script could notice.
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdio.h>
+
+#include "ctl/stats.h"
+#include "machine/machine.h"
+
+enum cli_result { CLI_OK, CLI_DONE /* helped: exit with status 0 */, CLI_ERROR };
+
+enum cli_accel { ACCEL_UNDECIDED, ACCEL_BT, ACCEL_REFUSED /* asked for, but none of those named is built */ };
+
+struct cli {
+	struct machine_config config;
+	unsigned serials; // -serial given so far
+	bool nographic, nodefaults, display_named;
+	enum cli_accel accel;
+	bool enable_kvm;
+	char refused[64]; // the accelerators that were asked for in vain
+	enum stats_format stats;
+	const char *stats_file; // NULL: stderr
+	const char *pidfile;
+	const char *gdb; // -gdb, -s; NULL: none
+	const char *option; // being handled, as it was written
+	char err[600];
+};
+
+// Parse argv into c. On CLI_ERROR a whole line is in c->err.
+enum cli_result cli_parse(struct cli *c, int argc, char **argv);
+
+// For handlers: "-option: text" into c->err; returns CLI_ERROR.
+enum cli_result cli_error(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+bool cli_is_help(const char *arg); // help or ?
+bool cli_is_one_of(const char *arg, const char *const *words); // NULL-terminated
+bool cli_parse_size(const char *text, uint64_t unit, uint64_t *bytes); // 1G, 512M, 0x100000; without suffix: units
+bool cli_parse_number(const char *text, uint64_t *value);
+
+// "key=value,key=value": the next pair of *text, cut out of a copy of the caller's (commas doubled stand for one).
+// The first piece may be a value alone: then key is "" there. False at the end.
+struct cli_prop {
+	char key[64], value[512];
+};
+bool cli_next_prop(const char **text, struct cli_prop *p);
+
+// accel.c, log.c, machine_opts.c
+enum cli_result cli_accel(struct cli *c, const char *arg);
+enum cli_result cli_accel_chain(struct cli *c, const char *chain);
+enum cli_result cli_log(struct cli *c, const char *arg);
+enum cli_result cli_stress(struct cli *c, const char *arg);
+enum cli_result cli_machine(struct cli *c, const char *arg);
+enum cli_result cli_memory(struct cli *c, const char *arg);
+enum cli_result cli_smp(struct cli *c, const char *arg);
+enum cli_result cli_rtc(struct cli *c, const char *arg);
+enum cli_result cli_device(struct cli *c, const char *arg);
+
+#endif

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+//
+// Options that describe the machine: its board, memory, processors, clock and devices.
+#include <string.h>
+
+#include "cli/cli.h"
+#include "host/memfd.h"
+
+static const char *const off[] = { "off", "false", "no", NULL };
+static const char *const any[] = { NULL };
+static const char *const on_or_auto[] = { "on", "auto", "off", NULL };
+
+// Machine properties that are taken: those with a list only with these values.
+static const struct machine_prop {
+	const char *name;
+	const char *const *values;
+} machine_props[] = {
+	{ "usb", off }, { "hpet", off }, { "vmport", on_or_auto }, { "smm", on_or_auto }, { "graphics", on_or_auto },
+	{ "dump-guest-core", any }, { "mem-merge", any }, { "kernel_irqchip", any }, { "kernel-irqchip", any },
+	{ "igd-passthru", off }, { "sata", off }, { "nvdimm", off },
+};
+
+static const char *const machine_names[] = { "pc", "pc-i440fx-7.2", NULL };
+
+static enum cli_result machine_help(void)
+{
+	printf("Supported machines are:\n");
+	printf("%-20s Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)\n", "pc");
+	printf("%-20s Standard PC (i440FX + PIIX, 1996) (default)\n", "pc-i440fx-7.2");
+	return CLI_DONE;
+}
+
+static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(machine_props); i++) {
+		if (strcmp(machine_props[i].name, p->key))
+			continue;
+		if (machine_props[i].values == any || cli_is_one_of(p->value, machine_props[i].values))
+			return CLI_OK;
+		return cli_error(c, "%s=%s is not built yet; use %s=%s", p->key, p->value, p->key, machine_props[i].values[0]);
+	}
+	return cli_error(c, "unknown or unbuilt property '%s'", p->key);
+}
+
+enum cli_result cli_machine(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+	bool first = true;
+
+	for (; cli_next_prop(&arg, &p); first = false) {
+		if ((!*p.key && first) || !strcmp(p.key, "type")) {
+			if (cli_is_help(p.value))
+				return machine_help();
+			if (!strcmp(p.value, "none"))
+				continue; // for probes ("-M none -accel help"); without help there is nothing to boot
+			if (!cli_is_one_of(p.value, machine_names))
+				return cli_error(c, "machine '%s' is not built; '-machine help' lists those that are", p.value);
+		} else if (!strcmp(p.key, "accel")) {
+			if (cli_accel_chain(c, p.value) != CLI_OK)
+				return CLI_ERROR;
+		} else if (machine_prop(c, &p) != CLI_OK) {
+			return CLI_ERROR;
+		}
+	}
+	return CLI_OK;
+}
+
+static enum cli_result check_memory(struct cli *c, const char *text, uint64_t size)
+{
+	uint64_t host = host_memory_total();
+
+	if (size < MACHINE_RAM_MIN)
+		return cli_error(c, "%s is too little memory for any guest; give at least %lluM (512M suits most)", text,
+			(unsigned long long)(MACHINE_RAM_MIN >> 20));
+	if (size > MACHINE_RAM_MAX || size > host)
+		return cli_error(c, "%s is more memory than %s (%llu MiB); ask for less", text,
+			size > MACHINE_RAM_MAX ? "the machine can hold" : "this host has, swap included",
+			(unsigned long long)(MIN(MACHINE_RAM_MAX, host) >> 20));
+	c->config.ram_size = align_up(size, PAGE_SIZE);
+	return CLI_OK;
+}
+
+enum cli_result cli_memory(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+	uint64_t size;
+
+	while (cli_next_prop(&arg, &p)) {
+		if (!strcmp(p.key, "slots") || !strcmp(p.key, "maxmem"))
+			continue; // room for memory that could only be plugged by commands that are refused
+		if (*p.key && strcmp(p.key, "size"))
+			return cli_error(c, "unknown property '%s'", p.key);
+		if (!cli_parse_size(p.value, 1 << 20, &size))
+			return cli_error(c, "'%s' is not a size; write it like 512M or 2G", p.value);
+		if (check_memory(c, p.value, size) != CLI_OK)
+			return CLI_ERROR;
+	}
+	return CLI_OK;
+}
+
+enum cli_result cli_smp(struct cli *c, const char *arg)
+{
+	static const char *const keys[] = { "", "cpus", "sockets", "dies", "clusters", "cores", "threads", "maxcpus", NULL };
+	struct cli_prop p;
+	uint64_t n;
+
+	while (cli_next_prop(&arg, &p)) {
+		if (!cli_is_one_of(p.key, keys))
+			return cli_error(c, "unknown property '%s'", p.key);
+		if (!cli_parse_number(p.value, &n))
+			return cli_error(c, "'%s' is not a number", p.value);
+		if (n != 1)
+			return cli_error(c, "%s: only one processor is built yet; use -smp 1", p.value);
+	}
+	return CLI_OK;
+}
+
+enum cli_result cli_rtc(struct cli *c, const char *arg)
+{
+	static const char *const harmless[] = { "clock", "driftfix", NULL };
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		if (cli_is_one_of(p.key, harmless))
+			continue;
+		if (strcmp(p.key, "base"))
+			return cli_error(c, "unknown property '%s'", *p.key ? p.key : p.value);
+		if (strcmp(p.value, "utc"))
+			return cli_error(c, "base=%s is not built yet; use base=utc", p.value);
+	}
+	return CLI_OK;
+}
+
+static enum cli_result debug_exit(struct cli *c, const char *arg)
+{
+	uint64_t base = 0x501, size = 2;
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		uint64_t *to = !strcmp(p.key, "iobase") ? &base : !strcmp(p.key, "iosize") ? &size : NULL;
+
+		if (!strcmp(p.key, "id"))
+			continue;
+		if (!to)
+			return cli_error(c, "isa-debug-exit has no property '%s'; it has iobase and iosize", *p.key ? p.key : p.value);
+		if (!cli_parse_number(p.value, to))
+			return cli_error(c, "isa-debug-exit: %s=%s is not a number", p.key, p.value);
+	}
+	if (size < 1 || size > 8 || base > 0xffff || base + size > 0x10000)
+		return cli_error(c, "isa-debug-exit: iobase=%#llx,iosize=%#llx is not a range of 1 to 8 ports below 0x10000",
+			(unsigned long long)base, (unsigned long long)size);
+	c->config.pc.debug_exit = true;
+	c->config.pc.debug_exit_base = (uint16_t)base;
+	c->config.pc.debug_exit_size = (uint16_t)size;
+	return CLI_OK;
+}
+
+static const struct device_option {
+	const char *name, *bus, *description;
+	enum cli_result (*take)(struct cli *c, const char *props);
+} device_options[] = {
+	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a guest's write of v ends ringer with status (v<<1)|1", debug_exit },
+};
+
+static enum cli_result device_help(void)
+{
+	printf("Misc devices:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
+		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus, device_options[i].description);
+	return CLI_DONE;
+}
+
+enum cli_result cli_device(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+
+	if (!cli_next_prop(&arg, &p))
+		return cli_error(c, "name a device; '-device help' lists them");
+	if (cli_is_help(p.value) && (!*p.key || !strcmp(p.key, "driver")))
+		return device_help();
+	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
+		if (!strcmp(device_options[i].name, p.value))
+			return device_options[i].take(c, arg);
+	return cli_error(c, "device '%s' is not built; '-device help' lists those that are", p.value);
+}

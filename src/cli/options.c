@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+//
+// The option table. Each row is a name as QEMU spells it, what follows it, what -help says (NULL: taken, not shown) and
+// its handler. Options of QEMU that ringer knows but has not built are in a list of their own, for a better message.
+#include <string.h>
+
+#include "cli/cli.h"
+#include "machine/cpu_model.h"
+
+#define VERSION_LINE "QEMU emulator version 7.2.0 (ringer 0.1.0)"
+
+enum arg_style { ARG_NONE, ARG_NEXT, ARG_EQUALS /* --name=value */, ARG_MAYBE_EQUALS };
+
+struct option {
+	const char *name;
+	enum arg_style style;
+	const char *arg, *help;
+	enum cli_result (*take)(struct cli *c, const char *arg);
+};
+
+static enum cli_result take_help(struct cli *c, const char *arg);
+
+static enum cli_result take_version(struct cli *c, const char *arg)
+{
+	printf("%s\n", VERSION_LINE);
+	return CLI_DONE;
+}
+
+static enum cli_result ignore(struct cli *c, const char *arg)
+{
+	return CLI_OK;
+}
+
+#define TAKE_STRING(name, field) \
+	static enum cli_result take_##name(struct cli *c, const char *arg) \
+	{ \
+		c->field = arg; \
+		return CLI_OK; \
+	}
+TAKE_STRING(kernel, config.boot.kernel)
+TAKE_STRING(initrd, config.boot.initrd)
+TAKE_STRING(append, config.boot.append)
+TAKE_STRING(log_file, config.log_file)
+TAKE_STRING(pidfile, pidfile)
+
+#define TAKE_FLAG(name, field) \
+	static enum cli_result take_##name(struct cli *c, const char *arg) \
+	{ \
+		c->field = true; \
+		return CLI_OK; \
+	}
+TAKE_FLAG(no_reboot, config.no_reboot)
+TAKE_FLAG(no_shutdown, config.no_shutdown)
+TAKE_FLAG(stopped, config.start_stopped)
+TAKE_FLAG(deterministic, config.deterministic)
+TAKE_FLAG(nodefaults, nodefaults)
+TAKE_FLAG(enable_kvm, enable_kvm)
+
+static enum cli_result take_nographic(struct cli *c, const char *arg)
+{
+	c->nographic = c->display_named = true;
+	return CLI_OK;
+}
+
+static enum cli_result take_cpu(struct cli *c, const char *arg)
+{
+	if (cli_is_help(arg)) {
+		cpu_model_help(stdout);
+		return CLI_DONE;
+	}
+	c->config.cpu = arg;
+	return CLI_OK;
+}
+
+static enum cli_result take_serial(struct cli *c, const char *arg)
+{
+	char why[300] = "";
+
+	if (c->serials == SERIAL_PORTS)
+		return cli_error(c, "a PC has %d serial ports at most", SERIAL_PORTS);
+	if (stream_parse(arg, &c->config.serial[c->serials], why, sizeof(why)) < 0)
+		return cli_error(c, "%s", why);
+	for (unsigned i = 0; i < c->serials; i++)
+		if (stream_uses_stdio(&c->config.serial[i]) && stream_uses_stdio(&c->config.serial[c->serials]))
+			return cli_error(c, "standard input and output already belong to serial port %u", i);
+	c->serials++;
+	return CLI_OK;
+}
+
+// Options whose only built value means "no such thing".
+static enum cli_result only_none(struct cli *c, const char *arg)
+{
+	static const char *const none[] = { "none", "null", NULL };
+
+	if (!cli_is_one_of(arg, none))
+		return cli_error(c, "'%s' is not built yet; use none", arg);
+	return CLI_OK;
+}
+
+static enum cli_result take_display(struct cli *c, const char *arg)
+{
+	c->display_named = true;
+	if (cli_is_help(arg)) {
+		printf("Available display backend types:\nnone\n");
+		return CLI_DONE;
+	}
+	return only_none(c, arg);
+}
+
+static enum cli_result take_netdev(struct cli *c, const char *arg)
+{
+	if (!cli_is_help(arg))
+		return cli_error(c, "networks are not built yet; use -nic none");
+	printf("Available netdev backend types:\n");
+	return CLI_DONE;
+}
+
+static enum cli_result take_stats(struct cli *c, const char *arg)
+{
+	const char *file = arg ? strchr(arg, ':') : NULL;
+	size_t n = file ? (size_t)(file - arg) : arg ? strlen(arg) : 0;
+
+	if (!n || (n == 4 && !strncmp(arg, "text", n)))
+		c->stats = STATS_TEXT;
+	else if (n == 4 && !strncmp(arg, "json", n))
+		c->stats = STATS_JSON;
+	else
+		return cli_error(c, "'%s' is not a format; use text or json, and :FILE to write to a file", arg);
+	c->stats_file = file ? file + 1 : NULL;
+	return CLI_OK;
+}
+
+static enum cli_result take_selfcheck(struct cli *c, const char *arg)
+{
+	uint64_t n;
+
+	if (!cli_parse_number(arg, &n) || n > UINT32_MAX)
+		return cli_error(c, "'%s' is not a number; --selfcheck=1 checks every unit", arg);
+	c->config.selfcheck = (uint32_t)n;
+	return CLI_OK;
+}
+
+static enum cli_result take_gdb(struct cli *c, const char *arg)
+{
+	c->gdb = arg ? arg : "tcp::1234";
+	return CLI_OK;
+}
+
+static const struct option options[] = {
+	{ "m", ARG_NEXT, "[size=]SIZE", "memory of the guest: 512M, 2G (default 128M)", cli_memory },
+	{ "memory", ARG_NEXT, NULL, NULL, cli_memory },
+	{ "smp", ARG_NEXT, "1", "processors: one is built", cli_smp },
+	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
+	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
+	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
+	{ "accel", ARG_NEXT, "NAME[,...]", "engine: bt (binary translation; also called tcg); help lists them", cli_accel },
+	{ "enable-kvm", ARG_NONE, NULL, NULL, take_enable_kvm },
+	{ "kernel", ARG_NEXT, "FILE", "kernel to boot: bzImage or PVH ELF", take_kernel },
+	{ "initrd", ARG_NEXT, "FILE", "its initial RAM disk", take_initrd },
+	{ "append", ARG_NEXT, "TEXT", "its command line", take_append },
+	{ "nographic", ARG_NONE, NULL, "no display; the first serial port on standard input and output, Ctrl-a h helps", take_nographic },
+	{ "serial", ARG_NEXT, "TO", "next serial port: stdio, mon:stdio, file:F, null, none", take_serial },
+	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
+	{ "display", ARG_NEXT, "none", "no display is built", take_display },
+	{ "vga", ARG_NEXT, "none", "no graphics card is built", only_none },
+	{ "vnc", ARG_NEXT, NULL, NULL, only_none },
+	{ "monitor", ARG_NEXT, "none", "no human monitor is built", only_none },
+	{ "qmp", ARG_NEXT, NULL, NULL, only_none },
+	{ "parallel", ARG_NEXT, "none", "no parallel port is built", only_none },
+	{ "net", ARG_NEXT, "none", "no network is built", only_none },
+	{ "nic", ARG_NEXT, "none", "the same", only_none },
+	{ "netdev", ARG_NEXT, NULL, NULL, take_netdev },
+	{ "nodefaults", ARG_NONE, NULL, "no devices that were not asked for", take_nodefaults },
+	{ "no-user-config", ARG_NONE, NULL, NULL, ignore },
+	{ "no-fd-bootchk", ARG_NONE, NULL, NULL, ignore },
+	{ "no-hpet", ARG_NONE, NULL, NULL, ignore },
+	{ "name", ARG_NEXT, "TEXT", "a name for the machine", ignore },
+	{ "boot", ARG_NEXT, NULL, NULL, ignore }, // a direct kernel boot has no order
+	{ "k", ARG_NEXT, NULL, NULL, ignore }, // there is no keyboard to lay out
+	{ "L", ARG_NEXT, NULL, NULL, ignore }, // no firmware file is read
+	{ "global", ARG_NEXT, NULL, NULL, ignore }, // sets properties of drivers that are not there
+	{ "rtc", ARG_NEXT, "base=utc", "the clock's time", cli_rtc },
+	{ "no-reboot", ARG_NONE, NULL, "end when the guest resets", take_no_reboot },
+	{ "no-shutdown", ARG_NONE, NULL, "stay when the guest powers off", take_no_shutdown },
+	{ "S", ARG_NONE, NULL, "do not start the processor: wait for the debugger", take_stopped },
+	{ "s", ARG_NONE, NULL, "the same as -gdb tcp::1234", take_gdb },
+	{ "gdb", ARG_NEXT, "tcp::PORT", "serve a debugger", take_gdb },
+	{ "d", ARG_NEXT, "ITEMS", "log these things; help lists them", cli_log },
+	{ "D", ARG_NEXT, "FILE", "log to FILE instead of standard error", take_log_file },
+	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
+	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
+	{ "selfcheck", ARG_EQUALS, "N", "check every Nth translation unit against single instructions", take_selfcheck },
+	{ "stress", ARG_EQUALS, "ITEMS", "make rare paths frequent; help lists them", cli_stress },
+	{ "deterministic", ARG_NONE, NULL, "virtual time counts guest instructions", take_deterministic },
+	{ "version", ARG_NONE, NULL, "print the version", take_version },
+	{ "help", ARG_NONE, NULL, "print this help", take_help },
+	{ "h", ARG_NONE, NULL, NULL, take_help },
+};
+
+static const char *const not_built[] = { "drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios",
+	"blockdev", "snapshot", "chardev", "mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
+	"fw_cfg", "acpitable", "no-acpi", "uuid", "debugcon", "incoming", "tpmdev", "audiodev", "audio", "add-fd", "daemonize",
+	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action", "full-screen", "spice", "curses", "loadvm",
+	"mem-path", "mem-prealloc", "overcommit", "singlestep", "trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom",
+	"only-migratable", "nouserconfig", "action", "cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab",
+	"g", "sdl", "gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
+	"perfmap", "soundhw", "balloon", "bt", "tb-size", "cpu-throttle", NULL };
+
+static enum cli_result take_help(struct cli *c, const char *arg)
+{
+	printf("%s\nusage: ringer [options]\n\n", VERSION_LINE);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+		char left[64];
+
+		if (!o->help)
+			continue;
+		snprintf(left, sizeof(left), "%s%s%s%s%s", o->style >= ARG_EQUALS ? "--" : "-", o->name,
+			o->style == ARG_NEXT ? " " : o->style == ARG_EQUALS ? "=" : o->style == ARG_MAYBE_EQUALS ? "[=" : "",
+			o->arg ? o->arg : "", o->style == ARG_MAYBE_EQUALS ? "]" : "");
+		printf("  %-26s %s\n", left, o->help);
+	}
+	printf("\nOptions are spelled as QEMU spells them, with one dash or two.\n"
+	       "While the guest runs with -nographic: Ctrl-a x exits, Ctrl-a h helps.\n");
+	return CLI_DONE;
+}
+
+static const struct option *find(const char *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (strlen(options[i].name) == len && !strncmp(options[i].name, name, len))
+			return &options[i];
+	return NULL;
+}
+
+static enum cli_result refuse(struct cli *c, const char *name)
+{
+	if (cli_is_one_of(name, not_built))
+		return cli_error(c, "this option is not built yet; '-help' lists those that are");
+	return cli_error(c, "unknown option; '-help' lists them all");
+}
+
+// Handle argv[*i]; moves *i over an argument that stands apart.
+static enum cli_result take_option(struct cli *c, int argc, char **argv, int *i)
+{
+	const char *text = argv[*i], *name = text + (text[0] == '-') + (text[0] == '-' && text[1] == '-');
+	const char *equals = strchr(name, '=');
+	const struct option *o = find(name, equals ? (size_t)(equals - name) : strlen(name));
+
+	c->option = text;
+	if (text[0] != '-')
+		return cli_error(c, "disk images are not built yet; give a kernel with -kernel");
+	if (!o || (equals && o->style < ARG_EQUALS))
+		return refuse(c, name);
+	if (o->style == ARG_MAYBE_EQUALS || o->style == ARG_NONE || equals)
+		return o->take(c, equals ? equals + 1 : NULL);
+	if (++*i >= argc)
+		return cli_error(c, "an argument must follow: %s", o->arg ? o->arg : "a value");
+	return o->take(c, argv[*i]);
+}
+
+// What is known only when all options have been seen.
+static enum cli_result settle(struct cli *c)
+{
+	if (c->enable_kvm && c->accel != ACCEL_BT) {
+		cli_warn("-enable-kvm: KVM is not built; using binary translation (-accel bt)");
+		c->accel = ACCEL_BT;
+	}
+	c->option = "-accel";
+	if (c->accel == ACCEL_REFUSED)
+		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused, c->refused);
+	c->option = "-kernel";
+	if (!c->config.boot.kernel)
+		return cli_error(c, "nothing to boot; name a kernel (disks and firmware are not built yet)");
+	c->option = "-gdb";
+	if (!c->serials && c->nographic)
+		c->config.serial[0].kind = STREAM_MON_STDIO;
+	else if (!c->serials && !c->nodefaults)
+		c->config.serial[0].kind = STREAM_NULL;
+	if (!c->serials && !c->display_named && !c->nodefaults)
+		cli_warn("no display is built; -nographic shows the guest's serial console");
+	return CLI_OK;
+}
+
+enum cli_result cli_parse(struct cli *c, int argc, char **argv)
+{
+	enum cli_result r = CLI_OK;
+
+	memset(c, 0, sizeof(*c));
+	c->config.ram_size = UINT64_C(128) << 20;
+	c->config.tc_size = UINT64_C(64) << 20;
+	for (int i = 1; i < argc && r == CLI_OK; i++)
+		r = take_option(c, argc, argv, &i);
+	return r == CLI_OK ? settle(c) : r;
+}

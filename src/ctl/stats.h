@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+//
+// The statistics of bus/stats.h, printed.
+#ifndef CTL_STATS_H
+#define CTL_STATS_H
+
+#include <stdio.h>
+
+#include "bus/shared.h"
+
+enum stats_format { STATS_OFF, STATS_TEXT, STATS_JSON };
+
+void stats_print(FILE *f, enum stats_format format, const struct stats *s);
+
+#endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+//
+// struct machine: one virtual PC as the app holds it - its memory files, its devices, its host ends and the monitor
+// process that runs its processor. Created from a plain configuration, run until something ends it, destroyed; nothing
+// is left behind. Nothing here exits the process: machine_run returns the exit status.
+//
+// Threads: the event loop (the one that calls machine_run), the request server and the doorbell listener. Devices are
+// touched only under `lock`. What ends or stops the machine is an event (machine_post), handled in the loop.
+#ifndef MACHINE_MACHINE_H
+#define MACHINE_MACHINE_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "boot/boot.h"
+#include "bus/bus.h"
+#include "bus/shared.h"
+#include "cpu/vcpu.h"
+#include "host/loop.h"
+#include "host/signals.h"
+#include "io/serial.h"
+#include "machine/pc.h"
+
+#define MACHINE_RAM_MIN (UINT64_C(2) << 20)
+#define MACHINE_RAM_MAX (UINT64_C(1) << 40)
+
+struct machine_config {
+	uint64_t ram_size;
+	struct boot_args boot;
+	const char *cpu; // -cpu, or NULL
+	struct stream_config serial[SERIAL_PORTS];
+	struct pc_config pc;
+	uint64_t tc_size;
+	bool no_reboot, no_shutdown, start_stopped, deterministic;
+	uint32_t log, stress, selfcheck;
+	const char *log_file; // -D; NULL: stderr
+};
+
+enum machine_event {
+	EVENT_NONE,
+	EVENT_QUIT,     // value: exit status
+	EVENT_SHUTDOWN, // the guest has powered off
+	EVENT_RESET,    // value: enum reset_reason
+	EVENT_CRASH,    // shared.report says what
+	EVENT_STOPPED,  // a vCPU has stopped: for the debugger
+};
+
+struct machine {
+	const struct machine_config *config;
+	int state_fd, ram_fd, tc_fd, log_fd;
+	struct shared *shared;
+	struct vcpu *vcpu[VCPUS_MAX];
+
+	struct loop loop;
+	struct signals signals;
+	struct serial serial[SERIAL_PORTS];
+	struct loop_event doorbell, event_raised;
+	struct loop_timer timer; // earliest timer of `bus`
+	pthread_t server, listener;
+	bool server_runs, listener_runs;
+	_Atomic bool quit; // the two threads are to end
+	_Atomic int event; // enum machine_event: the first one posted wins until it is handled
+	_Atomic uint64_t event_value;
+	sem_t server_go; // the server waits here after a request that ended or stopped the machine
+
+	pthread_mutex_t lock; // the board: bus and devices
+	struct bus bus;
+	struct pc pc;
+
+	char monitor_path[4096];
+	pid_t monitor;
+	int monitor_pidfd;
+	struct loop_fd monitor_gone;
+
+	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason, uint64_t addr); // the debugger's; NULL: stay stopped
+	void *stopped_opaque;
+	int status; // exit status, once the loop has ended
+};
+
+// 0, or a negative errno with one line in err. m need not be initialised; on failure nothing is left.
+int machine_create(struct machine *m, const struct machine_config *c, char *err, size_t errlen);
+int machine_run(struct machine *m, char *err, size_t errlen); // the exit status, or a negative errno with a line in err
+void machine_destroy(struct machine *m);
+
+// From any thread.
+void machine_post(struct machine *m, enum machine_event event, uint64_t value);
+void machine_tell_lines(struct machine *m); // interrupt lines or serial rings have changed: let the vCPU look
+void machine_set_irq(void *machine, unsigned gsi, bool level); // for struct irq_line
+void machine_ask_stop(struct machine *m); // ends in m->stopped
+
+// From the loop, after m->stopped was called.
+void machine_resume(struct machine *m, enum resume how);
+
+// memory.c
+int machine_map(struct machine *m, char *err, size_t errlen);
+int machine_clear_memory(struct machine *m);
+void machine_unmap(struct machine *m);
+
+// server.c
+int machine_start_threads(struct machine *m);
+void machine_stop_threads(struct machine *m);
+
+#endif

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+//
+// The machine's memory files and where they stand: state (struct shared, then one struct vcpu each), guest RAM at its
+// zone addresses, and the translation cache, which only the monitor maps.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/memfd.h"
+#include "machine/machine.h"
+#include "mem/zone.h"
+
+static int create(int *fd, const char *name, uint64_t size, char *err, size_t errlen)
+{
+	*fd = host_memfd_create(name, size);
+	if (*fd < 0)
+		snprintf(err, errlen, "cannot create %llu MiB of memory (%s): %s", (unsigned long long)(size >> 20), name, strerror(-*fd));
+	return MIN(*fd, 0);
+}
+
+static int map(int fd, uint64_t addr, uint64_t size, uint64_t offset, char *err, size_t errlen)
+{
+	int r = size ? host_map_fixed(fd, addr, size, offset) : 0;
+
+	if (r < 0)
+		snprintf(err, errlen, "cannot map %llu MiB at %#llx: %s; is the address space limited (ulimit -v)?",
+			(unsigned long long)(size >> 20), (unsigned long long)addr, strerror(-r));
+	return r;
+}
+
+static int map_ram(struct machine *m, const struct mem *mem, char *err, size_t errlen)
+{
+	int r = map(m->ram_fd, ZONE_RAM, mem->low_end, 0, err, errlen);
+
+	if (r < 0 || mem->high_end <= MEM_HIGH_START)
+		return r;
+	return map(m->ram_fd, ZONE_RAM + MEM_HIGH_START, mem->high_end - MEM_HIGH_START, mem_file_offset(mem, MEM_HIGH_START), err, errlen);
+}
+
+int machine_map(struct machine *m, char *err, size_t errlen)
+{
+	const struct machine_config *c = m->config;
+	struct mem mem;
+	int r;
+
+	mem_layout(&mem, c->ram_size);
+	if ((r = create(&m->state_fd, "ringer-state", SHARED_SIZE + VCPUS_MAX * VCPU_SHARED_SIZE, err, errlen)) < 0 ||
+	    (r = create(&m->ram_fd, "ringer-ram", c->ram_size, err, errlen)) < 0 ||
+	    (r = create(&m->tc_fd, "ringer-tc", c->tc_size, err, errlen)) < 0 ||
+	    (r = map(m->state_fd, ZONE_SHARED, SHARED_SIZE, 0, err, errlen)) < 0)
+		return r;
+	m->shared = (struct shared *)ZONE_SHARED;
+	for (unsigned i = 0; i < VCPUS_MAX; i++) {
+		r = map(m->state_fd, ZONE_VCPU(i), VCPU_SHARED_SIZE, SHARED_SIZE + i * VCPU_SHARED_SIZE, err, errlen);
+		if (r < 0)
+			return r;
+		m->vcpu[i] = (struct vcpu *)ZONE_VCPU(i);
+	}
+	m->shared->config.mem = mem;
+	return map_ram(m, &mem, err, errlen);
+}
+
+int machine_clear_memory(struct machine *m)
+{
+	int r = host_memfd_zero(m->ram_fd, 0, m->config->ram_size);
+
+	if (r == 0)
+		r = host_memfd_zero(m->tc_fd, 0, m->config->tc_size);
+	if (r == 0)
+		r = host_memfd_zero(m->state_fd, SHARED_SIZE, VCPUS_MAX * VCPU_SHARED_SIZE);
+	return r;
+}
+
+void machine_unmap(struct machine *m)
+{
+	if (m->shared) {
+		struct mem mem = m->shared->config.mem;
+
+		if (mem.low_end)
+			host_unmap(ZONE_RAM, mem.low_end);
+		if (mem.high_end > MEM_HIGH_START)
+			host_unmap(ZONE_RAM + MEM_HIGH_START, mem.high_end - MEM_HIGH_START);
+		for (unsigned i = 0; i < VCPUS_MAX; i++)
+			host_unmap(ZONE_VCPU(i), VCPU_SHARED_SIZE);
+		host_unmap(ZONE_SHARED, SHARED_SIZE);
+	}
+	m->shared = NULL;
+	int *fds[] = { &m->state_fd, &m->ram_fd, &m->tc_fd };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+//
+// The app's end of a world switch: one thread answers the vCPU's requests, another turns the monitor's doorbell into an
+// event of the loop. A busy vCPU is waited for by spinning a little, an idle one costs nothing. A request that ends or
+// stops the machine is not answered here: the thread waits until the loop has dealt with it (machine_resume, or reset).
+#include <errno.h>
+#include <x86intrin.h>
+
+#include "host/futex.h"
+#include "machine/machine.h"
+
+enum { SPIN_NS = 30000, DOORBELL_REST_NS = 200000 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static bool is_posted(struct request *r)
+{
+	return atomic_load_explicit(&r->state, memory_order_acquire) == REQ_POSTED;
+}
+
+// False: the machine is being taken down.
+static bool wait_posted(struct machine *m, struct request *r)
+{
+	uint64_t spin_until = now_ns() + SPIN_NS;
+
+	while (!is_posted(r)) {
+		uint32_t seen;
+
+		if (atomic_load(&m->quit))
+			return false;
+		if (now_ns() < spin_until) {
+			for (int i = 0; i < 32 && !is_posted(r); i++)
+				_mm_pause();
+			continue;
+		}
+		atomic_store(&r->app_asleep, 1);
+		seen = atomic_load(&r->state);
+		if (seen != REQ_POSTED)
+			host_futex_wait(&r->state, seen, NULL);
+		atomic_store(&r->app_asleep, 0);
+	}
+	return true;
+}
+
+static void answer(struct request *r, uint64_t value)
+{
+	r->value = value;
+	atomic_store(&r->state, REQ_ANSWERED);
+	if (atomic_load(&r->monitor_asleep))
+		host_futex_wake(&r->state);
+}
+
+static uint64_t ones(unsigned size)
+{
+	return size >= 8 ? UINT64_MAX : BIT64(size * 8) - 1;
+}
+
+static uint64_t access_device(struct machine *m, uint32_t kind, uint64_t addr, unsigned size, uint64_t value)
+{
+	enum bus_space space = kind == REQ_PORT_READ || kind == REQ_PORT_WRITE ? BUS_PORT : BUS_MMIO;
+	bool read = kind == REQ_PORT_READ || kind == REQ_MMIO_READ;
+
+	if (size != 1 && size != 2 && size != 4 && size != 8)
+		return UINT64_MAX;
+	pthread_mutex_lock(&m->lock);
+	if (!read)
+		bus_write(&m->bus, space, addr, size, value & ones(size));
+	else if (!bus_read(&m->bus, space, addr, size, &value))
+		value = ones(size);
+	pthread_mutex_unlock(&m->lock);
+	return value;
+}
+
+static uint64_t serve(struct machine *m, const struct request *r)
+{
+	switch (r->kind) {
+	case REQ_PORT_READ:
+	case REQ_PORT_WRITE:
+	case REQ_MMIO_READ:
+	case REQ_MMIO_WRITE:
+		return access_device(m, r->kind, r->addr, r->size, r->value);
+	case REQ_SHUTDOWN:
+		machine_post(m, EVENT_SHUTDOWN, 0);
+		break;
+	case REQ_RESET:
+		machine_post(m, EVENT_RESET, r->value);
+		break;
+	case REQ_CRASH:
+		machine_post(m, EVENT_CRASH, 0);
+		break;
+	case REQ_STOPPED:
+		machine_post(m, EVENT_STOPPED, r->value);
+		break;
+	}
+	return 0;
+}
+
+static void *server_thread(void *opaque)
+{
+	struct machine *m = opaque;
+	struct request *r = &m->shared->request[0];
+
+	while (wait_posted(m, r)) {
+		uint64_t value = serve(m, r);
+
+		if (atomic_load(&m->event) == EVENT_NONE)
+			answer(r, value);
+		else
+			while (sem_wait(&m->server_go) < 0 && errno == EINTR)
+				;
+	}
+	return NULL;
+}
+
+// After each ring the listener rests, so that a stream of bytes costs the monitor few wake-ups; the first is passed on
+// at once, and what comes during the rest is seen at its end.
+static void *listener_thread(void *opaque)
+{
+	struct machine *m = opaque;
+	struct shared *s = m->shared;
+	const struct timespec rest = { .tv_nsec = DOORBELL_REST_NS };
+	uint32_t seen = 0;
+
+	while (!atomic_load(&m->quit)) {
+		atomic_store(&s->doorbell_asleep, 1);
+		if (atomic_load(&s->doorbell) == seen)
+			host_futex_wait(&s->doorbell, seen, NULL);
+		atomic_store(&s->doorbell_asleep, 0);
+		if (atomic_load(&s->doorbell) == seen)
+			continue;
+		seen = atomic_load(&s->doorbell);
+		loop_event_raise(&m->doorbell);
+		nanosleep(&rest, NULL);
+	}
+	return NULL;
+}
+
+int machine_start_threads(struct machine *m)
+{
+	int err;
+
+	atomic_store(&m->quit, false);
+	err = pthread_create(&m->server, NULL, server_thread, m);
+	m->server_runs = !err;
+	if (!err) {
+		err = pthread_create(&m->listener, NULL, listener_thread, m);
+		m->listener_runs = !err;
+	}
+	return -err;
+}
+
+// A wake-up that comes just before the thread sleeps is lost, so it is repeated until the thread has ended.
+static void join(pthread_t thread, _Atomic uint32_t *word)
+{
+	struct timespec until;
+
+	do {
+		host_futex_wake(word);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 1000000;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+	} while (pthread_timedjoin_np(thread, NULL, &until));
+}
+
+void machine_stop_threads(struct machine *m)
+{
+	atomic_store(&m->quit, true);
+	sem_post(&m->server_go);
+	if (m->server_runs)
+		join(m->server, &m->shared->request[0].state);
+	if (m->listener_runs)
+		join(m->listener, &m->shared->doorbell);
+	m->server_runs = m->listener_runs = false;
+}
