@@ -29,11 +29,11 @@ static bool wait_posted(struct machine *m, struct request *r)
 {
 	uint64_t spin_until = now_ns() + SPIN_NS;
 
-	while (!is_posted(r)) {
+	while (!atomic_load(&m->quit)) {
 		uint32_t seen;
 
-		if (atomic_load(&m->quit))
-			return false;
+		if (is_posted(r))
+			return true;
 		if (now_ns() < spin_until) {
 			for (int i = 0; i < 32 && !is_posted(r); i++)
 				_mm_pause();
@@ -45,7 +45,7 @@ static bool wait_posted(struct machine *m, struct request *r)
 			host_futex_wait(&r->state, seen, NULL);
 		atomic_store(&r->app_asleep, 0);
 	}
-	return true;
+	return false;
 }
 
 static void answer(struct request *r, uint64_t value)
