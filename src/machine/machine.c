@@ -301,7 +301,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->pit = to->pic = to->rtc = to->i8042 = true;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
-	return cpu_model_apply(to, c->cpu, err, errlen);
+	return cpu_model_build(c->cpu ? c->cpu : CPU_MODEL_DEFAULT, to->vcpus, to, err, errlen);
 }
 
 static int open_serial(struct machine *m, char *err, size_t errlen)
@@ -405,7 +405,6 @@ void machine_destroy(struct machine *m)
 		kill_monitor(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
-	pc_destroy(m);
 	signals_remove(&m->loop, &m->signals);
 	loop_timer_remove(&m->loop, &m->timer);
 	loop_event_remove(&m->loop, &m->event_raised);

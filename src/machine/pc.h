@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // The app's part of the PC board: the devices that need the host. The rest of the board (interrupt controllers, timers,
-// UART registers) is in the monitor.
+// UART registers, PCI host) is chip/board.c in the monitor.
 #ifndef MACHINE_PC_H
 #define MACHINE_PC_H
 
-#include "bus/bus.h"
+#include "dev/debug_exit.h"
+#include "dev/i8042.h"
+#include "dev/mc146818.h"
 
 struct machine;
 
@@ -15,13 +17,13 @@ struct pc_config {
 };
 
 struct pc {
-	struct dev *devs[16];
-	unsigned ndevs;
+	struct mc146818 rtc;
+	struct i8042 i8042;
+	struct debug_exit debug_exit;
 };
 
 // Make the devices and put them on m->bus. 0, or a negative errno with a line in err.
 int pc_create(struct machine *m, char *err, size_t errlen);
 void pc_reset(struct machine *m); // all devices, as the reset line does
-void pc_destroy(struct machine *m);
 
 #endif
