@@ -476,6 +476,19 @@ static void set_nop(struct x86_row *row)
 	row->rflags_read = row->rflags_written = row->rflags_undefined = 0;
 }
 
+// INVLPG only forms an address; the cache line instructions are checked like the load of one byte.
+static void correct_memory(struct x86_row *row, ZydisMnemonic m)
+{
+	if (m == ZYDIS_MNEMONIC_INVLPG)
+		row->mem_access = row->mem_size = 0;
+	if (m == ZYDIS_MNEMONIC_CLFLUSH || m == ZYDIS_MNEMONIC_CLFLUSHOPT || m == ZYDIS_MNEMONIC_CLWB) {
+		row->mem_access = X86_READ;
+		row->mem_size = 1;
+	}
+	if (row->class == X86_CLASS_XSAVE)
+		row->mem_size = 0;
+}
+
 static bool is_bit_test(ZydisMnemonic m)
 {
 	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
@@ -515,8 +528,7 @@ static void set_row(struct x86_row *row, const struct sample *s)
 		set_nop(row);
 	if (s->insn.attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK)
 		row->flags |= ROW_LOCKABLE;
-	if (row->class == X86_CLASS_XSAVE)
-		row->mem_size = 0;
+	correct_memory(row, s->insn.mnemonic);
 	if (is_bit_test(s->insn.mnemonic) && (row->flags & ROW_MEM) && row->reg_kind == KIND_GPR)
 		row->flags |= ROW_BITSTRING;
 	if (row->reg_kind == KIND_CR || row->reg_kind == KIND_DR)
