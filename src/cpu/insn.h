@@ -77,8 +77,6 @@ void insn_write_mem(struct vcpu *v, const struct x86_insn *i, unsigned disp, uns
 // A 16-bit r/m source; a destination that takes value by operand size in a register, 16 bits in memory.
 uint16_t insn_read_rm16(struct vcpu *v, const struct x86_insn *i);
 void insn_write_rm16(struct vcpu *v, const struct x86_insn *i, uint64_t value);
-// The segment of an implicit DS operand (XLAT, OUTS), override applied.
-enum x86_sreg insn_data_segment(struct vcpu *v, const struct x86_insn *i);
 
 // Every handler.
 #define INSN_HANDLERS(_) \

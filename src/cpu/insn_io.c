@@ -95,7 +95,7 @@ void insn_ins(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 
 void insn_outs(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	enum x86_sreg seg = insn_data_segment(v, i);
+	enum x86_sreg seg = i->mem.seg;
 	uint16_t port = v->gpr[X86_RDX];
 	unsigned size = port_size(i);
 

@@ -61,7 +61,7 @@ void insn_enter(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 void insn_xlat(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
 	uint64_t off = (v->gpr[X86_RBX] + (uint8_t)v->gpr[X86_RAX]) & size_mask(i->addrsize);
-	enum x86_sreg seg = insn_data_segment(v, i);
+	enum x86_sreg seg = i->mem.seg;
 	uint8_t value;
 
 	vmem_read_seg(v, segment_linear(v, seg, off, 1, VMEM_READ), &value, 1, vmem_explicit(v, VMEM_READ), seg);

@@ -61,39 +61,3 @@ void insn_write_rm16(struct vcpu *v, const struct x86_insn *i, uint64_t value)
 	else
 		insn_write_mem(v, i, 0, 2, value);
 }
-
-static int segment_of_prefix(uint8_t byte)
-{
-	switch (byte) {
-	case 0x26:
-		return X86_ES;
-	case 0x2e:
-		return X86_CS;
-	case 0x36:
-		return X86_SS;
-	case 0x3e:
-		return X86_DS;
-	case 0x64:
-		return X86_FS;
-	case 0x65:
-		return X86_GS;
-	default:
-		return -1;
-	}
-}
-
-// The decoder describes explicit operands only: the last segment prefix is looked up in the code.
-enum x86_sreg insn_data_segment(struct vcpu *v, const struct x86_insn *i)
-{
-	gva_t at = vcpu_code64(v) ? v->rip : (uint32_t)(v->seg[X86_CS].base + v->rip);
-	uint8_t bytes[X86_INSN_MAX];
-	int seg = X86_DS;
-
-	if (!(i->prefixes & X86_PFX_SEG) || !i->opcode_off)
-		return X86_DS;
-	vmem_read(v, at, bytes, i->opcode_off, vmem_explicit(v, VMEM_FETCH));
-	for (unsigned n = 0; n < i->opcode_off; n++)
-		if (segment_of_prefix(bytes[n]) >= 0)
-			seg = segment_of_prefix(bytes[n]);
-	return vcpu_code64(v) && seg < X86_FS ? X86_DS : (enum x86_sreg)seg;
-}
