@@ -94,6 +94,7 @@ static inline void make_long_mode(void)
 		v->seg[i] = segment_flat_data(SEL_UDATA, 3);
 	put64(TSS + 4, KSTACK);
 	put64(TSS + 0x24, IST1);
+	put64(TSS + 0x60, (uint64_t)0x68 << 48); // no I/O bit map
 	for (unsigned i = 0; i < 256; i++)
 		put_idt(i, DESC_INT, 0, 0);
 	v->delivering = (struct vcpu_delivering){0};
