@@ -722,7 +722,7 @@ static uint16_t needed_bits(const uint32_t *f, uint16_t at, uint16_t free)
 
 static uint32_t build_tree(const uint32_t *f, uint16_t at, uint16_t free)
 {
-	static const uint16_t groups[] = { 0x00f0, 0x000f, 0x1f00 };
+	static const uint16_t groups[] = { 0x00ff, 0x1f00 };
 	uint16_t needed = needed_bits(f, at, free), group = 0;
 	uint32_t child[256];
 	unsigned shift, width;

@@ -82,14 +82,16 @@ static enum status take_prefixes(struct cursor *c, struct x86_insn *out, uint8_t
 		uint8_t byte;
 
 		TRY(fetch(c, &byte));
+		if (prefix_kinds[byte] == PK_NONE) {
+			*opcode = byte;
+			return OK;
+		}
 		switch (prefix_kinds[byte]) {
 		case PK_REX:
 			if (c->mode == X86_MODE64) {
 				out->rex = byte;
 				continue;
 			}
-			// fall through
-		case PK_NONE:
 			*opcode = byte;
 			return OK;
 		case PK_SEG: out->prefixes |= X86_PFX_SEG; take_segment(c, byte); break;
@@ -253,7 +255,7 @@ static enum status take_opcode(struct cursor *c, struct x86_insn *out)
 	return s;
 }
 
-static const struct x86_row *find_row(const struct cursor *c, uint8_t opcode)
+static inline const struct x86_row *find_row(const struct cursor *c, uint8_t opcode)
 {
 	uint32_t e = x86_roots[x86_roots_of[c->tmap][c->mode]][opcode];
 

@@ -17,10 +17,11 @@ enum x86_table_map { // first index of the roots
 	TMAP_COUNT
 };
 
-// Bits of the key. Bits 4-7 mean the same for all encodings; bits 8-10 are ModRM.rm but for EVEX.
+// Bits of the key. Bits 4-7 mean the same for all encodings; bits 8-10 are ModRM.rm but for EVEX. The bits that most
+// instructions depend on are the lowest ones, so that one node tells them apart.
 enum x86_key {
 	KEY_OSIZE = BIT(0), KEY_W = BIT(1), KEY_REP_SHIFT = 2 /* 0 none, 1 F3, 2 F2 */, // legacy
-	KEY_REG_SHIFT = 4, KEY_MOD3 = BIT(7), KEY_RM_SHIFT = 8,
+	KEY_MOD3 = BIT(4), KEY_REG_SHIFT = 5, KEY_RM_SHIFT = 8,
 	KEY_ASIZE = BIT(11), KEY_REXB = BIT(12), // legacy
 	KEY_PP_SHIFT = 0 /* 0 none, 1 66, 2 F3, 3 F2 */, KEY_VW = BIT(2), KEY_VL = BIT(3), // VEX, XOP
 	KEY_EB = BIT(3), KEY_ELL_SHIFT = 8, KEY_EMASK = BIT(10), KEY_EZ = BIT(11), // EVEX
