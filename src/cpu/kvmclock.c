@@ -2,8 +2,8 @@
 //
 // The KVM paravirtual clock: two pages of guest RAM, at addresses the guest writes to MSRs, from which it computes time
 // out of the TSC by itself. The TSC here is invariant and never adjusted behind the guest's back, so that a page is
-// written when it is named (and when the guest sets its TSC) and never again; it says so with the STABLE flag. All pages
-// start from the same pair of TSC and time, so that time does not step when a guest moves its page.
+// written when it is named (and when the guest sets its TSC) and never again; it says so with the STABLE flag.
+// Pages all start from the same pair of TSC and time, so that time does not step when a guest moves its page.
 #include "base/muldiv.h"
 #include "cpu/system.h"
 

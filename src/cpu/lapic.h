@@ -35,7 +35,7 @@ struct lapic_message { // an interrupt on its way to one or more local APICs: fr
 };
 
 struct lapic_hooks { // to the rest of the machine; each may be NULL
-	void (*eoi)(void *opaque, uint8_t vector);                       // a level-triggered vector has ended: to the IO-APIC
+	void (*eoi)(void *opaque, uint8_t vector); // a level-triggered vector has ended: to the IO-APIC
 	void (*send)(void *opaque, struct vcpu *from, const struct lapic_message *m); // to other vCPUs (lapic_route there)
 	void *opaque;
 };

@@ -194,7 +194,7 @@ void lapic_mmio_write(struct vcpu *v, uint32_t off, unsigned size, uint32_t valu
 		lapic_error(v, ESR_REGISTER);
 		return;
 	}
-	// Registers are written whole; narrower accesses are undefined and dropped, but for EOI, where only the event counts.
+	// Registers are written whole; narrower accesses are undefined and dropped, but for EOI, where the event counts.
 	if (!(rules[reg].access & W) || (off & 0xf) || (size < 4 && reg != REG_EOI))
 		return;
 	reg_write(v, reg, value & rules[reg].valid);

@@ -331,6 +331,21 @@ static bool write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value, stru
 	return true;
 }
 
+// Bits that a kernel sets for itself and nothing depends on; and "the TSC counts at the P0 frequency" (24), always.
+static bool read_hwcr(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	*value = v->hwcr | BIT(24);
+	return v->amd;
+}
+
+static bool write_hwcr(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
+{
+	if (!v->amd || value & ~UINT64_C(0x0d000bd1))
+		return false;
+	v->hwcr = value;
+	return true;
+}
+
 // PRED_CMD and FLUSH_CMD are commands: nothing is predicted across address spaces that a barrier here could forget
 // better than the host's own does, and a guest's data is the guest's own in all caches.
 static bool write_command(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
@@ -393,7 +408,7 @@ static const struct msr_row rows[] = {
 	CALL(MSR_TSC_AUX, F(NONE), read_tsc_aux, write_tsc_aux),
 	{MSR_K7_EVNTSEL0, MSR_K7_EVNTSEL0 + 7, "MSR_K7_EVNTSEL0", ZERO, AMD, F(NONE), 0, 0, NULL, NULL}, // and counters
 	STORED(MSR_SYSCFG, F(NONE), AMD, syscfg, 0x00ff0000),
-	STORED(MSR_HWCR, F(NONE), AMD, hwcr, 0x0d000bd1), // only bits that a kernel sets for itself and nothing depends on
+	CALL(MSR_HWCR, F(NONE), read_hwcr, write_hwcr),
 	ZEROS(MSR_TOP_MEM, AMD),
 	ZEROS(MSR_TOP_MEM2, AMD),
 	ZEROS(MSR_NB_CFG, AMD),

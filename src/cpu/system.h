@@ -71,8 +71,8 @@ static inline bool cpuid_has(const struct vcpu *v, uint16_t feature)
 	return v->features[feature / 64] >> (feature % 64) & 1;
 }
 
-// Compute what v caches of the model: features, cr4_valid, xcr0_valid, efer_valid, phys_bits, amd. Called by vcpu_reset,
-// and again when IA32_APIC_BASE or IA32_MISC_ENABLE has hidden or shown a feature.
+// Compute what v caches of the model: features, cr4_valid, xcr0_valid, efer_valid, phys_bits, amd. By vcpu_reset, and
+// again when IA32_APIC_BASE or IA32_MISC_ENABLE has hidden or shown a feature.
 void cpuid_refresh(struct vcpu *v);
 
 // MSRs by table. False: #GP(0). res as for sys_execute.

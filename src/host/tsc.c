@@ -53,7 +53,7 @@ static uint64_t measure(void)
 
 	nanosleep(&pause, NULL);
 	b = take_sample();
-	return (uint64_t)((__extension__(unsigned __int128)(b.tsc - a.tsc) * 1000000000 + (b.ns - a.ns) / 2) / (b.ns - a.ns));
+	return (uint64_t)((double)(b.tsc - a.tsc) * 1e9 / (double)(b.ns - a.ns) + 0.5);
 }
 
 static uint64_t stated_by_cpu(void)

@@ -12,7 +12,7 @@ const struct cpu_word_place cpu_words[CPU_WORDS] = {
 	[WORD_71_EAX] = {7, 1, CPU_EAX}, [WORD_72_EDX] = {7, 2, CPU_EDX}, [WORD_D1_EAX] = {0xd, 1, CPU_EAX},
 	[WORD_E1_ECX] = {0x80000001, 0, CPU_ECX}, [WORD_E1_EDX] = {0x80000001, 0, CPU_EDX},
 	[WORD_E7_EDX] = {0x80000007, 0, CPU_EDX}, [WORD_E8_EBX] = {0x80000008, 0, CPU_EBX},
-	[WORD_E21_EAX] = {0x80000021, 0, CPU_EAX},
+	[WORD_E21_EAX] = {0x80000021, 0, CPU_EAX}, [WORD_E21_ECX] = {0x80000021, 0, CPU_ECX},
 };
 
 #define H BY_HOST
@@ -35,8 +35,10 @@ const struct cpu_feature cpu_features[] = {
 	{"fma", WORD_1_ECX, 12, H}, {"cx16", WORD_1_ECX, 13, H}, {"xtpr", WORD_1_ECX, 14, N}, {"pdcm", WORD_1_ECX, 15, N},
 	{"pcid", WORD_1_ECX, 17, R}, {"dca", WORD_1_ECX, 18, N}, {"sse4.1", WORD_1_ECX, 19, H},
 	{"sse4.2", WORD_1_ECX, 20, H}, {"x2apic", WORD_1_ECX, 21, R}, {"movbe", WORD_1_ECX, 22, H},
-	{"popcnt", WORD_1_ECX, 23, H}, {"tsc-deadline", WORD_1_ECX, 24, R}, {"aes", WORD_1_ECX, 25, H},
-	{"xsave", WORD_1_ECX, 26, H}, {"avx", WORD_1_ECX, 28, H}, {"f16c", WORD_1_ECX, 29, H}, {"rdrand", WORD_1_ECX, 30, H},
+	{"popcnt", WORD_1_ECX, 23, H},
+	{"tsc-deadline", WORD_1_ECX, 24, R}, {"aes", WORD_1_ECX, 25, H},
+	{"xsave", WORD_1_ECX, 26, H}, {"avx", WORD_1_ECX, 28, H},
+	{"f16c", WORD_1_ECX, 29, H}, {"rdrand", WORD_1_ECX, 30, H},
 	{"hypervisor", WORD_1_ECX, 31, R},
 
 	{"arat", WORD_6_EAX, 2, R},
@@ -81,7 +83,8 @@ const struct cpu_feature cpu_features[] = {
 	{"lahf-lm", WORD_E1_ECX, 0, H}, {"cmp-legacy", WORD_E1_ECX, 1, N}, {"svm", WORD_E1_ECX, 2, N},
 	{"extapic", WORD_E1_ECX, 3, N}, {"cr8legacy", WORD_E1_ECX, 4, N}, {"abm", WORD_E1_ECX, 5, H},
 	{"sse4a", WORD_E1_ECX, 6, H}, {"misalignsse", WORD_E1_ECX, 7, H}, {"3dnowprefetch", WORD_E1_ECX, 8, H},
-	{"osvw", WORD_E1_ECX, 9, N}, {"ibs", WORD_E1_ECX, 10, N}, {"xop", WORD_E1_ECX, 11, N}, {"skinit", WORD_E1_ECX, 12, N},
+	{"osvw", WORD_E1_ECX, 9, N}, {"ibs", WORD_E1_ECX, 10, N},
+	{"xop", WORD_E1_ECX, 11, N}, {"skinit", WORD_E1_ECX, 12, N},
 	{"wdt", WORD_E1_ECX, 13, N}, {"lwp", WORD_E1_ECX, 15, N}, {"fma4", WORD_E1_ECX, 16, N}, {"tce", WORD_E1_ECX, 17, N},
 	{"nodeid-msr", WORD_E1_ECX, 19, N}, {"tbm", WORD_E1_ECX, 21, N}, {"topoext", WORD_E1_ECX, 22, N},
 	{"perfctr-core", WORD_E1_ECX, 23, N}, {"perfctr-nb", WORD_E1_ECX, 24, N}, {"monitorx", WORD_E1_ECX, 29, N},
@@ -99,6 +102,7 @@ const struct cpu_feature cpu_features[] = {
 
 	{"lfence-always-serializing", WORD_E21_EAX, 2, R}, {"null-sel-clr-base", WORD_E21_EAX, 6, R},
 	{"auto-ibrs", WORD_E21_EAX, 8, N}, {"srso-no", WORD_E21_EAX, 29, R},
+	{"tsa-sq-no", WORD_E21_ECX, 1, R}, {"tsa-l1-no", WORD_E21_ECX, 2, R},
 
 	{"kvmclock", WORD_KVM, 0, R}, {"kvm-nopiodelay", WORD_KVM, 1, R}, {"kvm-mmu", WORD_KVM, 2, N},
 	{"kvmclock", WORD_KVM, 3, R}, // both interfaces go by one name
@@ -143,7 +147,8 @@ static const char *const depends[][2] = {
 	{"avx512bw", "avx512-fp16"}, {"avx512bw", "avx512-bf16"}, {"sse", "sse2"}, {"sse2", "pni"}, {"pni", "ssse3"},
 	{"ssse3", "sse4.1"}, {"sse4.1", "sse4.2"}, {"sse4.2", "avx"}, {"sse2", "aes"}, {"sse2", "pclmulqdq"},
 	{"sse2", "sha-ni"}, {"sse2", "gfni"}, {"fxsr", "sse"}, {"pcid", "invpcid"}, {"apic", "x2apic"},
-	{"apic", "tsc-deadline"}, {"tsc", "tsc-deadline"}, {"tsc", "invtsc"}, {"tsc", "rdtscp"}, {"pae", "lm"}, {"pae", "nx"},
+	{"apic", "tsc-deadline"}, {"tsc", "tsc-deadline"}, {"tsc", "invtsc"}, {"tsc", "rdtscp"},
+	{"pae", "lm"}, {"pae", "nx"},
 	{"lm", "pdpe1gb"}, {"lm", "fsgsbase"}, {"lm", "pcid"}, {"hypervisor", "kvmclock"},
 	{"kvmclock", "kvmclock-stable-bit"}, {"hypervisor", "kvm-nopiodelay"},
 };

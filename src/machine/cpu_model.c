@@ -59,7 +59,7 @@ static void model_host(struct cpu_model *m, const struct cpu_bits *offered)
 	m->amd = !strcmp(m->vendor, "AuthenticAMD") || !strcmp(m->vendor, "HygonGenuine");
 	if (!m->amd) { // AMD's words, but for WBNOINVD
 		m->bits.word[WORD_E8_EBX] &= BIT(9);
-		m->bits.word[WORD_E21_EAX] = 0;
+		m->bits.word[WORD_E21_EAX] = m->bits.word[WORD_E21_ECX] = 0;
 	}
 	m->level = MAX(MIN(cpu_regs_host(0, 0).eax, 0x1f), 0x16);
 	m->xlevel = m->amd ? 0x80000021 : 0x80000008;
@@ -267,7 +267,8 @@ static int parse_model(struct parse *p, const char *spec)
 		models[i].build(p->m, &p->offered);
 		return parse_options(p, spec + len + (spec[len] == ','));
 	}
-	return fail(p, "unknown CPU model '%.*s': use host, max or qemu64 (-cpu help lists models and features)", (int)len, spec);
+	return fail(p, "unknown CPU model '%.*s': use host, max or qemu64 (-cpu help lists models and features)", (int)len,
+		    spec);
 }
 
 // -- the whole ------------------------------------------------------------------------------------------------------
@@ -334,7 +335,9 @@ static bool is_second_row(const struct cpu_feature *f)
 
 void cpu_model_help(FILE *out)
 {
-	static const char *const who[] = {[BY_HOST] = "if the host has it", [BY_RINGER] = "always", [BY_NONE] = "not offered"};
+	static const char *const who[] = {
+		[BY_HOST] = "if the host has it", [BY_RINGER] = "always", [BY_NONE] = "not offered",
+	};
 
 	fprintf(out, "CPU models:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(models); i++)

@@ -9,8 +9,8 @@
 
 #define CPU_MODEL_DEFAULT "max"
 
-// Parse spec ("host,-avx512f,+x2apic,vendor=...") and fill cfg's cpuid, cpuid_count, arch_capabilities, host_xcr0,
-// mxcsr_mask, and tsc_hz if it is 0. Returns 0, or -EINVAL with one line in err that names what is wrong and what to do.
+// Parse spec ("host,-avx512f,+x2apic,vendor=...") and fill cfg's cpuid, cpuid_count, arch_capabilities,
+// host_xcr0, mxcsr_mask, and tsc_hz if it is 0. Returns 0, or -EINVAL with one line in err: what is wrong, what to do.
 int cpu_model_build(const char *spec, unsigned vcpus, struct config *cfg, char *err, size_t errlen);
 
 // -cpu help.

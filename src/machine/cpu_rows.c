@@ -120,7 +120,8 @@ static void features(const struct rows *r)
 	bool has72 = word(r, WORD_72_EDX), has71 = word(r, WORD_71_EAX) || has72;
 
 	add(r, 6, (struct cpu_regs){word(r, WORD_6_EAX), 0, 0, 0});
-	add_sub(r, 7, 0, (struct cpu_regs){has72 ? 2 : has71, word(r, WORD_7_EBX), word(r, WORD_7_ECX), word(r, WORD_7_EDX)});
+	add_sub(r, 7, 0, (struct cpu_regs){has72 ? 2 : has71, word(r, WORD_7_EBX), word(r, WORD_7_ECX),
+					   word(r, WORD_7_EDX)});
 	if (has71)
 		add_sub(r, 7, 1, (struct cpu_regs){word(r, WORD_71_EAX), 0, 0, 0});
 	if (has72)
@@ -133,7 +134,7 @@ static void xsave(const struct rows *r)
 	uint64_t mask = XCR0_X87 | XCR0_SSE;
 	uint32_t size = 512 + 64;
 
-	r->cfg->host_xcr0 = 0;
+	r->cfg->host_xcr0 = mask; // FXSAVE's, even where there is no XSAVE
 	if (!cpu_bits_has(&r->m->bits, "xsave"))
 		return;
 	if (cpu_bits_has(&r->m->bits, "avx"))
@@ -207,7 +208,7 @@ static void extended(const struct rows *r)
 	add(r, 0x80000006, l2);
 	add(r, 0x80000007, (struct cpu_regs){0, 0, 0, word(r, WORD_E7_EDX)});
 	add(r, 0x80000008, (struct cpu_regs){m->phys_bits | 48 << 8, word(r, WORD_E8_EBX), cores, 0});
-	add(r, 0x80000021, (struct cpu_regs){word(r, WORD_E21_EAX), 0, 0, 0});
+	add(r, 0x80000021, (struct cpu_regs){word(r, WORD_E21_EAX), 0, word(r, WORD_E21_ECX), 0});
 }
 
 void cpu_rows_make(const struct cpu_model *m, struct config *cfg)
