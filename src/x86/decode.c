@@ -140,7 +140,7 @@ static bool has_forbidden_prefix(const struct x86_insn *out)
 }
 
 // The second payload byte of VEX and XOP: W vvvv L pp.
-static void take_wvvvvlpp(struct cursor *c, struct x86_insn *out, uint8_t p)
+static void take_wvvvvlpp(struct cursor *c, uint8_t p)
 {
 	c->vvvv = ~p >> 3 & 15;
 	c->key |= (p & 3) << KEY_PP_SHIFT | (p & 4 ? KEY_VL : 0);
@@ -153,7 +153,7 @@ static enum status take_vex2(struct cursor *c, struct x86_insn *out)
 	TRY(fetch(c, &p));
 	TRY(fetch(c, &out->opcode));
 	c->r = ~p >> 4 & 8;
-	take_wvvvvlpp(c, out, p);
+	take_wvvvvlpp(c, p);
 	c->tmap = TMAP_VEX1;
 	out->encoding = X86_ENC_VEX;
 	out->map = 1;
@@ -174,7 +174,7 @@ static enum status take_vex3(struct cursor *c, struct x86_insn *out, enum x86_en
 	c->b = ~p0 >> 2 & 8;
 	c->w = p1 >> 7;
 	c->key = c->w ? KEY_VW : 0;
-	take_wvvvvlpp(c, out, p1);
+	take_wvvvvlpp(c, p1);
 	out->encoding = encoding;
 	out->map = p0 & 31;
 	if (out->map < first || out->map > first + 2 || has_forbidden_prefix(out))
@@ -544,13 +544,29 @@ static enum status decode(struct cursor *c, struct x86_insn *out)
 	return OK;
 }
 
+// Zeroes by small pieces: without SSE, gcc would turn one large assignment into a slow REP STOS.
+static void clear(struct x86_insn *out)
+{
+	enum { PIECE = 24 };
+	uint8_t *p = (uint8_t *)out;
+
+	_Static_assert(sizeof(*out) >= 3 * PIECE && sizeof(*out) <= 4 * PIECE, "four pieces cover it");
+	__builtin_memset(p, 0, PIECE);
+	__builtin_memset(p + PIECE, 0, PIECE);
+	__builtin_memset(p + 2 * PIECE, 0, PIECE);
+	__builtin_memset(p + sizeof(*out) - PIECE, 0, PIECE);
+}
+
 int x86_decode(struct x86_insn *out, const uint8_t *bytes, size_t n, enum x86_mode mode)
 {
 	struct cursor c = { .bytes = bytes, .limit = MIN(n, X86_INSN_MAX), .mode = mode, .seg = X86_REG_NONE };
 	enum status s;
 
-	*out = (struct x86_insn){ .mode = mode, .mem = { .base = X86_REG_NONE, .index = X86_REG_NONE, .scale = 1,
-		.seg = X86_DS } };
+	clear(out);
+	out->mode = mode;
+	out->mem.base = out->mem.index = X86_REG_NONE;
+	out->mem.scale = 1;
+	out->mem.seg = X86_DS;
 	s = decode(&c, out);
 	out->len = c.at;
 	if (s == OK)

@@ -23,7 +23,8 @@ enum x86_encoding { X86_ENC_LEGACY, X86_ENC_VEX, X86_ENC_EVEX, X86_ENC_XOP, X86_
 	_(PLAIN) _(X87) _(MMX) _(SSE) _(AVX) _(AVX512) /* run by the host */ \
 	_(FWAIT) \
 	_(VSIB) /* gathers and scatters: one access per element */ \
-	_(MASKED) /* masked loads/stores that must not fault on masked-out elements: VMASKMOV, VPMASKMOV, MASKMOVQ/DQU */ \
+	_(MASKED) /* accesses that must not fault on masked-out elements: VMASKMOV, VPMASKMOV, MASKMOVQ/DQU, and every \
+		     EVEX instruction with a memory operand and a mask other than k0. May write only part of its operand */ \
 	_(FXSAVE) /* FXSAVE FXRSTOR FXSAVE64 FXRSTOR64 */ \
 	_(XSAVE) /* XSAVE XSAVEC XSAVEOPT XSAVES XRSTOR XRSTORS and the 64 forms */ \
 	_(XGETBV) _(XSETBV) \
@@ -111,7 +112,7 @@ struct x86_insn {
 	uint16_t gpr_read, gpr_written; // bit masks over enum x86_gpr, implicit ones and address registers included.
 					// A write that keeps upper bits (8- and 16-bit) and a conditional write also count as a read.
 	uint16_t flags_read, flags_written, flags_undefined; // RFLAGS bits 0-11. A flag that may be left unchanged
-					// (shift by CL, REP with count 0) is in written AND read.
+					// (shift by CL, REP with count 0) is in written AND read, never in undefined.
 	struct x86_mem mem;
 	uint64_t imm;     // first immediate, sign-extended as the instruction does; branch displacement; moffs is mem.disp
 	uint16_t imm2;    // ENTER's second, far pointer's selector
