@@ -305,7 +305,11 @@ static bool read_spec_ctrl(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 static bool write_spec_ctrl(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
-	if (!offers_control(v, SPEC_CTRL) || (value & ~UINT64_C(7))) // IBRS, STIBP, SSBD
+	uint64_t valid = 7; // IBRS, STIBP, SSBD
+
+	if (cpuid_query(v, 7, 0).eax >= 2 && cpuid_query(v, 7, 2).edx & BIT(4))
+		valid |= BIT(10); // BHI_DIS_S
+	if (!offers_control(v, SPEC_CTRL) || (value & ~valid))
 		return false;
 	v->spec_ctrl = value;
 	return true;

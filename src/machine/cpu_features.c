@@ -75,6 +75,7 @@ const struct cpu_feature cpu_features[] = {
 	{"fzrm", WORD_71_EAX, 10, H}, {"fsrs", WORD_71_EAX, 11, H}, {"fsrc", WORD_71_EAX, 12, H},
 	{"fred", WORD_71_EAX, 17, N}, {"lkgs", WORD_71_EAX, 18, N}, {"wrmsrns", WORD_71_EAX, 19, N},
 	{"amx-fp16", WORD_71_EAX, 21, N}, {"avx-ifma", WORD_71_EAX, 23, N}, {"lam", WORD_71_EAX, 26, N},
+	{"bhi-ctrl", WORD_72_EDX, 4, R} /* spares a guest the clearing loop on each system call */,
 	{"mcdt-no", WORD_72_EDX, 5, H},
 
 	{"xsaveopt", WORD_D1_EAX, 0, H}, {"xsavec", WORD_D1_EAX, 1, H}, {"xgetbv1", WORD_D1_EAX, 2, H},
