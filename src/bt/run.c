@@ -249,6 +249,7 @@ static void system_insn(struct vcpu *v, const struct exit *x)
 
 	b->st->sys_insns++;
 	sys_execute(v, &b->insn[x->insn], &res);
+	b->sys_effect = res.effect;
 	apply(v, &res);
 	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
@@ -313,10 +314,14 @@ static bool leave(struct vcpu *v, uint64_t why)
 // The traps that follow an instruction: single-step and data breakpoints.
 static void after_insn(struct vcpu *v, uint64_t rflags_before)
 {
-	uint64_t dr6 = bt_of(v)->data_hits | (rflags_before & RFLAGS_TF ? DR6_BS : 0);
+	struct bt *b = bt_of(v);
+	uint64_t dr6 = b->data_hits;
 
-	v->rflags &= ~(uint64_t)RFLAGS_RF;
-	bt_of(v)->data_hits = 0;
+	if (rflags_before & RFLAGS_TF && !(b->sys_effect & SYS_NO_TRAP))
+		dr6 |= DR6_BS;
+	if (!(b->sys_effect & SYS_KEEP_RF))
+		v->rflags &= ~(uint64_t)RFLAGS_RF;
+	b->data_hits = 0;
 	if (dr6 && !(v->shadow & SHADOW_MOV_SS))
 		vcpu_raise_db(v, dr6);
 }
@@ -340,6 +345,7 @@ static void run_unit(struct vcpu *v)
 		debug_check_fetch(v, v->rip);
 	t = find_unit(v, mode);
 	b->careful = false;
+	b->sys_effect = 0;
 	v->shadow = 0;
 	if (leave(v, enter(v, t)) && one)
 		after_insn(v, rflags);

@@ -10,6 +10,8 @@ enum check {
 	PROTECTED = BIT(1), // else #UD: unknown in real mode
 	UMIP = BIT(2),      // #GP(0) outside level 0 under CR4.UMIP
 	TRANSFER = BIT(3),  // sets RIP itself
+	HIDES_TF = BIT(4),  // when it clears TF, that counts before the single-step trap
+	SETS_RF = BIT(5),   // RF is for the next instruction
 };
 
 struct treatment {
@@ -25,12 +27,12 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_JMP_FAR] = {insn_jmp_far, TRANSFER},
 	[X86_CLASS_CALL_FAR] = {insn_call_far, TRANSFER},
 	[X86_CLASS_RET_FAR] = {insn_ret_far, TRANSFER},
-	[X86_CLASS_IRET] = {insn_iret, TRANSFER},
-	[X86_CLASS_INT] = {insn_int, TRANSFER},
-	[X86_CLASS_INT1] = {insn_int1, TRANSFER},
-	[X86_CLASS_INT3] = {insn_int3, TRANSFER},
-	[X86_CLASS_INTO] = {insn_into, TRANSFER},
-	[X86_CLASS_SYSCALL] = {insn_syscall, TRANSFER},
+	[X86_CLASS_IRET] = {insn_iret, TRANSFER | SETS_RF},
+	[X86_CLASS_INT] = {insn_int, TRANSFER | HIDES_TF},
+	[X86_CLASS_INT1] = {insn_int1, TRANSFER | HIDES_TF},
+	[X86_CLASS_INT3] = {insn_int3, TRANSFER | HIDES_TF},
+	[X86_CLASS_INTO] = {insn_into, TRANSFER | HIDES_TF},
+	[X86_CLASS_SYSCALL] = {insn_syscall, TRANSFER | HIDES_TF},
 	[X86_CLASS_SYSRET] = {insn_sysret, TRANSFER},
 	[X86_CLASS_SYSENTER] = {insn_sysenter, TRANSFER},
 	[X86_CLASS_SYSEXIT] = {insn_sysexit, TRANSFER},
@@ -165,5 +167,9 @@ void sys_execute(struct vcpu *v, const struct x86_insn *insn, struct sys_result 
 	t->run(v, insn, res);
 	if (!(t->check & TRANSFER))
 		v->rip = next;
+	if (t->check & HIDES_TF && !(v->rflags & RFLAGS_TF))
+		res->effect |= SYS_NO_TRAP;
+	if (t->check & SETS_RF && v->rflags & RFLAGS_RF)
+		res->effect |= SYS_KEEP_RF;
 	res->effect |= effects(v, &was);
 }

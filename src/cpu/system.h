@@ -20,6 +20,8 @@ enum sys_effect {
 	SYS_HALT = BIT(4),       // v->activity says what to do
 	SYS_SHADOW = BIT(5),     // v->shadow was set: no interrupt before the next instruction has run
 	SYS_IRQ = BIT(6),        // interrupts may have become deliverable (IF, TPR, EOI): check before going on
+	SYS_NO_TRAP = BIT(7),    // no single-step trap after it although TF was set: INT n and kin, SYSCALL that masks TF
+	SYS_KEEP_RF = BIT(8),    // IRET has set RF for the instruction it returns to: do not clear it
 };
 
 struct sys_result {

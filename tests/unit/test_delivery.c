@@ -110,6 +110,7 @@ static void error_codes(void)
 	CHECK_EQ(EXECUTE(0xcd, 0x80), -1);
 	CHECK_EQ(get64(KSTACK - 40), CODE + 2);
 	CHECK_EQ(get64(KSTACK - 24) & RFLAGS_RF, 0);
+	CHECK(effects.effect & SYS_NO_TRAP);
 	make_long_mode(); // an external interrupt through an absent gate: #NP with EXT and IDT
 	put64(IDT + 33 * 16, get64(IDT + 33 * 16) & ~((uint64_t)SEG_P << 40));
 	CHECK_EQ(interrupt(33, SYS_INT_EXTERNAL), VEC_NP);
@@ -198,6 +199,7 @@ static void round_trips(void)
 		CHECK_EQ(v->gpr[X86_RSP], rsp);
 		CHECK_EQ(v->rflags & ~(uint64_t)RFLAGS_RF, flags);
 		CHECK_EQ(!(v->rflags & RFLAGS_RF), vector != VEC_PF);
+		CHECK_EQ(!(effects.effect & SYS_KEEP_RF), vector != VEC_PF);
 		CHECK_EQ(v->cpl, cpl);
 		CHECK_EQ(v->seg[X86_CS].sel, cs.sel);
 		CHECK_EQ(v->seg[X86_CS].attr, cs.attr);
