@@ -83,7 +83,8 @@ struct x86_mem {
 	uint8_t scale;   // 1 2 4 8
 	bool present;    // the instruction has an explicit memory operand (LEA included)
 	bool vsib;
-	bool bitstring;  // BT BTS BTR BTC with a register offset: accesses size bytes at address + (offset / 8 / size) * size
+	bool bitstring;  // BT BTS BTR BTC with a register offset: accesses size bytes at address plus
+			 // (offset / 8 / size) * size, which may be far away on either side
 	uint16_t size;   // bytes accessed; for VSIB of one element; 0 where it depends on state (XSAVE)
 	int64_t disp;    // sign-extended, EVEX disp8*N applied
 };
@@ -103,7 +104,7 @@ struct x86_insn {
 	bool has_modrm;
 	bool spare_nop;   // executes as NOP whatever its operand (multi-byte NOP, prefetch hints, ENDBR)
 	uint8_t modrm;
-	uint8_t opcode_off, modrm_off, disp_off, disp_size, imm_off, imm_size; // offsets from the first byte; sizes in bytes
+	uint8_t opcode_off, modrm_off, disp_off, disp_size, imm_off, imm_size; // offsets from the first byte, sizes
 	uint8_t fields;   // enum x86_field
 	uint8_t vvvv;     // VEX/EVEX vvvv, uninverted (0 if unused)
 	uint8_t cond;     // JCC SETCC CMOVCC: condition code 0-15

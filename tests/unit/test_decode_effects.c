@@ -188,7 +188,8 @@ static void complain(const char *what, uint64_t detail)
 	if (shown == SHOWN_MAX)
 		return;
 	seen[shown++] = insn.mnemonic;
-	printf("%-28s %#lx mnemonic %d class %s mode %d:", what, detail, insn.mnemonic, x86_class_name(insn.class), insn.mode);
+	printf("%-28s %#lx mnemonic %d class %s mode %d:", what, detail, insn.mnemonic,
+		x86_class_name(insn.class), insn.mode);
 	for (int i = 0; i < insn.len; i++)
 		printf(" %02x", bytes[i]);
 	printf("\n");
@@ -228,7 +229,8 @@ static void judge_same(void)
 		complain("flag result differs", flags);
 	if (memcmp(out[0].vec, out[1].vec, VEC_SIZE))
 		complain("vector result differs", 0);
-	if ((insn.mem.access & X86_WRITE) && !writes_in_part() && memcmp(out[0].mem + DATA_AT, out[1].mem + DATA_AT, insn.mem.size))
+	if ((insn.mem.access & X86_WRITE) && !writes_in_part() &&
+			memcmp(out[0].mem + DATA_AT, out[1].mem + DATA_AT, insn.mem.size))
 		complain("memory result differs", insn.mem.size);
 }
 

@@ -167,8 +167,9 @@ static void show(const char *what)
 {
 	if (++shown > SHOWN_MAX)
 		return;
-	printf("%-9s mode %s len %d mnemonic %d feature %s class %s:", what, test.mode == X86_MODE64 ? "64" : "32", test.len,
-		test.insn.mnemonic, x86_feature_name(test.insn.feature), x86_class_name(test.insn.class));
+	printf("%-9s mode %s len %d mnemonic %d feature %s class %s:", what,
+		test.mode == X86_MODE64 ? "64" : "32", test.len, test.insn.mnemonic,
+		x86_feature_name(test.insn.feature), x86_class_name(test.insn.class));
 	for (int i = 0; i < 15; i++)
 		printf(" %02x", test.bytes[i]);
 	printf("\n");
@@ -249,7 +250,8 @@ static void set_up(void)
 	writable = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mmap(CODE, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != CODE)
 		exit(77);
-	if (mmap(CODE + PAGE_SIZE, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+	if (mmap(CODE + PAGE_SIZE, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+			MAP_FAILED)
 		exit(77);
 	sigaltstack(&stack, NULL);
 	sigfillset(&sa.sa_mask);

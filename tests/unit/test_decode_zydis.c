@@ -77,8 +77,8 @@ static bool is_exception(const struct answer *z)
 
 /* Reporting: at most SHOWN_MAX lines, one for each kind and mnemonic. */
 
-static void report(const char *kind, enum x86_mode mode, const uint8_t *b, const struct answer *z, const struct x86_insn *x,
-	long long want, long long got)
+static void report(const char *kind, enum x86_mode mode, const uint8_t *b, const struct answer *z,
+	const struct x86_insn *x, long long want, long long got)
 {
 	static struct { const char *kind; int mnemonic; } seen[SHOWN_MAX];
 	static unsigned shown;
@@ -92,7 +92,8 @@ static void report(const char *kind, enum x86_mode mode, const uint8_t *b, const
 		return;
 	seen[shown].kind = kind;
 	seen[shown++].mnemonic = mnemonic;
-	printf("%-10s mode %s %-12s want %llx got %llx:", kind, mode_names[mode], ZydisMnemonicGetString(mnemonic), want, got);
+	printf("%-10s mode %s %-12s want %llx got %llx:", kind, mode_names[mode],
+		ZydisMnemonicGetString(mnemonic), want, got);
 	for (int i = 0; i < 12; i++)
 		printf(" %02x", b[i]);
 	printf("\n");
@@ -223,7 +224,7 @@ static bool same_memory(enum x86_mode mode, const uint8_t *b, const struct answe
 	SAME("base", mem_register(m->mem.base), x->mem.base);
 	SAME("index", mem_register(m->mem.index), x->mem.index);
 	SAME("scale", m->mem.index == ZYDIS_REGISTER_NONE ? 1 : m->mem.scale, x->mem.scale);
-	if (z->op[0].encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64 || z->op[1].encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64)
+	if (m->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64)
 		SAME("moffs", (uint64_t)m->mem.disp.value & (~UINT64_C(0) >> (64 - 8 * x->addrsize)), (uint64_t)x->mem.disp);
 	else
 		SAME("disp", m->mem.disp.value, x->mem.disp);
@@ -353,8 +354,8 @@ static void walk_legacy_opcodes(enum x86_mode mode, const uint8_t *prefixes, siz
 
 static void walk_legacy(enum x86_mode mode)
 {
-	static const char *const sets[] = { "", "\x66", "\xf3", "\xf2", "\x66\xf3", "\xf2\x66", "\x67", "\xf0", "\x64\x66\x67",
-		"\xf2\xf3", "\xf3\xf2\x66", "\x2e\x65", "\x65\x3e", "\xf0\x66\xf3", "\x36\xf0\xf2" };
+	static const char *const sets[] = { "", "\x66", "\xf3", "\xf2", "\x66\xf3", "\xf2\x66", "\x67", "\xf0",
+		"\x64\x66\x67", "\xf2\xf3", "\xf3\xf2\x66", "\x2e\x65", "\x65\x3e", "\xf0\x66\xf3", "\x36\xf0\xf2" };
 	static const uint8_t rexes[] = { 0, 0x48, 0x40, 0x45, 0x4f, 0x42, 0x41, 0x44, 0x49, 0x4c };
 	unsigned rex_count = mode != X86_MODE64 ? 1 : ARRAY_SIZE(rexes);
 
