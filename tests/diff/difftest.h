@@ -54,6 +54,7 @@ struct form {
 	struct form_key key;
 	enum policy policy;
 	bool supported; // by this processor and its system
+	bool has_modrm;
 	uint8_t shapes;
 	uint32_t seen;
 	struct shape shape[FORM_SHAPES];
@@ -115,6 +116,7 @@ struct test_case {
 	struct cpu_state in;
 	// while generating
 	uint16_t fixed; // registers whose value is decided
+	uint16_t clobbered; // registers that an instruction before has changed
 	uint16_t undefined; // flags that are undefined at the end
 	uint16_t ever_undefined;
 	uint64_t masked_at[4]; // bytes of memory not compared: FPU pointers and the like
@@ -140,12 +142,15 @@ void generate_vectors(struct rng *r, struct cpu_state *in, uint64_t mask);
 uint64_t random_value(struct rng *r);
 void random_bytes(struct rng *r, uint8_t *p, unsigned int n);
 void fill_template(void);
-bool special_registers(struct test_case *t, struct rng *r, const struct x86_insn *insn, uint64_t at, bool odd);
+bool special_setup(struct test_case *t, struct rng *r, struct x86_insn *insn, uint8_t *bytes, uint64_t at);
+bool special_place(struct rng *r, const struct x86_insn *insn, uint64_t *ea);
 void special_mask(struct test_case *t, const struct x86_insn *insn);
 void add_poke(struct test_case *t, uint64_t at, const void *bytes, unsigned int n);
-void set_gpr(struct test_case *t, unsigned int reg, uint64_t value);
+bool set_gpr(struct test_case *t, unsigned int reg, uint64_t value);
+void random_operand(struct rng *r, uint8_t *p, unsigned int n);
 
 void execute_setup(void);
+void execute_place(const struct test_case *t);
 void execute_case(const struct test_case *t, struct outcome *o);
 // Compares memory with the template, restores it, and hands out what differed.
 size_t execute_collect(const struct test_case *t, struct dirty *dirty, size_t room);

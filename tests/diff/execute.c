@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
+#include <linux/auxvec.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -26,6 +26,7 @@ static struct outcome *current;
 static uint64_t own_fs;
 static bool have_fsgsbase;
 
+unsigned long getauxval(unsigned long type); // <sys/auxv.h> takes names of x86/regs.h
 void stub_enter(void);
 void stub_exit_fall_through(void);
 void stub_exit_back(void);
@@ -176,7 +177,7 @@ static unsigned int sequence_end(const struct test_case *t)
 	return t->insn_at[last] + t->insn[last].len - t->slot;
 }
 
-static void place_code(const struct test_case *t)
+void execute_place(const struct test_case *t)
 {
 	uint8_t code[SLOT_SIZE];
 
@@ -205,7 +206,6 @@ void execute_case(const struct test_case *t, struct outcome *o)
 	memset(exchange.out.xsave, 0, sizeof(exchange.out.xsave));
 	exchange.in = t->in;
 	exchange.entry = t->start;
-	place_code(t);
 	for (unsigned int i = 0; i < t->pokes; i++)
 		memcpy((void *)t->poke[i].at, t->poke[i].bytes, t->poke[i].size);
 	current = o;
