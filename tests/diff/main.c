@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "difftest.h"
 
-enum { MAX_CASES = 96, MAX_DIRTY = 4096 };
+enum { MAX_CASES = 96, BATCH = 12 /* cases that have code at the same time */, MAX_DIRTY = 4096 };
 
 struct options {
 	unsigned int cases, step, first;
@@ -32,7 +32,7 @@ struct totals {
 
 static struct expected *expected;
 static size_t expected_count;
-static struct test_case cases[MAX_CASES];
+static struct test_case cases[BATCH];
 static struct dirty dirty[MAX_DIRTY];
 
 static int compare_expected(const void *a, const void *b)
@@ -81,11 +81,12 @@ static const struct expected *find_expected(const char *name)
 	return bsearch(&key, expected, expected_count, sizeof(*expected), compare_expected);
 }
 
-static unsigned int generate_row(const struct forms *forms, const struct form *form, const struct options *opt)
+static unsigned int generate_batch(const struct forms *forms, const struct form *form, unsigned int first,
+				   const struct options *opt)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < opt->cases; i++) {
+	for (unsigned int i = first; i < opt->cases && i < first + BATCH; i++) {
 		if (opt->only_case >= 0 && i != (unsigned int)opt->only_case)
 			continue;
 		if (generate_case(&cases[n], forms, form, i))
@@ -101,7 +102,7 @@ static void report_difference(const struct form *form, const struct expected *e,
 	printf("DIFFERS %s cases", form->name);
 	for (unsigned int i = 0; i < n && i < e->cases; i++)
 		if (digests[i] != e->per_case[i])
-			printf(" %u", cases[i].number);
+			printf(" %u", i);
 	printf("\n");
 }
 
@@ -130,24 +131,32 @@ static void report_row(FILE *out, const struct form *form, const uint32_t *diges
 	}
 }
 
+static uint32_t run_case(const struct test_case *t, struct totals *total, const struct options *opt)
+{
+	struct outcome o;
+	size_t changed;
+
+	execute_case(t, &o);
+	changed = execute_collect(t, dirty, MAX_DIRTY);
+	if (opt->verbose)
+		printf("%s case %u\n", t->form->name, t->number);
+	total->signals += o.signal != 0;
+	return digest_case(t, &o, dirty, changed, opt->verbose);
+}
+
 static void run_row(FILE *out, const struct forms *forms, const struct form *form, struct totals *total,
 		    const struct options *opt)
 {
 	uint32_t digests[MAX_CASES];
-	unsigned int n = generate_row(forms, form, opt);
-	struct outcome o;
+	unsigned int n = 0;
 
 	current_row = form->name;
 	alarm(WATCHDOG_SECONDS);
-	for (unsigned int i = 0; i < n; i++) {
-		size_t changed;
+	for (unsigned int first = 0; first < opt->cases; first += BATCH) {
+		unsigned int batch = generate_batch(forms, form, first, opt);
 
-		execute_case(&cases[i], &o);
-		changed = execute_collect(&cases[i], dirty, MAX_DIRTY);
-		if (opt->verbose)
-			printf("%s case %u\n", form->name, cases[i].number);
-		digests[i] = digest_case(&cases[i], &o, dirty, changed, opt->verbose);
-		total->signals += o.signal != 0;
+		for (unsigned int i = 0; i < batch; i++)
+			digests[n++] = run_case(&cases[i], total, opt);
 	}
 	if (!n) {
 		total->ungenerated++;
