@@ -29,12 +29,13 @@ enum rewrite_result {
 
 // Writes the instruction to out; returns its length or enum rewrite_result.
 // bytes are the insn->len guest bytes. Segment prefixes, address-size prefixes and redundant legacy prefixes are
-// dropped; LOCK, mandatory prefixes, operand size, REX.W / VEX.W, masks, rounding and broadcast are kept. disp8*N of EVEX is never used
-// (disp32, or disp8 when it divides). One-byte INC/DEC (40-4F outside 64-bit mode) become FF /0, FF /1.
-// 16-bit operand size in 16-bit code gains a 66 prefix; 32-bit operand size in 16-bit code loses it; 32-bit code keeps it.
+// dropped; LOCK, mandatory prefixes, operand size, REX.W / VEX.W, masks, rounding and broadcast are kept. EVEX
+// displacements are disp32, or disp8*N where the source shows N and it divides. One-byte INC/DEC (40-4F outside
+// 64-bit mode) become FF /0, FF /1. 16-bit operand size in 16-bit code gains a 66 prefix; 32-bit operand size in
+// 16-bit code loses it; 32-bit code keeps it.
 // moffs forms (A0-A3) become ModRM forms on rAX with the memory operand given.
-// Without has_mem the instruction's own memory operand is kept, its registers renamed (for LEA, and for memory mapped at
-// the guest's addresses): REWRITE_CANNOT if it is RIP-relative or 16-bit. A base X86_REG_RIP takes disp as it stands,
+// Without has_mem the instruction's own memory operand is kept, its registers renamed (for LEA, and for memory mapped
+// at the guest's addresses): REWRITE_CANNOT if it is RIP-relative or 16-bit. A base X86_REG_RIP takes disp as it stands,
 // relative to the end of the output. Registers the instruction implies (CL of shifts, RAX of MUL) must map to
 // themselves, else REWRITE_CANNOT; accumulator forms (05, A8, 90-97) become ModRM forms when RAX has moved.
 int rewrite_insn(uint8_t out[REWRITE_MAX], const struct x86_insn *insn, const uint8_t *bytes, const struct rewrite *rw);

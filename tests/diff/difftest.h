@@ -155,7 +155,8 @@ void execute_case(const struct test_case *t, struct outcome *o);
 // Compares memory with the template, restores it, and hands out what differed.
 size_t execute_collect(const struct test_case *t, struct dirty *dirty, size_t room);
 uint64_t execute_xsave_mask(void);
-extern uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE], template_readonly[READONLY_PAGES * PAGE_SIZE];
+extern uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE];
+extern uint8_t template_readonly[READONLY_PAGES * PAGE_SIZE];
 extern uint16_t user_cs, user_ss;
 extern unsigned int xsave_offset[8], xsave_size[8];
 extern const char *current_row;
@@ -164,6 +165,7 @@ bool feature_offered(unsigned int feature);
 bool feature_vectors_enabled(const struct form_key *key);
 
 extern bool compare_fpu_pointers;
-uint64_t digest_case(const struct test_case *t, const struct outcome *o, const struct dirty *dirty, size_t n, bool verbose);
+uint64_t digest_case(const struct test_case *t, const struct outcome *o, const struct dirty *dirty, size_t n,
+		     bool verbose);
 
 #endif

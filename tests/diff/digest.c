@@ -136,15 +136,16 @@ static void print_outcome(const struct test_case *t, const struct outcome *o, ui
 	printf("after: exit %" PRIu64 " rflags %" PRIx64 " (undefined %x)\n", o->exit_id, flags,
 	       o->signal ? t->ever_undefined : t->undefined);
 	if (o->signal)
-		printf("  signal %d code %d address %" PRIx64 " trap %" PRIu64 " error %" PRIx64 " at %" PRIx64 "\n", o->signal,
-		       o->code, o->address, o->trap, o->error, o->fault_rip);
+		printf("  signal %d code %d address %" PRIx64 " trap %" PRIu64 " error %" PRIx64 " at %" PRIx64 "\n",
+		       o->signal, o->code, o->address, o->trap, o->error, o->fault_rip);
 	print_gprs(&o->state);
 	print_vectors(o->state.xsave);
 	for (size_t i = 0; i < n; i++)
 		printf("  memory %" PRIx64 ": %016" PRIx64 "\n", dirty[i].at, dirty[i].value);
 }
 
-uint64_t digest_case(const struct test_case *t, const struct outcome *o, const struct dirty *dirty, size_t n, bool verbose)
+uint64_t digest_case(const struct test_case *t, const struct outcome *o, const struct dirty *dirty, size_t n,
+		     bool verbose)
 {
 	struct digest d = {.h = UINT64_C(0x243f6a8885a308d3)};
 	uint64_t flags = o->signal ? o->fault_flags & ~(uint64_t)t->ever_undefined :

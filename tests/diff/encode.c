@@ -46,7 +46,8 @@ static void pick_address(struct rng *r, struct pick *p, bool vsib)
 {
 	uint32_t how = rng_below(r, 100);
 
-	p->mode = how < 45 ? ADDR_BASE : how < 75 ? ADDR_BASE_INDEX : how < 82 ? ADDR_INDEX : how < 90 ? ADDR_ABSOLUTE : ADDR_RIP;
+	p->mode = how < 45 ? ADDR_BASE : how < 75 ? ADDR_BASE_INDEX : how < 82 ? ADDR_INDEX :
+		  how < 90 ? ADDR_ABSOLUTE : ADDR_RIP;
 	if (vsib)
 		p->mode = ADDR_BASE_INDEX;
 	p->base = rng_chance(r, 12) ? X86_RSP : rng_below(r, 16);
@@ -120,7 +121,8 @@ static uint8_t *put_legacy_prefixes(uint8_t *o, struct rng *r, const struct pick
 	return o;
 }
 
-static uint8_t *put_encoding(uint8_t *o, struct rng *r, const struct pick *p, const struct shape *s, const struct form *f)
+static uint8_t *put_encoding(uint8_t *o, struct rng *r, const struct pick *p, const struct shape *s,
+			     const struct form *f)
 {
 	struct bits b = extension_bits(p, s);
 	uint8_t rex = s->w << 3 | b.r << 2 | (b.x & 1) << 1 | b.b;
@@ -196,6 +198,7 @@ static void encode_once(struct rng *r, const struct form *form, const struct sha
 {
 	bool memory = form->key.mem == 1 && is_memory(s);
 	struct pick p;
+	bool free_reg = modrm_reg_is_free(form, s);
 	uint8_t *o = bytes;
 	uint8_t reg;
 
@@ -206,14 +209,14 @@ static void encode_once(struct rng *r, const struct form *form, const struct sha
 		p.vvvv = 0;
 	}
 	random_bytes(r, bytes, 16);
-	reg = modrm_reg_is_free(form, s) && !plain && rng_chance(r, 95) ? (p.reg & 7) << 3 : s->modrm & 0x38;
+	reg = free_reg && !plain && rng_chance(r, 95) ? (p.reg & 7) << 3 : s->modrm & 0x38;
 	o = put_legacy_prefixes(o, r, &p, s, memory || form->key.class == X86_CLASS_STRING);
 	o = put_encoding(o, r, &p, s, form);
 	*o++ = form->key.fields & X86_FIELD_OPCODE_GPR ? (s->opcode & ~7) | (p.rm & 7) : s->opcode;
 	if (memory)
 		put_memory(o, r, &p, reg);
 	else if (form->has_modrm)
-		*o = 0xc0 | reg | ((form->key.fields & X86_FIELD_RM_GPR) || modrm_reg_is_free(form, s) ? p.rm & 7 : s->modrm & 7);
+		*o = 0xc0 | reg | ((form->key.fields & X86_FIELD_RM_GPR) || free_reg ? p.rm & 7 : s->modrm & 7);
 }
 
 bool encode_form(struct rng *r, const struct form *form, const struct shape *shape, bool plain, uint8_t *bytes,

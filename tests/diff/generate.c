@@ -190,7 +190,8 @@ static void fill_index_lanes(struct test_case *t, struct rng *r, const struct x8
 	}
 }
 
-static bool setup_memory(struct test_case *t, struct rng *r, struct x86_insn *insn, uint8_t *bytes, uint64_t at, bool target)
+static bool setup_memory(struct test_case *t, struct rng *r, struct x86_insn *insn, uint8_t *bytes, uint64_t at,
+			 bool target)
 {
 	uint8_t operand[POKE_SIZE];
 	uint64_t ea;

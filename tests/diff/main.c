@@ -97,7 +97,8 @@ static unsigned int generate_batch(const struct forms *forms, const struct form 
 	return n;
 }
 
-static void report_difference(const struct form *form, const struct expected *e, const uint32_t *digests, unsigned int n)
+static void report_difference(const struct form *form, const struct expected *e, const uint32_t *digests,
+			      unsigned int n)
 {
 	printf("DIFFERS %s cases", form->name);
 	for (unsigned int i = 0; i < n && i < e->cases; i++)
@@ -106,8 +107,8 @@ static void report_difference(const struct form *form, const struct expected *e,
 	printf("\n");
 }
 
-static void report_row(FILE *out, const struct form *form, const uint32_t *digests, unsigned int n, struct totals *total,
-		       const struct options *opt)
+static void report_row(FILE *out, const struct form *form, const uint32_t *digests, unsigned int n,
+		       struct totals *total, const struct options *opt)
 {
 	uint64_t all = 0;
 
@@ -249,7 +250,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	fprintf(stderr, "difftest: %zu signals, %zu forms without a case\n", total.signals, total.ungenerated);
 	if (opt.expect)
-		printf("difftest: %zu rows differ, %zu have no expectation\n", total.differ, total.missing);
+		printf("difftest: %zu rows differ, %zu of %zu expected rows compared, %zu not expected\n", total.differ,
+		       total.rows - total.missing, expected_count, total.missing);
 	printf("difftest: %zu rows, %zu cases, coverage %.1f%%\n", total.rows, total.cases,
 	       total.user_forms ? 100.0 * total.user_tested / total.user_forms : 0.0);
 	return total.differ != 0;

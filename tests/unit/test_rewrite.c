@@ -64,7 +64,8 @@ static uint8_t gpr_number(ZydisRegister r)
 
 static enum x86_class class_of(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op)
 {
-	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) || zi->encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX)
+	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) ||
+	    zi->encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX)
 		return X86_CLASS_OTHER_SYSTEM;
 	for (int i = 0; i < zi->operand_count; i++) {
 		bool hidden = op[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
@@ -79,7 +80,8 @@ static enum x86_class class_of(const ZydisDecodedInstruction *zi, const ZydisDec
 	}
 	switch (zi->mnemonic) {
 	case ZYDIS_MNEMONIC_MOVDIR64B: case ZYDIS_MNEMONIC_XLAT: case ZYDIS_MNEMONIC_MONITOR:
-	case ZYDIS_MNEMONIC_MONITORX: case ZYDIS_MNEMONIC_MWAITX: case ZYDIS_MNEMONIC_BOUND: case ZYDIS_MNEMONIC_CLI: case ZYDIS_MNEMONIC_STI:
+	case ZYDIS_MNEMONIC_MONITORX:
+	case ZYDIS_MNEMONIC_MWAITX: case ZYDIS_MNEMONIC_BOUND: case ZYDIS_MNEMONIC_CLI: case ZYDIS_MNEMONIC_STI:
 	case ZYDIS_MNEMONIC_ENTER: case ZYDIS_MNEMONIC_LEAVE: case ZYDIS_MNEMONIC_CLZERO:
 	case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1: case ZYDIS_MNEMONIC_UD2:
 		return X86_CLASS_OTHER_SYSTEM;
