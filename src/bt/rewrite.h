@@ -35,8 +35,8 @@ enum rewrite_result {
 // 16-bit code loses it; 32-bit code keeps it.
 // moffs forms (A0-A3) become ModRM forms on rAX with the memory operand given.
 // Without has_mem the instruction's own memory operand is kept, its registers renamed (for LEA, and for memory mapped
-// at the guest's addresses): REWRITE_CANNOT if it is RIP-relative or 16-bit. A base X86_REG_RIP takes disp as it stands,
-// relative to the end of the output. Registers the instruction implies (CL of shifts, RAX of MUL) must map to
+// at the guest's addresses): REWRITE_CANNOT if it is RIP-relative or 16-bit. A base X86_REG_RIP takes disp as it
+// stands, relative to the end of the output. Registers the instruction implies (CL of shifts, RAX of MUL) must map to
 // themselves, else REWRITE_CANNOT; accumulator forms (05, A8, 90-97) become ModRM forms when RAX has moved.
 int rewrite_insn(uint8_t out[REWRITE_MAX], const struct x86_insn *insn, const uint8_t *bytes, const struct rewrite *rw);
 

@@ -21,6 +21,7 @@ uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE], template_rea
 uint16_t user_cs, user_ss;
 unsigned int xsave_offset[8], xsave_size[8];
 const char *current_row = "";
+uint64_t compared_state = ~UINT64_C(0);
 
 static struct outcome *current;
 static uint64_t own_fs;
@@ -117,7 +118,7 @@ static void setup_xsave(void)
 	uint32_t lo, hi, a, b, c, d;
 
 	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	exchange.xsave_mask = lo & 0xe7;
+	exchange.xsave_mask = lo & compared_state & 0xe7;
 	for (unsigned int i = 2; i < 8; i++) {
 		if (!(exchange.xsave_mask & BIT(i)))
 			continue;

@@ -5,6 +5,7 @@
 // get the values that make its address what was drawn: aligned or not, across pages, at the edge of nothing, read-only.
 #include <string.h>
 #include "difftest.h"
+#include "x86/features.h"
 
 enum { SEQUENCE_ROOM = SLOT_FORWARD_PAD - SLOT_START - 6 };
 
@@ -270,9 +271,21 @@ static bool add_instruction(struct test_case *t, struct rng *r, const struct for
 	return false;
 }
 
+// Neighbours come from a fixed set of features, so that processors that differ in others still see the same cases.
 static bool is_neighbour(const struct form *f, uint8_t class)
 {
-	return f->supported && f->policy == POLICY_RUN && f->key.class == class && !f->key.vsib;
+	static const uint16_t features[] = {
+		X86_FEATURE_NONE, X86_FEATURE_CMOV, X86_FEATURE_SSE, X86_FEATURE_SSE2, X86_FEATURE_SSE3, X86_FEATURE_SSSE3,
+		X86_FEATURE_SSE4_1, X86_FEATURE_SSE4_2, X86_FEATURE_POPCNT, X86_FEATURE_MOVBE, X86_FEATURE_BMI1,
+		X86_FEATURE_BMI2, X86_FEATURE_AVX, X86_FEATURE_AVX2, X86_FEATURE_FMA,
+	};
+
+	if (f->policy != POLICY_RUN || f->key.class != class || f->key.vsib || !feature_vectors_enabled(&f->key))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+		if (features[i] == f->key.feature)
+			return true;
+	return false;
 }
 
 static void add_neighbours(struct test_case *t, struct rng *r, const struct forms *forms, unsigned int n)

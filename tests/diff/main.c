@@ -15,7 +15,7 @@ enum { MAX_CASES = 96, BATCH = 12 /* cases that have code at the same time */, M
 struct options {
 	unsigned int cases, step, first;
 	int only_case;
-	const char *row, *prefix, *expect, *output;
+	const char *row, *prefix, *skip, *expect, *output;
 	bool verbose, list, quiet;
 };
 
@@ -178,6 +178,8 @@ static bool is_wanted(const struct form *f, size_t i, const struct options *opt)
 		return !strcmp(f->name, opt->row);
 	if (opt->prefix && strncmp(f->name, opt->prefix, strlen(opt->prefix)))
 		return false;
+	if (opt->skip && !strncmp(f->name, opt->skip, strlen(opt->skip)))
+		return false;
 	return i % opt->step == opt->first;
 }
 
@@ -205,6 +207,7 @@ static void parse_options(int argc, char **argv, struct options *opt)
 	static const struct option longs[] = {
 		{"row", 1, NULL, 'r'}, {"case", 1, NULL, 'c'}, {"cases", 1, NULL, 'n'}, {"prefix", 1, NULL, 'p'},
 		{"expect", 1, NULL, 'e'}, {"output", 1, NULL, 'o'}, {"step", 1, NULL, 's'}, {"first", 1, NULL, 'f'},
+		{"state", 1, NULL, 'S'}, {"skip", 1, NULL, 'k'},
 		{"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"fpu-pointers", 0, NULL, 'P'}, {0},
 	};
 	int c;
@@ -222,10 +225,13 @@ static void parse_options(int argc, char **argv, struct options *opt)
 		case 'v': opt->verbose = true; break;
 		case 'l': opt->list = true; break;
 		case 'q': opt->quiet = true; break;
+		case 'S': compared_state = strtoull(optarg, NULL, 16); break;
+		case 'k': opt->skip = optarg; break;
 		case 'P': compare_fpu_pointers = true; break;
 		default:
 			fprintf(stderr, "usage: difftest [--row NAME [--case K] -v] [--prefix P] [--cases N] [--step N --first K]\n"
-				"       [--output FILE] [--expect FILE] [--list] [--quiet] [--fpu-pointers]\n");
+				"       [--output FILE] [--expect FILE] [--list] [--quiet] [--fpu-pointers]\n"
+				"       [--skip PREFIX] [--state XCR0-BITS]\n");
 			exit(2);
 		}
 	}
