@@ -20,6 +20,7 @@ enum reg_access { R = BIT(0), W = BIT(1), XAPIC = BIT(2), X2APIC = BIT(3), BOTH 
 struct reg_rule {
 	uint8_t access;  // enum reg_access
 	uint32_t valid;  // bits that may be set; others are dropped, or fault in x2APIC form
+	uint32_t status; // read-only bits: dropped in both forms
 };
 
 #define LVT_COMMON (0xffu | LVT_MASKED)
@@ -27,25 +28,25 @@ struct reg_rule {
 #define LVT_PIN (LVT_WITH_MODE | BIT(13) | LVT_LEVEL)
 
 static const struct reg_rule rules[REGS] = {
-	[REG_ID] = {R | BOTH, 0}, [REG_VERSION] = {R | BOTH, 0},
-	[REG_TPR] = {R | W | BOTH, 0xff}, [REG_APR] = {R | XAPIC, 0}, [REG_PPR] = {R | BOTH, 0},
-	[REG_EOI] = {W | BOTH, 0}, [REG_RRD] = {R | XAPIC, 0},
-	[REG_LDR] = {R | W | BOTH, 0xff000000}, // W in xAPIC form only: see msr_may_write
-	[REG_DFR] = {R | W | XAPIC, 0xf0000000},
-	[REG_SVR] = {R | W | BOTH, 0x3ff},
-	[REG_ISR ... REG_ISR + 7] = {R | BOTH, 0}, [REG_TMR ... REG_TMR + 7] = {R | BOTH, 0},
-	[REG_IRR ... REG_IRR + 7] = {R | BOTH, 0},
-	[REG_ESR] = {R | W | BOTH, 0},
-	[REG_ICR] = {R | W | BOTH, 0x000ccfff}, [REG_ICR2] = {R | W | XAPIC, 0xff000000},
-	[REG_LVT_TIMER + LAPIC_LVT_TIMER] = {R | W | BOTH, LVT_COMMON | 3u << LVT_TIMER_SHIFT},
-	[REG_LVT_TIMER + LAPIC_LVT_THERMAL] = {R | W | BOTH, LVT_WITH_MODE},
-	[REG_LVT_TIMER + LAPIC_LVT_PERF] = {R | W | BOTH, LVT_WITH_MODE},
-	[REG_LVT_TIMER + LAPIC_LVT_LINT0] = {R | W | BOTH, LVT_PIN},
-	[REG_LVT_TIMER + LAPIC_LVT_LINT1] = {R | W | BOTH, LVT_PIN},
-	[REG_LVT_TIMER + LAPIC_LVT_ERROR] = {R | W | BOTH, LVT_COMMON},
-	[REG_INITIAL] = {R | W | BOTH, UINT32_MAX}, [REG_CURRENT] = {R | BOTH, 0},
-	[REG_DIVIDE] = {R | W | BOTH, 0xb},
-	[REG_SELF_IPI] = {W | X2APIC, 0xff},
+	[REG_ID] = {R | BOTH, 0, 0}, [REG_VERSION] = {R | BOTH, 0, 0},
+	[REG_TPR] = {R | W | BOTH, 0xff, 0}, [REG_APR] = {R | XAPIC, 0, 0}, [REG_PPR] = {R | BOTH, 0, 0},
+	[REG_EOI] = {W | BOTH, 0, 0}, [REG_RRD] = {R | XAPIC, 0, 0},
+	[REG_LDR] = {R | W | BOTH, 0xff000000, 0}, // W in xAPIC form only: see msr_may_write
+	[REG_DFR] = {R | W | XAPIC, 0xf0000000, 0},
+	[REG_SVR] = {R | W | BOTH, 0x3ff, 0},
+	[REG_ISR ... REG_ISR + 7] = {R | BOTH, 0, 0}, [REG_TMR ... REG_TMR + 7] = {R | BOTH, 0, 0},
+	[REG_IRR ... REG_IRR + 7] = {R | BOTH, 0, 0},
+	[REG_ESR] = {R | W | BOTH, 0, 0},
+	[REG_ICR] = {R | W | BOTH, 0x000ccfff, LVT_PENDING}, [REG_ICR2] = {R | W | XAPIC, 0xff000000, 0},
+	[REG_LVT_TIMER + LAPIC_LVT_TIMER] = {R | W | BOTH, LVT_COMMON | 3u << LVT_TIMER_SHIFT, LVT_PENDING},
+	[REG_LVT_TIMER + LAPIC_LVT_THERMAL] = {R | W | BOTH, LVT_WITH_MODE, LVT_PENDING},
+	[REG_LVT_TIMER + LAPIC_LVT_PERF] = {R | W | BOTH, LVT_WITH_MODE, LVT_PENDING},
+	[REG_LVT_TIMER + LAPIC_LVT_LINT0] = {R | W | BOTH, LVT_PIN, LVT_PENDING | LVT_REMOTE_IRR},
+	[REG_LVT_TIMER + LAPIC_LVT_LINT1] = {R | W | BOTH, LVT_PIN, LVT_PENDING | LVT_REMOTE_IRR},
+	[REG_LVT_TIMER + LAPIC_LVT_ERROR] = {R | W | BOTH, LVT_COMMON, LVT_PENDING},
+	[REG_INITIAL] = {R | W | BOTH, UINT32_MAX, 0}, [REG_CURRENT] = {R | BOTH, 0, 0},
+	[REG_DIVIDE] = {R | W | BOTH, 0xb, 0},
+	[REG_SELF_IPI] = {W | X2APIC, 0xff, 0},
 };
 
 static uint32_t reg_read(struct vcpu *v, unsigned reg)
@@ -215,19 +216,22 @@ bool lapic_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 bool lapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	unsigned reg = msr - MSR_X2APIC_FIRST;
+	uint64_t valid;
 
 	if (!lapic_is_x2(v) || reg >= REGS || (rules[reg].access & (W | X2APIC)) != (W | X2APIC) || reg == REG_LDR)
 		return false;
-	if (reg == REG_ICR) {
-		if ((uint32_t)value & ~rules[REG_ICR].valid)
-			return false;
+	valid = rules[reg].valid | rules[reg].status;
+	if (reg == REG_ICR)
+		valid |= UINT64_C(0xffffffff) << 32;
+	if (value & ~valid)
+		return false;
+	value &= ~(uint64_t)rules[reg].status;
+	if (reg != REG_ICR) {
+		reg_write(v, reg, (uint32_t)value);
+	} else {
 		v->lapic.icr = value;
 		send_icr(v);
-		return true;
 	}
-	if (value & ~(uint64_t)rules[reg].valid)
-		return false;
-	reg_write(v, reg, (uint32_t)value);
 	return true;
 }
 

@@ -328,6 +328,9 @@ static void test_x2apic(void)
 	CHECK(!lapic_msr_read(v, 0x80b, &value)); // EOI is write-only
 	CHECK(!lapic_msr_write(v, 0x80b, 1));
 	CHECK(!lapic_msr_write(v, 0x808, 0x100));
+	CHECK(lapic_msr_write(v, 0x835, 0x5700)); // status bits may be written, as Linux does, and stay as they were
+	CHECK(lapic_msr_read(v, 0x835, &value) && value == 0x700);
+	CHECK(!lapic_msr_write(v, 0x835, 0x20700));
 	CHECK(lapic_msr_write(v, 0x83f, 0x90)); // SELF IPI
 	CHECK_EQ(lapic_ack(v), 0x90);
 	CHECK(lapic_msr_write(v, 0x80b, 0));
