@@ -277,6 +277,48 @@ static unsigned access_size(struct trans *t, const struct x86_insn *insn)
 	return 1;
 }
 
+// BT and its kin with a register offset reach far from their operand's address: the words of the offset move the address
+// in T0, the bits below go into RAX, as the instruction's register, for the moment.
+static void emit_bitstring_ea(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned offset = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
+
+	emit_save_flags(t);
+	if (insn->opsize == 8)
+		emit_mov(e, 8, HOST_T1, offset);
+	else
+		emit_op_rr(e, 8, insn->opsize == 2 ? 0x0fbf : 0x63, HOST_T1, offset); // movsx, movsxd
+	emit_op_rr(e, 8, 0xc1, 7, HOST_T1);                                         // sar $3
+	emit_u8(e, 3);
+	emit_alu_imm(e, 8, ALU_AND, HOST_T1, -(int)insn->opsize);
+	emit_lea(e, insn->addrsize == 8 ? 8 : 4, HOST_T0, (struct emit_mem){.base = HOST_T0, .index = HOST_T1, .scale = 1});
+}
+
+static void emit_bitstring(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned offset = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
+	struct rewrite rw = {.has_mem = true, .base = HOST_T1, .index = HOST_T0, .scale = 1}; // every register is RAX
+	uint8_t out[REWRITE_MAX];
+	int n;
+
+	emit_ea(t, insn, 0);
+	emit_bitstring_ea(t, insn);
+	emit_check(t, insn->mem.access, insn->opsize, insn->mem.seg);
+	emit_store_state(e, 8, X86_RAX, SLOT_TMP);
+	emit_mov(e, 4, X86_RAX, offset);
+	emit_alu_imm(e, 4, ALU_AND, X86_RAX, insn->opsize * 8 - 1);
+	emit_need_flags(t);
+	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
+	ASSERT(n > 0);
+	note_op(t);
+	emit_bytes(e, out, (size_t)n);
+	emit_load_state(e, 8, X86_RAX, SLOT_TMP);
+	emit_access_done(t);
+	t->b->st->tu_ident++;
+}
+
 static void ident(struct trans *t, const struct x86_insn *insn)
 {
 	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
@@ -292,6 +334,10 @@ static void ident(struct trans *t, const struct x86_insn *insn)
 	}
 	if (insn->spare_nop)
 		return;
+	if (insn->mem.bitstring) {
+		emit_bitstring(t, insn);
+		return;
+	}
 	if (insn->mem.present) {
 		emit_ea(t, insn, 0);
 		emit_check(t, access ? access : X86_READ, access_size(t, insn), insn->mem.seg);
