@@ -277,6 +277,16 @@ static unsigned access_size(struct trans *t, const struct x86_insn *insn)
 	return 1;
 }
 
+// The unit's registers, and a checked memory operand.
+static struct rewrite renaming(const struct trans *t, const struct x86_insn *insn)
+{
+	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
+
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		rw.map[r] = t->t->map[r] == X86_REG_NONE ? 0 : t->t->map[r];
+	return rw;
+}
+
 // BT and its kin with a register offset reach far from their operand's address: the words of the offset move the address
 // in T0, the bits below go into RAX, as the instruction's register, for the moment.
 static void emit_bitstring_ea(struct trans *t, const struct x86_insn *insn)
@@ -321,7 +331,7 @@ static void emit_bitstring(struct trans *t, const struct x86_insn *insn)
 
 static void ident(struct trans *t, const struct x86_insn *insn)
 {
-	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
+	struct rewrite rw = renaming(t, insn);
 	uint16_t sets = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
 	bool partial = sets && sets != RFLAGS_ARITH;
 	uint8_t out[REWRITE_MAX];
@@ -344,8 +354,6 @@ static void ident(struct trans *t, const struct x86_insn *insn)
 	}
 	if (insn->flags_read & RFLAGS_ARITH || partial)
 		emit_need_flags(t);
-	for (unsigned r = 0; r < X86_GPRS; r++)
-		rw.map[r] = t->t->map[r] == X86_REG_NONE ? 0 : t->t->map[r];
 	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
@@ -368,7 +376,7 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	uint8_t out[REWRITE_MAX];
-	struct rewrite rw = {.has_mem = true, .base = HOST_T1, .index = HOST_T0, .scale = 1};
+	struct rewrite rw = renaming(t, insn);
 	int n;
 
 	if (!(t->v->cr4 & CR4_OSXSAVE)) {
