@@ -164,6 +164,8 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	struct bt *b = bt_of(v);
 	bool crosses = (x->pc ^ b->tu[x->tu].pc) >> PAGE_SHIFT || t->gpa2 != ~UINT64_C(0);
 
+	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
+		return; // something was delivered in between
 	if (crosses) {
 		if (t->mode & MODE_USER)
 			return;
