@@ -31,7 +31,7 @@ static const struct reg_rule rules[REGS] = {
 	[REG_ID] = {R | BOTH, 0, 0}, [REG_VERSION] = {R | BOTH, 0, 0},
 	[REG_TPR] = {R | W | BOTH, 0xff, 0}, [REG_APR] = {R | XAPIC, 0, 0}, [REG_PPR] = {R | BOTH, 0, 0},
 	[REG_EOI] = {W | BOTH, 0, 0}, [REG_RRD] = {R | XAPIC, 0, 0},
-	[REG_LDR] = {R | W | BOTH, 0xff000000, 0}, // W in xAPIC form only: see msr_may_write
+	[REG_LDR] = {R | W | BOTH, 0xff000000, 0}, // W in xAPIC form only: see lapic_msr_write
 	[REG_DFR] = {R | W | XAPIC, 0xf0000000, 0},
 	[REG_SVR] = {R | W | BOTH, 0x3ff, 0},
 	[REG_ISR ... REG_ISR + 7] = {R | BOTH, 0, 0}, [REG_TMR ... REG_TMR + 7] = {R | BOTH, 0, 0},

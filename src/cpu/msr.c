@@ -397,7 +397,7 @@ static const struct msr_row rows[] = {
 	CALL(MSR_PAT, F(PAT), read_pat, write_pat),
 	CALL(MSR_MTRR_DEF_TYPE, F(MTRR), read_mtrr_def_type, write_mtrr_def_type),
 	CALL(MSR_TSC_DEADLINE, F(TSC_DEADLINE), read_tsc_deadline, write_tsc_deadline),
-	CALLS(MSR_X2APIC_FIRST, MSR_X2APIC_LAST, F(X2APIC), lapic_msr_read, write_x2apic),
+	{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, "MSR_X2APIC", FUNCTION, ANY, F(X2APIC), 0, 0, lapic_msr_read, write_x2apic},
 	STORED(MSR_XSS, F(XSAVES), ANY, xss, 0),
 	CALL(MSR_KVM_WALL_CLOCK_NEW, F(HYPERVISOR), read_wall_clock, write_wall_clock),
 	CALL(MSR_KVM_SYSTEM_TIME_NEW, F(HYPERVISOR), read_system_time, write_system_time),
