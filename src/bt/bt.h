@@ -181,6 +181,8 @@ struct bt {
 	bool want_table;         // the unit found next enters the indirect table
 	bool step, one;          // one instruction a unit: for the debugger, by --stress
 	bool nmi_waits;
+	bool stopped;            // the debugger has last had a stop at stopped_at, and nothing ran since
+	uint64_t stopped_at;
 	uint32_t sys_effect;     // enum sys_effect of the present instruction, if it ran in C
 	uint8_t data_hits;       // data breakpoints that the present instruction has met (DR6 bits 0-3)
 	bool nonglobal_code;     // kernel code on pages that a CR3 write may move: links are checked at each

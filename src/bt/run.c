@@ -134,7 +134,9 @@ static void service(struct vcpu *v)
 {
 	uint32_t left = vmm_service_pending(v);
 
-	if (left & PENDING_FLUSH) {
+	if (left & PENDING_FLUSH) { // the debugger has had a stop
+		bt_of(v)->stopped = true;
+		bt_of(v)->stopped_at = v->rip;
 		tlb_flush(v, true);
 		bt_of(v)->flush_tc = true;
 		bt_of(v)->mode_now = bt_mode(v);
@@ -328,13 +330,29 @@ static void after_insn(struct vcpu *v, uint64_t rflags_before)
 		vcpu_raise_db(v, dr6);
 }
 
+// At a breakpoint: ask for a stop, unless the last one was here; then go on over it.
+static bool passes_breakpoint(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	bool had = b->stopped && b->stopped_at == v->rip;
+
+	b->stopped = false;
+	if (!had)
+		v->pending |= PENDING_STOP;
+	return had;
+}
+
 static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
 	uint32_t mode = b->mode_now;
-	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one;
+	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
+	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one || at_breakpoint;
 	struct tu *t;
+
+	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
+		return;
 
 	if (b->flush_tc)
 		tc_flush(v);

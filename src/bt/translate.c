@@ -114,6 +114,8 @@ static void decode_unit(struct trans *t)
 		int len = off < room ? x86_decode(insn, t->bytes + off, MIN(room - off, X86_INSN_MAX), t->code) : 0;
 		uint16_t named = t->named;
 
+		if (t->n && debugger_breaks_at(&t->b->sh->debugger, t->t->pc + off))
+			break;
 		if (len == 0 && t->n)
 			break; // the page ends: the next unit begins here
 		if (len == 0)

@@ -16,9 +16,28 @@ enum { SHARED_MAGIC = 0x52474e31 /* "RGN1": bump with every change of layout */,
 // File descriptors the app hands to the monitor (posix_spawn file actions). Nothing else is open there.
 enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
 
+// The monitor's exit statuses: what it could not do at its start, before it could say so in another way.
+#define START_FAILURES(_) \
+	_(MAP, "map its memory in the zone") \
+	_(SHARED, "agree with ringer on their shared memory: build both anew") \
+	_(SIZE, "place so much memory in the zone") \
+	_(UNMAP, "unmap the rest of its address space") \
+	_(GS, "set its GS base") \
+	_(SIGNAL, "catch its signals") \
+	_(TIMER, "make its timer") \
+	_(JAIL, "close its jail: is seccomp missing?") \
+	_(CRASHED_TWICE, "report its crash: it crashed again") \
+	_(ENDED, "go on: its run loop came to an end that is none")
+enum start_failure {
+	START_BEFORE = 99,
+#define _(name, what) START_##name,
+	START_FAILURES(_)
+#undef _
+};
+
 // A byte ring: one writer, one reader, in different programs. Indices run freely; the index modulo RING_SIZE is the
-// place. A writer that finds it full sets writer_waits, looks again, and then waits to be told: the reader, after it has
-// moved tail, exchanges writer_waits for 0 and if it was set tells the writer. How the writer is told:
+// place. A writer that finds it full sets writer_waits, looks again, and then waits to be told: the reader, after it
+// has moved tail, exchanges writer_waits for 0 and if it was set tells the writer. How the writer is told:
 //   serial_tx (writer: monitor)  the app sets PENDING_LINES in vcpu.pending and wakes the vCPU if it is asleep
 //   serial_rx (writer: app)      the monitor rings the doorbell
 //   trace     (writer: monitor)  the app futex-wakes `tail`, on which the monitor may sleep
@@ -38,7 +57,7 @@ enum request_kind {
 	REQ_SHUTDOWN,   // power off (ACPI S5)
 	REQ_RESET,      // guest reset (i8042, port CF9, triple fault: value says which, enum reset_reason)
 	REQ_CRASH,      // a bug in ringer or an NYI: shared.report holds the text
-	REQ_STOPPED,    // the vCPU has stopped as asked (PENDING_STOP) or hit a breakpoint; answer = go on (value: enum resume)
+	REQ_STOPPED,    // the vCPU has stopped (value: enum stop_reason); answer = go on (value: enum resume)
 };
 enum reset_reason { RESET_REQUESTED, RESET_TRIPLE_FAULT };
 enum stop_reason { STOP_ASKED, STOP_BREAKPOINT, STOP_STEP, STOP_WATCHPOINT };
@@ -65,8 +84,8 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form
 };
 
-enum log_item { LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4), LOG_MMU = BIT(5),
-	LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9) };
+enum log_item { LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4),
+	LOG_MMU = BIT(5), LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9) };
 
 enum { CPUID_LEAVES_MAX = 96 };
 struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_model.c) and read by cpu/
@@ -97,6 +116,22 @@ struct config { // written by the app before the monitor starts, constant afterw
 
 #include "bus/stats.h"
 
+// What a debugger has asked for. Written by the app while the vCPU is stopped; translations are thrown away after each
+// stop, and no unit but one of a single instruction is ever made that begins at, or passes over, a breakpoint.
+enum { BREAKPOINTS_MAX = 64 };
+struct debugger {
+	uint32_t breakpoints;
+	uint64_t breakpoint[BREAKPOINTS_MAX]; // linear addresses
+};
+
+static inline bool debugger_breaks_at(const struct debugger *d, uint64_t pc)
+{
+	for (uint32_t i = 0; i < d->breakpoints && i < BREAKPOINTS_MAX; i++)
+		if (d->breakpoint[i] == pc)
+			return true;
+	return false;
+}
+
 struct shared {
 	uint32_t magic;
 	uint32_t size;          // sizeof(struct shared), checked by the monitor
@@ -109,6 +144,7 @@ struct shared {
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor
 	struct stats stats;
+	struct debugger debugger;
 	char report[REPORT_SIZE]; // the crash report
 };
 

@@ -79,7 +79,8 @@ enum cli_result cli_accel(struct cli *c, const char *arg)
 			if (!cli_parse_number(p.value, &mb) || mb < 1 || mb > 1024)
 				return cli_error(c, "tb-size=%s: give 1 to 1024 (MiB)", p.value);
 			c->config.tc_size = mb << 20;
-		} else if (!strcmp(p.key, "thread") || !strcmp(p.key, "split-wx") || !strcmp(p.key, "one-insn-per-tb")) {
+		} else if (!strcmp(p.key, "thread") || !strcmp(p.key, "split-wx") ||
+			   !strcmp(p.key, "one-insn-per-tb")) {
 			if (!cli_is_one_of(p.value, on_off))
 				return cli_error(c, "%s=%s: not a value of this property", p.key, p.value);
 			if (!strcmp(p.key, "one-insn-per-tb") && !strcmp(p.value, "on"))

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "ctl/gdb.h"
 #include "ctl/stats.h"
 #include "machine/machine.h"
 

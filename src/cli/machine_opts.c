@@ -37,7 +37,7 @@ static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 			continue;
 		if (machine_props[i].values == any || cli_is_one_of(p->value, machine_props[i].values))
 			return CLI_OK;
-		return cli_error(c, "%s=%s is not built yet; use %s=%s", p->key, p->value, p->key, machine_props[i].values[0]);
+		return cli_error(c, "%s=%s is not built yet; use %s", p->key, p->value, machine_props[i].values[0]);
 	}
 	return cli_error(c, "unknown or unbuilt property '%s'", p->key);
 }
@@ -52,9 +52,10 @@ enum cli_result cli_machine(struct cli *c, const char *arg)
 			if (cli_is_help(p.value))
 				return machine_help();
 			if (!strcmp(p.value, "none"))
-				continue; // for probes ("-M none -accel help"); without help there is nothing to boot
+				continue; // for probes ("-M none -accel help")
 			if (!cli_is_one_of(p.value, machine_names))
-				return cli_error(c, "machine '%s' is not built; '-machine help' lists those that are", p.value);
+				return cli_error(c, "machine '%s' is not built; '-machine help' lists those that are",
+						 p.value);
 		} else if (!strcmp(p.key, "accel")) {
 			if (cli_accel_chain(c, p.value) != CLI_OK)
 				return CLI_ERROR;
@@ -70,8 +71,8 @@ static enum cli_result check_memory(struct cli *c, const char *text, uint64_t si
 	uint64_t host = host_memory_total();
 
 	if (size < MACHINE_RAM_MIN)
-		return cli_error(c, "%s is too little memory for any guest; give at least %lluM (512M suits most)", text,
-			(unsigned long long)(MACHINE_RAM_MIN >> 20));
+		return cli_error(c, "%s is too little memory for any guest; give at least %lluM (512M suits most)",
+				 text, (unsigned long long)(MACHINE_RAM_MIN >> 20));
 	if (size > MACHINE_RAM_MAX || size > host)
 		return cli_error(c, "%s is more memory than %s (%llu MiB); ask for less", text,
 			size > MACHINE_RAM_MAX ? "the machine can hold" : "this host has, swap included",
@@ -100,7 +101,8 @@ enum cli_result cli_memory(struct cli *c, const char *arg)
 
 enum cli_result cli_smp(struct cli *c, const char *arg)
 {
-	static const char *const keys[] = { "", "cpus", "sockets", "dies", "clusters", "cores", "threads", "maxcpus", NULL };
+	static const char *const keys[] = {"",      "cpus",    "sockets", "dies", "clusters",
+					   "cores", "threads", "maxcpus", NULL};
 	struct cli_prop p;
 	uint64_t n;
 
@@ -142,13 +144,15 @@ static enum cli_result debug_exit(struct cli *c, const char *arg)
 		if (!strcmp(p.key, "id"))
 			continue;
 		if (!to)
-			return cli_error(c, "isa-debug-exit has no property '%s'; it has iobase and iosize", *p.key ? p.key : p.value);
+			return cli_error(c, "isa-debug-exit has no property '%s'; it has iobase and iosize",
+					 *p.key ? p.key : p.value);
 		if (!cli_parse_number(p.value, to))
 			return cli_error(c, "isa-debug-exit: %s=%s is not a number", p.key, p.value);
 	}
 	if (size < 1 || size > 8 || base > 0xffff || base + size > 0x10000)
-		return cli_error(c, "isa-debug-exit: iobase=%#llx,iosize=%#llx is not a range of 1 to 8 ports below 0x10000",
-			(unsigned long long)base, (unsigned long long)size);
+		return cli_error(
+		    c, "isa-debug-exit: iobase=%#llx,iosize=%#llx is not a range of 1 to 8 ports below 0x10000",
+		    (unsigned long long)base, (unsigned long long)size);
 	c->config.pc.debug_exit = true;
 	c->config.pc.debug_exit_base = (uint16_t)base;
 	c->config.pc.debug_exit_size = (uint16_t)size;
@@ -159,14 +163,15 @@ static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
 } device_options[] = {
-	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a guest's write of v ends ringer with status (v<<1)|1", debug_exit },
+	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 };
 
 static enum cli_result device_help(void)
 {
 	printf("Misc devices:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
-		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus, device_options[i].description);
+		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus,
+		       device_options[i].description);
 	return CLI_DONE;
 }
 

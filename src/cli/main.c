@@ -54,8 +54,14 @@ static int print_stats(const struct cli *c, const struct stats *s)
 
 static int run(struct cli *c, struct machine *m)
 {
+	static struct gdb gdb;
 	char err[600];
-	int status = machine_run(m, err, sizeof(err)), r;
+	int status, r = c->gdb ? gdb_open(&gdb, m, c->gdb, err, sizeof(err)) : 0;
+
+	if (r < 0)
+		return complain(err);
+	status = machine_run(m, err, sizeof(err));
+	gdb_close(&gdb, status);
 
 	if (status < 0)
 		return complain(err);

@@ -153,12 +153,12 @@ static const struct option options[] = {
 	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
 	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
-	{ "accel", ARG_NEXT, "NAME[,...]", "engine: bt (binary translation; also called tcg); help lists them", cli_accel },
+	{ "accel", ARG_NEXT, "NAME[,...]", "engine: bt (binary translation, also called tcg)", cli_accel },
 	{ "enable-kvm", ARG_NONE, NULL, NULL, take_enable_kvm },
 	{ "kernel", ARG_NEXT, "FILE", "kernel to boot: bzImage or PVH ELF", take_kernel },
 	{ "initrd", ARG_NEXT, "FILE", "its initial RAM disk", take_initrd },
 	{ "append", ARG_NEXT, "TEXT", "its command line", take_append },
-	{ "nographic", ARG_NONE, NULL, "no display; the first serial port on standard input and output, Ctrl-a h helps", take_nographic },
+	{ "nographic", ARG_NONE, NULL, "serial port on standard input and output, no display", take_nographic },
 	{ "serial", ARG_NEXT, "TO", "next serial port: stdio, mon:stdio, file:F, null, none", take_serial },
 	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
@@ -189,7 +189,7 @@ static const struct option options[] = {
 	{ "D", ARG_NEXT, "FILE", "log to FILE instead of standard error", take_log_file },
 	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
 	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
-	{ "selfcheck", ARG_EQUALS, "N", "check every Nth translation unit against single instructions", take_selfcheck },
+	{ "selfcheck", ARG_EQUALS, "N", "check every Nth unit against single instructions", take_selfcheck },
 	{ "stress", ARG_EQUALS, "ITEMS", "make rare paths frequent; help lists them", cli_stress },
 	{ "deterministic", ARG_NONE, NULL, "virtual time counts guest instructions", take_deterministic },
 	{ "version", ARG_NONE, NULL, "print the version", take_version },
@@ -197,14 +197,17 @@ static const struct option options[] = {
 	{ "h", ARG_NONE, NULL, NULL, take_help },
 };
 
-static const char *const not_built[] = { "drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios",
-	"blockdev", "snapshot", "chardev", "mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
-	"fw_cfg", "acpitable", "no-acpi", "uuid", "debugcon", "incoming", "tpmdev", "audiodev", "audio", "add-fd", "daemonize",
-	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action", "full-screen", "spice", "curses", "loadvm",
-	"mem-path", "mem-prealloc", "overcommit", "singlestep", "trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom",
-	"only-migratable", "nouserconfig", "action", "cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab",
-	"g", "sdl", "gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
-	"perfmap", "soundhw", "balloon", "bt", "tb-size", "cpu-throttle", NULL };
+static const char *const not_built[] = {
+	"drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios", "blockdev", "snapshot",
+	"chardev", "mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
+	"fw_cfg", "acpitable", "no-acpi", "uuid", "debugcon", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
+	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
+	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
+	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
+	"action", "cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
+	"gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
+	"perfmap", NULL,
+};
 
 static enum cli_result take_help(struct cli *c, const char *arg)
 {
@@ -216,8 +219,11 @@ static enum cli_result take_help(struct cli *c, const char *arg)
 		if (!o->help)
 			continue;
 		snprintf(left, sizeof(left), "%s%s%s%s%s", o->style >= ARG_EQUALS ? "--" : "-", o->name,
-			o->style == ARG_NEXT ? " " : o->style == ARG_EQUALS ? "=" : o->style == ARG_MAYBE_EQUALS ? "[=" : "",
-			o->arg ? o->arg : "", o->style == ARG_MAYBE_EQUALS ? "]" : "");
+			 o->style == ARG_NEXT           ? " "
+			 : o->style == ARG_EQUALS       ? "="
+			 : o->style == ARG_MAYBE_EQUALS ? "[="
+							: "",
+			 o->arg ? o->arg : "", o->style == ARG_MAYBE_EQUALS ? "]" : "");
 		printf("  %-26s %s\n", left, o->help);
 	}
 	printf("\nOptions are spelled as QEMU spells them, with one dash or two.\n"
@@ -268,11 +274,11 @@ static enum cli_result settle(struct cli *c)
 	}
 	c->option = "-accel";
 	if (c->accel == ACCEL_REFUSED)
-		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused, c->refused);
+		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
+				 c->refused);
 	c->option = "-kernel";
 	if (!c->config.boot.kernel)
 		return cli_error(c, "nothing to boot; name a kernel (disks and firmware are not built yet)");
-	c->option = "-gdb";
 	if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->serials && !c->nodefaults)

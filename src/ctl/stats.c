@@ -14,7 +14,8 @@ static void print_text(FILE *f, const struct row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].value)
-			fprintf(f, "%-16s %16" PRIu64 " %-12s  %s\n", rows[i].name, rows[i].value, rows[i].unit, rows[i].help);
+			fprintf(f, "%-16s %16" PRIu64 " %-12s  %s\n", rows[i].name, rows[i].value, rows[i].unit,
+				rows[i].help);
 }
 
 static void print_json(FILE *f, const struct row *rows, size_t n)

@@ -49,7 +49,7 @@ int loop_run(struct loop *l)
 
 int loop_add(struct loop *l, struct loop_fd *lf)
 {
-	struct epoll_event ev = { .events = lf->events, .data.ptr = lf };
+	struct epoll_event ev = {.events = lf->events, .data.ptr = lf};
 
 	lf->always_ready = false;
 	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, lf->fd, &ev) < 0) {
@@ -64,7 +64,7 @@ int loop_add(struct loop *l, struct loop_fd *lf)
 
 void loop_want(struct loop *l, struct loop_fd *lf, uint32_t events)
 {
-	struct epoll_event ev = { .events = events, .data.ptr = lf };
+	struct epoll_event ev = {.events = events, .data.ptr = lf};
 
 	if (lf->events == events)
 		return;
@@ -94,7 +94,8 @@ int loop_event_add(struct loop *l, struct loop_event *e, void (*fire)(void *), v
 {
 	e->fire = fire;
 	e->opaque = opaque;
-	e->lf = (struct loop_fd){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .ready = event_ready, .opaque = e };
+	e->lf = (struct loop_fd){
+	    .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .ready = event_ready, .opaque = e};
 	return e->lf.fd < 0 ? -errno : loop_add(l, &e->lf);
 }
 
@@ -127,14 +128,17 @@ int loop_timer_add(struct loop *l, struct loop_timer *t, void (*fire)(void *), v
 {
 	t->fire = fire;
 	t->opaque = opaque;
-	t->lf = (struct loop_fd){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
-		.events = EPOLLIN, .ready = timer_ready, .opaque = t };
+	t->lf = (struct loop_fd){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+				 .events = EPOLLIN,
+				 .ready = timer_ready,
+				 .opaque = t};
 	return t->lf.fd < 0 ? -errno : loop_add(l, &t->lf);
 }
 
 void loop_timer_set(struct loop_timer *t, uint64_t monotonic_ns)
 {
-	struct itimerspec its = { .it_value = { .tv_sec = (time_t)(monotonic_ns / 1000000000), .tv_nsec = (long)(monotonic_ns % 1000000000) } };
+	struct itimerspec its = {
+	    .it_value = {.tv_sec = (time_t)(monotonic_ns / 1000000000), .tv_nsec = (long)(monotonic_ns % 1000000000)}};
 
 	timerfd_settime(t->lf.fd, TFD_TIMER_ABSTIME, &its, NULL);
 }

@@ -28,7 +28,8 @@ int host_memfd_create(const char *name, uint64_t size)
 int host_map_fixed(int fd, uint64_t addr, uint64_t size, uint64_t offset)
 {
 	void *want = (void *)(uintptr_t)addr;
-	void *got = mmap(want, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+	void *got = mmap(want, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd,
+			 (off_t)offset);
 
 	if (got == MAP_FAILED)
 		return -errno;

@@ -139,17 +139,18 @@ void process_kill(pid_t pid, int *pidfd)
 	*pidfd = -1;
 }
 
-void process_describe_end(pid_t pid, char *text, size_t size)
+int process_describe_end(pid_t pid, char *text, size_t size)
 {
 	int status = 0;
 
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR) {
 			snprintf(text, size, "in an unknown way");
-			return;
+			return -1;
 		}
 	if (WIFSIGNALED(status))
 		snprintf(text, size, "by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(text, size, "with status %d", WEXITSTATUS(status));
+	return WIFSIGNALED(status) ? -1 : WEXITSTATUS(status);
 }

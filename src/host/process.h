@@ -20,7 +20,7 @@ pid_t process_spawn(const char *path, const int *fds, unsigned nfds, int *pidfd)
 // Kill and reap.
 void process_kill(pid_t pid, int *pidfd);
 
-// How it ended, in words. Reaps it.
-void process_describe_end(pid_t pid, char *text, size_t size);
+// How it ended, in words. Reaps it. Its exit status, or -1 if it was killed.
+int process_describe_end(pid_t pid, char *text, size_t size);
 
 #endif

@@ -12,7 +12,7 @@
 
 static void signal_set(sigset_t *set)
 {
-	static const int taken[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT };
+	static const int taken[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT};
 
 	sigemptyset(set);
 	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
@@ -54,7 +54,10 @@ int signals_add(struct loop *l, struct signals *s, void (*terminate)(void *, int
 	signal_set(&set);
 	s->terminate = terminate;
 	s->opaque = opaque;
-	s->lf = (struct loop_fd){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = EPOLLIN, .ready = signal_ready, .opaque = s };
+	s->lf = (struct loop_fd){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+				 .events = EPOLLIN,
+				 .ready = signal_ready,
+				 .opaque = s};
 	return s->lf.fd < 0 ? -errno : loop_add(l, &s->lf);
 }
 

@@ -20,7 +20,8 @@ enum { SMALL_WRITE = 4096 /* a pipe that polls writable takes this much without 
 int stream_parse(const char *text, struct stream_config *out, char *err, size_t errlen)
 {
 	static const struct { const char *name; enum stream_kind kind; } names[] = {
-		{ "none", STREAM_NONE }, { "null", STREAM_NULL }, { "stdio", STREAM_STDIO }, { "mon:stdio", STREAM_MON_STDIO },
+		{ "none", STREAM_NONE }, { "null", STREAM_NULL },
+		{ "stdio", STREAM_STDIO }, { "mon:stdio", STREAM_MON_STDIO },
 	};
 
 	memset(out, 0, sizeof(*out));

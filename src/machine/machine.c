@@ -49,7 +49,8 @@ void machine_set_irq(void *machine, unsigned gsi, bool level)
 {
 	struct machine *m = machine;
 	uint64_t bit = BIT64(gsi % 64);
-	uint64_t old = level ? atomic_fetch_or(&m->shared->irq_lines, bit) : atomic_fetch_and(&m->shared->irq_lines, ~bit);
+	uint64_t old =
+	    level ? atomic_fetch_or(&m->shared->irq_lines, bit) : atomic_fetch_and(&m->shared->irq_lines, ~bit);
 
 	if (!(old & bit) == level)
 		machine_tell_lines(m);
@@ -117,16 +118,33 @@ static void print_report(struct machine *m)
 		fputc((text[i] >= ' ' && text[i] < 127) || text[i] == '\n' || text[i] == '\t' ? text[i] : '?', stderr);
 }
 
+// What the monitor's exit status says, or NULL.
+static const char *start_failure(int status)
+{
+	static const char *const words[] = {
+#define _(name, what) what,
+		START_FAILURES(_)
+#undef _
+	};
+	unsigned n = (unsigned)(status - START_BEFORE - 1);
+
+	return n < ARRAY_SIZE(words) ? words[n] : NULL;
+}
+
 static void on_monitor_gone(void *opaque, uint32_t events)
 {
 	struct machine *m = opaque;
+	const char *failure;
 	char how[128];
 
 	loop_remove(&m->loop, &m->monitor_gone);
-	process_describe_end(m->monitor, how, sizeof(how));
+	failure = start_failure(process_describe_end(m->monitor, how, sizeof(how)));
 	m->monitor = 0;
 	drain(m);
-	fprintf(stderr, "\nringer: the monitor (ringer-vmm) ended unexpectedly %s; this is a bug in ringer\n", how);
+	if (failure)
+		fprintf(stderr, "ringer: the monitor (ringer-vmm) could not %s\n", failure);
+	else
+		fprintf(stderr, "\nringer: the monitor (ringer-vmm) ended unexpectedly %s; this is a bug in ringer\n", how);
 	print_report(m);
 	end(m, 1);
 }
@@ -141,7 +159,7 @@ static void terminate(void *opaque, int sig, pid_t sender)
 
 static int spawn(struct machine *m, char *err, size_t errlen)
 {
-	int fds[] = { m->state_fd, m->ram_fd, m->tc_fd };
+	int fds[] = {m->state_fd, m->ram_fd, m->tc_fd};
 	pid_t pid = process_spawn(m->monitor_path, fds, ARRAY_SIZE(fds), &m->monitor_pidfd);
 	int r;
 
@@ -150,7 +168,8 @@ static int spawn(struct machine *m, char *err, size_t errlen)
 		return pid;
 	}
 	m->monitor = pid;
-	m->monitor_gone = (struct loop_fd){ .fd = m->monitor_pidfd, .events = EPOLLIN, .ready = on_monitor_gone, .opaque = m };
+	m->monitor_gone =
+	    (struct loop_fd){.fd = m->monitor_pidfd, .events = EPOLLIN, .ready = on_monitor_gone, .opaque = m};
 	r = loop_add(&m->loop, &m->monitor_gone);
 	if (r < 0)
 		snprintf(err, errlen, "cannot watch the monitor: %s", strerror(-r));
@@ -175,6 +194,7 @@ static int power_on(struct machine *m, char *err, size_t errlen)
 		uint32_t mxcsr = MXCSR_INIT;
 
 		v->index = i;
+		v->pending = m->config->start_stopped ? PENDING_STOP : 0;
 		memcpy(v->xsave + XSAVE_FCW, &fcw, sizeof(fcw));
 		memcpy(v->xsave + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));
 		atomic_store(&s->vcpu_asleep[i], 0);
@@ -214,8 +234,8 @@ static void reset(struct machine *m)
 static void on_reset(struct machine *m, uint64_t reason)
 {
 	if (reason == RESET_TRIPLE_FAULT)
-		fprintf(stderr, "\nringer: the guest triple-faulted at RIP %#018llx%s\n", (unsigned long long)m->vcpu[0]->rip,
-			m->config->no_reboot ? "" : "; resetting it");
+		fprintf(stderr, "\nringer: the guest triple-faulted at RIP %#018llx%s\n",
+			(unsigned long long)m->vcpu[0]->rip, m->config->no_reboot ? "" : "; resetting it");
 	if (m->config->no_reboot)
 		end(m, 0);
 	else
@@ -314,8 +334,9 @@ static int open_serial(struct machine *m, char *err, size_t errlen)
 
 		s->changed = serial_changed;
 		s->opaque = m;
-		s->mux = (struct mux){ .quit = mux_quit, .say = mux_say, .opaque = m };
-		r = serial_open(s, &m->loop, &m->config->serial[i], &m->shared->serial_tx[i], &m->shared->serial_rx[i], why, sizeof(why));
+		s->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m};
+		r = serial_open(s, &m->loop, &m->config->serial[i], &m->shared->serial_tx[i], &m->shared->serial_rx[i],
+				why, sizeof(why));
 		if (r < 0) {
 			snprintf(err, errlen, "-serial: %s", why[0] ? why : strerror(-r));
 			return r;
@@ -367,14 +388,16 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	m->state_fd = m->ram_fd = m->tc_fd = m->log_fd = m->monitor_pidfd = -1;
 	m->loop.epoll_fd = -1;
 	for (int i = 0; i < SERIAL_PORTS; i++)
-		m->serial[i].stream = (struct stream){ .in_fd = -1, .out_fd = -1 };
+		m->serial[i].stream = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	sem_init(&m->server_go, 0, 0);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));
 	if (r < 0)
-		snprintf(err, errlen, "cannot find the monitor at %s: %s; build it, or name it in $RINGER_VMM", m->monitor_path, strerror(-r));
+		snprintf(err, errlen, "cannot find the monitor at %s: %s; build it, or name it in $RINGER_VMM",
+			 m->monitor_path, strerror(-r));
 	if (r < 0 || (r = machine_map(m, err, errlen)) < 0 || (r = configure(m, err, errlen)) < 0 ||
-	    (r = open_log(m, err, errlen)) < 0 || (r = create_loop(m, err, errlen)) < 0 || (r = create_board(m, err, errlen)) < 0)
+	    (r = open_log(m, err, errlen)) < 0 || (r = create_loop(m, err, errlen)) < 0 ||
+	    (r = create_board(m, err, errlen)) < 0)
 		machine_destroy(m);
 	return r;
 }

@@ -73,7 +73,8 @@ struct machine {
 	int monitor_pidfd;
 	struct loop_fd monitor_gone;
 
-	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason, uint64_t addr); // the debugger's; NULL: stay stopped
+	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason,
+			uint64_t addr); // the debugger's; NULL: stay stopped
 	void *stopped_opaque;
 	int status; // exit status, once the loop has ended
 };

@@ -15,7 +15,8 @@ static int create(int *fd, const char *name, uint64_t size, char *err, size_t er
 {
 	*fd = host_memfd_create(name, size);
 	if (*fd < 0)
-		snprintf(err, errlen, "cannot create %llu MiB of memory (%s): %s", (unsigned long long)(size >> 20), name, strerror(-*fd));
+		snprintf(err, errlen, "cannot create %llu MiB of memory (%s): %s", (unsigned long long)(size >> 20),
+			 name, strerror(-*fd));
 	return MIN(*fd, 0);
 }
 
@@ -25,7 +26,7 @@ static int map(int fd, uint64_t addr, uint64_t size, uint64_t offset, char *err,
 
 	if (r < 0)
 		snprintf(err, errlen, "cannot map %llu MiB at %#llx: %s; is the address space limited (ulimit -v)?",
-			(unsigned long long)(size >> 20), (unsigned long long)addr, strerror(-r));
+			 (unsigned long long)(size >> 20), (unsigned long long)addr, strerror(-r));
 	return r;
 }
 
@@ -35,7 +36,8 @@ static int map_ram(struct machine *m, const struct mem *mem, char *err, size_t e
 
 	if (r < 0 || mem->high_end <= MEM_HIGH_START)
 		return r;
-	return map(m->ram_fd, ZONE_RAM + MEM_HIGH_START, mem->high_end - MEM_HIGH_START, mem_file_offset(mem, MEM_HIGH_START), err, errlen);
+	return map(m->ram_fd, ZONE_RAM + MEM_HIGH_START, mem->high_end - MEM_HIGH_START,
+		   mem_file_offset(mem, MEM_HIGH_START), err, errlen);
 }
 
 int machine_map(struct machine *m, char *err, size_t errlen)
@@ -86,7 +88,7 @@ void machine_unmap(struct machine *m)
 		host_unmap(ZONE_SHARED, SHARED_SIZE);
 	}
 	m->shared = NULL;
-	int *fds[] = { &m->state_fd, &m->ram_fd, &m->tc_fd };
+	int *fds[] = {&m->state_fd, &m->ram_fd, &m->tc_fd};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)

@@ -83,8 +83,9 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 		int r = row->absent ? 0 : bus_add(&m->bus, BUS_PORT, row->base, row->len, row->dev, row->range);
 
 		if (r < 0) {
-			snprintf(err, errlen, "%s: its ports %#llx-%#llx belong to another device; choose others", row->class->name,
-				(unsigned long long)row->base, (unsigned long long)(row->base + row->len - 1));
+			snprintf(err, errlen, "%s: its ports %#llx-%#llx belong to another device; choose others",
+				 row->class->name, (unsigned long long)row->base,
+				 (unsigned long long)(row->base + row->len - 1));
 			return r;
 		}
 	}

@@ -22,11 +22,14 @@ static void take_lines(struct vmm *vm)
 // One stop, if it is time for one: asked for by the app, or after the step that the last one ended with.
 static uint32_t take_stop(struct vmm *vm, uint32_t got)
 {
+	enum stop_reason why = got & PENDING_STOP ? STOP_ASKED : STOP_STEP;
 	struct vcpu *v = vm->vcpu;
 
 	if (!(got & PENDING_STOP) && !vm->stepping)
 		return 0;
-	vm->stepping = vmm_stopped(v, got & PENDING_STOP ? STOP_ASKED : STOP_STEP) == RESUME_STEP;
+	if (debugger_breaks_at(&v->shared->debugger, v->rip))
+		why = STOP_BREAKPOINT;
+	vm->stepping = vmm_stopped(v, why) == RESUME_STEP;
 	return PENDING_FLUSH; // the app may have written registers and memory
 }
 

@@ -45,11 +45,6 @@ static inline struct vmm *vmm_self(void)
 	return vm;
 }
 
-// -- start.c: why the monitor ended before it could write a report (exit status)
-enum start_failure {
-	START_MAP = 100, START_SHARED, START_SIZE, START_UNMAP, START_GS, START_SIGNAL, START_TIMER, START_JAIL,
-	START_CRASHED_TWICE, START_ENDED,
-};
 
 // -- main.c: everything that needs no host call
 void vmm_init(struct vmm *vm);
