@@ -156,11 +156,12 @@ static void obey(int command)
 
 int main(void)
 {
-	shared = mmap((void *)ZONE_SHARED, SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, MONITOR_FD_STATE, 0);
+	const int rw = PROT_READ | PROT_WRITE, how = MAP_SHARED | MAP_FIXED_NOREPLACE;
+
+	shared = mmap((void *)ZONE_SHARED, SHARED_SIZE, rw, how, MONITOR_FD_STATE, 0);
 	if (shared == MAP_FAILED || shared->magic != SHARED_MAGIC || shared->size != sizeof(*shared))
 		return 2;
-	if (mmap((void *)ZONE_VCPU(0), VCPU_SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, MONITOR_FD_STATE,
-		    SHARED_SIZE) == MAP_FAILED)
+	if (mmap((void *)ZONE_VCPU(0), VCPU_SHARED_SIZE, rw, how, MONITOR_FD_STATE, SHARED_SIZE) == MAP_FAILED)
 		return 2;
 	say("stub\n");
 	for (;;)

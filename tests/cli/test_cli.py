@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command line and the app's side of a run, from outside: what each option answers, what bad input is told, and -
+with the stub monitor, which obeys letters typed on the serial port - every way in which a machine can end.
+  test_cli.py RINGER STUB_MONITOR"""
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+RINGER, STUB = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+os.chdir(tempfile.mkdtemp(prefix="ringer-cli-"))
+failures = 0
+
+
+def check(name, ok, detail=""):
+    global failures
+    if not ok:
+        failures += 1
+        print(f"FAILED {name}: {detail}")
+
+
+def run(*args, data=b"", monitor=STUB, timeout=8):
+    env = dict(os.environ, RINGER_VMM=monitor)
+    try:
+        p = subprocess.run([RINGER, *args], input=data, capture_output=True, timeout=timeout, env=env)
+    except subprocess.TimeoutExpired as hung:
+        return None, (hung.stdout or b"").decode(errors="replace"), "hung"
+    return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
+
+
+def make_kernel(path):
+    """The smallest ELF with a PVH entry: one HLT at 1 MiB."""
+    note = struct.pack("<III", 4, 4, 18) + b"Xen\0" + struct.pack("<I", 0x100000)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    header += struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x100000, 0x100000, 16, 16, 0x1000)
+    header += struct.pack("<IIQQQQQQ", 4, 4, 0x200, 0, 0, len(note), len(note), 4)
+    image = bytearray(0x1010)
+    image[0:len(header)] = header
+    image[0x200:0x200 + len(note)] = note
+    image[0x1000:] = b"\xf4" * 16
+    open(path, "wb").write(image)
+
+
+make_kernel("kernel")
+open("empty", "wb").close()
+open("text", "w").write("this is not a kernel\n" * 100)
+BOOT = ["-m", "64M", "-kernel", "kernel"]
+CONSOLE = BOOT + ["-nographic", "-no-reboot"]
+
+
+def test_answers():
+    """Probes that scripts make: status 0, the answer on standard output, nothing on standard error."""
+    for args, expected in [
+        (["-version"], "QEMU emulator version 7.2.0 (ringer "),
+        (["--version"], "QEMU emulator version "),
+        (["-help"], "-kernel FILE"), (["-h"], "QEMU"), (["--help"], "--stats"),
+        (["-accel", "help"], "tcg\n"), (["-M", "none", "-accel", "help"], "tcg\n"),
+        (["-machine", "help"], "pc-i440fx"), (["-M", "?"], "pc "),
+        (["-cpu", "help"], "host"), (["-cpu", "?"], "max"),
+        (["-device", "help"], '"isa-debug-exit"'), (["-device", "?"], '"isa-debug-exit"'),
+        (["-d", "help"], "guest_errors"), (["-d", "?"], "mmu"), (["--stress=help"], "nochain"),
+        (["-display", "help"], "none"), (["-M", "none", "-netdev", "help"], "netdev"),
+    ]:
+        status, out, err = run(*args)
+        check(f"{args}", status == 0 and expected in out and not err, (status, out[:200], err))
+    check("first line of -h", " version 7.2" in run("-h")[1].split("\n")[0])
+
+
+def test_bad_input():
+    """One line that begins with "ringer: ", names the thing, and status 1."""
+    for args, named in [
+        ([], "-kernel"), (["-bogus"], "-bogus"), (["--bogus", "x"], "--bogus"), (["-drive", "file=x"], "-drive"),
+        (["disk.img"], "disk.img"), (["-m"], "-m"), (["-kernel"], "-kernel"),
+        (BOOT + ["-m", "0"], "-m"), (BOOT + ["-m", "1M"], "1M"), (BOOT + ["-m", "100T"], "100T"),
+        (BOOT + ["-m", "99999999999999999999"], "-m"), (BOOT + ["-m", "-5"], "-5"), (BOOT + ["-m", "1X"], "1X"),
+        (BOOT + ["-m", "fast=1"], "fast"), (BOOT + ["-m", "17179869184G"], "17179869184G"),
+        (["-m", "64M", "-kernel", "missing"], "missing"), (["-m", "64M", "-kernel", "empty"], "empty"),
+        (["-m", "64M", "-kernel", "text"], "text"), (["-m", "64M", "-kernel", "/"], "/"),
+        (BOOT + ["-initrd", "missing"], "missing"),
+        (BOOT + ["-device", "e1000"], "e1000"), (BOOT + ["-device", "isa-debug-exit,foo=1"], "foo"),
+        (BOOT + ["-device", "isa-debug-exit,iobase=x"], "iobase"),
+        (BOOT + ["-device", "isa-debug-exit,iobase=0xffff,iosize=4"], "iobase"),
+        (BOOT + ["-device", "isa-debug-exit,iobase=0x70"], "isa-debug-exit"),
+        (BOOT + ["-machine", "q35"], "q35"), (BOOT + ["-M", "pc,frob=1"], "frob"), (BOOT + ["-M", "pc,hpet=on"], "hpet"),
+        (BOOT + ["-accel", "kvm"], "kvm"), (BOOT + ["-accel", "warp"], "warp"), (BOOT + ["-machine", "accel=kvm"], "kvm"),
+        (BOOT + ["-accel", "tcg,frob=1"], "frob"), (BOOT + ["-accel", "tcg,tb-size=0"], "tb-size"),
+        (BOOT + ["-cpu", "i486dx9"], "i486dx9"), (BOOT + ["-cpu", "max,+frobnicate"], "frobnicate"),
+        (BOOT + ["-smp", "2"], "-smp"), (BOOT + ["-smp", "0"], "-smp"), (BOOT + ["-smp", "cpus=x"], "x"),
+        (BOOT + ["-serial", "telnet:x"], "telnet"), (BOOT + ["-serial", "stdio", "-serial", "mon:stdio"], "-serial"),
+        (BOOT + ["-serial", "file:/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-D", "/nonexistent/f"], "/nonexistent/f"),
+        (BOOT + ["-d", "frob"], "frob"), (BOOT + ["--stress=frob"], "frob"), (BOOT + ["--selfcheck=x"], "--selfcheck"),
+        (BOOT + ["--stats=xml"], "xml"), (BOOT + ["-rtc", "base=localtime"], "localtime"),
+        (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-vga", "std"], "std"), (BOOT + ["-net", "user"], "user"),
+        (BOOT + ["-pidfile", "/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-gdb", "frob"], "frob"),
+    ]:
+        status, out, err = run(*args, "-display", "none") if args and args[-1] not in ("-m", "-kernel") else run(*args)
+        lines = err.strip().split("\n")
+        ok = status == 1 and not out and len(lines) == 1 and lines[0].startswith("ringer: ") and named in err
+        check(f"bad input {args}", ok, (status, out, err))
+    status, out, err = run(*CONSOLE, monitor="/nonexistent/vmm")
+    check("no monitor", status == 1 and "/nonexistent/vmm" in err and "RINGER_VMM" in err, (status, err))
+    status, out, err = run(*CONSOLE, monitor="/etc/passwd")
+    check("monitor not a program", status == 1 and "/etc/passwd" in err and err.count("\n") == 1, (status, err))
+
+
+def test_accepted():
+    """Spellings of other people's scripts that must work."""
+    for args in [
+        ["-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"],
+        ["-display", "none", "-serial", "stdio", "-no-user-config", "-name", "x,debug-threads=on"],
+        ["-nodefaults", "-display", "none", "-serial", "mon:stdio", "-vga", "none", "-monitor", "none", "-parallel", "none"],
+        ["--nographic", "--no-reboot", "--machine", "pc,accel=tcg,usb=off,vmport=off", "--cpu", "max"],
+        ["-nographic", "-accel", "tcg,thread=multi,tb-size=32", "-smp", "cpus=1,sockets=1,cores=1,threads=1"],
+        ["-nographic", "-m", "size=64M,slots=2,maxmem=1G", "-net", "none", "-nic", "none", "-rtc", "base=utc,driftfix=slew"],
+        ["-nographic", "-boot", "order=d", "-k", "en-us", "-global", "virtio-blk-pci.scsi=off", "-M", "type=pc"],
+    ]:
+        status, out, err = run(*BOOT, *args, data=b"s")
+        check(f"accepted {args}", status == 0 and "stub" in out and not err, (status, out, err))
+    for args in [["-enable-kvm"], ["-machine", "accel=kvm:tcg"], ["-accel", "kvm", "-accel", "tcg"], ["-accel", "hvf", "-enable-kvm"]]:
+        status, out, err = run(*CONSOLE, *args, data=b"s")
+        check(f"falls through {args}", status == 0 and err.count("\n") == 1 and "warning" in err, (status, err))
+
+
+def test_ends():
+    """Each way a machine ends: status, and what is said."""
+    debug_exit = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"]
+    for name, data, args, status, said in [
+        ("power-off", b"s", [], 0, ""), ("reset with -no-reboot", b"r", [], 0, ""),
+        ("triple fault", b"t", [], 0, "triple-faulted at RIP 0xffffffff81000000"),
+        ("crash", b"c", [], 1, "a stub's crash"), ("monitor killed", b"k", [], 1, "Segmentation fault"),
+        ("monitor exits", b"e", [], 1, "status 7"), ("debug exit", b"x", debug_exit, 0x21, ""),
+        ("Ctrl-a x", b"\x01x", [], 0, ""), ("Ctrl-a h", b"\x01hs", [], 0, "Ctrl-a x"),
+        ("Ctrl-a c", b"\x01cs", [], 0, "not built"),
+    ]:
+        got, out, err = run(*CONSOLE, *args, data=data)
+        check(name, got == status and (said in err if said else not err), (got, out, err))
+    out = run(*CONSOLE, data=b"a\x01\x01bs")[1]
+    check("Ctrl-a Ctrl-a", out == "stub\na\x01b", out)
+    out = run(*BOOT, "-display", "none", "-serial", "stdio", data=b"\x01s")[1]
+    check("no mux on stdio", out == "stub\n\x01", out)
+    status, out, err = run(*BOOT, "-nographic", data=b"rtas")
+    check("resets", status == 0 and out.count("stub\n") == 3 and "resetting" in err, (status, out, err))
+    status, out, err = run(*BOOT, "-nographic", "-no-shutdown", data=b"s\x01x")
+    check("-no-shutdown", status == 0, (status, out, err))
+    out = run(*CONSOLE, data=b"ps")[1]
+    check("world switches", out == "stub\nones\n", out)
+
+
+def test_flow():
+    """No byte lost: a flood of output, input larger than the rings, and outputs that are files."""
+    out = run(*CONSOLE, data=b"fs")[1]
+    check("flood", out == "stub\n" + "".join(f"line {i}\n" for i in range(20000)), len(out))
+    data = b"n" + b"y" * 300000 + b".s"
+    check("long input, pipe", "counted 300000\n" in run(*CONSOLE, data=data)[1])
+    open("input", "wb").write(data)
+    with open("input", "rb") as f:
+        p = subprocess.run([RINGER, *CONSOLE], stdin=f, capture_output=True, timeout=20, env=dict(os.environ, RINGER_VMM=STUB))
+    check("long input, file", b"counted 300000\n" in p.stdout, p)
+    p = subprocess.Popen([RINGER, *CONSOLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ, RINGER_VMM=STUB))
+    p.stdin.write(b"fs")
+    p.stdin.close()
+    time.sleep(0.5)
+    out = p.stdout.read()
+    check("slow reader", p.wait(20) == 0 and out.endswith(b"line 19999\n") and out.count(b"\n") == 20001, len(out))
+    p = subprocess.Popen([RINGER, *CONSOLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ, RINGER_VMM=STUB))
+    p.stdout.close()
+    p.stdin.write(b"fs")
+    p.stdin.close()
+    check("reader gone", p.wait(20) == 0, p.returncode)
+    status, out, err = run(*BOOT, "-display", "none", "-serial", "stdio", "-serial", "file:second", data=b"s")
+    check("second port to a file", status == 0 and os.path.getsize("second") == 0, (status, err))
+    status = run(*CONSOLE, "-d", "exit", "-D", "log", data=b"ds")[0]
+    check("-D", status == 0 and open("log").read() == "traced\n")
+    check("-d to stderr", run(*CONSOLE, "-d", "exit", data=b"ds")[2] == "traced\n")
+
+
+def test_stats():
+    err = run(*CONSOLE, "--stats=json", data=b"s")[2]
+    check("json", "tu_translated" in json.loads(err), err)
+    run(*CONSOLE, "--stats=json:stats", data=b"s")
+    check("json to a file", "nyi" in json.load(open("stats")))
+    status, out, err = run(*CONSOLE, "--stats", data=b"s")
+    check("text", status == 0, err)
+
+
+def children(pid):
+    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True).stdout.split()
+    return [int(p) for p in out]
+
+
+def gone(pids):
+    for _ in range(100):
+        if not any(os.path.exists(f"/proc/{p}") for p in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def start(*args, **kw):
+    p = subprocess.Popen([RINGER, *CONSOLE, *args], env=dict(os.environ, RINGER_VMM=STUB), stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kw)
+    p.stdout.read(5)
+    return p
+
+
+def test_signals():
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        p = start("-pidfile", "pid")
+        check("pidfile", open("pid").read() == f"{p.pid}\n")
+        monitors = children(p.pid)
+        p.send_signal(sig)
+        err = p.communicate(timeout=10)[1]
+        check(f"signal {sig}", p.returncode == 0 and b"signal %d" % sig in err and gone(monitors), (p.returncode, err))
+        check("pidfile removed", not os.path.exists("pid"))
+    p = start()
+    monitors = children(p.pid)
+    p.kill()
+    p.wait()
+    check("the monitor dies with the app", len(monitors) == 1 and gone(monitors), monitors)
+    p = start()
+    monitors = children(p.pid)
+    os.kill(monitors[0], signal.SIGKILL)
+    check("the app notices the monitor's death", p.wait(10) == 1)
+    p = start()
+    fds = sorted(os.listdir(f"/proc/{children(p.pid)[0]}/fd"), key=int)
+    check("the monitor's descriptors", fds == ["0", "1", "2", "3", "4", "5"], fds)
+    p.communicate(b"s")
+
+
+def test_terminal():
+    """Raw while the guest runs, and as it was afterwards, whatever ended it."""
+    for name, keys, args in [("power-off", b"s", []), ("crash", b"c", []), ("Ctrl-a x", b"\x01x", []), ("monitor killed", b"k", []),
+                             ("signal", signal.SIGTERM, []), ("abort", signal.SIGABRT, []), ("bad kernel", b"", ["-kernel", "text"])]:
+        master, slave = pty.openpty()
+        before = termios.tcgetattr(slave)
+        p = subprocess.Popen([RINGER, *CONSOLE, *args], stdin=slave, stdout=slave, stderr=slave,
+                             env=dict(os.environ, RINGER_VMM=STUB))
+        seen = b""
+        deadline = time.time() + 10
+        while b"stub" not in seen and b"ringer:" not in seen and time.time() < deadline:
+            if select.select([master], [], [], 0.1)[0]:
+                seen += os.read(master, 4096)
+        if not args:
+            lflag = termios.tcgetattr(slave)[3]
+            check("raw mode", not lflag & (termios.ICANON | termios.ECHO | termios.ISIG), lflag)
+        if isinstance(keys, int):
+            p.send_signal(keys)
+        else:
+            os.write(master, keys)
+        p.wait(10)
+        check(f"terminal restored: {name}", termios.tcgetattr(slave) == before)
+        os.close(master)
+        os.close(slave)
+
+
+def test_nothing_left():
+    left = [f for f in os.listdir("/dev/shm") if "ringer" in f] if os.path.isdir("/dev/shm") else []
+    check("nothing in /dev/shm", not left, left)
+
+
+for test in [v for k, v in list(globals().items()) if k.startswith("test_")]:
+    begin = time.time()
+    was = failures
+    test()
+    print(f"{test.__name__}: {'ok' if failures == was else 'FAILED'} ({time.time() - begin:.1f} s)")
+sys.exit(1 if failures else 0)
