@@ -254,7 +254,7 @@ static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 {
 	return gpa >> PAGE_SHIFT < GFNS_MAX && b->page_head[gpa >> PAGE_SHIFT];
 }
-void code_check_vpages(struct vcpu *v, gva_t only); // after global flushes: links over changed pages die
+void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift); // after global flushes: links over changed pages die
 void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa);
 
 // -- recover.c

@@ -88,17 +88,24 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa)
 	b->vpage[b->nvpages++] = (struct vpage){va, align_down(gpa, PAGE_SIZE)};
 }
 
+static bool lies_on(const struct tu *t, uint64_t va)
+{
+	uint64_t first = align_down(t->pc, PAGE_SIZE);
+
+	return first == va || (t->gpa2 != ~UINT64_C(0) && first + PAGE_SIZE == va);
+}
+
 static void retire_vpage(struct bt *b, uint64_t va)
 {
 	for (uint32_t i = 1; i < b->ntus; i++)
-		if (!b->tu[i].dead && align_down(b->tu[i].pc, PAGE_SIZE) == va) {
+		if (!b->tu[i].dead && lies_on(&b->tu[i], va)) {
 			code_unwatch(b, &b->tu[i]);
 			tc_retire(b, &b->tu[i]);
 		}
 }
 
-// The guest has flushed one page (only), or all (~0): is the code where it was?
-void code_check_vpages(struct vcpu *v, gva_t only)
+// The guest has flushed the 2^shift bytes around gva (64: all): is the code there where it was?
+void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift)
 {
 	struct bt *b = bt_of(v);
 
@@ -110,7 +117,7 @@ void code_check_vpages(struct vcpu *v, gva_t only)
 		struct vpage *p = &b->vpage[i];
 		gpa_t gpa;
 
-		if (only != ~UINT64_C(0) && p->va != only)
+		if (shift < 64 && (p->va ^ gva_flushed) >> shift)
 			continue;
 		if (mmu_peek(v, p->va, &gpa) && align_down(gpa, PAGE_SIZE) == p->gpa)
 			continue;

@@ -20,7 +20,7 @@ static void recover(struct vcpu *v, const struct tu *t, unsigned guest_off, enum
 		    uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
-	uint64_t arith = flags == FLAGS_SLOT ? flags_from_slot(v) : host_flags & RFLAGS_ARITH;
+	uint64_t arith = flags == FLAGS_HOST ? host_flags & RFLAGS_ARITH : flags_from_slot(v);
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (t->map[r] != X86_REG_NONE)

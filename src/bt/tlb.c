@@ -65,7 +65,7 @@ void tlb_flush(struct vcpu *v, bool global)
 	flush_fetch(b, global);
 	itab_flush_user(b);
 	if (global || b->nonglobal_code)
-		code_check_vpages(v, ~UINT64_C(0));
+		code_check_vpages(v, 0, 64);
 	b->st->tlb_flushes++;
 }
 
@@ -81,30 +81,46 @@ static void flush_large(struct tlb *t, gva_t gva)
 			flush_entry(t, i);
 }
 
+static void note_large(struct bt *b, gva_t gva, uint64_t size)
+{
+	if (size > 4 << 20)
+		b->large_bloom = UINT64_MAX;
+	else if (size > PAGE_SIZE)
+		b->large_bloom |= bloom_bit(align_down(gva, size)) | bloom_bit(align_down(gva, size) + size / 2);
+}
+
+static void flush_fetch_page(struct bt *b, gva_t gva, bool large)
+{
+	unsigned i = gva >> PAGE_SHIFT & (CODE_FETCH - 1);
+
+	if (large)
+		flush_fetch(b, true);
+	else
+		b->fetch[0][i].va = b->fetch[1][i].va = 1;
+}
+
+// The region a flush of one address may concern: its page, or all that a large page may have covered.
 void tlb_flush_page(struct vcpu *v, gva_t gva)
 {
 	struct bt *b = bt_of(v);
 	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
 	uint64_t page = align_down(gva, PAGE_SIZE);
+	bool large = b->large_bloom & bloom_bit(gva);
 
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
 		if (b->tlb_r[x].e[i].tag == page)
 			flush_entry(&b->tlb_r[x], i);
 		if (b->tlb_w[x].e[i].tag == page)
 			flush_entry(&b->tlb_w[x], i);
-		if (b->large_bloom & bloom_bit(gva)) {
+		if (large) {
 			flush_large(&b->tlb_r[x], gva);
 			flush_large(&b->tlb_w[x], gva);
 		}
 	}
-	for (unsigned x = 0; x < 2; x++) {
-		struct code_fetch *f = &b->fetch[x][gva >> PAGE_SHIFT & (CODE_FETCH - 1)];
-
-		f->va = 1;
-	}
-	if (gva >> 63)
-		code_check_vpages(v, page);
-	else
+	flush_fetch_page(b, gva, large);
+	if (gva >> 63 || b->nonglobal_code)
+		code_check_vpages(v, gva, large ? 30 : PAGE_SHIFT);
+	if (!(gva >> 63))
 		itab_flush_user(b);
 	b->st->tlb_flush_pages++;
 }
@@ -129,8 +145,7 @@ static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *
 	t->e[i].tag = align_down(gva, PAGE_SIZE);
 	t->e[i].host = (uint64_t)host;
 	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0);
-	if (w->page_size > PAGE_SIZE)
-		b->large_bloom |= bloom_bit(gva);
+	note_large(b, gva, w->page_size);
 	if (w->global)
 		return;
 	if (t->nlog < TLB_LOG)
@@ -188,6 +203,7 @@ bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global)
 			vcpu_raise(v, VEC_GP, 0);
 		if (!mmu_walk(v, pc, VMEM_FETCH | (user ? VMEM_USER : 0), &w))
 			vcpu_raise_pf(v, pc, w.error);
+		note_large(b, pc, w.page_size);
 		*f = (struct code_fetch){align_down(pc, PAGE_SIZE), align_down(w.gpa, PAGE_SIZE), w.global};
 	}
 	*gpa = f->gpa | (pc & PAGE_OFFSET);
