@@ -2,6 +2,7 @@
 //
 // The differential test: every instruction form the decoder knows is run with random operands, and everything it can
 // change is captured and hashed. The program runs on the bare processor and inside a guest; the results must be equal.
+// The code under test is 64-bit, or (--bits 32) 32-bit code in compatibility mode, entered by a far jump.
 //   forms.c     which forms there are: sweeps all encodings through x86_decode
 //   encode.c    one random encoding of a form
 //   generate.c  a case: a few instructions, and the registers and memory they meet
@@ -24,7 +25,7 @@
 #define WATCHDOG_SECONDS 120
 
 enum {
-	CODE_PAGES = 1024, SCRATCH_PAGES = 4, STACK_PAGES = 4, READONLY_PAGES = 2,
+	CODE_PAGES = 1024, FORM_PAGES = CODE_PAGES - 2, SCRATCH_PAGES = 4, STACK_PAGES = 4, READONLY_PAGES = 2,
 	SCRATCH_SIZE = SCRATCH_PAGES * PAGE_SIZE, STACK_SIZE = STACK_PAGES * PAGE_SIZE,
 	SLOT_SIZE = 512, // code of one case; two pages are a form's
 	SLOT_BACK_PAD = 0x00, SLOT_START = 0x40, SLOT_FORWARD_PAD = 0xb0, SLOT_POINTERS = 0xe0,
@@ -96,6 +97,7 @@ struct exchange {
 	struct cpu_state in, out;
 	uint64_t host_rsp, xsave_mask, entry, exit_id;
 	uint32_t host_mxcsr, host_fcw;
+	uint32_t far_offset, far_selector; // where the hop to 32-bit code goes
 };
 
 struct test_case {
@@ -157,7 +159,14 @@ size_t execute_collect(const struct test_case *t, struct dirty *dirty, size_t ro
 uint64_t execute_xsave_mask(void);
 extern uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE];
 extern uint8_t template_readonly[READONLY_PAGES * PAGE_SIZE];
-extern uint16_t user_cs, user_ss;
+extern uint16_t user_cs, user_ss; // of the code under test
+extern enum x86_mode code_mode;
+
+static inline bool is_code64(void)
+{
+	return code_mode == X86_MODE64;
+}
+
 extern unsigned int xsave_offset[8], xsave_size[8];
 extern const char *current_row;
 

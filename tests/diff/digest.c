@@ -155,7 +155,7 @@ uint64_t digest_case(const struct test_case *t, const struct outcome *o, const s
 	flags &= COMPARED_FLAGS;
 	make_canonical(canonical.state.xsave);
 	for (int i = 0; i < X86_GPRS; i++)
-		mix(&d, o->state.gpr[i]);
+		mix(&d, is_code64() || i >= 8 ? o->state.gpr[i] : (uint32_t)o->state.gpr[i]);
 	mix(&d, flags);
 	mix(&d, o->exit_id);
 	mix(&d, (uint64_t)o->signal << 32 | (uint32_t)o->code);

@@ -42,6 +42,21 @@ static uint8_t random_gpr(struct rng *r)
 	return n == X86_RSP && rng_chance(r, 70) ? rng_below(r, 16) : n;
 }
 
+// 32-bit code has eight registers and the old segments; 16-bit addresses only reach anything through GS.
+static void restrict_address(struct rng *r, struct pick *p, bool vsib)
+{
+	static const uint8_t overrides[] = {0, 0, 0, 0, 0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+
+	p->base &= 7;
+	p->index &= 7;
+	if (p->index == X86_RSP && !vsib)
+		p->index = X86_RBX;
+	p->seg = overrides[rng_below(r, ARRAY_SIZE(overrides))];
+	p->addr32 &= !vsib;
+	if (p->addr32)
+		p->seg = 0x65;
+}
+
 static void pick_address(struct rng *r, struct pick *p, bool vsib)
 {
 	uint32_t how = rng_below(r, 100);
@@ -58,6 +73,8 @@ static void pick_address(struct rng *r, struct pick *p, bool vsib)
 	p->disp_size = rng_chance(r, 30) ? 0 : rng_chance(r, 55) ? 1 : 4;
 	p->seg = rng_chance(r, 8) ? 0x64 + rng_below(r, 2) : rng_chance(r, 4) ? 0x2e : 0;
 	p->addr32 = rng_chance(r, 6);
+	if (!is_code64())
+		restrict_address(r, p, vsib);
 }
 
 static void pick_registers(struct rng *r, struct pick *p, const struct form *form, const struct shape *s)
@@ -72,6 +89,11 @@ static void pick_registers(struct rng *r, struct pick *p, const struct form *for
 		p->reg = random_gpr(r);
 	if (form->key.fields & (X86_FIELD_RM_GPR | X86_FIELD_OPCODE_GPR))
 		p->rm = random_gpr(r);
+	if (!is_code64()) {
+		p->reg &= 7;
+		p->rm &= 7;
+		p->vvvv &= 7;
+	}
 	pick_address(r, p, form->key.vsib);
 }
 
@@ -131,7 +153,7 @@ static uint8_t *put_encoding(uint8_t *o, struct rng *r, const struct pick *p, co
 
 	switch (s->encoding) {
 	case X86_ENC_LEGACY:
-		if (rex || rng_chance(r, 15))
+		if (is_code64() && (rex || rng_chance(r, 15)))
 			*o++ = 0x40 | rex;
 		if (s->map)
 			*o++ = 0x0f;
@@ -158,6 +180,11 @@ static uint8_t *put_encoding(uint8_t *o, struct rng *r, const struct pick *p, co
 	}
 }
 
+static void put_memory16(uint8_t *o, struct rng *r, uint8_t reg)
+{
+	*o = rng_below(r, 3) << 6 | reg | rng_below(r, 8);
+}
+
 static void put_memory(uint8_t *o, struct rng *r, const struct pick *p, uint8_t reg)
 {
 	uint8_t scale = p->scale_log2 << 6, index = (p->index & 7) << 3;
@@ -169,6 +196,10 @@ static void put_memory(uint8_t *o, struct rng *r, const struct pick *p, uint8_t 
 		*o++ = reg | 5;
 		return;
 	case ADDR_ABSOLUTE:
+		if (!is_code64()) {
+			*o++ = reg | 5;
+			return;
+		}
 		*o++ = reg | 4;
 		*o++ = 0x25;
 		return;
@@ -213,7 +244,9 @@ static void encode_once(struct rng *r, const struct form *form, const struct sha
 	o = put_legacy_prefixes(o, r, &p, s, memory || form->key.class == X86_CLASS_STRING);
 	o = put_encoding(o, r, &p, s, form);
 	*o++ = form->key.fields & X86_FIELD_OPCODE_GPR ? (s->opcode & ~7) | (p.rm & 7) : s->opcode;
-	if (memory)
+	if (memory && p.addr32 && !is_code64())
+		put_memory16(o, r, reg);
+	else if (memory)
 		put_memory(o, r, &p, reg);
 	else if (form->has_modrm)
 		*o = 0xc0 | reg | ((form->key.fields & X86_FIELD_RM_GPR) || free_reg ? p.rm & 7 : s->modrm & 7);
@@ -226,7 +259,7 @@ bool encode_form(struct rng *r, const struct form *form, const struct shape *sha
 
 	for (int attempt = 0; attempt < 40; attempt++) {
 		encode_once(r, form, shape, plain || attempt > 30, bytes);
-		if (x86_decode(insn, bytes, 15, X86_MODE64) <= 0)
+		if (x86_decode(insn, bytes, 15, code_mode) <= 0)
 			continue;
 		forms_key(&key, insn, bytes);
 		if (!memcmp(&key, &form->key, sizeof(key)))

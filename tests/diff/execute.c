@@ -16,9 +16,13 @@
 #include <unistd.h>
 #include "difftest.h"
 
+enum { LINUX_USER32_CS = 0x23, LANDING_SIZE = 16 };
+#define LANDINGS (CODE_BASE + FORM_PAGES * PAGE_SIZE)
+
 struct exchange exchange __attribute__((aligned(64)));
 uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE], template_readonly[READONLY_PAGES * PAGE_SIZE];
 uint16_t user_cs, user_ss;
+enum x86_mode code_mode = X86_MODE64;
 unsigned int xsave_offset[8], xsave_size[8];
 const char *current_row = "";
 uint64_t compared_state = ~UINT64_C(0);
@@ -26,9 +30,11 @@ uint64_t compared_state = ~UINT64_C(0);
 static struct outcome *current;
 static uint64_t own_fs;
 static bool have_fsgsbase;
+static uint16_t own_cs;
 
 unsigned long getauxval(unsigned long type); // <sys/auxv.h> takes names of x86/regs.h
 void stub_enter(void);
+void stub_hop32(void);
 void stub_exit_fall_through(void);
 void stub_exit_back(void);
 void stub_exit_forward(void);
@@ -78,6 +84,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	current->fault_flags = g[REG_EFL];
 	g[REG_EFL] &= ~(RFLAGS_TF | RFLAGS_AC | RFLAGS_NT);
 	g[REG_RIP] = (greg_t)(uintptr_t)stub_exit_signal;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffll) | own_cs;
 }
 
 static void on_alarm(int signal)
@@ -137,10 +144,36 @@ uint64_t execute_xsave_mask(void)
 	return exchange.xsave_mask;
 }
 
+// Segment registers that a case may have loaded. 32-bit code cannot use null ones, whatever their base.
+static void reset_segments(void)
+{
+	uint16_t data = is_code64() ? 0 : user_ss;
+
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%fs; mov %0, %%gs; mov %1, %%ss" : : "r"(data),
+			 "r"(user_ss));
+	set_fs(own_fs);
+	set_gs(GS_TEST_BASE);
+}
+
+static void (*const exits[EXITS])(void) = {stub_exit_fall_through, stub_exit_back, stub_exit_forward, stub_exit_signal};
+
+// 64-bit code below 4 GiB through which 32-bit code leaves.
+static void write_landings(void)
+{
+	for (unsigned int i = 0; i < EXITS; i++) {
+		uint8_t *p = (uint8_t *)LANDINGS + LANDING_SIZE * i;
+		uint64_t target = (uintptr_t)exits[i];
+
+		memcpy(p, "\xff\x25\0\0\0\0", 6);
+		memcpy(p + 6, &target, 8);
+	}
+}
+
 void execute_setup(void)
 {
-	__asm__("mov %%cs, %0" : "=r"(user_cs));
+	__asm__("mov %%cs, %0" : "=r"(own_cs));
 	__asm__("mov %%ss, %0" : "=r"(user_ss));
+	user_cs = is_code64() ? own_cs : LINUX_USER32_CS;
 	have_fsgsbase = getauxval(AT_HWCAP2) & 2;
 	syscall(SYS_arch_prctl, ARCH_GET_FS, &own_fs);
 	setup_signals();
@@ -154,17 +187,24 @@ void execute_setup(void)
 	memcpy((void *)STACK_BASE, template_stack, STACK_SIZE);
 	memcpy((void *)READONLY_BASE, template_readonly, sizeof(template_readonly));
 	mprotect((void *)READONLY_BASE, sizeof(template_readonly), PROT_READ);
-	set_gs(GS_TEST_BASE);
+	write_landings();
+	reset_segments();
 }
 
 static void write_pad(uint8_t *code, unsigned int at, unsigned int exit)
 {
-	static void (*const exits[EXITS])(void) = {stub_exit_fall_through, stub_exit_back, stub_exit_forward,
-						   stub_exit_signal};
 	unsigned int pointer = SLOT_POINTERS + 8 * exit;
 	uint64_t target = (uintptr_t)exits[exit];
 	int32_t disp = pointer - (at + 6);
 
+	if (!is_code64()) { // far jump to the landing in 64-bit code
+		uint32_t landing = LANDINGS + LANDING_SIZE * exit;
+
+		code[at] = 0xea;
+		memcpy(code + at + 1, &landing, 4);
+		memcpy(code + at + 5, &own_cs, 2);
+		return;
+	}
 	code[at] = 0xff;
 	code[at + 1] = 0x25;
 	memcpy(code + at + 2, &disp, 4);
@@ -189,14 +229,6 @@ void execute_place(const struct test_case *t)
 	memcpy((void *)t->slot, code, SLOT_POINTERS + 8 * EXITS);
 }
 
-// Segment registers that a case may have loaded.
-static void reset_segments(void)
-{
-	__asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%fs; mov %0, %%gs" : : "r"(0));
-	set_fs(own_fs);
-	set_gs(GS_TEST_BASE);
-}
-
 void execute_case(const struct test_case *t, struct outcome *o)
 {
 	bool segments = t->insn[t->target].class == X86_CLASS_MOV_TO_SEG || t->insn[t->target].class == X86_CLASS_POP_SEG ||
@@ -206,7 +238,9 @@ void execute_case(const struct test_case *t, struct outcome *o)
 	memset(o, 0, sizeof(*o));
 	memset(exchange.out.xsave, 0, sizeof(exchange.out.xsave));
 	exchange.in = t->in;
-	exchange.entry = t->start;
+	exchange.entry = is_code64() ? t->start : (uintptr_t)stub_hop32;
+	exchange.far_offset = t->start;
+	exchange.far_selector = user_cs;
 	for (unsigned int i = 0; i < t->pokes; i++)
 		memcpy((void *)t->poke[i].at, t->poke[i].bytes, t->poke[i].size);
 	current = o;

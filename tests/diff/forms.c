@@ -145,7 +145,8 @@ static void name_form(struct form *f)
 	const struct form_key *k = &f->key;
 	char *p = f->name, *end = f->name + sizeof(f->name);
 
-	p += snprintf(p, end - p, "%s%s.%x%02x", encoding_name(k), mnemonic_names[k->mnemonic], k->map, k->opcode);
+	p += snprintf(p, end - p, "%s%s%s.%x%02x", is_code64() ? "" : "c32.", encoding_name(k),
+		      mnemonic_names[k->mnemonic], k->map, k->opcode);
 	if (k->lock)
 		p += snprintf(p, end - p, ".lock");
 	if (k->rep)
@@ -249,14 +250,14 @@ static bool try_shape(struct forms *forms, struct shape *s)
 	bytes[n] = s->opcode;
 	bytes[n + 1] = s->modrm;
 	bytes[n + 2] = 0x08; // SIB: rax + rcx
-	if (x86_decode(&insn, bytes, 15, X86_MODE64) <= 0) {
+	if (x86_decode(&insn, bytes, 15, code_mode) <= 0) {
 		if (s->encoding == X86_ENC_LEGACY)
 			return false;
 		if (s->encoding == X86_ENC_EVEX)
 			bytes[n - 2] ^= 0x28; // another vvvv
 		else
 			bytes[n - 1] ^= 0x28;
-		if (x86_decode(&insn, bytes, 15, X86_MODE64) <= 0)
+		if (x86_decode(&insn, bytes, 15, code_mode) <= 0)
 			return false;
 	}
 	add_shape(forms, s, &insn, bytes);
@@ -277,9 +278,10 @@ static void try_modrms(struct forms *forms, struct shape *s)
 
 static bool is_prefix_or_escape(int opcode)
 {
-	return opcode == 0x0f || (opcode >= 0x40 && opcode <= 0x4f) || opcode == 0x26 || opcode == 0x2e || opcode == 0x36 ||
-	       opcode == 0x3e || (opcode >= 0x64 && opcode <= 0x67) || opcode == 0xf0 || opcode == 0xf2 || opcode == 0xf3 ||
-	       opcode == 0x62 || opcode == 0xc4 || opcode == 0xc5;
+	if (is_code64() && ((opcode >= 0x40 && opcode <= 0x4f) || opcode == 0x62 || opcode == 0xc4 || opcode == 0xc5))
+		return true;
+	return opcode == 0x0f || opcode == 0x26 || opcode == 0x2e || opcode == 0x36 || opcode == 0x3e ||
+	       (opcode >= 0x64 && opcode <= 0x67) || opcode == 0xf0 || opcode == 0xf2 || opcode == 0xf3;
 }
 
 // F2 and F3 mean nothing to most one-byte opcodes.
@@ -307,6 +309,8 @@ static void sweep_legacy(struct forms *forms)
 				s.pp = prefixes[i % 6];
 				s.w = i / 6 & 1;
 				s.lock = i / 12;
+				if (s.w && !is_code64())
+					continue;
 				if ((s.pp & (SHAPE_F2 | SHAPE_F3)) && (!takes_rep(map, opcode) || s.lock))
 					continue;
 				try_modrms(forms, &s);

@@ -20,6 +20,8 @@ static uint64_t name_hash(const char *name)
 
 bool set_gpr(struct test_case *t, unsigned int reg, uint64_t value)
 {
+	if (!is_code64())
+		value = (uint32_t)value;
 	if ((t->clobbered & BIT(reg)) || ((t->fixed & BIT(reg)) && t->in.gpr[reg] != value))
 		return false;
 	t->in.gpr[reg] = value;
@@ -67,7 +69,8 @@ static uint64_t faulting_place(struct rng *r, unsigned int size)
 	case 2: return READONLY_BASE + rng_below(r, PAGE_SIZE);
 	case 3: return READONLY_BASE + PAGE_SIZE - 1 - rng_below(r, size);
 	case 4: return SCRATCH_BASE + SCRATCH_SIZE + rng_below(r, PAGE_SIZE);
-	default: return UINT64_C(0x8000123400000000) + rng_below(r, PAGE_SIZE); // not canonical
+	default: // not canonical
+		return (is_code64() ? UINT64_C(0x8000123400000000) : 0xfffff000) + rng_below(r, PAGE_SIZE);
 	}
 }
 
@@ -96,7 +99,9 @@ static uint64_t segment_base(struct test_case *t, const struct x86_insn *insn)
 
 static bool patch_disp(struct x86_insn *insn, uint8_t *bytes, int64_t disp)
 {
-	if (insn->disp_size == 4 && (disp == (int32_t)disp || insn->addrsize == 4)) {
+	if (insn->disp_size == 2) {
+		memcpy(bytes + insn->disp_off, &disp, 2);
+	} else if (insn->disp_size == 4 && (disp == (int32_t)disp || insn->addrsize == 4)) {
 		int32_t d = disp;
 
 		memcpy(bytes + insn->disp_off, &d, 4);
@@ -105,7 +110,7 @@ static bool patch_disp(struct x86_insn *insn, uint8_t *bytes, int64_t disp)
 	} else {
 		return false;
 	}
-	return x86_decode(insn, bytes, 15, X86_MODE64) > 0;
+	return x86_decode(insn, bytes, 15, code_mode) > 0;
 }
 
 static bool is_known(const struct test_case *t, unsigned int reg)
@@ -124,10 +129,14 @@ static bool draw_index(struct test_case *t, struct rng *r, const struct x86_insn
 	if (!is_known(t, index)) {
 		uint64_t v = small ? rng_below(r, 1 << 24) : random_value(r);
 
-		if (small && insn->addrsize == 4)
+		if (small && insn->addrsize == 4 && is_code64())
 			v |= rng_next(r) << 32;
 		if (!set_gpr(t, index, v))
 			return false;
+	}
+	if (insn->addrsize == 2) {
+		*product = (uint16_t)t->in.gpr[index];
+		return true;
 	}
 	*product = (insn->addrsize == 4 ? (uint32_t)t->in.gpr[index] : t->in.gpr[index]) * insn->mem.scale;
 	return true;
@@ -148,9 +157,11 @@ static bool solve_base(struct test_case *t, struct rng *r, struct x86_insn *insn
 		return false;
 	if (is_known(t, base))
 		return patch_disp(insn, bytes, offset - product - t->in.gpr[base]);
+	if (insn->addrsize == 2)
+		return set_gpr(t, base, (uint16_t)(offset - product - insn->mem.disp) | (rng_next(r) & 0xffff0000));
 	value = offset - product - insn->mem.disp;
 	if (insn->addrsize == 4)
-		value = (uint32_t)value | rng_next(r) << 32;
+		value = (uint32_t)value | (is_code64() ? rng_next(r) << 32 : 0);
 	return set_gpr(t, base, value);
 }
 
@@ -161,7 +172,11 @@ static bool solve_address(struct test_case *t, struct rng *r, struct x86_insn *i
 	uint64_t offset = ea - segment_base(t, insn);
 	uint64_t product;
 
+	if (!is_code64())
+		offset = (uint32_t)offset;
 	if (insn->addrsize == 4 && (uint32_t)offset != offset)
+		return false;
+	if (insn->addrsize == 2 && (uint16_t)offset != offset)
 		return false;
 	if (insn->mem.base == X86_REG_RIP)
 		return patch_disp(insn, bytes, offset - (at + insn->len));
@@ -306,7 +321,7 @@ static void add_neighbours(struct test_case *t, struct rng *r, const struct form
 
 static void place_slot(struct test_case *t, struct rng *r, uint64_t hash)
 {
-	uint64_t pages = CODE_BASE + hash % (CODE_PAGES / 2) * 2 * PAGE_SIZE;
+	uint64_t pages = CODE_BASE + hash % (FORM_PAGES / 2) * 2 * PAGE_SIZE;
 	unsigned int index = t->number % 12;
 
 	if (index < 7)
@@ -321,7 +336,7 @@ static void place_slot(struct test_case *t, struct rng *r, uint64_t hash)
 static void draw_state(struct test_case *t, struct rng *r)
 {
 	for (int i = 0; i < X86_GPRS; i++)
-		t->in.gpr[i] = random_value(r);
+		t->in.gpr[i] = is_code64() || i >= 8 ? random_value(r) : (uint32_t)random_value(r);
 	t->in.gpr[X86_RSP] = STACK_BASE + 2 * PAGE_SIZE - 8 * rng_below(r, 64);
 	t->in.rflags = RFLAGS_FIXED1 | RFLAGS_IF | (rng_next(r) & RFLAGS_ARITH);
 	if (rng_chance(r, 15))

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${RINGER_BUILD:-build}
 emulator=${DIFF_EMULATOR:-$build/ringer}
 args=${DIFF_ARGS:---cases 4}
-out=$build/difftest-guest
+out=$build/difftest-$(echo "$args" | tr -dc 'a-z0-9')
 kernel=$(tools/guest_kernel.sh cloud) || exit 1
 mkdir -p "$out/root"
 # shellcheck disable=SC2086

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "difftest.h"
 
-enum { MAX_CASES = 96, BATCH = 12 /* cases that have code at the same time */, MAX_DIRTY = 4096 };
+enum { MAX_CASES = 96, BATCH = 12 /* cases that have code at the same time */, MAX_DIRTY = 4096, MAX_REPORTED = 200 };
 
 struct options {
 	unsigned int cases, step, first;
@@ -127,7 +127,8 @@ static void report_row(FILE *out, const struct form *form, const uint32_t *diges
 			total->missing++;
 		} else if (e->cases != n || e->digest != all) {
 			total->differ++;
-			report_difference(form, e, digests, n);
+			if (total->differ <= MAX_REPORTED)
+				report_difference(form, e, digests, n);
 		}
 	}
 }
@@ -207,7 +208,7 @@ static void parse_options(int argc, char **argv, struct options *opt)
 	static const struct option longs[] = {
 		{"row", 1, NULL, 'r'}, {"case", 1, NULL, 'c'}, {"cases", 1, NULL, 'n'}, {"prefix", 1, NULL, 'p'},
 		{"expect", 1, NULL, 'e'}, {"output", 1, NULL, 'o'}, {"step", 1, NULL, 's'}, {"first", 1, NULL, 'f'},
-		{"state", 1, NULL, 'S'}, {"skip", 1, NULL, 'k'},
+		{"state", 1, NULL, 'S'}, {"bits", 1, NULL, 'b'}, {"skip", 1, NULL, 'k'},
 		{"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"fpu-pointers", 0, NULL, 'P'}, {0},
 	};
 	int c;
@@ -225,13 +226,14 @@ static void parse_options(int argc, char **argv, struct options *opt)
 		case 'v': opt->verbose = true; break;
 		case 'l': opt->list = true; break;
 		case 'q': opt->quiet = true; break;
+		case 'b': code_mode = atoi(optarg) == 32 ? X86_MODE32 : X86_MODE64; break;
 		case 'S': compared_state = strtoull(optarg, NULL, 16); break;
 		case 'k': opt->skip = optarg; break;
 		case 'P': compare_fpu_pointers = true; break;
 		default:
 			fprintf(stderr, "usage: difftest [--row NAME [--case K] -v] [--prefix P] [--cases N] [--step N --first K]\n"
 				"       [--output FILE] [--expect FILE] [--list] [--quiet] [--fpu-pointers]\n"
-				"       [--skip PREFIX] [--state XCR0-BITS]\n");
+				"       [--skip PREFIX] [--state XCR0-BITS] [--bits 32]\n");
 			exit(2);
 		}
 	}

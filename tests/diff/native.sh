@@ -11,5 +11,7 @@ first=$("$1" --quiet --output "$out")
 echo "$first"
 "$1" --quiet --expect "$out"
 setarch -R "$1" --quiet --expect "$out" 2>&1
+"$1" --bits 32 --quiet --output "$out"
+"$1" --bits 32 --quiet --expect "$out"
 coverage=$(echo "$first" | sed -n 's/.*coverage \([0-9]*\).*/\1/p')
 [ "$coverage" -ge 95 ]

@@ -66,7 +66,7 @@ static bool give_stack(struct setup *s)
 		rsp = STACK_BASE + rng_below(s->r, 16);
 	if (rng_chance(s->r, 3))
 		rsp = STACK_BASE + STACK_SIZE - rng_below(s->r, 16);
-	if (rng_chance(s->r, 2))
+	if (rng_chance(s->r, 2) && is_code64())
 		rsp |= BIT64(50);
 	return set_gpr(s->t, X86_RSP, rsp);
 }
@@ -83,14 +83,14 @@ static bool setup_branch(struct setup *s)
 	if (!s->insn->imm_size)
 		return true;
 	memcpy(s->bytes + s->insn->imm_off, &disp, s->insn->imm_size);
-	return x86_decode(s->insn, s->bytes, 15, X86_MODE64) > 0;
+	return x86_decode(s->insn, s->bytes, 15, code_mode) > 0;
 }
 
 static bool setup_loop(struct setup *s)
 {
 	uint64_t count = rng_below(s->r, 3);
 
-	if (s->insn->addrsize == 4)
+	if (s->insn->addrsize == 4 && is_code64())
 		count |= rng_next(s->r) << 32;
 	return set_gpr(s->t, X86_RCX, count) && setup_branch(s);
 }
@@ -120,10 +120,16 @@ static bool setup_return(struct setup *s)
 
 static bool setup_far_pointer(struct setup *s)
 {
-	unsigned int n = s->insn->mem.size - 2;
+	bool direct = !s->insn->mem.present; // 9A and EA of 32-bit code
+	unsigned int n = direct ? s->insn->opsize : s->insn->mem.size - 2;
 	uint64_t pad = draw_pad(s);
 	uint8_t pointer[16];
 
+	if (direct) {
+		memcpy(s->bytes + s->insn->imm_off, &pad, n);
+		memcpy(s->bytes + s->insn->imm_off + n, &user_cs, 2);
+		return x86_decode(s->insn, s->bytes, 15, code_mode) > 0 && give_stack(s);
+	}
 	memcpy(pointer, &pad, 8);
 	memcpy(pointer + n, &user_cs, 2);
 	add_poke(s->t, s->t->ea, pointer, n + 2);
@@ -198,7 +204,7 @@ static bool setup_int(struct setup *s)
 {
 	if (s->bytes[s->insn->imm_off] == 0x80) // a system call
 		s->bytes[s->insn->imm_off] = 0x81;
-	return x86_decode(s->insn, s->bytes, 15, X86_MODE64) > 0;
+	return x86_decode(s->insn, s->bytes, 15, code_mode) > 0;
 }
 
 static bool setup_syscall(struct setup *s)
@@ -217,7 +223,7 @@ static uint64_t segment_offset(struct setup *s, uint64_t at)
 
 static uint64_t widen(struct setup *s, uint64_t v)
 {
-	return s->insn->addrsize == 4 ? (uint32_t)v | rng_next(s->r) << 32 : v;
+	return s->insn->addrsize == 4 && is_code64() ? (uint32_t)v | rng_next(s->r) << 32 : v;
 }
 
 static bool setup_xlat(struct setup *s)
@@ -379,7 +385,8 @@ static bool (*const setups[X86_CLASS_COUNT])(struct setup *) = {
 	[X86_CLASS_CALL_IND] = setup_call_indirect, [X86_CLASS_RET] = setup_return,
 	[X86_CLASS_JMP_FAR] = setup_far_pointer, [X86_CLASS_CALL_FAR] = setup_far_pointer,
 	[X86_CLASS_RET_FAR] = setup_return_far, [X86_CLASS_IRET] = setup_iret,
-	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHF] = give_stack,
+	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHA] = give_stack,
+	[X86_CLASS_POPA] = give_stack, [X86_CLASS_PUSHF] = give_stack,
 	[X86_CLASS_POPF] = setup_popf, [X86_CLASS_ENTER] = setup_frame, [X86_CLASS_LEAVE] = setup_frame,
 	[X86_CLASS_PUSH_SEG] = give_stack, [X86_CLASS_POP_SEG] = setup_pop_segment,
 	[X86_CLASS_MOV_TO_SEG] = setup_selector, [X86_CLASS_LOAD_FAR_PTR] = setup_load_far,

@@ -15,6 +15,7 @@
 #define EXIT_ID (2 * STATE + 24)
 #define HOST_MXCSR (2 * STATE + 32)
 #define HOST_FCW (2 * STATE + 36)
+#define FAR_OFFSET (2 * STATE + 40)
 #define X(off) exchange + (off)(%rip)
 
 	.text
@@ -53,6 +54,11 @@ stub_enter:
 	mov	X(IN + GPR(14)), %r14
 	mov	X(IN + GPR(15)), %r15
 	jmp	*X(ENTRY)
+
+# The entry of 32-bit code.
+	.globl	stub_hop32
+stub_hop32:
+	ljmpl	*X(FAR_OFFSET)
 
 	.globl	stub_exit_back, stub_exit_forward, stub_exit_signal, stub_exit_fall_through
 stub_exit_fall_through:
