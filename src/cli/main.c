@@ -54,7 +54,7 @@ static int print_stats(const struct cli *c, const struct stats *s)
 
 static int run(struct cli *c, struct machine *m)
 {
-	static struct gdb gdb;
+	struct gdb gdb = {0};
 	char err[600];
 	int status, r = c->gdb ? gdb_open(&gdb, m, c->gdb, err, sizeof(err)) : 0;
 
@@ -76,7 +76,7 @@ static int run(struct cli *c, struct machine *m)
 
 static int create_and_run(struct cli *c)
 {
-	static struct machine m; // large
+	struct machine m;
 	char err[600];
 	int status, r;
 
@@ -98,7 +98,7 @@ static int create_and_run(struct cli *c)
 
 int main(int argc, char **argv)
 {
-	static struct cli c;
+	struct cli c;
 	int status;
 
 	fill_standard_fds();

@@ -77,6 +77,7 @@ static _Noreturn void child(const char *path, const int *fds, unsigned nfds, int
 	int err;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setpgid(0, 0); // Ctrl-C and Ctrl-Z are the app's to deal with
 	if (getppid() != parent)
 		_exit(127);
 	reset_signals();

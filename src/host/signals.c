@@ -37,7 +37,11 @@ static void signal_ready(void *opaque, uint32_t events)
 		return;
 	switch (si.ssi_signo) {
 	case SIGTSTP:
+		if (s->suspend)
+			s->suspend(s->opaque, true);
 		term_suspend();
+		if (s->suspend)
+			s->suspend(s->opaque, false);
 		break;
 	case SIGCONT:
 		term_raw_again();

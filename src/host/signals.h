@@ -11,6 +11,7 @@
 struct signals {
 	struct loop_fd lf;
 	void (*terminate)(void *opaque, int sig, pid_t sender); // SIGINT, SIGTERM, SIGHUP, SIGQUIT
+	void (*suspend)(void *opaque, bool stop); // before SIGTSTP stops us, and after we go on; may be NULL
 	void *opaque;
 };
 

@@ -262,6 +262,41 @@ def test_terminal():
         os.close(slave)
 
 
+def test_job_control():
+    """-serial stdio keeps Ctrl-Z and Ctrl-C for ringer: the terminal changes hands around a stop; the monitor stops too."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ["RINGER_VMM"] = STUB
+        os.execv(RINGER, [RINGER, *BOOT, "-display", "none", "-serial", "stdio"])
+    before = termios.tcgetattr(master)
+    seen = b""
+    while b"stub" not in seen:
+        seen += os.read(master, 4096)
+    raw = termios.tcgetattr(master)
+    monitor = children(pid)[0]
+    os.write(master, b"\x1a")
+    check("Ctrl-Z stops", os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]))
+    state = open(f"/proc/{monitor}/stat").read().rsplit(")", 1)[1].split()[0]
+    check("Ctrl-Z: cooked", before[3] == termios.tcgetattr(master)[3] != raw[3] and state == "T", state)
+    os.kill(pid, signal.SIGCONT)
+    for _ in range(100):
+        if termios.tcgetattr(master)[3] == raw[3]:
+            break
+        time.sleep(0.02)
+    check("raw again", termios.tcgetattr(master) == raw)
+    os.write(master, b"a")
+    time.sleep(0.2)
+    check("goes on", b"a" in os.read(master, 4096))
+    os.write(master, b"\x03")
+    seen = b""
+    try:
+        while more := os.read(master, 4096):
+            seen += more
+    except OSError:
+        pass
+    check("Ctrl-C ends", os.waitpid(pid, 0)[1] == 0 and b"signal 2" in seen and gone([monitor]), seen)
+
+
 def test_nothing_left():
     left = [f for f in os.listdir("/dev/shm") if "ringer" in f] if os.path.isdir("/dev/shm") else []
     check("nothing in /dev/shm", not left, left)
