@@ -67,14 +67,15 @@ struct tlb {
 };
 enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
 
-enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD }; // where the guest's arithmetic flags are
+// Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them.
+enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
 
 // -- translation units ----------------------------------------------------------------------------------------------
 struct tu {
 	uint64_t pc;            // linear address
 	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
-	const uint8_t *entry;   // chained entry
-	const uint8_t *indirect_entry; // checks r13 against pc first
+	const uint8_t *entry;   // its hot code begins here
+	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
 	const uint8_t *body;    // behind the register prologue: for a loop to itself
 	uint32_t code_size;     // host bytes in the hot half
 	uint32_t mode;
@@ -102,6 +103,7 @@ enum exit_kind {
 	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
 	EXIT_STRING,   // string instruction
 	EXIT_UD, EXIT_NM, // raise for the instruction at pc
+	EXIT_NYI,      // the instruction at pc is not built yet: say what
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
 	EXIT_CAREFUL,  // the instruction at pc needs the careful form
 	EXIT_STI,      // as POLL, after sti and one more instruction
@@ -115,6 +117,7 @@ struct exit {
 	uint32_t patch;     // TC offset of the rel32 to patch, 0 if it cannot be chained
 	uint32_t unlinked;  // TC offset it leads to when not chained
 	uint32_t insn;      // index in insns for SYS, STRING
+	const char *what;   // for NYI
 	uint8_t kind;
 };
 
@@ -230,6 +233,9 @@ static inline unsigned itab_index(uint64_t pc)
 {
 	return (uint16_t)((uint32_t)pc + ((uint32_t)pc >> 16));
 }
+
+// -- flow.c
+void emit_indirect_entry(struct bt *b, struct tu *t);
 
 // -- translate.c
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);

@@ -167,36 +167,46 @@ void emit_goto(struct trans *t, uint64_t target)
 	t->ended = true;
 }
 
-// The entry for indirect branches: r13 must be this unit's address; a poll too, for loops through returns.
-void emit_entry(struct trans *t)
+// The entry for indirect branches, made when the first one arrives: r13 must be the unit's address. It polls too, for
+// loops through returns. Into the cold half.
+void emit_indirect_entry(struct bt *b, struct tu *t)
 {
-	struct emit *e = &t->hot, *c = &t->cold;
-	bool live = t->t->flags_in;
-	uint8_t *miss;
+	struct emit cold = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET}, *e = &cold;
+	bool live = t->flags_in;
+	uint32_t id = b->nexits++;
+	uint8_t *miss, *go;
 
-	t->t->indirect_entry = emit_here(e);
+	t->indirect_entry = emit_here(e);
 	if (live)
 		emit_keep_flags(e);
-	if ((int64_t)t->t->pc == (int32_t)t->t->pc) {
-		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->t->pc);
+	if ((int64_t)t->pc == (int32_t)t->pc) {
+		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->pc);
 	} else {
-		emit_mov_imm(e, HOST_T1, t->t->pc);
+		emit_mov_imm(e, HOST_T1, t->pc);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
 	miss = emit_jcc32(e, CC_NE);
-	emit_patch32(miss, e->delta, emit_here(c));
-	if (live)
-		emit_restore_flags(c);
-	emit_jmp_state(c, SLOT_STUB_IND);
-
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
-	miss = emit_jcc32(e, CC_NE);
-	emit_patch32(miss, e->delta, emit_here(c));
-	if (live)
-		emit_restore_flags(c);
-	emit_leave(t, c, new_exit(t, EXIT_POLL, t->t->pc));
+	if (live) {
+		uint8_t *poll = emit_jcc32(e, CC_NE);
+
+		emit_restore_flags(e);
+		go = emit_jmp32(e);
+		emit_patch32(go, e->delta, t->entry);
+		emit_patch32(poll, e->delta, emit_here(e));
+		emit_restore_flags(e);
+	} else {
+		go = emit_jcc32(e, CC_E);
+		emit_patch32(go, e->delta, t->entry);
+	}
+	b->exit[id] = (struct exit){.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu)};
+	emit_call_state(e, SLOT_STUB_EXIT);
+	emit_u32(e, id);
+	emit_patch32(miss, e->delta, emit_here(e));
 	if (live)
 		emit_restore_flags(e);
+	emit_jmp_state(e, SLOT_STUB_IND);
+	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
 
 static uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)

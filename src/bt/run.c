@@ -216,7 +216,7 @@ static struct tu *find_unit(struct vcpu *v, uint32_t mode)
 	if (!t) {
 		t = bt_translate(v, v->rip, gpa, mode);
 		vmm_trace(v, LOG_TU, "tu %lx len %u insns %u mode %x host %lx+%u\n", t->pc, t->len, t->ninsns, t->mode,
-			  (unsigned long)t->indirect_entry, t->code_size);
+			  (unsigned long)t->entry, t->code_size);
 	}
 	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
 		link(v, &b->exit[b->link_exit], t, gpa, global);
@@ -292,6 +292,8 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		vcpu_raise(v, VEC_UD, 0);
 	case EXIT_NM:
 		vcpu_raise(v, VEC_NM, 0);
+	case EXIT_NYI:
+		vcpu_nyi(v, x->what);
 	}
 	NOT_REACHED();
 }

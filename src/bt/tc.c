@@ -167,7 +167,7 @@ void tc_retire(struct bt *b, struct tu *t)
 	t->dead = true;
 	hash_remove(b, t);
 	tc_unlink_incoming(b, t);
-	if (it->e[itab_index(t->pc)] == t->indirect_entry)
+	if (t->indirect_entry && it->e[itab_index(t->pc)] == t->indirect_entry)
 		it->e[itab_index(t->pc)] = b->tc;
 	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
 		b->link_exit = 0;
@@ -183,9 +183,9 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 		uint32_t mid = lo + (hi - lo) / 2;
 		const struct tu *t = &b->tu[mid];
 
-		if (host < t->indirect_entry)
+		if (host < t->entry)
 			hi = mid;
-		else if (host >= t->indirect_entry + t->code_size)
+		else if (host >= t->entry + t->code_size)
 			lo = mid + 1;
 		else
 			return &b->tu[mid];
@@ -199,6 +199,12 @@ void itab_set(struct bt *b, struct tu *t)
 {
 	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
 
+	if (!t->indirect_entry && (b->cold + EMIT_ROOM > b->cold_end || b->nexits + 1 >= EXITS_MAX)) {
+		b->flush_tc = true;
+		return;
+	}
+	if (!t->indirect_entry)
+		emit_indirect_entry(b, t);
 	it->e[itab_index(t->pc)] = t->indirect_entry;
 	if (it->nlog < ITAB_LOG)
 		it->log[it->nlog] = (uint16_t)itab_index(t->pc);

@@ -78,7 +78,6 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 // -- flow.c
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
 void emit_goto(struct trans *t, uint64_t target);                       // to another unit
-void emit_entry(struct trans *t);
 void emit_prologue(struct trans *t);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
 void flow_jmp(struct trans *t, const struct x86_insn *insn);

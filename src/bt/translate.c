@@ -12,6 +12,7 @@
 static void ident(struct trans *t, const struct x86_insn *insn);
 static void fwait(struct trans *t, const struct x86_insn *insn);
 static void undefined(struct trans *t, const struct x86_insn *insn);
+static void near16(struct trans *t, const struct x86_insn *insn);
 static void ident_x87(struct trans *t, const struct x86_insn *insn);
 static void ident_sse(struct trans *t, const struct x86_insn *insn);
 
@@ -47,11 +48,28 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 };
 
 static const struct treatment in_c = {emit_sys, true};
+static const struct treatment not_built = {near16, true};
+
+// A near branch that cuts RIP to 16 bits: 66 in 32-bit code.
+static bool is_near16(const struct x86_insn *insn)
+{
+	if (insn->mode != X86_MODE32 || insn->opsize != 2)
+		return false;
+	switch (insn->class) {
+	case X86_CLASS_JMP: case X86_CLASS_JCC: case X86_CLASS_LOOP: case X86_CLASS_CALL: case X86_CLASS_JMP_IND:
+	case X86_CLASS_CALL_IND: case X86_CLASS_RET:
+		return true;
+	default:
+		return false;
+	}
+}
 
 static const struct treatment *treat(const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
+	if (is_near16(insn))
+		return &not_built;
 	return tr->emit ? tr : &in_c;
 }
 
@@ -210,6 +228,18 @@ static void undefined(struct trans *t, const struct x86_insn *insn)
 	t->b->exit[t->b->nexits - 1].insn = insn->class == X86_CLASS_INVALID;
 }
 
+// Only when the guest gets there does it matter.
+static void emit_nyi(struct trans *t, const char *what)
+{
+	emit_exit(t, EXIT_NYI, insn_pc(t, t->i));
+	t->b->exit[t->b->nexits - 1].what = what;
+}
+
+static void near16(struct trans *t, const struct x86_insn *insn)
+{
+	emit_nyi(t, "near branch with 16-bit operand");
+}
+
 static bool is_lea(const struct x86_insn *insn)
 {
 	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
@@ -257,8 +287,10 @@ static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const s
 	int n;
 
 	if (!names_high_byte(insn, &r) || (insn->fields & X86_FIELD_IMPLICIT_GPR && r == X86_RAX) ||
-	    host_of(t, r) != r)
-		vcpu_nyi(t->v, "high byte register form");
+	    host_of(t, r) != r) {
+		emit_nyi(t, "high byte register form");
+		return;
+	}
 	__builtin_memcpy(bytes, t->bytes + t->off[t->i], insn->len);
 	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & 0xc7) | r << 3);
 	low.modrm = bytes[insn->modrm_off];
@@ -431,9 +463,9 @@ static void ident_sse(struct trans *t, const struct x86_insn *insn)
 	else if (t->t->mode & MODE_SSE_NM)
 		device_not_available(t);
 	else if (insn->class == X86_CLASS_VSIB)
-		vcpu_nyi(t->v, "gather or scatter");
+		emit_nyi(t, "gather or scatter");
 	else if (insn->class == X86_CLASS_MASKED && !insn->mem.present)
-		vcpu_nyi(t->v, "MASKMOVDQU");
+		emit_nyi(t, "MASKMOVDQU");
 	else if (insn->class == X86_CLASS_XSAVE && !t->careful)
 		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 	else if (insn->class == X86_CLASS_XSAVE)
@@ -462,12 +494,8 @@ static void start_emission(struct trans *t)
 
 static void emit_unit(struct trans *t)
 {
-	const uint8_t *start;
-
 	start_emission(t);
-	start = emit_here(&t->hot);
 	t->flags = FLAGS_HOST;
-	emit_entry(t);
 	t->t->entry = emit_here(&t->hot);
 	emit_prologue(t);
 	t->t->body = emit_here(&t->hot);
@@ -480,7 +508,7 @@ static void emit_unit(struct trans *t)
 		t->i = t->n - 1;
 		emit_goto(t, insn_pc(t, t->n));
 	}
-	t->t->code_size = (uint32_t)(emit_here(&t->hot) - start);
+	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->entry);
 }
 
 static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
