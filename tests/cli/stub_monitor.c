@@ -142,7 +142,7 @@ static void obey(int command)
 	case 'r': ask(REQ_RESET, 0, 0, RESET_REQUESTED); break;
 	case 't': vcpu()->rip = 0xffffffff81000000; ask(REQ_RESET, 0, 0, RESET_TRIPLE_FAULT); break;
 	case 'c': strcpy(shared->report, "ringer: NYI: a stub's crash\n"); ask(REQ_CRASH, 0, 0, 0); break;
-	case 'k': raise(SIGSEGV); break;
+	case 'k': raise(SIGKILL); break;
 	case 'e': _exit(7);
 	case 'x': ask(REQ_PORT_WRITE, 0xf4, 4, 0x10); say("no exit\n"); break;
 	case 'p': switches(); break;
