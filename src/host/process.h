@@ -13,8 +13,8 @@
 int process_find_monitor(char *path, size_t size);
 
 // Start it with fds[i] as descriptor 3 + i, stderr, and nothing else: stdin and stdout are /dev/null, the environment
-// is empty, its process group its own. It dies with the calling thread. Returns the pid, with a pidfd of it; or a negative errno, that of a failed
-// exec included. Call from the main thread only.
+// is empty, its process group its own. It dies with the calling thread. Returns the pid, with a pidfd of it; or a
+// negative errno, that of a failed exec included. Call from the main thread only.
 pid_t process_spawn(const char *path, const int *fds, unsigned nfds, int *pidfd);
 
 // Kill and reap.
