@@ -105,6 +105,8 @@ static void try_interrupt(struct vcpu *v)
 	*slot(v, SLOT_IRQ_WAIT) = waits;
 	if (!waits || v->shadow || !(v->rflags & RFLAGS_IF))
 		return;
+	if (bt_of(v)->step && v->activity == VCPU_RUNNING)
+		return; // a debugger's step does not end in a handler
 	v->activity = VCPU_RUNNING;
 	uint8_t vector = vmm_ack_interrupt(v);
 

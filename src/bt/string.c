@@ -65,6 +65,8 @@ static uint8_t *host_page(struct str *s, gva_t gva, bool write)
 
 	if (e->tag == align_down(gva, PAGE_SIZE))
 		return (uint8_t *)e->host + (gva & PAGE_OFFSET);
+	if (debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
+		return NULL;
 	if (!vcpu_canonical(gva) || !mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | s->access, &w))
 		return NULL;
 	if (write && code_is_watched(b, w.gpa))

@@ -178,7 +178,8 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 	b->st->tlb_misses++;
 	if ((gva & PAGE_OFFSET) + s->size <= PAGE_SIZE && canonical(v, gva) && mmu_walk(v, gva, access, &w)) {
 		page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
-		if (page && !(write && code_is_watched(b, w.gpa))) {
+		if (page && !(write && code_is_watched(b, w.gpa)) &&
+		    !debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write)) {
 			fill(b, t, gva, &w, page);
 			if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
 				b->page_flags[w.gpa >> PAGE_SHIFT] |= PAGE_WRITABLE_TLB;

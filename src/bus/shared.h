@@ -9,7 +9,7 @@
 #include "base/types.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e31 /* "RGN1": bump with every change of layout */, VCPUS_MAX = 1,
+enum { SHARED_MAGIC = 0x52474e32 /* "RGN2": bump with every change of layout */, VCPUS_MAX = 1,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
 
@@ -118,11 +118,45 @@ struct config { // written by the app before the monitor starts, constant afterw
 
 // What a debugger has asked for. Written by the app while the vCPU is stopped; translations are thrown away after each
 // stop, and no unit but one of a single instruction is ever made that begins at, or passes over, a breakpoint.
-enum { BREAKPOINTS_MAX = 64 };
-struct debugger {
-	uint32_t breakpoints;
-	uint64_t breakpoint[BREAKPOINTS_MAX]; // linear addresses
+enum { BREAKPOINTS_MAX = 64, WATCHPOINTS_MAX = 16 };
+enum watch_kind { WATCH_WRITE, WATCH_READ, WATCH_ACCESS };
+struct watchpoint { // no page with one enters the software TLB: its accesses all pass cpu/vmem.c
+	uint64_t at, size; // linear address
+	uint32_t kind;     // enum watch_kind
 };
+struct debugger {
+	uint32_t breakpoints, watchpoints;
+	uint64_t breakpoint[BREAKPOINTS_MAX]; // linear addresses
+	struct watchpoint watchpoint[WATCHPOINTS_MAX];
+	bool hit;           // by the monitor: a watchpoint has been met since the last stop, this one
+	uint32_t hit_kind;
+	uint64_t hit_at;
+};
+
+// The watchpoint that an access meets, or NULL.
+static inline const struct watchpoint *debugger_watches(const struct debugger *d, uint64_t at, uint64_t size, bool write)
+{
+	for (uint32_t i = 0; i < d->watchpoints && i < WATCHPOINTS_MAX; i++) {
+		const struct watchpoint *w = &d->watchpoint[i];
+
+		if (w->kind != (write ? WATCH_READ : WATCH_WRITE) && at < w->at + w->size && w->at < at + size)
+			return w;
+	}
+	return NULL;
+}
+
+static inline void debugger_note_access(struct debugger *d, _Atomic uint32_t *pending, uint32_t stop, uint64_t at,
+					uint64_t size, bool write)
+{
+	const struct watchpoint *w = debugger_watches(d, at, size, write);
+
+	if (!w)
+		return;
+	d->hit = true;
+	d->hit_kind = w->kind;
+	d->hit_at = MAX(at, w->at);
+	*pending |= stop;
+}
 
 static inline bool debugger_breaks_at(const struct debugger *d, uint64_t pc)
 {

@@ -32,6 +32,12 @@ static inline void map_page(struct vcpu *v, gva_t gva, size_t size, enum vmem_ac
 	s->host = mem_host(&v->shared->config.mem, w.gpa, size);
 }
 
+static inline void note_access(struct vcpu *v, gva_t gva, size_t size, bool write)
+{
+	if (v->shared->debugger.watchpoints)
+		debugger_note_access(&v->shared->debugger, &v->pending, PENDING_STOP, gva, size, write);
+}
+
 static unsigned map_access(struct vcpu *v, gva_t gva, size_t size, enum vmem_access access, enum x86_sreg seg,
 			   struct span spans[SPANS_MAX])
 {
@@ -115,6 +121,7 @@ void vmem_read_seg(struct vcpu *v, gva_t gva, void *out, size_t size, enum vmem_
 	unsigned n = map_access(v, gva, size, access, seg, spans);
 	uint8_t *to = out;
 
+	note_access(v, gva, size, false);
 	for (unsigned i = 0; i < n; to += spans[i++].size) {
 		if (spans[i].host)
 			copy(to, spans[i].host, spans[i].size);
@@ -129,6 +136,7 @@ void vmem_write_seg(struct vcpu *v, gva_t gva, const void *in, size_t size, enum
 	unsigned n = map_access(v, gva, size, access, seg, spans);
 	const uint8_t *from = in;
 
+	note_access(v, gva, size, true);
 	for (unsigned i = 0; i < n; from += spans[i++].size) {
 		if (spans[i].host) {
 			copy(spans[i].host, from, spans[i].size);

@@ -1,62 +1,32 @@
 // SPDX-License-Identifier: MIT
 //
-// The remote protocol's connection: packets in and out, stops and going on. While the vCPU runs only an interrupt
+// The debugger's connection: bytes in, packets out of them, and the vCPU's stops. While the vCPU runs only an interrupt
 // (byte 3) is taken; everything else waits in the buffer until it has stopped, so that no register is read while it
 // changes.
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "ctl/gdb_listen.h"
-#include "ctl/gdb_packets.h"
+#include "ctl/gdb_wire.h"
 
-enum { INTERRUPT = 3, SEND_PATIENCE_MS = 1000 };
-
-// -- sending
-
-static void transmit(struct gdb *g, const char *bytes, size_t n)
-{
-	while (n) {
-		ssize_t done = send(g->client.fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-		struct pollfd p = {.fd = g->client.fd, .events = POLLOUT};
-
-		if (done < 0 && errno == EAGAIN && poll(&p, 1, SEND_PATIENCE_MS) > 0)
-			continue;
-		if (done <= 0)
-			return; // the loop will see the hang-up
-		bytes += done;
-		n -= (size_t)done;
-	}
-}
-
-void gdb_send(struct gdb *g, const char *text, size_t n)
-{
-	uint8_t sum = 0;
-
-	n = MIN(n, sizeof(g->out) - 8);
-	for (size_t i = 0; i < n; i++)
-		sum += (uint8_t)text[i];
-	g->out[0] = '$';
-	memmove(g->out + 1, text, n);
-	g->out_used = n + 1 + (size_t)sprintf(g->out + 1 + n, "#%02x", sum);
-	transmit(g, g->out, g->out_used);
-}
-
-void gdb_reply(struct gdb *g, const char *text)
-{
-	gdb_send(g, text, strlen(text));
-}
+enum { INTERRUPT = 3 };
 
 // -- stopping and going on
-// ----------------------------------------------------------------------------------------------
 
 static void say_stopped(struct gdb *g, uint32_t reason)
 {
+	static const char *const kinds[] = {[WATCH_WRITE] = "watch", [WATCH_READ] = "rwatch", [WATCH_ACCESS] = "awatch"};
+	const struct debugger *d = &g->machine->shared->debugger;
+	char text[64];
+
 	g->owes_reply = false;
-	if (reason == STOP_BREAKPOINT)
+	if (reason == STOP_WATCHPOINT) {
+		snprintf(text, sizeof(text), "T05%s:%llx;thread:1;", kinds[d->hit_kind % 3], (unsigned long long)d->hit_at);
+		gdb_reply(g, text);
+	} else if (reason == STOP_BREAKPOINT)
 		gdb_reply(g, "T05swbreak:;thread:1;");
 	else
 		gdb_reply(g, g->interrupted && reason == STOP_ASKED ? "T02thread:1;" : "T05thread:1;");
@@ -95,13 +65,12 @@ void gdb_leave(struct gdb *g)
 	loop_remove(&g->machine->loop, &g->client);
 	close(g->client.fd);
 	g->client.fd = -1;
-	g->machine->shared->debugger.breakpoints = 0;
+	g->machine->shared->debugger.breakpoints = g->machine->shared->debugger.watchpoints = 0;
 	g->owes_reply = false;
 	gdb_go_on(g, RESUME_RUN);
 }
 
 // -- receiving
-// ----------------------------------------------------------------------------------------------------------
 
 static void drop(struct gdb *g, size_t n)
 {
@@ -126,7 +95,7 @@ static bool take_one(struct gdb *g)
 		return true;
 	}
 	if (g->in[0] == '-')
-		transmit(g, g->out, g->out_used);
+		gdb_transmit(g, g->out, g->out_used);
 	if (g->in[0] != '$') {
 		drop(g, 1);
 		return true;
@@ -143,9 +112,9 @@ static bool take_one(struct gdb *g)
 
 	drop(g, len + 4);
 	if (!g->no_ack)
-		transmit(g, good ? "+" : "-", 1);
+		gdb_transmit(g, good ? "+" : "-", 1);
 	if (good)
-		gdb_take_packet(g, packet);
+		gdb_take_packet(g, packet, len);
 	return true;
 }
 

@@ -19,6 +19,7 @@ struct gdb {
 	size_t in_used;
 	char out[2 * GDB_PACKET_MAX + 16]; // the last packet, to be sent again on "-"
 	size_t out_used;
+	const char *packet_end; // of the one being served
 };
 
 // Between machine_create and machine_run. 0, or a negative errno with a line in err.

@@ -1,51 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// What the remote protocol's packets do to the stopped vCPU: one function each, in one table. Breakpoints are addresses
-// in struct shared that the translator respects: guest memory is never patched for them.
+// What each packet of the remote protocol does: one row of the table at the end, one function. All run while the vCPU
+// is stopped. Breakpoints and watchpoints are addresses in struct shared that the monitor respects.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/gdb_packets.h"
 #include "ctl/gdb_regs.h"
+#include "ctl/gdb_wire.h"
 #include "ctl/peek.h"
-
-static struct vcpu *vcpu(const struct gdb *g)
-{
-	return g->machine->vcpu[0];
-}
-
-static const struct mem *memory(const struct gdb *g)
-{
-	return &g->machine->shared->config.mem;
-}
-
-static size_t put_hex(char *out, const uint8_t *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		sprintf(out + 2 * i, "%02x", bytes[i]);
-	return 2 * n;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-size_t gdb_get_hex(uint8_t *bytes, const char *text, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		int hi = hex_digit(text[2 * i]), lo = hi < 0 ? -1 : hex_digit(text[2 * i + 1]);
-
-		if (lo < 0)
-			return i;
-		bytes[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return n;
-}
 
 static void do_why(struct gdb *g, const char *p)
 {
@@ -59,7 +22,7 @@ static void do_read_regs(struct gdb *g, const char *p)
 	size_t used = 0;
 
 	for (unsigned i = 0; i < gdb_regs_count(); i++)
-		used += put_hex(text + used, bytes, gdb_reg_read(vcpu(g), i, bytes));
+		used += gdb_put_hex(text + used, bytes, gdb_reg_read(gdb_vcpu(g), i, bytes));
 	gdb_send(g, text, used);
 }
 
@@ -68,11 +31,11 @@ static void do_write_regs(struct gdb *g, const char *p)
 	uint8_t bytes[GDB_REG_BYTES_MAX], old[GDB_REG_BYTES_MAX];
 
 	for (unsigned i = 0; i < gdb_regs_count(); i++) {
-		size_t n = gdb_reg_read(vcpu(g), i, old);
+		size_t n = gdb_reg_read(gdb_vcpu(g), i, old);
 
 		if (gdb_get_hex(bytes, p, n) != n)
 			break;
-		gdb_reg_write(vcpu(g), i, bytes);
+		gdb_reg_write(gdb_vcpu(g), i, bytes);
 		p += 2 * n;
 	}
 	gdb_reply(g, "OK");
@@ -82,9 +45,9 @@ static void do_read_reg(struct gdb *g, const char *p)
 {
 	uint8_t bytes[GDB_REG_BYTES_MAX];
 	char text[2 * GDB_REG_BYTES_MAX + 1];
-	size_t n = gdb_reg_read(vcpu(g), (unsigned)strtoul(p, NULL, 16), bytes);
+	size_t n = gdb_reg_read(gdb_vcpu(g), (unsigned)strtoul(p, NULL, 16), bytes);
 
-	gdb_send(g, text, put_hex(text, bytes, n));
+	gdb_send(g, text, gdb_put_hex(text, bytes, n));
 }
 
 static void do_write_reg(struct gdb *g, const char *p)
@@ -93,8 +56,8 @@ static void do_write_reg(struct gdb *g, const char *p)
 	char *value;
 	unsigned n = (unsigned)strtoul(p, &value, 16);
 
-	if (*value == '=' && gdb_reg_read(vcpu(g), n, bytes) && gdb_get_hex(bytes, value + 1, sizeof(bytes)) &&
-	    gdb_reg_write(vcpu(g), n, bytes))
+	if (*value == '=' && gdb_reg_read(gdb_vcpu(g), n, bytes) && gdb_get_hex(bytes, value + 1, sizeof(bytes)) &&
+	    gdb_reg_write(gdb_vcpu(g), n, bytes))
 		gdb_reply(g, "OK");
 	else
 		gdb_reply(g, "E22");
@@ -122,9 +85,9 @@ static void do_read_memory(struct gdb *g, const char *p)
 		gdb_reply(g, "E22");
 		return;
 	}
-	len = peek_read(memory(g), vcpu(g), addr, bytes, MIN(len, sizeof(bytes)));
+	len = peek_read(gdb_memory(g), gdb_vcpu(g), addr, bytes, MIN(len, sizeof(bytes)));
 	if (len)
-		gdb_send(g, text, put_hex(text, bytes, len));
+		gdb_send(g, text, gdb_put_hex(text, bytes, len));
 	else
 		gdb_reply(g, "E14");
 }
@@ -138,7 +101,21 @@ static void do_write_memory(struct gdb *g, const char *p)
 	if (!data || *data != ':' || len > sizeof(bytes) || gdb_get_hex(bytes, data + 1, len) != len)
 		gdb_reply(g, "E22");
 	else
-		gdb_reply(g, peek_write(memory(g), vcpu(g), addr, bytes, len) == len ? "OK" : "E14");
+		gdb_reply(g, peek_write(gdb_memory(g), gdb_vcpu(g), addr, bytes, len) == len ? "OK" : "E14");
+}
+
+// The same in binary. GDB asks with no bytes whether the packet is known.
+static void do_write_binary(struct gdb *g, const char *p)
+{
+	uint8_t bytes[GDB_PACKET_MAX];
+	uint64_t addr, len;
+	const char *data = get_range(p, &addr, &len);
+
+	if (!data || *data != ':' || len > sizeof(bytes) ||
+	    gdb_unescape(bytes, sizeof(bytes), data + 1, (size_t)(g->packet_end - data - 1)) != len)
+		gdb_reply(g, "E22");
+	else
+		gdb_reply(g, peek_write(gdb_memory(g), gdb_vcpu(g), addr, bytes, len) == len ? "OK" : "E14");
 }
 
 static void do_continue(struct gdb *g, const char *p)
@@ -183,6 +160,11 @@ static void do_query(struct gdb *g, const char *p)
 
 		text[0] = n == len ? 'm' : 'l';
 		gdb_send(g, text, n + 1);
+	} else if (!strncmp(p, "Rcmd,", 5)) {
+		uint8_t line[GDB_PACKET_MAX / 2];
+
+		line[gdb_get_hex(line, p + 5, MIN(strlen(p + 5) / 2, sizeof(line) - 1))] = 0;
+		gdb_monitor(g, (char *)line);
 	} else if (!strcmp(p, "Attached")) {
 		gdb_reply(g, "1");
 	} else if (!strcmp(p, "C")) {
@@ -206,28 +188,53 @@ static void do_set(struct gdb *g, const char *p)
 	g->no_ack = true;
 }
 
-static void do_breakpoint(struct gdb *g, const char *p)
+static bool change_breakpoint(struct debugger *d, bool set, uint64_t addr)
 {
-	struct debugger *d = &g->machine->shared->debugger;
-	bool set = p[-1] == 'Z';
-	uint64_t addr, len;
 	uint32_t i;
 
-	if ((*p != '0' && *p != '1') || p[1] != ',' || !get_range(p + 2, &addr, &len)) {
-		gdb_reply(g, ""); // watchpoints are not built
-		return;
-	}
 	for (i = 0; i < d->breakpoints && d->breakpoint[i] != addr; i++)
 		;
-	if (set && i == BREAKPOINTS_MAX) {
-		gdb_reply(g, "E28");
-		return;
-	}
+	if (set && i == BREAKPOINTS_MAX)
+		return false;
 	if (set && i == d->breakpoints)
 		d->breakpoint[d->breakpoints++] = addr;
 	if (!set && i < d->breakpoints)
 		d->breakpoint[i] = d->breakpoint[--d->breakpoints];
-	gdb_reply(g, "OK");
+	return true;
+}
+
+static bool change_watchpoint(struct debugger *d, bool set, const struct watchpoint *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < d->watchpoints && memcmp(&d->watchpoint[i], w, sizeof(*w)); i++)
+		;
+	if (set && i == WATCHPOINTS_MAX)
+		return false;
+	if (set && i == d->watchpoints)
+		d->watchpoint[d->watchpoints++] = *w;
+	if (!set && i < d->watchpoints)
+		d->watchpoint[i] = d->watchpoint[--d->watchpoints];
+	return true;
+}
+
+// Z type,address,length: 0 and 1 are breakpoints, 2 watches writes, 3 reads, 4 both.
+static void do_breakpoint(struct gdb *g, const char *p)
+{
+	static const uint32_t kinds[] = {[2] = WATCH_WRITE, [3] = WATCH_READ, [4] = WATCH_ACCESS};
+	struct debugger *d = &g->machine->shared->debugger;
+	unsigned type = (unsigned)(*p - '0');
+	bool set = p[-1] == 'Z', done;
+	struct watchpoint w;
+
+	memset(&w, 0, sizeof(w));
+	if (type > 4 || p[1] != ',' || !get_range(p + 2, &w.at, &w.size)) {
+		gdb_reply(g, "");
+		return;
+	}
+	w.kind = type < 2 ? 0 : kinds[type];
+	done = type < 2 ? change_breakpoint(d, set, w.at) : change_watchpoint(d, set, &w);
+	gdb_reply(g, done ? "OK" : "E28");
 }
 
 static void do_ok(struct gdb *g, const char *p)
@@ -251,13 +258,14 @@ static const struct command {
 	void (*act)(struct gdb *g, const char *rest);
 } commands[] = {
 	{'?', do_why}, {'g', do_read_regs}, {'G', do_write_regs}, {'p', do_read_reg}, {'P', do_write_reg},
-	{'m', do_read_memory}, {'M', do_write_memory}, {'c', do_continue}, {'C', do_continue}, {'s', do_step},
+	{'m', do_read_memory}, {'M', do_write_memory}, {'X', do_write_binary}, {'c', do_continue}, {'C', do_continue}, {'s', do_step},
 	{'S', do_step}, {'v', do_v}, {'q', do_query}, {'Q', do_set}, {'Z', do_breakpoint}, {'z', do_breakpoint},
 	{'H', do_ok}, {'T', do_ok}, {'D', do_detach}, {'k', do_kill},
 };
 
-void gdb_take_packet(struct gdb *g, const char *p)
+void gdb_take_packet(struct gdb *g, const char *p, size_t n)
 {
+	g->packet_end = p + n;
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].letter == *p) {
 			commands[i].act(g, p + 1);

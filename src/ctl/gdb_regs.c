@@ -9,14 +9,14 @@
 #include "ctl/gdb_regs.h"
 
 enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24, FX_ST0 = 32,
-	FX_XMM0 = 160, XSTATE_BV = 512, STATE_X87 = BIT(0), STATE_SSE = BIT(1) };
+	FX_XMM0 = 160, XSTATE_BV = 512, YMM_HIGH = 576, STATE_X87 = BIT(0), STATE_SSE = BIT(1), STATE_AVX = BIT(2) };
 
 #define V(field) offsetof(struct vcpu, field)
 #define X(off) (offsetof(struct vcpu, xsave) + (off))
 
 enum reg_kind {
-	KIND_PLAIN, KIND_X87, KIND_FTW, KIND_SSE,
-	KIND_SELECTOR, // shown, not written: its cache would not follow
+	KIND_PLAIN, KIND_X87, KIND_FTW, KIND_SSE, KIND_AVX, KIND_CR8,
+	KIND_SHOWN, // not written: a selector's cache, or the paging mode's, would not follow
 };
 
 struct reg {
@@ -37,7 +37,7 @@ static const struct reg core[] = {
 	GPR("r12", X86_R12), GPR("r13", X86_R13), GPR("r14", X86_R14), GPR("r15", X86_R15),
 	PTR("rip", "code_ptr", V(rip)),
 	{ "eflags", "i386_eflags", 32, 4, KIND_PLAIN, V(rflags) },
-#define SEG(name, index) { name, "int32", 32, 2, KIND_SELECTOR, V(seg[0].sel) + (index) * sizeof(struct x86_seg) }
+#define SEG(name, index) { name, "int32", 32, 2, KIND_SHOWN, V(seg[0].sel) + (index) * sizeof(struct x86_seg) }
 	SEG("cs", X86_CS), SEG("ss", X86_SS), SEG("ds", X86_DS),
 	SEG("es", X86_ES), SEG("fs", X86_FS), SEG("gs", X86_GS),
 #define ST(n) { "st" #n, "i387_ext", 80, 10, KIND_X87, X(FX_ST0 + (n) * 16) }
@@ -62,6 +62,23 @@ static const struct reg sse[] = {
 static const struct reg segments[] = {
 	{ "fs_base", "int", 64, 8, KIND_PLAIN, V(seg[X86_FS].base) },
 	{ "gs_base", "int", 64, 8, KIND_PLAIN, V(seg[X86_GS].base) },
+};
+
+// As QEMU names them.
+static const struct reg control[] = {
+	{ "k_gs_base", "int", 64, 8, KIND_PLAIN, V(kernel_gs_base) },
+	{ "cr0", "int", 64, 8, KIND_SHOWN, V(cr0) },
+	{ "cr2", "int", 64, 8, KIND_PLAIN, V(cr2) },
+	{ "cr3", "int", 64, 8, KIND_SHOWN, V(cr3) },
+	{ "cr4", "int", 64, 8, KIND_SHOWN, V(cr4) },
+	{ "cr8", "int", 64, 1, KIND_CR8, V(lapic.tpr) },
+	{ "efer", "int", 64, 8, KIND_SHOWN, V(efer) },
+};
+
+static const struct reg avx[] = {
+#define YMM(n) { "ymm" #n "h", "uint128", 128, 16, KIND_AVX, X(YMM_HIGH + (n) * 16) }
+	YMM(0), YMM(1), YMM(2), YMM(3), YMM(4), YMM(5), YMM(6), YMM(7),
+	YMM(8), YMM(9), YMM(10), YMM(11), YMM(12), YMM(13), YMM(14), YMM(15),
 };
 
 #define BIT_FIELD(name, n) "<field name=\"" name "\" start=\"" n "\" end=\"" n "\"/>"
@@ -93,11 +110,13 @@ static const struct feature {
 	{ "org.gnu.gdb.i386.core", flags_types, core, ARRAY_SIZE(core) },
 	{ "org.gnu.gdb.i386.sse", vector_types, sse, ARRAY_SIZE(sse) },
 	{ "org.gnu.gdb.i386.segments", "", segments, ARRAY_SIZE(segments) },
+	{ "org.gnu.gdb.i386.avx", "", avx, ARRAY_SIZE(avx) },
+	{ "org.ringer.i386.control", "", control, ARRAY_SIZE(control) },
 };
 
 unsigned gdb_regs_count(void)
 {
-	return ARRAY_SIZE(core) + ARRAY_SIZE(sse) + ARRAY_SIZE(segments);
+	return ARRAY_SIZE(core) + ARRAY_SIZE(sse) + ARRAY_SIZE(segments) + ARRAY_SIZE(avx) + ARRAY_SIZE(control);
 }
 
 static const struct reg *find(unsigned n)
@@ -126,6 +145,8 @@ size_t gdb_reg_read(const struct vcpu *v, unsigned n, uint8_t *out)
 		return 0;
 	memset(out, 0, r->bits / 8);
 	memcpy(out, (const uint8_t *)v + r->at, r->stored);
+	if (r->kind == KIND_CR8)
+		out[0] >>= 4;
 	if (r->kind == KIND_FTW) {
 		uint16_t full = full_tag_word(out[0]);
 
@@ -140,13 +161,15 @@ size_t gdb_reg_write(struct vcpu *v, unsigned n, const uint8_t *in)
 
 	if (!r)
 		return 0;
-	if (r->kind == KIND_FTW || r->kind == KIND_SELECTOR)
-		return r->bits / 8;
+	if (r->kind == KIND_FTW || r->kind == KIND_CR8 || r->kind == KIND_SHOWN)
+		return 0;
 	memcpy((uint8_t *)v + r->at, in, r->stored);
 	if (r->kind == KIND_X87)
 		v->xsave[XSTATE_BV] |= STATE_X87;
 	if (r->kind == KIND_SSE)
 		v->xsave[XSTATE_BV] |= STATE_SSE;
+	if (r->kind == KIND_AVX)
+		v->xsave[XSTATE_BV] |= STATE_AVX;
 	v->rflags = (v->rflags & ~(uint64_t)(BIT(3) | BIT(5) | BIT(15))) | RFLAGS_FIXED1;
 	return r->bits / 8;
 }

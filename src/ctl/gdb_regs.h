@@ -7,7 +7,7 @@
 
 #include "cpu/vcpu.h"
 
-enum { GDB_REG_BYTES_MAX = 16, GDB_REGS_BYTES = 700 };
+enum { GDB_REG_BYTES_MAX = 16, GDB_REGS_BYTES = 1000 };
 
 unsigned gdb_regs_count(void);
 // Register n to or from its bytes in the protocol's order. Returns its size; 0: no such register.

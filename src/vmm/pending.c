@@ -27,9 +27,13 @@ static uint32_t take_stop(struct vmm *vm, uint32_t got)
 
 	if (!(got & PENDING_STOP) && !vm->stepping)
 		return 0;
-	if (debugger_breaks_at(&v->shared->debugger, v->rip))
+	if (v->shared->debugger.hit)
+		why = STOP_WATCHPOINT;
+	else if (debugger_breaks_at(&v->shared->debugger, v->rip))
 		why = STOP_BREAKPOINT;
+	v->shared->debugger.hit = false;
 	vm->stepping = vmm_stopped(v, why) == RESUME_STEP;
+	v->pending |= PENDING_TIMER; // the host's timer has not stood still, the guest's clock has
 	return PENDING_FLUSH; // the app may have written registers and memory
 }
 

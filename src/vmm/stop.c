@@ -27,12 +27,23 @@ void vmm_load_vectors(struct vcpu *v)
 		__asm__ volatile("fxrstor64 %0" : : "m"(v->xsave));
 }
 
+// The guest's clocks stand still while it is stopped.
+static void skip_time(struct vcpu *v, uint64_t cycles)
+{
+	vmm_of(v)->tsc_start += cycles;
+	v->tsc_offset -= cycles;
+	if (v->kvm_base_tsc)
+		v->kvm_base_tsc += cycles;
+}
+
 enum resume vmm_stopped(struct vcpu *v, enum stop_reason why)
 {
+	uint64_t since = vcpu_host_tsc();
 	enum resume how;
 
 	vmm_save_vectors(v);
 	how = (enum resume)world_request(v, REQ_STOPPED, 0, 0, why);
 	vmm_load_vectors(v);
+	skip_time(v, vcpu_host_tsc() - since);
 	return how;
 }

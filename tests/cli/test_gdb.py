@@ -109,7 +109,21 @@ try:
     g.s.sendall(b"\x03")
     g.receive()
     check("without its increment", before <= g.reg(RBX) <= before + 1, (before, g.reg(RBX)))
-    check("no watchpoints", g.ask("Z2,1000,4") == "")
+    def write(at, code):
+        return g.ask(f"M{at:x},{len(code):x}:{code.hex()}") == "OK"
+    # 200000: mov [0x300010],ebx; 6: inc ebx; 7: mov eax,[0x300010]; c: mov edi,0x300000; mov ecx,16; 16: rep stosd; jmp .
+    check("more code", g.ask("P10=" + (0x200000).to_bytes(8, "little").hex()) == "OK" and write(0x200000, bytes.fromhex("891d10003000" "43" "a110003000" "bf00003000" "b910000000" "f3ab" "ebfe")))
+    check("watch writes", g.ask("Z2,300010,4") == "OK" and g.ask("c").startswith("T05watch:300010;") and g.reg(RIP) == 0x200006)
+    check("not reads", g.ask("c").startswith("T05watch:300010;") and g.reg(RIP) == 0x200016, hex(g.reg(RIP)))
+    check("watch removed", g.ask("z2,300010,4") == "OK" and g.ask("Z3,300010,4") == "OK" and
+          g.ask("P10=" + (0x200000).to_bytes(8, "little").hex()) == "OK")
+    check("watch reads", g.ask("c").startswith("T05rwatch:300010;") and g.reg(RIP) == 0x20000c, hex(g.reg(RIP)))
+    check("watch both", g.ask("Z4,300020,1") == "OK" and g.ask("c").startswith("T05awatch:300020;"))
+    check("unwatched", g.ask("z3,300010,4") == "OK" and g.ask("z4,300020,1") == "OK")
+    g.s.sendall(b"$X300000,3:}\x03a}]#" + b"%02x" % (sum(b"X300000,3:}\x03a}]") & 0xff))
+    check("binary write", g.receive() == "OK" and g.ask("m300000,3") == "23617d", g.ask("m300000,3"))
+    monitor = bytes.fromhex(g.ask("qRcmd," + b"info registers".hex())).decode()
+    check("monitor", "RIP=" in monitor and "CR0=" in monitor, monitor)
     g.send("D")
     check("detach", g.receive() == "OK")
     g.s.close()
