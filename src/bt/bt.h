@@ -26,7 +26,7 @@
 enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
 
 enum {
-	TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 512,
+	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
 	TU_INSNS_MAX = 32,        // instructions in a unit at most
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
 	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
@@ -59,11 +59,15 @@ struct tlb_entry {
 	uint64_t host; // host address of the page
 };
 
+struct tlb_log { // entries filled since the last flush; all of them if n > TLB_LOG
+	uint32_t n;
+	uint16_t slot[TLB_LOG];
+};
+
 struct tlb {
 	struct tlb_entry e[TLB_SIZE];
 	uint8_t kind[TLB_SIZE]; // enum tlb_kind
-	uint16_t log[TLB_LOG];  // entries filled since the last flush; all of them if nlog > TLB_LOG
-	uint32_t nlog;
+	struct tlb_log log[2];  // of non-global and of global entries
 };
 enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
 

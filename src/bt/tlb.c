@@ -16,31 +16,40 @@ void tlb_init(struct bt *b)
 			b->tlb_r[x].e[i].tag = tlb_invalid_tag(i);
 			b->tlb_w[x].e[i].tag = tlb_invalid_tag(i);
 		}
-		b->tlb_r[x].nlog = b->tlb_w[x].nlog = 0;
 	}
 	for (unsigned x = 0; x < 2; x++)
 		for (unsigned i = 0; i < CODE_FETCH; i++)
 			b->fetch[x][i].va = 1;
 }
 
+
 static void flush_entry(struct tlb *t, unsigned i)
 {
 	t->e[i].tag = tlb_invalid_tag(i);
 }
 
-// Only non-global entries are logged: a global flush is rare and looks at all.
-static void flush_table(struct tlb *t, bool global)
+static void flush_log(struct tlb *t, bool global)
 {
-	if (global || t->nlog > TLB_LOG) {
+	struct tlb_log *log = &t->log[global];
+	unsigned kind = global ? TLB_GLOBAL : 0;
+
+	if (log->n > TLB_LOG) {
 		for (unsigned i = 0; i < TLB_SIZE; i++)
-			if (global || !(t->kind[i] & TLB_GLOBAL))
+			if ((t->kind[i] & TLB_GLOBAL) == kind)
 				flush_entry(t, i);
 	} else {
-		for (unsigned k = 0; k < t->nlog; k++)
-			if (!(t->kind[t->log[k]] & TLB_GLOBAL))
-				flush_entry(t, t->log[k]);
+		for (unsigned k = 0; k < log->n; k++)
+			if ((t->kind[log->slot[k]] & TLB_GLOBAL) == kind)
+				flush_entry(t, log->slot[k]);
 	}
-	t->nlog = 0;
+	log->n = 0;
+}
+
+static void flush_table(struct tlb *t, bool global)
+{
+	flush_log(t, false);
+	if (global)
+		flush_log(t, true);
 }
 
 static void flush_fetch(struct bt *b, bool global)
@@ -141,17 +150,16 @@ void tlb_drop_writes(struct bt *b, gpa_t page)
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)
 {
 	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+	struct tlb_log *log = &t->log[w->global];
 
 	t->e[i].tag = align_down(gva, PAGE_SIZE);
 	t->e[i].host = (uint64_t)host;
 	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0);
 	note_large(b, gva, w->page_size);
-	if (w->global)
-		return;
-	if (t->nlog < TLB_LOG)
-		t->log[t->nlog] = (uint16_t)i;
-	if (t->nlog <= TLB_LOG)
-		t->nlog++;
+	if (log->n < TLB_LOG)
+		log->slot[log->n] = (uint16_t)i;
+	if (log->n <= TLB_LOG)
+		log->n++;
 }
 
 static bool canonical(const struct vcpu *v, gva_t gva)
