@@ -183,6 +183,12 @@ static inline void emit_store_state_imm8(struct emit *e, unsigned imm, uint32_t 
 	emit_u8(e, imm);
 }
 
+static inline void emit_store_state_imm32(struct emit *e, uint32_t imm, uint32_t off)
+{
+	emit_op_state(e, 4, 0xc7, 0, off, 4);
+	emit_u32(e, imm);
+}
+
 static inline void emit_cmp_state_imm8(struct emit *e, unsigned size, uint32_t off, int8_t imm)
 {
 	emit_op_state(e, size, size == 1 ? 0x80 : 0x83, 7, off, 1);

@@ -66,6 +66,17 @@ void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 	t->ended = true;
 }
 
+void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
+{
+	emit_go_home(t, &t->cold);
+	emit_leave(t, &t->cold, new_exit(t, kind, pc));
+}
+
+void emit_go_home_hot(struct trans *t)
+{
+	emit_go_home(t, &t->hot);
+}
+
 static void emit_table_jump(struct emit *e, uint32_t mode_id)
 {
 	struct emit_mem sum = {.base = HOST_T0, .index = HOST_T1, .scale = 1};
@@ -77,6 +88,11 @@ static void emit_table_jump(struct emit *e, uint32_t mode_id)
 	emit_movzwl(e, HOST_T1, HOST_T1);
 	emit_gs(e);
 	emit_op_mem(e, 4, 0xff, 4, slot);
+}
+
+void emit_jump_table(struct trans *t, unsigned mode_id)
+{
+	emit_table_jump(&t->hot, mode_id);
 }
 
 // Registers home, then to the address in T0. Flags of the guest must already be in the host's.

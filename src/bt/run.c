@@ -60,7 +60,9 @@ uint32_t bt_mode(const struct vcpu *v)
 // What else translation depends on, and changes so rarely that a change throws all units away.
 static uint64_t translation_key(const struct vcpu *v)
 {
-	return (v->cr4 & (CR4_OSXSAVE | CR4_FSGSBASE | CR4_PKE | CR4_VMXE)) ^ v->xcr0 << 32;
+	uint64_t key = (v->cr4 & (CR4_OSXSAVE | CR4_FSGSBASE | CR4_PKE | CR4_VMXE | CR4_SMAP | CR4_TSD)) ^ v->xcr0 << 32;
+
+	return key ^ v->lstar * 3 ^ v->star * 5 ^ v->fmask * 7 ^ (v->efer & EFER_SCE) << 60;
 }
 
 // -- reactions ----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// System instructions in the cache: those that only touch the interrupt flag are done inline; the rest leave for C
-// (sys_execute, or bt_string) with the decoded instruction kept beside the exit.
+// System instructions in the cache. What only touches words of struct vcpu (interrupt flag, GS bases, flags, TSC) is
+// done inline; SYSCALL and SYSRET, with the MSRs they depend on as constants (translation_key throws units away when
+// those change), jump straight into the other mode's code. The rest, and every rare case of these, leaves for C (sys_execute, or
+// bt_string) with the decoded instruction kept beside the exit.
 #include "bt/trans.h"
+
+enum {
+	FLAGS_OF_HOST = RFLAGS_ARITH | RFLAGS_DF,
+	SYSRET_FLAGS = 0x3c7fd7, // what SYSRET takes from R11 (SDM, "SYSRET")
+	POPF_RARE = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_ID | RFLAGS_VIF | RFLAGS_VIP,
+};
 
 static uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
 {
@@ -27,21 +35,270 @@ void emit_string(struct trans *t, const struct x86_insn *insn)
 	leave_for_c(t, EXIT_STRING, insn);
 }
 
+// The rare case of an inline instruction, before anything has changed: on condition cc leave for C.
+static void rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn)
+{
+	emit_patch32(emit_jcc32(&t->hot, cc), t->hot.delta, emit_here(&t->cold));
+	emit_cold_exit(t, EXIT_SYS, insn_pc(t, t->i));
+	t->b->exit[t->b->nexits - 1].insn = keep_insn(t, insn);
+}
+
+bool sys_inline(const struct trans *t, const struct x86_insn *insn)
+{
+	const struct vcpu *v = t->v;
+
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL) || t->code != X86_MODE64)
+		return false;
+	switch (insn->class) {
+	case X86_CLASS_CLI: case X86_CLASS_STI: case X86_CLASS_SWAPGS: return !t->user;
+	case X86_CLASS_PUSHF: return insn->opsize == 8;
+	case X86_CLASS_POPF: return insn->opsize == 8 && !t->user;
+	case X86_CLASS_STAC: case X86_CLASS_CLAC: return !t->user && v->cr4 & CR4_SMAP;
+	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
+		return !(t->user && v->cr4 & CR4_TSD) && !t->b->sh->config.deterministic;
+	case X86_CLASS_SYSCALL: return syscall_is_plain(v);
+	case X86_CLASS_SYSRET: return !t->user && v->efer & EFER_SCE && insn->opsize == 8;
+	default: return false;
+	}
+}
+
 void sys_cli(struct trans *t, const struct x86_insn *insn)
 {
-	if (t->user)
-		emit_sys(t, insn);
-	else
-		emit_store_state_imm8(&t->hot, 0, SLOT_IF);
+	emit_store_state_imm8(&t->hot, 0, SLOT_IF);
 }
 
 // Interrupts stay off for one more instruction: if one waits, the run loop runs that one and then delivers.
 void sys_sti(struct trans *t, const struct x86_insn *insn)
 {
-	if (t->user) {
-		emit_sys(t, insn);
-		return;
-	}
 	emit_store_state_imm8(&t->hot, 1, SLOT_IF);
 	emit_poll_word(t, SLOT_IRQ_WAIT, EXIT_STI, next_pc(t));
+}
+
+void sys_swapgs(struct trans *t, const struct x86_insn *insn)
+{
+	const uint32_t base = VCPU_SEG + X86_GS * VCPU_SEG_SIZE + VCPU_SEG_BASE;
+	const uint32_t other = offsetof(struct vcpu, kernel_gs_base);
+
+	emit_load_state(&t->hot, 8, HOST_T0, base);
+	emit_load_state(&t->hot, 8, HOST_T1, other);
+	emit_store_state(&t->hot, 8, HOST_T0, other);
+	emit_store_state(&t->hot, 8, HOST_T1, base);
+}
+
+static void emit_pushfq(struct emit *e)
+{
+	emit_u8(e, 0x9c);
+}
+
+static void emit_popfq(struct emit *e)
+{
+	emit_u8(e, 0x9d);
+}
+
+static void emit_host_pop(struct emit *e, unsigned reg)
+{
+	emit_rex(e, 4, 0, 0, reg);
+	emit_u8(e, 0x58 | (reg & 7));
+}
+
+static void emit_host_push(struct emit *e, unsigned reg)
+{
+	emit_rex(e, 4, 0, 0, reg);
+	emit_u8(e, 0x50 | (reg & 7));
+}
+
+static void emit_shift(struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned n) // op: 4 shl, 5 shr
+{
+	emit_op_rr(e, size, 0xc1, op, reg);
+	emit_u8(e, n);
+}
+
+// RFLAGS of the guest into T0, RF and VM clear. Afterwards the guest's arithmetic flags are in the slot.
+static void emit_rflags(struct trans *t)
+{
+	struct emit *e = &t->hot;
+
+	if (t->flags != FLAGS_HOST)
+		emit_restore_flags(e);
+	t->flags = FLAGS_HOST;
+	emit_pushfq(e);
+	emit_host_pop(e, HOST_T0);
+	emit_save_flags(t);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
+	emit_load_state(e, 4, HOST_T1, VCPU_RFLAGS);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, ~(FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_RF | RFLAGS_VM));
+	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0); // or
+	emit_load_state(e, 1, HOST_T1, SLOT_IF);
+	emit_shift(e, 4, 4, HOST_T1, 9);
+	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0);
+}
+
+void sys_pushf(struct trans *t, const struct x86_insn *insn)
+{
+	emit_rflags(t);
+	emit_host_push(&t->hot, HOST_T0);
+	emit_stack_ea(t, -8);
+	emit_check(t, X86_WRITE, 8, X86_SS);
+	emit_op_mem(&t->hot, 4, 0x8f, 0, checked_mem()); // pop to the guest's stack
+	emit_rsp_add(t, -8);
+	emit_access_done(t);
+}
+
+// T0: new RFLAGS. The interrupt flag to its slot, arithmetic flags and DF to the host's.
+static void emit_take_flags(struct trans *t)
+{
+	struct emit *e = &t->hot;
+
+	emit_mov(e, 4, HOST_T1, HOST_T0);
+	emit_shift(e, 4, 5, HOST_T1, 9);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, 1);
+	emit_store_state(e, 4, HOST_T1, SLOT_IF);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
+	emit_host_push(e, HOST_T0);
+	emit_popfq(e);
+	t->flags = FLAGS_HOST;
+}
+
+void sys_popf(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	emit_stack_ea(t, 0);
+	emit_check(t, X86_READ, 8, X86_SS);
+	emit_load(e, 8, HOST_T0, checked_mem());
+	emit_mov(e, 4, HOST_T1, HOST_T0);
+	emit_op_state(e, 4, 0x33, HOST_T1, VCPU_RFLAGS, 0); // xor
+	emit_op_rr(e, 4, 0xf7, 0, HOST_T1);                 // test
+	emit_u32(e, POPF_RARE);
+	rare_if(t, CC_NE, insn);
+	emit_rsp_add(t, 8);
+	emit_take_flags(t);
+	emit_poll_word(t, SLOT_IRQ_WAIT, EXIT_POLL, next_pc(t));
+}
+
+// On to `target` (in T0 if it is not constant) in another mode.
+static void emit_mode_jump(struct trans *t, uint32_t mode)
+{
+	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
+	emit_jump_table(t, tc_mode_id(t->b, mode));
+	t->ended = true;
+}
+
+// STAC, CLAC: the mode says what the flag is now.
+static void set_ac(struct trans *t, bool ac)
+{
+	struct emit *e = &t->hot;
+
+	if (ac == !!(t->t->mode & MODE_AC))
+		return;
+	emit_load_state(e, 4, HOST_T0, VCPU_RFLAGS);
+	emit_lea(e, 4, HOST_T0, mem_base(HOST_T0, ac ? RFLAGS_AC : -RFLAGS_AC));
+	emit_store_state(e, 4, HOST_T0, VCPU_RFLAGS);
+	emit_go_home_hot(t);
+	emit_mov_imm(e, HOST_T0, next_pc(t));
+	emit_mode_jump(t, t->t->mode ^ MODE_AC);
+}
+
+void sys_stac(struct trans *t, const struct x86_insn *insn)
+{
+	set_ac(t, true);
+}
+
+void sys_clac(struct trans *t, const struct x86_insn *insn)
+{
+	set_ac(t, false);
+}
+
+void sys_rdtsc(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned rax = host_of(t, X86_RAX), rdx = host_of(t, X86_RDX);
+
+	emit_save_flags(t);
+	emit_bytes(e, (const uint8_t[]){0x0f, 0x31}, 2);
+	if (insn->class == X86_CLASS_RDTSCP)
+		emit_load_state(e, 4, host_of(t, X86_RCX), offsetof(struct vcpu, tsc_aux));
+	emit_shift(e, 8, 4, rdx, 32);
+	emit_op_rr(e, 8, 0x09, rdx, rax);
+	emit_op_state(e, 8, 0x03, rax, VCPU_TSC_OFFSET, 0); // add
+	emit_mov(e, 8, rdx, rax);
+	emit_shift(e, 8, 5, rdx, 32);
+	emit_mov(e, 4, rax, rax);
+}
+
+// -- SYSCALL and SYSRET (64-bit) ------------------------------------------------------------------------------------------
+
+static void emit_set_seg(struct trans *t, unsigned seg, unsigned sel, uint32_t attr, uint32_t limit)
+{
+	uint32_t off = VCPU_SEG + seg * VCPU_SEG_SIZE;
+
+	emit_store_state_imm32(&t->hot, sel, off);
+	emit_store_state_imm32(&t->hot, attr, off + (uint32_t)offsetof(struct x86_seg, attr));
+	emit_store_state_imm32(&t->hot, limit, off + (uint32_t)offsetof(struct x86_seg, limit));
+	emit_store_state_imm32(&t->hot, 0, off + VCPU_SEG_BASE);
+	emit_store_state_imm32(&t->hot, 0, off + VCPU_SEG_BASE + 4);
+}
+
+// Flat segments as SYSCALL and SYSRET load them, whatever the descriptor tables say (SDM, "SYSCALL", "SYSRET").
+static void emit_set_segs(struct trans *t, unsigned cs, unsigned ss, unsigned cpl)
+{
+	const uint32_t common = SEG_S | SEG_P | SEG_G | cpl << SEG_DPL_SHIFT;
+
+	emit_set_seg(t, X86_CS, cs, common | SEG_L | SEG_TYPE_CODE | SEG_TYPE_R | SEG_TYPE_A, UINT32_MAX);
+	emit_set_seg(t, X86_SS, ss, common | SEG_DB | SEG_TYPE_W | SEG_TYPE_A, UINT32_MAX);
+	emit_store_state_imm8(&t->hot, cpl, (uint32_t)offsetof(struct vcpu, cpl));
+}
+
+// Every flag that the host holds is masked, and the one that selects the mode.
+bool syscall_is_plain(const struct vcpu *v)
+{
+	const uint64_t all = FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC;
+
+	return v->efer & EFER_SCE && (v->fmask & all) == all;
+}
+
+void sys_syscall(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned cs = t->v->star >> 32 & 0xfffc;
+
+	emit_rflags(t);
+	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
+	emit_mov_imm(e, host_of(t, X86_RCX), next_pc(t));
+	emit_alu_imm(e, 4, ALU_AND, HOST_T0, (int32_t)~t->v->fmask);
+	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
+	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
+	emit_store_state_imm8(e, 0, SLOT_IF);
+	emit_set_segs(t, cs, cs + 8, 0);
+	emit_store_state_imm32(e, 0, SLOT_FLAGS);
+	t->flags = FLAGS_SLOT;
+	emit_go_home_hot(t);
+	emit_u8(e, 0xfc); // cld
+	emit_mov_imm(e, HOST_T0, t->v->lstar);
+	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC));
+}
+
+void sys_sysret(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned rcx = host_of(t, X86_RCX), r11 = host_of(t, X86_R11), star = t->v->star >> 48;
+
+	emit_save_flags(t);
+	emit_mov(e, 8, HOST_T0, rcx); // an address of the upper half, or none at all, is C's
+	emit_shift(e, 8, 5, HOST_T0, 47);
+	rare_if(t, CC_NE, insn);
+	emit_op_rr(e, 4, 0xf7, 0, r11);
+	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM);
+	rare_if(t, CC_NE, insn);
+	emit_cmp_state_imm8(e, 4, SLOT_IRQ_WAIT, 0);
+	rare_if(t, CC_NE, insn);
+	emit_set_segs(t, (star + 16) | 3, (star + 8) | 3, 3);
+	emit_mov(e, 4, HOST_T0, r11);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T0, SYSRET_FLAGS);
+	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
+	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
+	emit_take_flags(t);
+	emit_mov(e, 8, HOST_T0, rcx);
+	emit_go_home_hot(t);
+	emit_mode_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
 }

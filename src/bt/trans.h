@@ -77,6 +77,9 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
 // -- flow.c
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
+void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc); // the same in the cold half, aside
+void emit_go_home_hot(struct trans *t);                                 // canonical form, to leave by a jump
+void emit_jump_table(struct trans *t, unsigned mode_id);                // to the address in T0
 void emit_goto(struct trans *t, uint64_t target);                       // to another unit
 void emit_prologue(struct trans *t);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
@@ -95,9 +98,19 @@ void emit_pop(struct trans *t, const struct x86_insn *insn);
 void emit_leave_insn(struct trans *t, const struct x86_insn *insn);
 void emit_rsp_add(struct trans *t, int n);
 
-// -- system.c: short system instructions done in the cache
+// -- system.c: system instructions done in the cache
+bool sys_inline(const struct trans *t, const struct x86_insn *insn); // may this one be?
+bool syscall_is_plain(const struct vcpu *v);
 void sys_cli(struct trans *t, const struct x86_insn *insn);
 void sys_sti(struct trans *t, const struct x86_insn *insn);
+void sys_swapgs(struct trans *t, const struct x86_insn *insn);
+void sys_pushf(struct trans *t, const struct x86_insn *insn);
+void sys_popf(struct trans *t, const struct x86_insn *insn);
+void sys_stac(struct trans *t, const struct x86_insn *insn);
+void sys_clac(struct trans *t, const struct x86_insn *insn);
+void sys_rdtsc(struct trans *t, const struct x86_insn *insn);
+void sys_syscall(struct trans *t, const struct x86_insn *insn);
+void sys_sysret(struct trans *t, const struct x86_insn *insn);
 void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
 void emit_string(struct trans *t, const struct x86_insn *insn);
 

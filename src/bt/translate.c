@@ -41,10 +41,23 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_PUSH] = {emit_push, false},
 	[X86_CLASS_POP] = {emit_pop, false},
 	[X86_CLASS_LEAVE] = {emit_leave_insn, false},
-	[X86_CLASS_CLI] = {sys_cli, false},
-	[X86_CLASS_STI] = {sys_sti, false},
 	[X86_CLASS_STRING] = {emit_string, true},
 	// every other class runs in C and ends its unit: see treat()
+};
+
+// System classes that are done in the cache where sys_inline allows it.
+static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
+	[X86_CLASS_CLI] = {sys_cli, false},
+	[X86_CLASS_STI] = {sys_sti, false},
+	[X86_CLASS_SWAPGS] = {sys_swapgs, false},
+	[X86_CLASS_PUSHF] = {sys_pushf, false},
+	[X86_CLASS_POPF] = {sys_popf, false},
+	[X86_CLASS_STAC] = {sys_stac, true},
+	[X86_CLASS_CLAC] = {sys_clac, true},
+	[X86_CLASS_RDTSC] = {sys_rdtsc, false},
+	[X86_CLASS_RDTSCP] = {sys_rdtsc, false},
+	[X86_CLASS_SYSCALL] = {sys_syscall, true},
+	[X86_CLASS_SYSRET] = {sys_sysret, true},
 };
 
 static const struct treatment in_c = {emit_sys, true};
@@ -64,20 +77,20 @@ static bool is_near16(const struct x86_insn *insn)
 	}
 }
 
-static const struct treatment *treat(const struct x86_insn *insn)
+static const struct treatment *treat(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
 	if (is_near16(insn))
 		return &not_built;
+	if (sys_inline(t, insn))
+		return &inline_by_class[insn->class];
 	return tr->emit ? tr : &in_c;
 }
 
 static bool ends_unit(const struct trans *t, const struct x86_insn *insn)
 {
-	if (treat(insn)->ends)
-		return true;
-	return t->user && (insn->class == X86_CLASS_CLI || insn->class == X86_CLASS_STI);
+	return treat(t, insn)->ends;
 }
 
 // -- decoding -----------------------------------------------------------------------------------------------------------
@@ -117,9 +130,9 @@ static bool names_fit(uint16_t named)
 	return n <= TU_NAMES_MAX;
 }
 
-static bool uses_homes(const struct x86_insn *insn) // C code finds all registers in struct vcpu
+static bool uses_homes(const struct trans *t, const struct x86_insn *insn) // C code finds all registers in struct vcpu
 {
-	return treat(insn) != &in_c && insn->class != X86_CLASS_STRING;
+	return treat(t, insn) != &in_c && insn->class != X86_CLASS_STRING;
 }
 
 static void decode_unit(struct trans *t)
@@ -145,12 +158,12 @@ static void decode_unit(struct trans *t)
 			if (insn->len == 0 || insn->len > X86_INSN_MAX)
 				insn->len = 1;
 		}
-		if (uses_homes(insn))
+		if (uses_homes(t, insn))
 			named |= insn->gpr_read | insn->gpr_written;
 		if (!names_fit(named))
 			break;
 		t->named = named;
-		if (uses_homes(insn))
+		if (uses_homes(t, insn))
 			t->written |= insn->gpr_written;
 		t->off[t->n++] = (uint16_t)off;
 		off += insn->len;
@@ -199,7 +212,7 @@ static void find_live_flags(struct trans *t)
 		const struct x86_insn *insn = &t->insn[i];
 		uint16_t kills = insn->flags_written | insn->flags_undefined;
 
-		if (!uses_homes(insn))
+		if (!uses_homes(t, insn))
 			live = RFLAGS_ARITH;
 		else if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
 			live = flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
@@ -502,7 +515,7 @@ static void emit_unit(struct trans *t)
 	for (t->i = 0; t->i < t->n && !t->ended; t->i++) {
 		if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
 			t->flags = FLAGS_DEAD;
-		treat(&t->insn[t->i])->emit(t, &t->insn[t->i]);
+		treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
 	}
 	if (!t->ended) {
 		t->i = t->n - 1;
