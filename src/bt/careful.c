@@ -33,6 +33,21 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
+// What the segment and the alignment check have to say. Operands of 10 bytes and more are taken to want what most
+// processors ask of them: no more than 8.
+static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
+{
+	uint8_t vector = s->seg == X86_SS ? VEC_SS : VEC_GP;
+	unsigned align = s->size >= 8 ? 8 : s->size;
+
+	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
+		vcpu_raise(v, vector, 0);
+	if (!vcpu_code64(v) && v->seg[s->seg].attr & SEG_UNUSABLE)
+		vcpu_raise(v, vector, 0);
+	if (v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM && gva & (align - 1) && !(align & (align - 1)))
+		vcpu_raise(v, VEC_AC, 0);
+}
+
 // T0 holds the linear address; afterwards T1 + T0 is the bounce buffer.
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 {
@@ -47,8 +62,7 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 	o->gva = gva;
 	o->size = s->size;
 	recover_site(v, s); // the accesses below may raise
-	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
-		vcpu_raise(v, s->seg == X86_SS ? VEC_SS : VEC_GP, 0);
+	check_access(v, s, gva);
 	if (s->access & X86_WRITE)
 		probe_write(v, gva, s->size, access);
 	if (s->access & X86_READ || s->size > 64)

@@ -18,6 +18,19 @@ void emit_seg_base(struct trans *t, unsigned seg)
 	emit_lea(e, t->code == X86_MODE64 ? 8 : 4, HOST_T0, sum);
 }
 
+// FS and GS are often null in 32-bit code: whoever uses them then finds out in the careful form.
+static void emit_null_check(struct trans *t, unsigned seg)
+{
+	uint32_t attr = VCPU_SEG + seg * VCPU_SEG_SIZE + (uint32_t)offsetof(struct x86_seg, attr);
+
+	if (t->code == X86_MODE64 || t->careful || (seg != X86_FS && seg != X86_GS))
+		return;
+	emit_save_flags(t);
+	emit_cmp_state_imm8(&t->hot, 1, attr + 2, 0); // SEG_UNUSABLE alone stands in that byte
+	emit_patch32(emit_jcc32(&t->hot, CC_NE), t->hot.delta, emit_here(&t->cold));
+	emit_cold_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
+}
+
 static bool seg_has_base(const struct trans *t, unsigned seg)
 {
 	return seg == X86_FS || seg == X86_GS || (t->code != X86_MODE64 && t->t->mode & MODE_BASES);
@@ -50,8 +63,10 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 		if (insn->addrsize == 2)
 			emit_movzwl(e, HOST_T0, HOST_T0);
 	}
-	if (seg_has_base(t, m->seg))
+	if (seg_has_base(t, m->seg)) {
+		emit_null_check(t, m->seg);
 		emit_seg_base(t, m->seg);
+	}
 }
 
 void emit_stack_ea(struct trans *t, int disp)

@@ -48,11 +48,14 @@ static const struct insn_map *find_op(const struct bt *b, const struct tu *t, ui
 }
 
 // Which exception of the guest a host signal in its translated instruction stands for.
-static bool guest_exception(const struct host_fault *f, struct vcpu_fault *out)
+static bool guest_exception(const struct vcpu *v, const struct host_fault *f, struct vcpu_fault *out)
 {
 	*out = (struct vcpu_fault){.pending = true};
 	switch (f->trapno) {
-	case VEC_DE: case VEC_MF: case VEC_XM: case VEC_UD: case VEC_BR:
+	case VEC_XM:
+		out->vector = v->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD;
+		return true;
+	case VEC_DE: case VEC_MF: case VEC_UD: case VEC_BR:
 		out->vector = (uint8_t)f->trapno;
 		return true;
 	case VEC_GP: case VEC_SS: case VEC_AC: // an unaligned vector operand, a bad XSAVE header: #GP(0), #AC(0)
@@ -75,7 +78,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 
 	host_fault_read(&f, ucontext);
 	t = tc_owner(b, (const uint8_t *)f.rip);
-	if (!t || !guest_exception(&f, &fault))
+	if (!t || !guest_exception(v, &f, &fault))
 		return false;
 	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc));
 	if (!m)

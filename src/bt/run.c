@@ -37,7 +37,14 @@ static uint32_t segment_mode(const struct vcpu *v)
 		vcpu_nyi((struct vcpu *)(uintptr_t)v, "segments with a base or a limit");
 	if (!(v->seg[X86_SS].attr & SEG_DB))
 		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit stack");
+	if ((v->seg[X86_DS].attr | v->seg[X86_ES].attr | v->seg[X86_SS].attr) & SEG_UNUSABLE)
+		code |= MODE_CAREFUL | MODE_ONE; // every access looks at its segment
 	return code | MODE_SS32;
+}
+
+static bool alignment_checked(const struct vcpu *v)
+{
+	return v->cpl == 3 && v->cr0 & CR0_AM && v->rflags & RFLAGS_AC;
 }
 
 uint32_t bt_mode(const struct vcpu *v)
@@ -48,6 +55,8 @@ uint32_t bt_mode(const struct vcpu *v)
 		m |= MODE_USER;
 	else if (v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
 		m |= MODE_AC;
+	if (alignment_checked(v))
+		m |= MODE_CAREFUL | MODE_ONE;
 	if (v->cr0 & (CR0_TS | CR0_EM))
 		m |= MODE_FPU_NM;
 	if (v->cr0 & CR0_EM || !(v->cr4 & CR4_OSFXSR))

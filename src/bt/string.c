@@ -172,6 +172,19 @@ static void string_setup(struct str *s)
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;
 }
 
+static void check_segments(const struct str *s)
+{
+	const struct vcpu *v = s->v;
+	unsigned seg = s->insn->mem.seg;
+
+	if (vcpu_code64(v) || !s->count)
+		return;
+	if (s->src && v->seg[seg].attr & SEG_UNUSABLE)
+		vcpu_raise(s->v, seg == X86_SS ? VEC_SS : VEC_GP, 0);
+	if (s->dst && v->seg[X86_ES].attr & SEG_UNUSABLE)
+		vcpu_raise(s->v, VEC_GP, 0);
+}
+
 static void run_some(struct str *s)
 {
 	gva_t src = addr(s, X86_RSI, s->src_base), dst = addr(s, X86_RDI, s->dst_base);
@@ -204,6 +217,7 @@ void bt_string(struct vcpu *v, const struct x86_insn *insn)
 	struct str s = {.v = v, .insn = insn};
 
 	string_setup(&s);
+	check_segments(&s);
 	while (s.count && !s.done) {
 		run_some(&s);
 		if (s.count && !s.done && v->pending)

@@ -288,7 +288,7 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_shift(e, 8, 5, HOST_T0, 47);
 	rare_if(t, CC_NE, insn);
 	emit_op_rr(e, 4, 0xf7, 0, r11);
-	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM);
+	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC);
 	rare_if(t, CC_NE, insn);
 	emit_cmp_state_imm8(e, 4, SLOT_IRQ_WAIT, 0);
 	rare_if(t, CC_NE, insn);

@@ -467,11 +467,25 @@ static void fwait(struct trans *t, const struct x86_insn *insn)
 		ident(t, insn);
 }
 
+// Is the state the instruction works on switched off? (SDM, "Exception Type" of each class.)
+static bool vector_state_off(const struct trans *t, const struct x86_insn *insn)
+{
+	const struct vcpu *v = t->v;
+	const uint64_t avx = 0x6, avx512 = 0xe6; // of XCR0: SSE, AVX; opmask, ZMM_Hi256, Hi16_ZMM
+	uint64_t needs = insn->encoding == X86_ENC_EVEX || insn->class == X86_CLASS_AVX512 ? avx512 : avx;
+
+	if (insn->class == X86_CLASS_FXSAVE || insn->class == X86_CLASS_XSAVE)
+		return false;
+	if (insn->encoding == X86_ENC_VEX || insn->encoding == X86_ENC_EVEX)
+		return !(v->cr4 & CR4_OSXSAVE) || (v->xcr0 & needs) != needs;
+	return t->t->mode & MODE_SSE_UD;
+}
+
 // One access per element, or faults that masked-out elements must not raise: their normal form is right when the whole
 // operand lies in one valid page; all else takes the careful form, which knows.
 static void ident_sse(struct trans *t, const struct x86_insn *insn)
 {
-	if (t->t->mode & MODE_SSE_UD && insn->class != X86_CLASS_FXSAVE && insn->class != X86_CLASS_XSAVE)
+	if (vector_state_off(t, insn))
 		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
 	else if (t->t->mode & MODE_SSE_NM)
 		device_not_available(t);

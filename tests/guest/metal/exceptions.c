@@ -958,7 +958,7 @@ __asm__("compat_trap: push %rbx\n mov %rsp, trap_rsp\n movq $2f, trap_resume\n p
 	"1: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %es\n cmp $4, %edi\n je 7f\n cmp $5, %edi\n je 8f\n cmp $6, %edi\n je 9f\n cmp $0, %edi\n je 3f\n cmp $1, %edi\n je 4f\n cmp $2, %edi\n je 5f\n"
 	"ud2\n3: mov $0x7fffffff, %eax\n inc %eax\n into\ncompat_after_into: jmp 6f\n"
 	"4: mov $20, %eax\ncompat_bound: bound %eax, limits\n jmp 6f\n"
-	"5: mov $0xffffffff, %eax\n mov $4, %ecx\ncompat_load: mov (%eax, %ecx), %eax\n"
+	"5: mov $0xffffffff, %eax\n mov $4, %ecx\ncompat_load: mov (%eax, %ecx), %eax\n jmp 6f\n"
 	"7: xor %eax, %eax\n mov %eax, %ds\n compat_null: mov limits, %eax\n jmp 6f\n"
 	"8: xor %ecx, %ecx\n mov %ecx, %es\n mov $limits, %edi\n compat_null_es: stosl\n jmp 6f\n"
 	"9: xor %ecx, %ecx\n mov %ecx, %fs\n compat_null_fs: mov %fs:limits, %eax\n"
