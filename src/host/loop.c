@@ -3,6 +3,7 @@
 // The event loop. It takes one event at a time from epoll, so that a callback may remove any descriptor, its own
 // included, without a stale event following.
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -45,6 +46,15 @@ int loop_run(struct loop *l)
 		}
 	}
 	return 0;
+}
+
+bool loop_await_output(int fd, int until_fd)
+{
+	struct pollfd p[2] = {{.fd = fd, .events = POLLOUT}, {.fd = until_fd, .events = POLLIN}};
+
+	while (poll(p, 2, until_fd < 0 ? 0 : -1) < 0 && errno == EINTR)
+		;
+	return p[0].revents && !p[1].revents;
 }
 
 int loop_add(struct loop *l, struct loop_fd *lf)

@@ -42,6 +42,9 @@ void loop_destroy(struct loop *l);
 int loop_run(struct loop *l); // until loop_quit; 0 or a negative errno
 void loop_quit(struct loop *l);
 
+// Outside the loop: wait until fd can be written. False: until_fd became readable first, or was -1: do not wait.
+bool loop_await_output(int fd, int until_fd);
+
 // lf->fd, events, ready and opaque are set by the caller. 0 or a negative errno.
 int loop_add(struct loop *l, struct loop_fd *lf);
 void loop_want(struct loop *l, struct loop_fd *lf, uint32_t events);

@@ -45,6 +45,8 @@ static void signal_ready(void *opaque, uint32_t events)
 		break;
 	case SIGCONT:
 		term_raw_again();
+		if (s->suspend)
+			s->suspend(s->opaque, false);
 		break;
 	default:
 		s->terminate(s->opaque, (int)si.ssi_signo, (pid_t)si.ssi_pid);

@@ -2,7 +2,8 @@
 //
 // Terminal raw mode. What the guest writes passes as it is but for the output processing that the user's shell had
 // set (so that ringer's own lines end well); what the user types passes as it is. Restored by atexit, by the handlers
-// of SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGSYS, and by host/signals.c for those that ask ringer to end.
+// of SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGSYS, and by host/signals.c for those that ask ringer to end. A
+// terminal that another process group has in the foreground is that group's: neither its mode is changed nor is it read.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,20 +20,42 @@ static struct {
 	struct termios saved, mode;
 } term = { .fd = -1 };
 
+// A terminal that is not our session's has no groups that we could ask for, and is ours.
+static bool in_foreground(int fd)
+{
+	pid_t group = tcgetpgrp(fd);
+
+	return group < 0 || group == getpgrp();
+}
+
+// Without waiting for output: nothing of it is changed, and who should read it may never do so.
 void term_restore(void)
 {
 	if (!term.raw || term.owner != getpid())
 		return;
 	term.raw = 0;
-	tcsetattr(term.fd, TCSADRAIN, &term.saved);
+	if (in_foreground(term.fd))
+		tcsetattr(term.fd, TCSANOW, &term.saved);
 }
 
 void term_raw_again(void)
 {
 	if (!term.known || term.owner != getpid())
 		return;
-	tcsetattr(term.fd, TCSADRAIN, &term.mode);
-	term.raw = 1;
+	term.raw = in_foreground(term.fd);
+	if (term.raw)
+		tcsetattr(term.fd, TCSANOW, &term.mode);
+}
+
+bool term_may_read(int fd)
+{
+	if (!term.known || !isatty(fd))
+		return true;
+	if (!in_foreground(fd))
+		return false;
+	if (!term.raw)
+		term_raw_again();
+	return true;
 }
 
 void term_suspend(void)
@@ -55,7 +78,8 @@ static void install_handlers(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
 		sigaction(crashes[i], &sa, NULL);
-	signal(SIGTTOU, SIG_IGN); // giving the terminal back from the background must not stop us
+	signal(SIGTTOU, SIG_IGN); // when the foreground changes between our look and our act
+	signal(SIGTTIN, SIG_IGN);
 	atexit(term_restore);
 }
 
@@ -81,8 +105,8 @@ int term_raw(int fd, enum term_signals signals)
 	t->c_cc[VMIN] = 1;
 	t->c_cc[VTIME] = 0;
 	term.known = true;
-	term.raw = 1;
-	if (tcsetattr(fd, TCSADRAIN, t) < 0) {
+	term.raw = in_foreground(fd);
+	if (term.raw && tcsetattr(fd, TCSANOW, t) < 0) {
 		int err = -errno;
 
 		term_restore();

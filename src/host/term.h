@@ -13,6 +13,7 @@ enum term_signals { TERM_SIGNALS_KEPT /* Ctrl-C and Ctrl-Z act on ringer */, TER
 int term_raw(int fd, enum term_signals signals);
 void term_restore(void); // async-signal-safe; idempotent
 void term_raw_again(void); // after a restore, e.g. when continued
+bool term_may_read(int fd); // false: fd is a terminal and another process group has it
 void term_suspend(void); // restore, stop the process as Ctrl-Z would, raw again when continued
 
 #endif

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // A serial port's host end. Output is asked for with EPOLLOUT only while the ring holds bytes that the host would not
-// take; input is listened to only while the ring has room. Files, which epoll refuses, are moved on each doorbell.
+// take; input is listened to only while the ring has room. Files, which epoll refuses, are moved on each doorbell, and
+// so is a terminal that other processes use now.
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "io/ring_io.h"
 #include "io/serial.h"
-
-enum { DRAIN_PATIENCE_MS = 2000 };
 
 static void put_output(struct serial *s)
 {
@@ -79,6 +77,10 @@ static void get_input(struct serial *s)
 
 		if (n == -EAGAIN || n == -EINTR)
 			break;
+		if (n == -EBUSY) {
+			loop_remove(s->loop, &s->in);
+			return;
+		}
 		if (n <= 0) {
 			end_input(s);
 			break;
@@ -139,15 +141,13 @@ void serial_doorbell(struct serial *s)
 		get_input(s);
 }
 
-void serial_drain(struct serial *s)
+void serial_drain(struct serial *s, int until_fd)
 {
 	const uint8_t *at;
 
 	put_output(s);
 	while (!s->out_dead && s->stream.out_fd >= 0 && ring_readable(s->tx, &at)) {
-		struct pollfd p = { .fd = s->stream.out_fd, .events = POLLOUT };
-
-		if (poll(&p, 1, DRAIN_PATIENCE_MS) <= 0)
+		if (!loop_await_output(s->stream.out_fd, until_fd))
 			return;
 		put_output(s);
 	}

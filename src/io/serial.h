@@ -27,8 +27,8 @@ struct serial {
 int serial_open(struct serial *s, struct loop *l, const struct stream_config *c, struct ring *tx, struct ring *rx,
 		char *err, size_t errlen);
 void serial_doorbell(struct serial *s);
-// Write what the guest has sent, blocking as long as the output moves on; at the end.
-void serial_drain(struct serial *s);
+// Write what the guest has sent, and wait for who reads it, until until_fd is readable (-1: do not wait); at the end.
+void serial_drain(struct serial *s, int until_fd);
 void serial_close(struct serial *s);
 
 #endif

@@ -111,6 +111,8 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 
 	if (!ready_now(s->in_fd, POLLIN))
 		return -EAGAIN;
+	if (!term_may_read(s->in_fd))
+		return -EBUSY;
 	r = read(s->in_fd, to, n);
 	return r < 0 ? -errno : r;
 }

@@ -5,15 +5,18 @@
 #include <unistd.h>
 
 #include "host/futex.h"
+#include "host/loop.h"
 #include "io/ring_io.h"
 #include "io/trace.h"
 
-void trace_drain(struct ring *r, int fd)
+enum { SMALL_WRITE = 4096 /* a pipe that polls writable takes this much without blocking */ };
+
+void trace_drain(struct ring *r, int fd, int until_fd)
 {
 	const uint8_t *at;
 	size_t n;
 
-	while ((n = ring_readable(r, &at)) > 0) {
+	while ((n = MIN(ring_readable(r, &at), (size_t)SMALL_WRITE)) > 0 && loop_await_output(fd, until_fd)) {
 		ssize_t done = write(fd, at, n);
 
 		if (done < 0 && (errno == EINTR || errno == EAGAIN))

@@ -6,7 +6,8 @@
 
 #include "bus/shared.h"
 
-// Write what the ring holds; blocks as the file does. A file that takes no more (disk full) loses the text.
-void trace_drain(struct ring *r, int fd);
+// Write what the ring holds and wait for who reads it, until until_fd is readable (-1: do not wait). A file that takes no
+// more (disk full) loses the text.
+void trace_drain(struct ring *r, int fd, int until_fd);
 
 #endif

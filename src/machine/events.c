@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/futex.h"
 #include "host/process.h"
@@ -73,9 +74,11 @@ void machine_resume(struct machine *m, enum resume how)
 
 void machine_drain(struct machine *m)
 {
+	int until_fd = m->hurry ? -1 : m->signals.lf.fd;
+
 	for (int i = 0; i < SERIAL_PORTS; i++)
-		serial_drain(&m->serial[i]);
-	trace_drain(&m->shared->trace, m->log_fd);
+		serial_drain(&m->serial[i], until_fd);
+	trace_drain(&m->shared->trace, m->log_fd, until_fd);
 }
 
 static void end(struct machine *m, int status)
@@ -128,17 +131,21 @@ void machine_terminate(void *opaque, int sig, pid_t sender)
 {
 	struct machine *m = opaque;
 
-	fprintf(stderr, "\nringer: terminating on signal %d from pid %d\n", sig, (int)sender);
+	m->hurry = true;
+	if (loop_await_output(STDERR_FILENO, -1))
+		fprintf(stderr, "\nringer: terminating on signal %d from pid %d\n", sig, (int)sender);
 	end(m, 0);
 }
 
-// Ctrl-Z stops the guest too.
+// Ctrl-Z stops the guest too. Whoever continues ringer may have given it the terminal.
 void machine_suspend(void *opaque, bool stop)
 {
 	struct machine *m = opaque;
 
 	if (m->monitor > 0)
 		kill(m->monitor, stop ? SIGSTOP : SIGCONT);
+	if (!stop)
+		loop_event_raise(&m->doorbell);
 }
 
 static int spawn(struct machine *m, char *err, size_t errlen)

@@ -19,7 +19,10 @@ static void serial_changed(void *opaque)
 
 static void mux_quit(void *opaque)
 {
-	machine_post(opaque, EVENT_QUIT, 0);
+	struct machine *m = opaque;
+
+	m->hurry = true;
+	machine_post(m, EVENT_QUIT, 0);
 }
 
 static void mux_say(void *opaque, const char *text)
@@ -33,7 +36,7 @@ static void on_doorbell(void *opaque)
 
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_doorbell(&m->serial[i]);
-	trace_drain(&m->shared->trace, m->log_fd);
+	trace_drain(&m->shared->trace, m->log_fd, m->signals.lf.fd);
 }
 
 static void on_timer(void *opaque)

@@ -54,6 +54,7 @@ struct machine {
 
 	struct loop loop;
 	struct signals signals;
+	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct serial serial[SERIAL_PORTS];
 	struct loop_event doorbell, event_raised;
 	struct loop_timer timer; // earliest timer of `bus`

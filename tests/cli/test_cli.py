@@ -297,6 +297,53 @@ def test_job_control():
     check("Ctrl-C ends", os.waitpid(pid, 0)[1] == 0 and b"signal 2" in seen and gone([monitor]), seen)
 
 
+def test_background():
+    """Another process group has the terminal: its mode stays, it is not read, and signals end ringer all the same."""
+    pid, master = pty.fork()
+    if pid == 0:
+        before = termios.tcgetattr(0)
+        p = subprocess.Popen([RINGER, *CONSOLE], env=dict(os.environ, RINGER_VMM=STUB), process_group=0)
+        time.sleep(0.5)
+        same = termios.tcgetattr(0) == before
+        time.sleep(1)  # the test types now
+        p.terminate()
+        try:
+            status = p.wait(2)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            status = 99
+        print(f"same {same} status {status} after {termios.tcgetattr(0) == before}", flush=True)
+        os._exit(0)
+    time.sleep(1)
+    os.write(master, b"text\n")
+    seen = b""
+    try:
+        while more := os.read(master, 4096):
+            seen += more
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
+    check("in the background", b"stub" in seen and b"same True status 0 after True" in seen, seen)
+
+
+def test_stuck_output():
+    """A signal ends ringer at once though nobody reads what it writes."""
+    for name, data in [("output", b"f"), ("output and the guest is off", b"fs")]:
+        p = subprocess.Popen([RINGER, *CONSOLE], env=dict(os.environ, RINGER_VMM=STUB), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdin.write(data)
+        p.stdin.flush()
+        time.sleep(0.5)
+        monitors = children(p.pid)
+        p.terminate()
+        try:
+            status = p.wait(2)
+        except subprocess.TimeoutExpired:
+            status = "hung"
+            p.kill()
+        check(f"SIGTERM, stuck {name}", status == 0 and gone(monitors), status)
+
+
 def test_nothing_left():
     left = [f for f in os.listdir("/dev/shm") if "ringer" in f] if os.path.isdir("/dev/shm") else []
     check("nothing in /dev/shm", not left, left)
