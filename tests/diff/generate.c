@@ -6,6 +6,7 @@
 #include <string.h>
 #include "difftest.h"
 #include "x86/features.h"
+#include "x86/mnemonic.h"
 
 enum { SEQUENCE_ROOM = SLOT_FORWARD_PAD - SLOT_START - 6 };
 
@@ -83,7 +84,7 @@ static uint64_t draw_place(struct rng *r, const struct x86_insn *insn, bool targ
 		return ea;
 	if (insn->mem.vsib)
 		return SCRATCH_BASE + PAGE_SIZE + 512 + rng_below(r, 2048);
-	if (target && size <= 64 && rng_chance(r, 9))
+	if (target && size <= 64 && insn->mnemonic != X86_MNEM_VCVTPS2PH && rng_chance(r, 9)) // may flag, then fault
 		return faulting_place(r, size);
 	return ordinary_place(r, insn, size);
 }

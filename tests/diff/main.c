@@ -16,7 +16,7 @@ struct options {
 	unsigned int cases, step, first;
 	int only_case;
 	const char *row, *prefix, *skip, *expect, *output;
-	bool verbose, list, quiet;
+	bool verbose, list, quiet, show;
 };
 
 struct expected {
@@ -27,7 +27,7 @@ struct expected {
 };
 
 struct totals {
-	size_t rows, cases, forms, user_forms, user_tested, signals, differ, missing, ungenerated;
+	size_t rows, cases, forms, user_forms, user_tested, signals, differ, missing, ungenerated, shown;
 };
 
 static struct expected *expected;
@@ -133,8 +133,10 @@ static void report_row(FILE *out, const struct form *form, const uint32_t *diges
 	}
 }
 
-static uint32_t run_case(const struct test_case *t, struct totals *total, const struct options *opt)
+static uint32_t run_case(const struct test_case *t, struct totals *total, const struct options *opt,
+			 const uint32_t *expected_digest)
 {
+	uint32_t digest;
 	struct outcome o;
 	size_t changed;
 
@@ -143,12 +145,19 @@ static uint32_t run_case(const struct test_case *t, struct totals *total, const 
 	if (opt->verbose)
 		printf("%s case %u\n", t->form->name, t->number);
 	total->signals += o.signal != 0;
-	return digest_case(t, &o, dirty, changed, opt->verbose);
+	digest = digest_case(t, &o, dirty, changed, opt->verbose);
+	if (opt->show && expected_digest && *expected_digest != digest && total->shown++ < MAX_REPORTED) {
+		printf("SHOWN %s case %u\n", t->form->name, t->number);
+		digest_case(t, &o, dirty, changed, true);
+		printf("END\n");
+	}
+	return digest;
 }
 
 static void run_row(FILE *out, const struct forms *forms, const struct form *form, struct totals *total,
 		    const struct options *opt)
 {
+	const struct expected *e = opt->expect ? find_expected(form->name) : NULL;
 	uint32_t digests[MAX_CASES];
 	unsigned int n = 0;
 
@@ -157,8 +166,8 @@ static void run_row(FILE *out, const struct forms *forms, const struct form *for
 	for (unsigned int first = 0; first < opt->cases; first += BATCH) {
 		unsigned int batch = generate_batch(forms, form, first, opt);
 
-		for (unsigned int i = 0; i < batch; i++)
-			digests[n++] = run_case(&cases[i], total, opt);
+		for (unsigned int i = 0; i < batch; i++, n++)
+			digests[n] = run_case(&cases[i], total, opt, e && n < e->cases ? &e->per_case[n] : NULL);
 	}
 	if (!n) {
 		total->ungenerated++;
@@ -173,13 +182,29 @@ static void run_row(FILE *out, const struct forms *forms, const struct form *for
 	report_row(out, form, digests, n, total, opt);
 }
 
+// Does the name contain one of a comma-separated list?
+static bool is_skipped(const char *name, const char *list)
+{
+	char part[64];
+
+	while (*list) {
+		size_t n = strcspn(list, ",");
+
+		snprintf(part, sizeof(part), "%.*s", (int)n, list);
+		if (*part && strstr(name, part))
+			return true;
+		list += n + (list[n] == ',');
+	}
+	return false;
+}
+
 static bool is_wanted(const struct form *f, size_t i, const struct options *opt)
 {
 	if (opt->row)
 		return !strcmp(f->name, opt->row);
 	if (opt->prefix && strncmp(f->name, opt->prefix, strlen(opt->prefix)))
 		return false;
-	if (opt->skip && !strncmp(f->name, opt->skip, strlen(opt->skip)))
+	if (opt->skip && is_skipped(f->name, opt->skip))
 		return false;
 	return i % opt->step == opt->first;
 }
@@ -209,7 +234,7 @@ static void parse_options(int argc, char **argv, struct options *opt)
 		{"row", 1, NULL, 'r'}, {"case", 1, NULL, 'c'}, {"cases", 1, NULL, 'n'}, {"prefix", 1, NULL, 'p'},
 		{"expect", 1, NULL, 'e'}, {"output", 1, NULL, 'o'}, {"step", 1, NULL, 's'}, {"first", 1, NULL, 'f'},
 		{"state", 1, NULL, 'S'}, {"bits", 1, NULL, 'b'}, {"skip", 1, NULL, 'k'},
-		{"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"fpu-pointers", 0, NULL, 'P'}, {0},
+		{"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"show", 0, NULL, 'w'}, {"fpu-pointers", 0, NULL, 'P'}, {0},
 	};
 	int c;
 
@@ -229,11 +254,12 @@ static void parse_options(int argc, char **argv, struct options *opt)
 		case 'b': code_mode = atoi(optarg) == 32 ? X86_MODE32 : X86_MODE64; break;
 		case 'S': compared_state = strtoull(optarg, NULL, 16); break;
 		case 'k': opt->skip = optarg; break;
+		case 'w': opt->show = true; break;
 		case 'P': compare_fpu_pointers = true; break;
 		default:
 			fprintf(stderr, "usage: difftest [--row NAME [--case K] -v] [--prefix P] [--cases N] [--step N --first K]\n"
-				"       [--output FILE] [--expect FILE] [--list] [--quiet] [--fpu-pointers]\n"
-				"       [--skip PREFIX] [--state XCR0-BITS] [--bits 32]\n");
+				"       [--output FILE] [--expect FILE [--show]] [--list] [--quiet] [--fpu-pointers]\n"
+				"       [--skip PART,...] [--state XCR0-BITS] [--bits 32]\n");
 			exit(2);
 		}
 	}

@@ -54,7 +54,7 @@ static uint16_t draw_selector(struct setup *s)
 // A stack pointer; now and then one that faults.
 static bool give_stack(struct setup *s)
 {
-	uint64_t rsp = STACK_BASE + 2 * PAGE_SIZE - 8 * (rng_below(s->r, 80) - 8);
+	uint64_t rsp = STACK_BASE + 2 * PAGE_SIZE - 8 * ((int)rng_below(s->r, 80) - 8);
 
 	if (s->t->clobbered & BIT(X86_RSP))
 		return false;
