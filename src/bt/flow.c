@@ -183,45 +183,49 @@ void emit_goto(struct trans *t, uint64_t target)
 	t->ended = true;
 }
 
-// The entry for indirect branches, made when the first one arrives: r13 must be the unit's address. It polls too, for
-// loops through returns. Into the cold half.
+static uint8_t *emit_jrcxz(struct emit *e)
+{
+	emit_u8(e, 0xe3);
+	emit_u8(e, 0);
+	return e->p - 1;
+}
+
+static void emit_patch8(uint8_t *place, const struct emit *e)
+{
+	*place = (uint8_t)(e->p - place - 1);
+}
+
+// The entry for indirect branches, made when the first one arrives: r13 must be the unit's address (another with the
+// same hash goes on to the stub). It polls too, for loops through returns. Without touching the flags, even where this
+// unit would not miss them: who is only passing may. rcx, kept in T1, is what JRCXZ can look at. Into the cold half.
 void emit_indirect_entry(struct bt *b, struct tu *t)
 {
 	struct emit cold = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET}, *e = &cold;
-	bool live = t->flags_in;
+	struct emit_mem difference = {.base = HOST_T0, .index = X86_REG_NONE, .scale = 1, .disp = (int32_t)-t->pc};
 	uint32_t id = b->nexits++;
-	uint8_t *miss, *go;
+	uint8_t *here, *go;
 
 	t->indirect_entry = emit_here(e);
-	if (live)
-		emit_keep_flags(e);
-	if ((int64_t)t->pc == (int32_t)t->pc) {
-		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->pc);
-	} else {
-		emit_mov_imm(e, HOST_T1, t->pc);
-		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
+	emit_mov(e, 8, HOST_T1, X86_RCX);
+	if ((int64_t)-t->pc != (int32_t)-t->pc) {
+		emit_mov_imm(e, X86_RCX, -t->pc);
+		difference.index = X86_RCX;
+		difference.disp = 0;
 	}
-	miss = emit_jcc32(e, CC_NE);
-	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
-	if (live) {
-		uint8_t *poll = emit_jcc32(e, CC_NE);
-
-		emit_restore_flags(e);
-		go = emit_jmp32(e);
-		emit_patch32(go, e->delta, t->entry);
-		emit_patch32(poll, e->delta, emit_here(e));
-		emit_restore_flags(e);
-	} else {
-		go = emit_jcc32(e, CC_E);
-		emit_patch32(go, e->delta, t->entry);
-	}
+	emit_lea(e, 8, X86_RCX, difference);
+	here = emit_jrcxz(e);
+	emit_mov(e, 8, X86_RCX, HOST_T1);
+	emit_jmp_state(e, SLOT_STUB_IND);
+	emit_patch8(here, e);
+	emit_load_state(e, 4, X86_RCX, VCPU_PENDING);
+	go = emit_jrcxz(e);
+	emit_mov(e, 8, X86_RCX, HOST_T1);
 	b->exit[id] = (struct exit){.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu)};
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
-	emit_patch32(miss, e->delta, emit_here(e));
-	if (live)
-		emit_restore_flags(e);
-	emit_jmp_state(e, SLOT_STUB_IND);
+	emit_patch8(go, e);
+	emit_mov(e, 8, X86_RCX, HOST_T1);
+	emit_patch32(emit_jmp32(e), e->delta, t->entry);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
 
