@@ -180,6 +180,7 @@ struct bt {
 	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	uint8_t *page_flags;     // per guest frame: enum page_flag
+	uint32_t last_unit;      // entered or left last: for the crash report
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t large_bloom;    // linear 2 MiB regions with entries of large pages
 	bool flush_tc;           // asked for: done by the run loop

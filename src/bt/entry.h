@@ -16,4 +16,14 @@ _Noreturn void bt_run(struct vcpu *v);
 // to where it goes on. False: it is a bug.
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
+// The unit that a crash report is about: the one host_rip lies in, or the one left last. False: there is none.
+struct bt_unit_view {
+	uint64_t pc;
+	gpa_t gpa;
+	uint32_t mode, len, ninsns; // enum bt_mode_bits; guest bytes; instructions
+	const uint8_t *code;
+	uint32_t size;
+};
+bool bt_view_unit(const struct vcpu *v, uint64_t host_rip, struct bt_unit_view *out);
+
 #endif

@@ -93,6 +93,21 @@ static void apply(struct vcpu *v, const struct sys_result *res)
 	}
 }
 
+static const char *vector_name(unsigned vector)
+{
+	static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9", "#TS", "#NP",
+		"#SS", "#GP", "#PF", "15", "#MF", "#AC", "#MC", "#XM"};
+
+	return vector < ARRAY_SIZE(names) ? names[vector] : "?";
+}
+
+static void note_fault(struct vcpu *v)
+{
+	vcpu_log_exit(v, vector_name(v->fault.vector), v->fault.vector == VEC_PF ? v->fault.cr2 : v->fault.error);
+	vmm_trace(v, LOG_FAULT, "fault: %s error %x at %04x:%016lx cpl %u cr2 %lx\n", vector_name(v->fault.vector),
+		  v->fault.error, v->seg[X86_CS].sel, v->rip, v->cpl, v->fault.vector == VEC_PF ? v->fault.cr2 : v->cr2);
+}
+
 static void deliver_fault(struct vcpu *v)
 {
 	struct sys_result res = {0};
@@ -100,8 +115,7 @@ static void deliver_fault(struct vcpu *v)
 
 	b->st->faults++;
 	b->st->page_faults += v->fault.vector == VEC_PF;
-	vmm_trace(v, LOG_FAULT, "fault: vector %u error %x rip %lx cr2 %lx\n", v->fault.vector, v->fault.error, v->rip,
-		  v->fault.cr2);
+	note_fault(v);
 	sys_deliver_fault(v, &res);
 	v->shadow = 0;
 	apply(v, &res);
@@ -121,7 +135,8 @@ static void try_interrupt(struct vcpu *v)
 	v->activity = VCPU_RUNNING;
 	uint8_t vector = vmm_ack_interrupt(v);
 
-	vmm_trace(v, LOG_IRQ | LOG_INT, "irq: vector %u rip %lx\n", vector, v->rip);
+	vcpu_log_exit(v, "interrupt", vector);
+	vmm_trace(v, LOG_IRQ, "irq: vector %02x delivered at %lx\n", vector, v->rip);
 	bt_of(v)->st->irqs++;
 	*slot(v, SLOT_IRQ_WAIT) = vmm_next_interrupt(v) >= 0;
 	sys_deliver_interrupt(v, vector, SYS_INT_EXTERNAL, &res);
@@ -226,11 +241,8 @@ static struct tu *find_unit(struct vcpu *v, uint32_t mode)
 		}
 		global &= global2;
 	}
-	if (!t) {
+	if (!t)
 		t = bt_translate(v, v->rip, gpa, mode);
-		vmm_trace(v, LOG_TU, "tu %lx len %u insns %u mode %x host %lx+%u\n", t->pc, t->len, t->ninsns, t->mode,
-			  (unsigned long)t->entry, t->code_size);
-	}
 	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
 		link(v, &b->exit[b->link_exit], t, gpa, global);
 	if (plain && b->want_table && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
@@ -278,7 +290,6 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 	struct bt *b = bt_of(v);
 	struct exit *x = &b->exit[id];
 
-	v->rip = x->pc;
 	switch ((enum exit_kind)x->kind) {
 	case EXIT_DIRECT:
 		b->link_exit = id;
@@ -311,10 +322,32 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 	NOT_REACHED();
 }
 
+// For the crash report and -d exit: where and why translated code was left.
+static void note_exit(struct vcpu *v, uint64_t why)
+{
+	static const char *const kinds[] = {[EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll", [EXIT_SYS] = "system",
+		[EXIT_STRING] = "string", [EXIT_UD] = "undefined", [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
+		[EXIT_NEXT] = "next", [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti"};
+	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access"};
+	const struct bt *b = bt_of(v);
+	const struct exit *x = &b->exit[why >> 8];
+	bool exit = (why & 0xff) == LEAVE_EXIT;
+	const char *what = exit ? kinds[x->kind] : whys[why & 3];
+	uint64_t from = exit ? b->tu[x->tu].pc : 0;
+
+	if (exit) {
+		v->rip = x->pc;
+		bt_of(v)->last_unit = x->tu;
+	}
+	vcpu_log_exit(v, what, from);
+	vmm_trace(v, LOG_EXIT, "exit: %s at %lx from unit %lx\n", what, v->rip, from);
+}
+
 static bool leave(struct vcpu *v, uint64_t why)
 {
 	struct bt *b = bt_of(v);
 
+	note_exit(v, why);
 	switch (why & 0xff) {
 	case LEAVE_EXIT:
 		return take_exit(v, (uint32_t)(why >> 8));
@@ -380,6 +413,7 @@ static void run_unit(struct vcpu *v)
 		debug_check_fetch(v, v->rip);
 	t = find_unit(v, mode);
 	b->careful = false;
+	b->last_unit = (uint32_t)(t - b->tu);
 	b->sys_effect = 0;
 	v->shadow = 0;
 	if (leave(v, enter(v, t)) && one)

@@ -76,6 +76,7 @@ void tlb_flush(struct vcpu *v, bool global)
 	if (global || b->nonglobal_code)
 		code_check_vpages(v, 0, 64);
 	b->st->tlb_flushes++;
+	vmm_trace(v, LOG_MMU, "mmu: flush of %s, cr3 %lx\n", global ? "everything" : "all but global pages", v->cr3);
 }
 
 static uint64_t bloom_bit(gva_t gva)
@@ -132,6 +133,7 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	if (!(gva >> 63))
 		itab_flush_user(b);
 	b->st->tlb_flush_pages++;
+	vmm_trace(v, LOG_MMU, "mmu: flush of %lx\n", gva);
 }
 
 void tlb_drop_writes(struct bt *b, gpa_t page)
@@ -189,6 +191,8 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 		if (page && !(write && code_is_watched(b, w.gpa)) &&
 		    !debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write)) {
 			fill(b, t, gva, &w, page);
+			vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa,
+				  w.page_size, w.global ? ", global" : "");
 			if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
 				b->page_flags[w.gpa >> PAGE_SHIFT] |= PAGE_WRITABLE_TLB;
 			host[HOST_T0] = gva;

@@ -19,6 +19,7 @@ struct trans {
 	uint8_t straddle[2 * X86_INSN_MAX + 2];
 	uint32_t n;                          // instructions
 	uint32_t i;                          // the one being emitted
+	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code
 	enum flag_state flags;
 	enum x86_mode code;
 	bool careful, user;
@@ -113,5 +114,9 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn);
 void sys_sysret(struct trans *t, const struct x86_insn *insn);
 void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
 void emit_string(struct trans *t, const struct x86_insn *insn);
+
+// -- dump.c: records for the app; hot and cold: TC offsets where the unit's two parts begin
+void dump_unit(const struct trans *t, uint32_t hot, uint32_t cold);
+void dump_symbol(const struct trans *t, uint32_t cold);
 
 #endif

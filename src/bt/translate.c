@@ -526,6 +526,7 @@ static void emit_unit(struct trans *t)
 	emit_prologue(t);
 	t->t->body = emit_here(&t->hot);
 	for (t->i = 0; t->i < t->n && !t->ended; t->i++) {
+		t->host[t->i] = (uint32_t)(emit_here(&t->hot) - t->b->tc);
 		if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
 			t->flags = FLAGS_DEAD;
 		treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
@@ -581,5 +582,9 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 	tc_insert(b, t.t);
 	code_watch(v, t.t);
 	count(&t, hot, cold, __builtin_ia32_rdtsc() - start);
+	if (b->sh->config.log & LOG_TU)
+		dump_unit(&t, hot, cold);
+	if (b->sh->config.log & LOG_PERFMAP)
+		dump_symbol(&t, cold);
 	return t.t;
 }

@@ -73,6 +73,7 @@ struct request {
 	uint32_t size;
 	uint64_t addr;
 	uint64_t value;           // in and out
+	char dev[16];             // -d dev, unimp: the device of the app that has answered
 };
 
 enum accel_stress { // --stress= settings, bits
@@ -85,7 +86,20 @@ enum accel_stress { // --stress= settings, bits
 };
 
 enum log_item { LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4),
-	LOG_MMU = BIT(5), LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9) };
+	LOG_MMU = BIT(5), LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9), LOG_ALL = BIT(10) - 1,
+	LOG_PERFMAP = BIT(10) }; // -perfmap
+
+// Records: a line of the trace that begins with TRACE_RECORD is not text yet, the app makes text of it (io/). The next
+// byte is its kind; then words, numbers in hexadecimal but for counts. A unit is UNIT, then for each guest instruction
+// GUEST and the HOST bytes it became (those before the first GUEST are the unit's entry), COLD, more HOST, END.
+enum trace_record {
+	TRACE_RECORD = 1,
+	TRACE_UNIT = 'U',   // pc gpa mode instructions bytes(decimal) entry size(decimal)
+	TRACE_GUEST = 'G',  // pc bytes
+	TRACE_HOST = 'H',   // address bytes; a run of code may be cut anywhere
+	TRACE_COLD = 'C', TRACE_END = 'E',
+	TRACE_SYMBOL = 'S', // address size name, for perf
+};
 
 enum { CPUID_LEAVES_MAX = 96 };
 struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_model.c) and read by cpu/

@@ -12,7 +12,7 @@ struct word {
 };
 
 static const struct word log_words[] = {
-	{ "tu", LOG_TU, "each translation unit: guest code and what it became" },
+	{ "tu", LOG_TU, "each translation unit: guest code left, what it became right" },
 	{ "in_asm", LOG_TU, "the same" },
 	{ "out_asm", LOG_TU, "the same" },
 	{ "exit", LOG_EXIT, "exits from translated code to the run loop" },
@@ -36,7 +36,8 @@ static const struct word stress_words[] = {
 	{ "careful", STRESS_CAREFUL, "every instruction in the careful form" },
 };
 
-static enum cli_result parse(struct cli *c, const char *arg, const struct word *words, size_t n, uint32_t *bits)
+static enum cli_result parse(struct cli *c, const char *arg, const struct word *words, size_t n, uint32_t *bits,
+			     uint32_t all)
 {
 	char name[32];
 
@@ -49,7 +50,7 @@ static enum cli_result parse(struct cli *c, const char *arg, const struct word *
 		if (i < n)
 			*bits |= words[i].bit;
 		else if (!strcmp(name, "all"))
-			*bits = ~0u;
+			*bits = all;
 		else
 			return cli_error(c, "unknown item '%s'; '%s help' lists them", name, c->option);
 		arg += len + (arg[len] == ',');
@@ -69,12 +70,12 @@ enum cli_result cli_log(struct cli *c, const char *arg)
 {
 	if (cli_is_help(arg))
 		return help("Log items", log_words, ARRAY_SIZE(log_words));
-	return parse(c, arg, log_words, ARRAY_SIZE(log_words), &c->config.log);
+	return parse(c, arg, log_words, ARRAY_SIZE(log_words), &c->config.log, LOG_ALL);
 }
 
 enum cli_result cli_stress(struct cli *c, const char *arg)
 {
 	if (cli_is_help(arg))
 		return help("Stress settings", stress_words, ARRAY_SIZE(stress_words));
-	return parse(c, arg, stress_words, ARRAY_SIZE(stress_words), &c->config.stress);
+	return parse(c, arg, stress_words, ARRAY_SIZE(stress_words), &c->config.stress, ~0u);
 }

@@ -50,6 +50,7 @@ TAKE_STRING(pidfile, pidfile)
 		return CLI_OK; \
 	}
 TAKE_FLAG(no_reboot, config.no_reboot)
+TAKE_FLAG(perfmap, config.perfmap)
 TAKE_FLAG(no_shutdown, config.no_shutdown)
 TAKE_FLAG(stopped, config.start_stopped)
 TAKE_FLAG(deterministic, config.deterministic)
@@ -187,6 +188,7 @@ static const struct option options[] = {
 	{ "gdb", ARG_NEXT, "tcp::PORT", "serve a debugger", take_gdb },
 	{ "d", ARG_NEXT, "ITEMS", "log these things; help lists them", cli_log },
 	{ "D", ARG_NEXT, "FILE", "log to FILE instead of standard error", take_log_file },
+	{ "perfmap", ARG_NONE, NULL, "name translated code for perf in /tmp/perf-PID.map", take_perfmap },
 	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
 	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
 	{ "selfcheck", ARG_EQUALS, "N", "check every Nth unit against single instructions", take_selfcheck },
@@ -206,7 +208,7 @@ static const char *const not_built[] = {
 	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
 	"action", "cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
 	"gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
-	"perfmap", NULL,
+	NULL,
 };
 
 static enum cli_result take_help(struct cli *c, const char *arg)

@@ -148,8 +148,17 @@ static void enter_real(struct vcpu *v, const struct event *e)
 	v->rflags &= ~(uint64_t)(RFLAGS_IF | RFLAGS_TF | RFLAGS_RF | RFLAGS_AC);
 }
 
+// One line an event, as QEMU's -d int has it.
+static void trace(struct vcpu *v, const struct event *e)
+{
+	vmm_trace(v, LOG_INT, "int: v=%02x e=%04x i=%u cpl=%u IP=%04x:%016lx SP=%04x:%016lx CR2=%016lx RAX=%016lx\n",
+		  e->vector, e->has_error ? e->error : 0, e->software, v->cpl, v->seg[X86_CS].sel, e->rip,
+		  v->seg[X86_SS].sel, v->gpr[X86_RSP], v->cr2, v->gpr[X86_RAX]);
+}
+
 void delivery_enter(struct vcpu *v, const struct event *e)
 {
+	trace(v, e);
 	if (vcpu_protected(v))
 		enter_protected(v, e);
 	else

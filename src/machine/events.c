@@ -78,7 +78,7 @@ void machine_drain(struct machine *m)
 
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_drain(&m->serial[i], until_fd);
-	trace_drain(&m->shared->trace, m->log_fd, until_fd);
+	trace_drain(&m->trace, &m->shared->trace, until_fd);
 }
 
 static void end(struct machine *m, int status)
@@ -89,10 +89,7 @@ static void end(struct machine *m, int status)
 
 static void print_report(struct machine *m)
 {
-	const char *text = m->shared->report;
-
-	for (size_t i = 0; i < REPORT_SIZE && text[i]; i++)
-		fputc((text[i] >= ' ' && text[i] < 127) || text[i] == '\n' || text[i] == '\t' ? text[i] : '?', stderr);
+	trace_print(&m->trace, m->shared->report, REPORT_SIZE);
 }
 
 // What the monitor's exit status says, or NULL.
@@ -159,6 +156,8 @@ static int spawn(struct machine *m, char *err, size_t errlen)
 		return pid;
 	}
 	m->monitor = pid;
+	if (m->config->perfmap)
+		trace_start_perfmap(&m->trace, pid);
 	m->monitor_gone =
 	    (struct loop_fd){.fd = m->monitor_pidfd, .events = EPOLLIN, .ready = on_monitor_gone, .opaque = m};
 	r = loop_add(&m->loop, &m->monitor_gone);

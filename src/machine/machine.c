@@ -36,7 +36,7 @@ static void on_doorbell(void *opaque)
 
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_doorbell(&m->serial[i]);
-	trace_drain(&m->shared->trace, m->log_fd, m->signals.lf.fd);
+	trace_drain(&m->trace, &m->shared->trace, m->signals.lf.fd);
 }
 
 static void on_timer(void *opaque)
@@ -72,7 +72,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	m->shared->size = sizeof(struct shared);
 	to->vcpus = 1;
 	to->stress = c->stress;
-	to->log = c->log;
+	to->log = c->log | (c->perfmap ? LOG_PERFMAP : 0);
 	to->selfcheck = c->selfcheck;
 	to->deterministic = c->deterministic;
 	to->start_stopped = c->start_stopped;
@@ -107,15 +107,11 @@ static int open_serial(struct machine *m, char *err, size_t errlen)
 
 static int open_log(struct machine *m, char *err, size_t errlen)
 {
-	if (!m->config->log_file) {
-		m->log_fd = STDERR_FILENO;
-		return 0;
-	}
-	m->log_fd = open(m->config->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (m->log_fd >= 0)
-		return 0;
-	snprintf(err, errlen, "-D: cannot open '%s' for writing: %s", m->config->log_file, strerror(errno));
-	return -errno;
+	int r = trace_open(&m->trace, m->config->log_file);
+
+	if (r < 0)
+		snprintf(err, errlen, "-D: cannot open '%s' for writing: %s", m->config->log_file, strerror(-r));
+	return r;
 }
 
 static int create_loop(struct machine *m, char *err, size_t errlen)
@@ -131,13 +127,13 @@ static int create_loop(struct machine *m, char *err, size_t errlen)
 	return r;
 }
 
+// Who has answered: the monitor writes the line, among those of its own devices.
 static void log_access(void *opaque, const char *dev, enum bus_space space, bool write, uint64_t addr, unsigned size,
 		       uint64_t value)
 {
-	struct machine *m = opaque;
+	struct request *r = &((struct machine *)opaque)->shared->request[0];
 
-	dprintf(m->log_fd, "dev: %s %s %s %llx size %u value %llx\n", dev, space == BUS_PORT ? "port" : "mmio",
-		write ? "write" : "read", (unsigned long long)addr, size, (unsigned long long)value);
+	snprintf(r->dev, sizeof(r->dev), "%s", dev);
 }
 
 static int create_board(struct machine *m, char *err, size_t errlen)
@@ -146,7 +142,7 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	m->bus.now = bus_clock;
 	m->bus.deadline_changed = bus_deadline;
 	m->bus.opaque = m;
-	if (m->config->log & LOG_DEV)
+	if (m->config->log & (LOG_DEV | LOG_UNIMP))
 		m->bus.log = log_access;
 	return pc_create(m, err, errlen);
 }
@@ -157,7 +153,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 
 	memset(m, 0, sizeof(*m));
 	m->config = c;
-	m->state_fd = m->ram_fd = m->tc_fd = m->log_fd = m->monitor_pidfd = -1;
+	m->state_fd = m->ram_fd = m->tc_fd = m->monitor_pidfd = -1;
 	m->loop.epoll_fd = -1;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		m->serial[i].stream = (struct stream){.in_fd = -1, .out_fd = -1};
@@ -205,8 +201,7 @@ void machine_destroy(struct machine *m)
 	loop_event_remove(&m->loop, &m->event_raised);
 	loop_event_remove(&m->loop, &m->doorbell);
 	loop_destroy(&m->loop);
-	if (m->log_fd > STDERR_FILENO)
-		close(m->log_fd);
+	trace_close(&m->trace);
 	if (m->monitor_pidfd >= 0)
 		close(m->monitor_pidfd);
 	machine_unmap(m);

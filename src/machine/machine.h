@@ -20,6 +20,7 @@
 #include "host/loop.h"
 #include "host/signals.h"
 #include "io/serial.h"
+#include "io/trace.h"
 #include "machine/pc.h"
 
 #define MACHINE_RAM_MIN (UINT64_C(2) << 20)
@@ -35,6 +36,7 @@ struct machine_config {
 	bool no_reboot, no_shutdown, start_stopped, deterministic;
 	uint32_t log, stress, selfcheck;
 	const char *log_file; // -D; NULL: stderr
+	bool perfmap;
 };
 
 enum machine_event {
@@ -48,7 +50,7 @@ enum machine_event {
 
 struct machine {
 	const struct machine_config *config;
-	int state_fd, ram_fd, tc_fd, log_fd;
+	int state_fd, ram_fd, tc_fd;
 	struct shared *shared;
 	struct vcpu *vcpu[VCPUS_MAX];
 
@@ -56,6 +58,7 @@ struct machine {
 	struct signals signals;
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct serial serial[SERIAL_PORTS];
+	struct trace trace;
 	struct loop_event doorbell, event_raised;
 	struct loop_timer timer; // earliest timer of `bus`
 	pthread_t server, listener;

@@ -27,6 +27,7 @@ static void init_bus(struct vmm *vm)
 
 static void on_pic_intr(void *opaque, bool level)
 {
+	vmm_trace(((struct vmm *)opaque)->vcpu, LOG_IRQ, "irq: pic output %s\n", level ? "high" : "low");
 	lapic_set_lint(((struct vmm *)opaque)->vcpu, 0, level);
 }
 
@@ -38,6 +39,8 @@ static void on_ioapic_message(void *opaque, const struct ioapic_message *m)
 		.trigger = m->level ? LAPIC_LEVEL : LAPIC_EDGE,
 	};
 
+	vmm_trace(vm->vcpu, LOG_IRQ, "irq: ioapic sends vector %u to %x mode %u %s\n", m->vector, m->dest, m->mode,
+		  m->level ? "level" : "edge");
 	lapic_route(&vm->vcpu, 1, NULL, &msg);
 }
 
@@ -96,4 +99,6 @@ void vmm_init(struct vmm *vm)
 	init_lapic(vm);
 	init_board(vm);
 	vmm_load_vectors(v);
+	if (vm->shared->config.log & LOG_RESET)
+		report_trace_state(v, "reset: the processor starts with");
 }

@@ -4,8 +4,10 @@
 // that is not built yet. Written into shared.report, then REQ_CRASH; the app prints it. Makes no use of anything that
 // could be what has broken: no allocation, no translation, no guest page walk that changes the guest.
 #include "base/format.h"
+#include "bt/entry.h"
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
+#include "x86/decode.h"
 
 struct report {
 	char *text;
@@ -105,6 +107,55 @@ static void say_host(struct report *r, const struct vcpu *v, const struct report
 	say(r, "\n");
 }
 
+static void say_bytes(struct report *r, char kind, uint64_t at, const uint8_t *bytes, size_t n)
+{
+	say(r, "%c%c %lx ", TRACE_RECORD, kind, at);
+	for (size_t i = 0; i < n; i++)
+		say(r, "%02x", bytes[i]);
+	say(r, "\n");
+}
+
+// The present unit, as records that the app disassembles.
+static void say_unit(struct report *r, const struct vcpu *v, const struct report_host *host)
+{
+	enum { CHUNK = 256, MOST = 4096 };
+	struct bt_unit_view u;
+	const uint8_t *guest;
+
+	if (!bt_view_unit(v, host ? (uint64_t)host->gregs[16] : 0, &u))
+		return;
+	say(r, "%c%c %lx %lx %x %u %u %lx %u\n", TRACE_RECORD, TRACE_UNIT, u.pc, u.gpa, u.mode, u.ninsns, u.len,
+	    (uint64_t)u.code, u.size);
+	guest = mem_host(&v->shared->config.mem, u.gpa, MIN(u.len, PAGE_SIZE - (u.gpa & PAGE_OFFSET)));
+	for (size_t at = 0; guest && at < u.len;) {
+		struct x86_insn insn;
+		int n = x86_decode(&insn, guest + at, MIN(u.len - at, X86_INSN_MAX), (enum x86_mode)(u.mode & 3));
+
+		n = n > 0 ? n : 1;
+		say_bytes(r, TRACE_GUEST, u.pc + at, guest + at, (size_t)n);
+		at += (size_t)n;
+	}
+	for (size_t at = 0; at < u.size && at < MOST; at += CHUNK)
+		say_bytes(r, TRACE_HOST, (uint64_t)u.code + at, u.code + at, MIN(u.size - at, CHUNK));
+	say(r, "%c%c\n", TRACE_RECORD, TRACE_END);
+}
+
+void report_trace_state(struct vcpu *v, const char *title)
+{
+	struct report r = {v->shared->report, 0};
+	char *line = r.text;
+
+	say_vcpu(&r, v);
+	vmm_trace_text(v, "%s\n", title);
+	for (char *p = r.text; p < r.text + r.used; p++)
+		if (*p == '\n') {
+			*p = 0;
+			vmm_trace_text(v, "  %s\n", line);
+			line = p + 1;
+		}
+	r.text[0] = 0;
+}
+
 static _Noreturn void end_with_report(struct vcpu *v)
 {
 	world_request(v, REQ_CRASH, 0, 0, 0);
@@ -131,6 +182,7 @@ _Noreturn void report_crash(struct vcpu *v, const char *what, const struct repor
 	say_vcpu(&r, v);
 	say_exits(&r, v);
 	say_insn_bytes(&r, v);
+	say_unit(&r, v, host);
 	end_with_report(v);
 }
 
@@ -143,6 +195,7 @@ _Noreturn void vcpu_nyi(struct vcpu *v, const char *what)
 	say_insn_bytes(&r, v);
 	say_vcpu(&r, v);
 	say_exits(&r, v);
+	say_unit(&r, v, NULL);
 	end_with_report(v);
 }
 

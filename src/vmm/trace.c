@@ -10,17 +10,19 @@
 
 enum { LINE_MAX = 1024 };
 
-static bool await_room(struct shared *sh, struct ring *r, uint32_t need)
+static bool await_room(struct vmm *vm, struct ring *r, uint32_t need)
 {
 	const struct linux_timespec second = {1, 0};
+	uint64_t since = linux_rdtsc();
 	uint32_t tail;
 
 	while (ring_space(r) < need) {
 		tail = r->tail;
 		if (ring_wait_space(r, need))
 			return true;
-		world_ring_doorbell(sh);
-		if (linux_futex_wait(&r->tail, tail, &second) && r->tail == tail && ring_space(r) < need)
+		world_ring_doorbell(vm->shared);
+		linux_futex_wait(&r->tail, tail, &second); // the timer's signal ends it early
+		if (r->tail == tail && linux_rdtsc() - since > vm->shared->config.tsc_hz)
 			return false;
 	}
 	return true;
@@ -39,7 +41,7 @@ void vmm_trace_text(struct vcpu *v, const char *fmt, ...)
 	va_start(ap, fmt);
 	len += format_textv(line + len, sizeof(line) - len, fmt, ap);
 	va_end(ap);
-	if (!await_room(vm->shared, r, (uint32_t)len)) {
+	if (!await_room(vm, r, (uint32_t)len)) {
 		vm->trace_lost += len;
 		return;
 	}

@@ -69,6 +69,7 @@ struct report_host {
 	uint64_t address;
 	const long long *gregs;
 };
+void report_trace_state(struct vcpu *v, const char *title); // the registers into the trace
 _Noreturn void report_crash(struct vcpu *v, const char *what, const struct report_host *host);
 
 #endif

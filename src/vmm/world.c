@@ -35,6 +35,7 @@ uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, un
 	r->addr = addr;
 	r->size = size;
 	r->value = value;
+	r->dev[0] = 0;
 	r->state = REQ_POSTED;
 	if (r->app_asleep)
 		linux_futex_wake(&r->state);
@@ -53,13 +54,43 @@ void world_ring_doorbell(struct shared *sh)
 		linux_futex_wake(&sh->doorbell);
 }
 
+// An access that the app has answered, or nobody.
+static void trace_app(struct vcpu *v, const char *what, uint64_t addr, unsigned size, uint64_t value)
+{
+	char name[sizeof(v->shared->request[0].dev)];
+
+	__builtin_memcpy(name, v->shared->request[v->index].dev, sizeof(name));
+	name[sizeof(name) - 1] = 0;
+	if (name[0])
+		vmm_trace(v, LOG_DEV, "dev: %s %s %lx size %u value %lx\n", name, what, addr, size, value);
+	else
+		vmm_trace(v, LOG_UNIMP, "unimp: %s %lx size %u value %lx at %lx: no device\n", what, addr, size, value, v->rip);
+}
+
+static uint64_t app_read(struct vcpu *v, enum request_kind kind, const char *what, uint64_t addr, unsigned size)
+{
+	uint64_t value = world_request(v, kind, addr, size, 0) & size_mask(size);
+
+	if (v->shared->config.log)
+		trace_app(v, what, addr, size, value);
+	return value;
+}
+
+static void app_write(struct vcpu *v, enum request_kind kind, const char *what, uint64_t addr, unsigned size,
+		      uint64_t value)
+{
+	world_request(v, kind, addr, size, value);
+	if (v->shared->config.log)
+		trace_app(v, what, addr, size, value);
+}
+
 uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size)
 {
 	uint64_t value;
 
 	v->shared->stats.port_accesses++;
 	if (!bus_read(&vmm_of(v)->bus, BUS_PORT, port, size, &value))
-		value = world_request(v, REQ_PORT_READ, port, size, 0);
+		value = app_read(v, REQ_PORT_READ, "port read", port, size);
 	return value & size_mask(size);
 }
 
@@ -68,7 +99,7 @@ void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t valu
 	v->shared->stats.port_accesses++;
 	value &= size_mask(size);
 	if (!bus_write(&vmm_of(v)->bus, BUS_PORT, port, size, value))
-		world_request(v, REQ_PORT_WRITE, port, size, value);
+		app_write(v, REQ_PORT_WRITE, "port write", port, size, value);
 }
 
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
@@ -76,10 +107,13 @@ uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 	uint64_t value;
 
 	v->shared->stats.mmio_accesses++;
-	if (lapic_claims(v, gpa))
-		return lapic_mmio_read(v, gpa & PAGE_OFFSET, size);
+	if (lapic_claims(v, gpa)) {
+		value = lapic_mmio_read(v, gpa & PAGE_OFFSET, size);
+		vmm_trace(v, LOG_DEV, "dev: lapic mmio read %lx size %u value %lx\n", gpa, size, value);
+		return value;
+	}
 	if (!bus_read(&vmm_of(v)->bus, BUS_MMIO, gpa, size, &value))
-		value = world_request(v, REQ_MMIO_READ, gpa, size, 0);
+		value = app_read(v, REQ_MMIO_READ, "mmio read", gpa, size);
 	return value & size_mask(size);
 }
 
@@ -87,10 +121,11 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 {
 	v->shared->stats.mmio_accesses++;
 	value &= size_mask(size);
-	if (lapic_claims(v, gpa))
+	if (lapic_claims(v, gpa)) {
+		vmm_trace(v, LOG_DEV, "dev: lapic mmio write %lx size %u value %lx\n", gpa, size, value);
 		lapic_mmio_write(v, gpa & PAGE_OFFSET, size, (uint32_t)value);
-	else if (!bus_write(&vmm_of(v)->bus, BUS_MMIO, gpa, size, value))
-		world_request(v, REQ_MMIO_WRITE, gpa, size, value);
+	} else if (!bus_write(&vmm_of(v)->bus, BUS_MMIO, gpa, size, value))
+		app_write(v, REQ_MMIO_WRITE, "mmio write", gpa, size, value);
 }
 
 _Noreturn void vmm_shutdown(struct vcpu *v)
@@ -101,6 +136,8 @@ _Noreturn void vmm_shutdown(struct vcpu *v)
 
 _Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why)
 {
+	if (v->shared->config.log & LOG_RESET)
+		report_trace_state(v, why == RESET_TRIPLE_FAULT ? "reset: triple fault" : "reset: asked for by the guest");
 	world_request(v, REQ_RESET, 0, 0, why);
 	linux_exit(0);
 }
