@@ -115,12 +115,12 @@ void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift)
 	}
 	for (unsigned i = 0; i < b->nvpages; i++) {
 		struct vpage *p = &b->vpage[i];
-		gpa_t gpa;
+		struct mmu_walk w;
 
 		if (shift < 64 && (p->va ^ gva_flushed) >> shift)
 			continue;
-		if (mmu_peek(v, p->va, &gpa) && align_down(gpa, PAGE_SIZE) == p->gpa)
-			continue;
+		if (mmu_walk(v, p->va, VMEM_FETCH, &w) && align_down(w.gpa, PAGE_SIZE) == p->gpa)
+			continue; // still there, and may be run
 		retire_vpage(b, p->va);
 		*p = b->vpage[--b->nvpages];
 		i--;

@@ -25,7 +25,6 @@ typedef int64_t s64;
 #define noinline __attribute__((noinline))
 #define aligned(n) __attribute__((aligned(n)))
 #define naked __attribute__((naked, noinline, used))
-#define USER_CODE __attribute__((section(".user.text"), noinline, used))
 #define USER_DATA __attribute__((section(".user.data")))
 
 /* --- printing and reporting (report.c) --- */
