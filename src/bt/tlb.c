@@ -70,7 +70,7 @@ void tlb_flush(struct vcpu *v, bool global)
 		flush_table(&b->tlb_w[x], global);
 	}
 	if (global)
-		b->large_bloom = 0;
+		b->large_bloom = b->huge_bloom = 0;
 	flush_fetch(b, global);
 	itab_flush_user(b);
 	if (global || b->nonglobal_code)
@@ -79,24 +79,37 @@ void tlb_flush(struct vcpu *v, bool global)
 	vmm_trace(v, LOG_MMU, "mmu: flush of %s, cr3 %lx\n", global ? "everything" : "all but global pages", v->cr3);
 }
 
-static uint64_t bloom_bit(gva_t gva)
+static uint64_t bloom_bit(gva_t gva, unsigned shift)
 {
-	return BIT64((gva >> 21) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+	return BIT64((gva >> shift) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
 }
 
-static void flush_large(struct tlb *t, gva_t gva)
+static void flush_region(struct tlb *t, gva_t gva, unsigned shift)
 {
-	for (unsigned i = 0; i < TLB_SIZE; i++)
-		if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> 30 == 0)
+	uint64_t pages = MIN(UINT64_C(1) << (shift - PAGE_SHIFT), TLB_SIZE), first = gva >> PAGE_SHIFT & ~(pages - 1);
+
+	for (uint64_t p = first; p < first + pages; p++) {
+		unsigned i = p & (TLB_SIZE - 1);
+
+		if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> shift == 0)
 			flush_entry(t, i);
+	}
 }
 
 static void note_large(struct bt *b, gva_t gva, uint64_t size)
 {
 	if (size > 4 << 20)
-		b->large_bloom = UINT64_MAX;
+		b->huge_bloom |= bloom_bit(gva, 30);
 	else if (size > PAGE_SIZE)
-		b->large_bloom |= bloom_bit(align_down(gva, size)) | bloom_bit(align_down(gva, size) + size / 2);
+		b->large_bloom |= bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
+}
+
+// How much a flush of one address may concern: its page, or all that a large page may have covered. (4 MiB pages: 22.)
+static unsigned flush_shift(const struct bt *b, gva_t gva)
+{
+	if (b->huge_bloom & bloom_bit(gva, 30))
+		return 30;
+	return b->large_bloom & bloom_bit(gva, 21) ? 22 : PAGE_SHIFT;
 }
 
 static void flush_fetch_page(struct bt *b, gva_t gva, bool large)
@@ -109,27 +122,26 @@ static void flush_fetch_page(struct bt *b, gva_t gva, bool large)
 		b->fetch[0][i].va = b->fetch[1][i].va = 1;
 }
 
-// The region a flush of one address may concern: its page, or all that a large page may have covered.
 void tlb_flush_page(struct vcpu *v, gva_t gva)
 {
 	struct bt *b = bt_of(v);
 	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
 	uint64_t page = align_down(gva, PAGE_SIZE);
-	bool large = b->large_bloom & bloom_bit(gva);
+	unsigned shift = flush_shift(b, gva);
 
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
 		if (b->tlb_r[x].e[i].tag == page)
 			flush_entry(&b->tlb_r[x], i);
 		if (b->tlb_w[x].e[i].tag == page)
 			flush_entry(&b->tlb_w[x], i);
-		if (large) {
-			flush_large(&b->tlb_r[x], gva);
-			flush_large(&b->tlb_w[x], gva);
+		if (shift > PAGE_SHIFT) {
+			flush_region(&b->tlb_r[x], gva, shift);
+			flush_region(&b->tlb_w[x], gva, shift);
 		}
 	}
-	flush_fetch_page(b, gva, large);
+	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	if (gva >> 63 || b->nonglobal_code)
-		code_check_vpages(v, gva, large ? 30 : PAGE_SHIFT);
+		code_check_vpages(v, gva, shift);
 	if (!(gva >> 63))
 		itab_flush_user(b);
 	b->st->tlb_flush_pages++;
