@@ -182,7 +182,7 @@ struct bt {
 	uint8_t *page_flags;     // per guest frame: enum page_flag
 	uint32_t last_unit;      // entered or left last: for the crash report
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
-	uint64_t large_bloom, huge_bloom; // linear 2 MiB and 1 GiB regions with entries of large pages
+	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
 	bool flush_tc;           // asked for: done by the run loop
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_table;         // the unit found next enters the indirect table

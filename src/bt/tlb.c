@@ -70,7 +70,7 @@ void tlb_flush(struct vcpu *v, bool global)
 		flush_table(&b->tlb_w[x], global);
 	}
 	if (global)
-		b->large_bloom = b->huge_bloom = 0;
+		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
 	flush_fetch(b, global);
 	itab_flush_user(b);
 	if (global || b->nonglobal_code)
@@ -99,17 +99,17 @@ static void flush_region(struct tlb *t, gva_t gva, unsigned shift)
 static void note_large(struct bt *b, gva_t gva, uint64_t size)
 {
 	if (size > 4 << 20)
-		b->huge_bloom |= bloom_bit(gva, 30);
+		b->huge_bloom[gva >> 63] |= bloom_bit(gva, 30);
 	else if (size > PAGE_SIZE)
-		b->large_bloom |= bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
+		b->large_bloom[gva >> 63] |= bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
 }
 
 // How much a flush of one address may concern: its page, or all that a large page may have covered. (4 MiB pages: 22.)
 static unsigned flush_shift(const struct bt *b, gva_t gva)
 {
-	if (b->huge_bloom & bloom_bit(gva, 30))
+	if (b->huge_bloom[gva >> 63] & bloom_bit(gva, 30))
 		return 30;
-	return b->large_bloom & bloom_bit(gva, 21) ? 22 : PAGE_SHIFT;
+	return b->large_bloom[gva >> 63] & bloom_bit(gva, 21) ? 22 : PAGE_SHIFT;
 }
 
 static void flush_fetch_page(struct bt *b, gva_t gva, bool large)
