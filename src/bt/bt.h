@@ -47,6 +47,8 @@ enum bt_mode_bits {
 	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
 	MODE_BASES = BIT(8),    // some of ES CS SS DS has a base: add them (never in 64-bit code)
 	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
+	MODE_FS_ODD = BIT(10),  // outside 64-bit code: not a usable, writable segment of 4 GiB; each access looks at it
+	MODE_GS_ODD = BIT(11),
 	// treatment, not machine state
 	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
@@ -282,6 +284,6 @@ void debug_check_fetch(struct vcpu *v, gva_t rip);
 void debug_note_access(struct vcpu *v, gva_t gva, unsigned size, bool write);
 
 // -- string.c
-void bt_string(struct vcpu *v, const struct x86_insn *insn);
+bool bt_string(struct vcpu *v, const struct x86_insn *insn); // true: a trap that is due may follow
 
 #endif

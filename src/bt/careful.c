@@ -5,6 +5,7 @@
 // can fault is asked before the instruction runs; the write back cannot.
 #include "base/string.h"
 #include "bt/bt.h"
+#include "cpu/segment.h"
 
 static uint64_t *host_regs(struct vcpu *v)
 {
@@ -42,8 +43,9 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 
 	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
 		vcpu_raise(v, vector, 0);
-	if (!vcpu_code64(v) && v->seg[s->seg].attr & SEG_UNUSABLE)
-		vcpu_raise(v, vector, 0);
+	if (!vcpu_code64(v))
+		segment_linear(v, s->seg, (uint32_t)(gva - v->seg[s->seg].base), s->size,
+			       s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ);
 	if (v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM && gva & (align - 1) && !(align & (align - 1)))
 		vcpu_raise(v, VEC_AC, 0);
 }

@@ -148,6 +148,11 @@ static void emit_careful_check(struct trans *t, unsigned access, unsigned size, 
 	t->accesses++;
 }
 
+static bool seg_is_odd(const struct trans *t, unsigned seg)
+{
+	return t->t->mode & ((seg == X86_FS ? MODE_FS_ODD : 0) | (seg == X86_GS ? MODE_GS_ODD : 0));
+}
+
 void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	struct emit *e = &t->hot;
@@ -156,6 +161,10 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 
 	if (t->careful) {
 		emit_careful_check(t, access, size, seg);
+		return;
+	}
+	if (seg_is_odd(t, seg)) { // what the caller emits behind this is never reached
+		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 		return;
 	}
 	emit_save_flags(t);

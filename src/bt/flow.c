@@ -249,13 +249,40 @@ void flow_jcc(struct trans *t, const struct x86_insn *insn)
 	emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn));
 }
 
+// Those that count in CX, which the host has not: ECX is CX for the moment, T0 what RCX will be.
+static void flow_loop16(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	unsigned count = host_of(t, X86_RCX);
+	uint8_t *over;
+
+	ASSERT(count == X86_RCX);
+	emit_movzwl(e, HOST_T1, count);
+	if (insn->opcode != 0xe3)
+		emit_lea(e, 4, HOST_T1, mem_base(HOST_T1, -1));
+	emit_mov(e, 8, HOST_T0, count);
+	emit_op_rr(e, 2, 0x89, HOST_T1, HOST_T0);
+	emit_movzwl(e, X86_RCX, HOST_T1);
+	if (insn->opcode != 0xe3)
+		emit_lea(e, 4, X86_RCX, mem_base(X86_RCX, 1)); // to be counted down again
+	emit_bytes(e, (const uint8_t[]){0x67, insn->opcode, 2, 0xeb, 8}, 5);
+	emit_mov(e, 8, X86_RCX, HOST_T0); // taken
+	over = emit_jmp32(e);
+	emit_mov(e, 8, X86_RCX, HOST_T0); // not taken
+	emit_branch_stub(t, over, branch_target(t, insn));
+}
+
 // LOOPcc and JrCXZ run as they are, over a jump to the exit.
 void flow_loop(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 
 	emit_need_flags(t);
-	if (insn->addrsize != 8)
+	if (insn->addrsize == 2) {
+		flow_loop16(t, insn);
+		return;
+	}
+	if (insn->addrsize == 4)
 		emit_u8(e, 0x67);
 	emit_u8(e, insn->opcode);
 	emit_u8(e, 2);

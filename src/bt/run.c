@@ -22,9 +22,11 @@ static uint64_t *slot(struct vcpu *v, unsigned off)
 
 // -- the mode -----------------------------------------------------------------------------------------------------------
 
-static bool flat(const struct x86_seg *s)
+// Any access that wraps in 32 bits is allowed.
+static bool whole(const struct x86_seg *s)
 {
-	return s->attr & SEG_UNUSABLE || (s->base == 0 && s->limit == UINT32_MAX);
+	return !(s->attr & SEG_UNUSABLE) && s->limit == UINT32_MAX &&
+	       (s->attr & (SEG_TYPE_CODE | SEG_TYPE_E | SEG_TYPE_W)) == SEG_TYPE_W;
 }
 
 static uint32_t segment_mode(const struct vcpu *v)
@@ -33,12 +35,16 @@ static uint32_t segment_mode(const struct vcpu *v)
 
 	if (code == MODE_CODE16)
 		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit code");
-	if (!flat(&v->seg[X86_CS]) || !flat(&v->seg[X86_SS]) || !flat(&v->seg[X86_DS]) || !flat(&v->seg[X86_ES]))
-		vcpu_nyi((struct vcpu *)(uintptr_t)v, "segments with a base or a limit");
-	if (!(v->seg[X86_SS].attr & SEG_DB))
+	if (v->seg[X86_CS].base || v->seg[X86_CS].limit != UINT32_MAX)
+		vcpu_nyi((struct vcpu *)(uintptr_t)v, "code segment with a base or a limit");
+	if (!(v->seg[X86_SS].attr & (SEG_DB | SEG_UNUSABLE)))
 		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit stack");
-	if ((v->seg[X86_DS].attr | v->seg[X86_ES].attr | v->seg[X86_SS].attr) & SEG_UNUSABLE)
+	if (!whole(&v->seg[X86_DS]) || !whole(&v->seg[X86_ES]) || !whole(&v->seg[X86_SS]))
 		code |= MODE_CAREFUL | MODE_ONE; // every access looks at its segment
+	if (v->seg[X86_DS].base | v->seg[X86_ES].base | v->seg[X86_SS].base)
+		code |= MODE_BASES;
+	code |= whole(&v->seg[X86_FS]) ? 0 : MODE_FS_ODD;
+	code |= whole(&v->seg[X86_GS]) ? 0 : MODE_GS_ODD;
 	return code | MODE_SS32;
 }
 
@@ -305,8 +311,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		return true;
 	case EXIT_STRING:
 		b->st->callouts++;
-		bt_string(v, &b->insn[x->insn]);
-		return v->rip != x->pc;
+		return bt_string(v, &b->insn[x->insn]);
 	case EXIT_CAREFUL:
 		b->careful = true;
 		return false;

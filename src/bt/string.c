@@ -4,6 +4,7 @@
 // host runs its own string instruction in between. Restartable at every chunk: registers are up to date whenever an
 // access may fault, and a long REP lets interrupts in between two chunks.
 #include "bt/bt.h"
+#include "cpu/segment.h"
 
 struct str {
 	struct vcpu *v;
@@ -12,7 +13,9 @@ struct str {
 	uint64_t mask, count;          // of addresses and counts; elements left
 	uint64_t src_base, dst_base;
 	int64_t step;
-	bool rep, src, dst;
+	bool rep, src, dst, writes;
+	bool single;                   // a trap may be due after each element
+	bool segments;                 // each element is checked against its segment
 	bool done;                     // CMPS, SCAS: the condition has ended it
 };
 
@@ -167,28 +170,32 @@ static void string_setup(struct str *s)
 	s->count = s->rep ? v->gpr[X86_RCX] & s->mask : 1;
 	s->src = op == OP_MOVS || op == OP_CMPS || op == OP_LODS;
 	s->dst = op != OP_LODS;
+	s->writes = op == OP_MOVS || op == OP_STOS;
+	s->single = v->rflags & RFLAGS_TF || debug_watches_data(v);
+	s->segments = !vcpu_code64(v) && bt_of(v)->mode_now & (MODE_CAREFUL | MODE_FS_ODD | MODE_GS_ODD);
 	s->step = v->rflags & RFLAGS_DF ? -(int64_t)s->size : (int64_t)s->size;
 	s->src_base = !vcpu_code64(v) || seg >= X86_FS ? v->seg[seg].base : 0;
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;
 }
 
-static void check_segments(const struct str *s)
+// What the segments and the debug registers have to say of the element that comes.
+static void look_at_element(const struct str *s, gva_t src, gva_t dst)
 {
-	const struct vcpu *v = s->v;
-	unsigned seg = s->insn->mem.seg;
+	struct vcpu *v = s->v;
 
-	if (vcpu_code64(v) || !s->count)
-		return;
-	if (s->src && v->seg[seg].attr & SEG_UNUSABLE)
-		vcpu_raise(s->v, seg == X86_SS ? VEC_SS : VEC_GP, 0);
-	if (s->dst && v->seg[X86_ES].attr & SEG_UNUSABLE)
-		vcpu_raise(s->v, VEC_GP, 0);
+	if (s->segments && s->src)
+		segment_linear(v, s->insn->mem.seg, v->gpr[X86_RSI] & s->mask, s->size, VMEM_READ);
+	if (s->segments && s->dst)
+		segment_linear(v, X86_ES, v->gpr[X86_RDI] & s->mask, s->size, s->writes ? VMEM_WRITE : VMEM_READ);
+	if (s->single && s->src)
+		debug_note_access(v, src, s->size, false);
+	if (s->single && s->dst)
+		debug_note_access(v, dst, s->size, s->writes);
 }
 
 static void run_some(struct str *s)
 {
 	gva_t src = addr(s, X86_RSI, s->src_base), dst = addr(s, X86_RDI, s->dst_base);
-	bool writes = op_of(s) == OP_MOVS || op_of(s) == OP_STOS;
 	uint64_t n = s->count, done = 1;
 	uint8_t *hs = NULL, *hd = NULL;
 
@@ -198,12 +205,14 @@ static void run_some(struct str *s)
 		n = MIN(n, room(s, dst));
 	if (s->mask == UINT16_MAX)
 		n = MIN(n, 1); // 16-bit addresses wrap inside a page's worth of them
-	if (s->step < 0)
+	if (s->step < 0 || s->single || s->segments)
 		n = MIN(n, 1);
+	if (s->single || s->segments)
+		look_at_element(s, src, dst);
 	if (n && s->src)
 		hs = host_page(s, src, false);
 	if (n && s->dst)
-		hd = host_page(s, dst, writes);
+		hd = host_page(s, dst, s->writes);
 	if (n && (hs || !s->src) && (hd || !s->dst))
 		done = run_chunk(s, hs, hd, n);
 	else
@@ -211,19 +220,27 @@ static void run_some(struct str *s)
 	advance(s, done);
 }
 
-// v->rip is at the instruction; on return it is behind it, or still there if something pending wants attention first.
-void bt_string(struct vcpu *v, const struct x86_insn *insn)
+// v->rip is at the instruction; on return it is behind it, or still there if something pending wants attention first,
+// or a trap between two elements: then RF says that the instruction itself is under way.
+bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 {
 	struct str s = {.v = v, .insn = insn};
 
 	string_setup(&s);
-	check_segments(&s);
 	while (s.count && !s.done) {
 		run_some(&s);
-		if (s.count && !s.done && v->pending)
-			return;
+		if (!s.count || s.done)
+			break;
+		if (s.single) {
+			v->rflags |= RFLAGS_RF;
+			bt_of(v)->sys_effect |= SYS_KEEP_RF;
+			return true;
+		}
+		if (v->pending)
+			return false;
 	}
 	v->rip += insn->len;
 	if (!vcpu_code64(v))
 		v->rip = (uint32_t)v->rip;
+	return true;
 }

@@ -169,3 +169,20 @@ void insn_bcd(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 		vcpu_nyi(v, "plain instruction that the host cannot run");
 	}
 }
+
+// MOVDIR64B: 64 bytes from the memory operand to ES:reg, which must be aligned.
+void insn_movdir64b(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	uint64_t off = v->gpr[insn_reg(i)] & size_mask(i->addrsize);
+	uint8_t data[64];
+	gva_t from, to;
+
+	if (i->encoding != X86_ENC_LEGACY || i->map != 2 || i->opcode != 0xf8 || !(i->prefixes & X86_PFX_OPSIZE))
+		vcpu_raise(v, VEC_UD, 0);
+	to = segment_linear(v, X86_ES, off, sizeof(data), VMEM_WRITE);
+	if (to & (sizeof(data) - 1))
+		vcpu_raise(v, VEC_GP, 0);
+	from = insn_linear(v, i, 0, sizeof(data), VMEM_READ);
+	vmem_read_seg(v, from, data, sizeof(data), vmem_explicit(v, VMEM_READ), i->mem.seg);
+	vmem_write_seg(v, to, data, sizeof(data), vmem_explicit(v, VMEM_WRITE), X86_ES);
+}

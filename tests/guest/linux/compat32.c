@@ -131,7 +131,8 @@ static void test_segments(void)
 	printf("lsl %x\n", got);
 }
 
-#define DECIMAL(name)                                                                                             \
+/* defined: the flags that the manual does not leave undefined */
+#define DECIMAL(name, defined) \
 	static uint64_t name##_all(void)                                                                          \
 	{                                                                                                         \
 		uint64_t h = HASH_START;                                                                          \
@@ -142,17 +143,17 @@ static void test_segments(void)
 				     : "+a"(a), "=r"(flags)                                                       \
 				     : "r"((i & 0x11) | 0x202)                                                    \
 				     : "cc", "memory");                                                           \
-			flags &= 0x11;                                                                            \
+			flags &= defined;                                                                         \
 			h = hash(hash(h, &a, 4), &flags, 4);                                                      \
 		}                                                                                                 \
 		return h;                                                                                         \
 	}
-DECIMAL(daa)
-DECIMAL(das)
-DECIMAL(aaa)
-DECIMAL(aas)
-DECIMAL(aam)
-DECIMAL(aad)
+DECIMAL(daa, 0xd5)
+DECIMAL(das, 0xd5)
+DECIMAL(aaa, 0x11)
+DECIMAL(aas, 0x11)
+DECIMAL(aam, 0xc4)
+DECIMAL(aad, 0xc4)
 
 static void bound(void *value, void *unused)
 {
