@@ -134,6 +134,7 @@ struct site { // one inline check: what the miss handler must know
 	uint16_t size;
 	uint8_t seg;      // #SS or #GP for a non-canonical address
 	uint8_t bounce;   // careful: which bounce buffer
+	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
 };
 

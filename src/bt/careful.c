@@ -46,6 +46,8 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 	if (!vcpu_code64(v))
 		segment_linear(v, s->seg, (uint32_t)(gva - v->seg[s->seg].base), s->size,
 			       s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ);
+	if (s->align && gva & (s->align - 1))
+		vcpu_raise(v, VEC_GP, 0);
 	if (v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM && gva & (align - 1) && !(align & (align - 1)))
 		vcpu_raise(v, VEC_AC, 0);
 }

@@ -8,6 +8,7 @@
 // Flags: the look-up uses the host's flags. If the guest's are there they go to SLOT_FLAGS first and come back when an
 // instruction needs them, so a run of accesses pays once.
 #include "bt/trans.h"
+#include "x86/mnemonic.h"
 
 void emit_seg_base(struct trans *t, unsigned seg)
 {
@@ -121,6 +122,37 @@ void emit_need_flags(struct trans *t)
 	t->flags = FLAGS_HOST;
 }
 
+static bool moves_unaligned(const struct x86_insn *insn)
+{
+	switch (insn->mnemonic) {
+	case X86_MNEM_MOVUPS: case X86_MNEM_MOVUPD: case X86_MNEM_MOVDQU: case X86_MNEM_LDDQU:
+	case X86_MNEM_PCMPESTRI: case X86_MNEM_PCMPESTRM: case X86_MNEM_PCMPISTRI: case X86_MNEM_PCMPISTRM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+// The alignment without which an instruction raises #GP(0): every 16-byte operand without VEX but for a few moves, and
+// the aligned and non-temporal moves with it.
+static uint8_t required_alignment(const struct x86_insn *insn)
+{
+	if (insn->class == X86_CLASS_XSAVE)
+		return 64;
+	if (insn->class == X86_CLASS_FXSAVE)
+		return 16;
+	if (insn->encoding == X86_ENC_LEGACY)
+		return insn->mem.size == 16 && !moves_unaligned(insn) ? 16 : 0;
+	switch (insn->mnemonic) {
+	case X86_MNEM_VMOVAPS: case X86_MNEM_VMOVAPD: case X86_MNEM_VMOVDQA: case X86_MNEM_VMOVDQA32:
+	case X86_MNEM_VMOVDQA64: case X86_MNEM_VMOVNTPS: case X86_MNEM_VMOVNTPD: case X86_MNEM_VMOVNTDQ:
+	case X86_MNEM_VMOVNTDQA:
+		return (uint8_t)insn->mem.size;
+	default:
+		return 0;
+	}
+}
+
 static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	struct bt *b = t->b;
@@ -130,7 +162,7 @@ static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsign
 	*s = (struct site){
 		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
-		.retry = (uint32_t)(emit_here(&t->hot) - b->tc),
+		.retry = (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
 	};
 	return b->nsites++;
 }

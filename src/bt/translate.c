@@ -423,8 +423,12 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	uint8_t out[REWRITE_MAX];
 	struct rewrite rw = renaming(t, insn);
+	struct x86_insn plain = *insn;
 	int n;
 
+	// XSAVEOPT leaves out what it believes to lie there since the last XRSTOR, and bounce buffers would deceive it.
+	if (insn->map == 1 && insn->opcode == 0xae && (insn->modrm >> 3 & 7) == 6)
+		plain.modrm = (insn->modrm & ~0x38) | 4 << 3; // XSAVE
 	if (!(t->v->cr4 & CR4_OSXSAVE)) {
 		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
 		return;
@@ -436,7 +440,7 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 	emit_store_state(e, 8, X86_RDX, SLOT_TMP);
 	emit_alu_imm(e, 4, ALU_AND, X86_RAX, (int32_t)t->v->xcr0);
 	emit_alu_imm(e, 4, ALU_AND, X86_RDX, (int32_t)(t->v->xcr0 >> 32));
-	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
+	n = rewrite_insn(out, &plain, t->bytes + t->off[t->i], &rw);
 	ASSERT(n > 0);
 	note_op(t);
 	emit_bytes(e, out, (size_t)n);

@@ -284,6 +284,7 @@ void far_return(struct vcpu *v, unsigned opsize, uint16_t release)
 		return_real(v, opsize, release);
 		return;
 	}
+	stack_peek(v, &st, 1, opsize);
 	stack_pop_items(v, &st, items, 2, opsize);
 	far_check_return_cs(v, items[1], &d);
 	if ((items[1] & SEL_RPL) > v->cpl) {

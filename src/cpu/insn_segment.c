@@ -188,7 +188,7 @@ void insn_lar(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 	struct desc d;
 
 	if (look_up(v, i, LAR_LONG, LAR_LEGACY, &d))
-		gpr_write(v, insn_reg(i), i->opsize, d.lo >> 32 & (i->opsize == 2 ? 0xff00 : 0xf0ff00));
+		gpr_write(v, insn_reg(i), i->opsize, d.lo >> 32 & (i->opsize == 2 ? 0xff00 : 0xffff00));
 }
 
 void insn_lsl(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
@@ -226,7 +226,12 @@ void insn_arpl(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 	flags_put(v, RFLAGS_ZF, raised);
 }
 
-// RDFSBASE and kin: F3 0F AE /0 to /3.
+// RDFSBASE and kin: F3 0F AE /0 to /3. The operand is 64 or 32 bits wide; 66 means nothing.
+static unsigned base_size(const struct x86_insn *i)
+{
+	return i->opsize == 8 ? 8 : 4;
+}
+
 static struct x86_seg *base_segment(struct vcpu *v, const struct x86_insn *i)
 {
 	if (!vcpu_code64(v) || !(v->cr4 & CR4_FSGSBASE))
@@ -236,13 +241,13 @@ static struct x86_seg *base_segment(struct vcpu *v, const struct x86_insn *i)
 
 void insn_rdbase(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	gpr_write(v, insn_rm(i), i->opsize, base_segment(v, i)->base);
+	gpr_write(v, insn_rm(i), base_size(i), base_segment(v, i)->base);
 }
 
 void insn_wrbase(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
 	struct x86_seg *s = base_segment(v, i);
-	uint64_t base = gpr_read(v, insn_rm(i), i->opsize);
+	uint64_t base = gpr_read(v, insn_rm(i), base_size(i));
 
 	if (!gva_canonical(base))
 		vcpu_raise(v, VEC_GP, 0);

@@ -45,10 +45,11 @@ static void check_mode(struct vcpu *v)
 	}
 }
 
-// RSP as popped, for the new stack: a 16-bit pop and a 16-bit stack keep the rest of the old value.
+// RSP as popped, for the new stack: a 16-bit pop and a 16-bit stack keep the rest of the old value, but in 64-bit mode
+// it is zero-extended.
 static uint64_t outer_sp(const struct vcpu *v, const struct x86_seg *ss, bool code64, uint64_t popped, unsigned opsize)
 {
-	uint64_t mask = opsize == 2 || (!code64 && !(ss->attr & SEG_DB)) ? 0xffff : ~UINT64_C(0);
+	uint64_t mask = !code64 && (opsize == 2 || !(ss->attr & SEG_DB)) ? 0xffff : ~UINT64_C(0);
 
 	return (v->gpr[X86_RSP] & ~mask) | (popped & mask);
 }
@@ -68,6 +69,7 @@ void far_iret(struct vcpu *v, unsigned opsize)
 		return;
 	}
 	check_mode(v);
+	stack_peek(v, &st, IRET_FLAGS, opsize);
 	stack_pop_items(v, &st, it, from64 ? 5 : 3, opsize);
 	if (!vcpu_long_mode(v) && opsize == 4 && it[IRET_FLAGS] & RFLAGS_VM && v->cpl == 0)
 		vcpu_nyi(v, "IRET to virtual-8086 mode");

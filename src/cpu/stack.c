@@ -44,15 +44,34 @@ static void set_sp(struct stack *st, uint64_t sp)
 	st->sp = (st->sp & ~st->mask) | (sp & st->mask);
 }
 
+// Processors do not read a frame from its beginning; a page fault tells. Faults if this item would.
+void stack_peek(struct vcpu *v, const struct stack *st, unsigned item, unsigned size)
+{
+	vmem_probe(v, stack_linear(v, st, st->sp + (uint64_t)item * size, size), size, VMEM_READ | st->who, X86_SS);
+}
+
+// Pushes come one by one, from above: which of them faults shows in CR2.
+static void probe_pushes(struct vcpu *v, const struct stack *st, gva_t gva, unsigned n, unsigned size)
+{
+	bool crosses = (gva ^ (gva + (uint64_t)n * size - 1)) >> PAGE_SHIFT;
+
+	for (unsigned i = n; i-- > (crosses ? 0 : n - 1);)
+		vmem_probe(v, gva + (uint64_t)i * size, size, VMEM_WRITE | st->who, X86_SS);
+}
+
 void stack_push_items(struct vcpu *v, struct stack *st, const uint64_t *items, unsigned n, unsigned size)
 {
 	uint8_t buf[ITEMS_MAX * 8];
 	uint64_t sp = st->sp - (uint64_t)n * size;
+	gva_t gva;
 
 	ASSERT(n <= ITEMS_MAX);
 	for (unsigned i = 0; i < n; i++)
 		memcpy(buf + i * size, &items[i], size);
-	vmem_write_seg(v, stack_linear(v, st, sp, n * size), buf, n * size, VMEM_WRITE | st->who, X86_SS);
+	gva = stack_linear(v, st, sp, n * size);
+	if (n > 1)
+		probe_pushes(v, st, gva, n, size);
+	vmem_write_seg(v, gva, buf, n * size, VMEM_WRITE | st->who, X86_SS);
 	set_sp(st, sp);
 }
 

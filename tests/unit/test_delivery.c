@@ -138,7 +138,7 @@ static void double_and_triple(void)
 	put64(TSS + 0x24, 0x100000000000);
 	raise_and_land(VEC_GP, 0);
 	CHECK_EQ(v->rip, HANDLER + VEC_PF * 16);
-	CHECK_EQ(v->cr2, 0x100000000000 - 48);
+	CHECK_EQ(v->cr2, 0x100000000000 - 8); // SS is pushed first
 	make_long_mode(); // #PF whose stack is not mapped
 	put_idt(VEC_PF, DESC_INT, 0, 1);
 	put64(TSS + 0x24, 0x100000000000);
