@@ -149,6 +149,11 @@ struct bounce { // one memory operand of an instruction in the careful form
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
 
+struct page_writes { // slots of the write tables that have led to a guest frame since it was last watched
+	uint16_t slot[2];
+	uint8_t n; // more than 2: look everywhere
+};
+
 struct itab {
 	const uint8_t *e[ITAB_SIZE];
 	uint16_t log[ITAB_LOG];
@@ -182,8 +187,8 @@ struct bt {
 	struct insn_map *map;
 	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
-	uint8_t *page_flags;     // per guest frame: enum page_flag
 	uint32_t last_unit;      // entered or left last: for the crash report
+	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
 	bool flush_tc;           // asked for: done by the run loop
@@ -204,7 +209,6 @@ struct bt {
 	struct bounce bounce[BOUNCES];
 	struct itab itab[MODES_MAX];
 };
-enum page_flag { PAGE_WRITABLE_TLB = BIT(0) }; // some write TLB may hold it
 
 #define BT_OFFSET 0x8000000 // from ZONE_VCPU(i)
 

@@ -33,7 +33,7 @@ void tc_init(struct vcpu *v)
 	b->insn = carve(&at, INSNS_MAX * sizeof(struct x86_insn));
 	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
-	b->page_flags = carve(&at, GFNS_MAX);
+	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
 	ASSERT(at <= (char *)v + ZONE_VCPU_TC);
 	b->tc = (const uint8_t *)v + ZONE_VCPU_TC;
 	b->tc_rw = (uint8_t *)v + ZONE_VCPU_TC_RW;

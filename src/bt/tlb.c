@@ -148,17 +148,39 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	vmm_trace(v, LOG_MMU, "mmu: flush of %lx\n", gva);
 }
 
+static void drop_write(struct bt *b, unsigned slot, uint64_t host)
+{
+	for (unsigned x = 0; x < TLB_INDEXES; x++)
+		if (b->tlb_w[x].e[slot].host == host)
+			flush_entry(&b->tlb_w[x], slot);
+}
+
 void tlb_drop_writes(struct bt *b, gpa_t page)
 {
 	uint64_t host = (uint64_t)mem_host(&b->sh->config.mem, page, PAGE_SIZE);
+	struct page_writes *w = &b->page_writes[page >> PAGE_SHIFT];
 
-	if (!(b->page_flags[page >> PAGE_SHIFT] & PAGE_WRITABLE_TLB))
-		return;
-	for (unsigned x = 0; x < TLB_INDEXES; x++)
+	if (w->n > ARRAY_SIZE(w->slot))
 		for (unsigned i = 0; i < TLB_SIZE; i++)
-			if (b->tlb_w[x].e[i].host == host)
-				flush_entry(&b->tlb_w[x], i);
-	b->page_flags[page >> PAGE_SHIFT] &= (uint8_t)~PAGE_WRITABLE_TLB;
+			drop_write(b, i, host);
+	else
+		for (unsigned i = 0; i < w->n; i++)
+			drop_write(b, w->slot[i], host);
+	w->n = 0;
+}
+
+static void note_write(struct bt *b, gva_t gva, gpa_t gpa)
+{
+	struct page_writes *w = &b->page_writes[gpa >> PAGE_SHIFT];
+	uint16_t slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+
+	for (unsigned i = 0; i < MIN(w->n, ARRAY_SIZE(w->slot)); i++)
+		if (w->slot[i] == slot)
+			return;
+	if (w->n < ARRAY_SIZE(w->slot))
+		w->slot[w->n] = slot;
+	if (w->n <= ARRAY_SIZE(w->slot))
+		w->n++;
 }
 
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)
@@ -206,7 +228,7 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 			vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa,
 				  w.page_size, w.global ? ", global" : "");
 			if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
-				b->page_flags[w.gpa >> PAGE_SHIFT] |= PAGE_WRITABLE_TLB;
+				note_write(b, gva, w.gpa);
 			host[HOST_T0] = gva;
 			return b->tc + s->retry;
 		}
