@@ -80,7 +80,8 @@ enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
 struct tu {
 	uint64_t pc;            // linear address
 	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
-	const uint8_t *entry;   // its hot code begins here
+	const uint8_t *entry_slot; // its hot code begins here: entry for those who leave the arithmetic flags in the slot
+	const uint8_t *entry;   // the same with all flags in the host's
 	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
 	const uint8_t *body;    // behind the register prologue: for a loop to itself
 	uint32_t code_size;     // host bytes in the hot half
@@ -124,6 +125,7 @@ struct exit {
 	uint32_t insn;      // index in insns for SYS, STRING
 	const char *what;   // for NYI
 	uint8_t kind;
+	bool flags_in_slot; // what it is chained to is entered at entry_slot
 };
 
 struct site { // one inline check: what the miss handler must know
@@ -160,6 +162,12 @@ struct itab {
 	uint32_t nlog;
 };
 
+// A set of regions of the address space, by hash: it may say yes to one that is not in it.
+struct region_set {
+	uint64_t bits[1024];
+	bool any;
+};
+
 struct code_fetch { // instruction TLB of the run loop: linear page -> physical page
 	uint64_t va;
 	gpa_t gpa;
@@ -191,6 +199,7 @@ struct bt {
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
+	struct region_set user_code;  // user pages that code has been fetched from
 	bool flush_tc;           // asked for: done by the run loop
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_table;         // the unit found next enters the indirect table
@@ -229,6 +238,7 @@ _Noreturn void bt_leave(uint64_t why);
 // -- tc.c
 void tc_init(struct vcpu *v);
 void tc_flush(struct vcpu *v);
+void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);

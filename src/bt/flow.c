@@ -28,8 +28,16 @@ void emit_prologue(struct trans *t)
 	}
 }
 
+static bool has_epilogue(const struct trans *t)
+{
+	return !t->home && (t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
+			    t->victim_of[X86_R15] != X86_REG_NONE);
+}
+
 static void emit_epilogue(const struct trans *t, struct emit *e)
 {
+	if (!has_epilogue(t))
+		return;
 	for (unsigned r = X86_R13; r <= X86_R15; r++) {
 		if (t->victim_of[r] == X86_REG_NONE)
 			continue;
@@ -37,12 +45,6 @@ static void emit_epilogue(const struct trans *t, struct emit *e)
 			emit_store_state(e, 8, t->victim_of[r], VCPU_GPR + r * 8);
 		emit_load_state(e, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
 	}
-}
-
-static bool has_epilogue(const struct trans *t)
-{
-	return t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
-	       t->victim_of[X86_R15] != X86_REG_NONE;
 }
 
 // Canonical form at an exit: flags to the host's, registers home.
@@ -77,7 +79,8 @@ void emit_go_home_hot(struct trans *t)
 	emit_go_home(t, &t->hot);
 }
 
-static void emit_table_jump(struct emit *e, uint32_t mode_id)
+// Jump (how 4) or call (how 2) through the table of the mode, by T0.
+static void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
 {
 	struct emit_mem sum = {.base = HOST_T0, .index = HOST_T1, .scale = 1};
 	struct emit_mem slot = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8,
@@ -87,7 +90,12 @@ static void emit_table_jump(struct emit *e, uint32_t mode_id)
 	emit_lea(e, 4, HOST_T1, sum);
 	emit_movzwl(e, HOST_T1, HOST_T1);
 	emit_gs(e);
-	emit_op_mem(e, 4, 0xff, 4, slot);
+	emit_op_mem(e, 4, 0xff, how, slot);
+}
+
+static void emit_table_jump(struct emit *e, uint32_t mode_id)
+{
+	emit_table_branch(e, mode_id, 4);
 }
 
 void emit_jump_table(struct trans *t, unsigned mode_id)
@@ -137,43 +145,52 @@ void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t
 	emit_poll(t, &t->hot, off, kind, pc, true);
 }
 
-// The cold side of a direct branch: poll if backward, home, then a jump that will be chained, or the table.
-// place is the hot branch's rel32.
+// The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
+// The flags stay in the slot if they are there: the target's entry_slot is for that. place is the hot branch's rel32.
 static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 {
 	struct emit *e = &t->cold;
-	bool backward = target <= insn_pc(t, t->i);
-	bool chain = !(t->t->mode & MODE_ONE) && (same_page(t, target) || (!t->user && target >> 63));
+	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & MODE_ONE;
+	bool chain = !one && (same_page(t, target) || !t->user);
 	const uint8_t *stub = emit_here(e);
+	struct exit *x;
 	uint32_t id;
 
 	emit_patch32(place, e->delta, stub);
-	if (backward && !(t->t->mode & MODE_ONE))
+	if (backward && !one)
 		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, flow_live_at(t, target));
-	if (target == t->t->pc && t->flags == FLAGS_HOST && !(t->t->mode & (MODE_ONE | MODE_CAREFUL)) &&
-	    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH))) {
+	if (target == t->t->pc && !t->home && (t->flags == FLAGS_HOST || !t->t->flags_in) && !one &&
+	    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ))) {
 		uint8_t *again = emit_jmp32(e);
 
 		emit_patch32(again, e->delta, t->t->body); // a loop to itself keeps its registers
 		return;
 	}
-	emit_go_home(t, e);
-	if (!chain && !(t->t->mode & MODE_ONE)) {
+	if (!chain && !one) {
+		emit_go_home(t, e);
 		emit_mov_imm(e, HOST_T0, target);
 		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
 		return;
 	}
 	id = new_exit(t, chain ? EXIT_DIRECT : EXIT_NEXT, target);
+	x = &t->b->exit[id];
+	x->flags_in_slot = t->flags == FLAGS_SLOT;
 	if (chain) {
-		struct exit *x = &t->b->exit[id];
-		bool straight = !has_epilogue(t) && t->flags != FLAGS_SLOT && !backward;
-		uint8_t *at = straight ? place : emit_jmp32(e);
+		bool straight = !has_epilogue(t) && !backward;
+		uint8_t *at = place;
 
-		x->patch = (uint32_t)(at + e->delta - t->b->tc);
-		if (!straight)
+		if (!straight) {
+			emit_epilogue(t, e);
+			at = emit_jmp32(e);
 			emit_patch32(at, e->delta, emit_here(e));
+		}
+		x->patch = (uint32_t)(at + e->delta - t->b->tc);
 		x->unlinked = (uint32_t)((straight ? stub : emit_here(e)) - t->b->tc);
+	} else {
+		emit_epilogue(t, e);
 	}
+	if (t->flags == FLAGS_SLOT)
+		emit_restore_flags(e);
 	emit_leave(t, e, id);
 }
 
@@ -316,10 +333,66 @@ static void emit_push_return(struct trans *t)
 	emit_access_done(t);
 }
 
+// -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose return address
+// lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a host ret. What it
+// arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The stack is a
+// prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By convention the
+// arithmetic flags are in the slot at a ret.
+
+enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
+
+static bool pairs_calls(const struct trans *t)
+{
+	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL));
+}
+
+// Meets the guard page if the stack of calls is full, and nothing else of the unit does.
+static void emit_probe_calls(struct emit *e)
+{
+	emit_op_mem(e, 4, 0x8b, HOST_T1, mem_base(X86_RSP, -CALLS_ROOM));
+}
+
+// Where the host's ret arrives.
+static void emit_landing(struct trans *t)
+{
+	struct emit *e = &t->hot;
+	uint64_t ret = next_pc(t);
+	uint8_t *other, *mode;
+
+	t->home = true;
+	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_HOST;
+	if ((int64_t)ret == (int32_t)ret) {
+		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
+	} else {
+		emit_mov_imm(e, HOST_T1, ret);
+		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
+	}
+	other = emit_jcc32(e, CC_NE);
+	emit_op_state(e, 4, 0x81, 7, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now), 4);
+	emit_u32(e, t->t->mode);
+	mode = emit_jcc32(e, CC_NE);
+	emit_goto(t, ret);
+	emit_patch32(other, e->delta, emit_here(&t->cold));
+	emit_patch32(mode, e->delta, emit_here(&t->cold));
+	emit_jmp_state(&t->cold, SLOT_STUB_RET);
+}
+
 void flow_call(struct trans *t, const struct x86_insn *insn)
 {
+	struct emit *e = &t->hot;
+
 	emit_push_return(t);
-	emit_goto(t, branch_target(t, insn));
+	if (!pairs_calls(t)) {
+		emit_goto(t, branch_target(t, insn));
+		return;
+	}
+	emit_probe_calls(e);
+	emit_epilogue(t, e);
+	t->home = true;
+	emit_u8(e, 0xe8);
+	emit_u32(e, 0);
+	emit_branch_stub(t, e->p - 4, branch_target(t, insn));
+	emit_landing(t);
 }
 
 // The target of an indirect branch into T0.
@@ -353,7 +426,15 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 	emit_push_return(t);
 	emit_u8(e, 0x41);
 	emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
-	emit_indirect(t);
+	if (!pairs_calls(t)) {
+		emit_indirect(t);
+		return;
+	}
+	emit_need_flags(t);
+	emit_probe_calls(e);
+	emit_epilogue(t, e);
+	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
+	emit_landing(t);
 }
 
 void flow_ret(struct trans *t, const struct x86_insn *insn)
@@ -365,7 +446,14 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 	emit_load(&t->hot, size, HOST_T0, checked_mem());
 	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
 	emit_access_done(t);
-	emit_indirect(t);
+	if (!pairs_calls(t)) {
+		emit_indirect(t);
+		return;
+	}
+	emit_save_flags(t);
+	emit_epilogue(t, &t->hot);
+	emit_u8(&t->hot, 0xc3);
+	t->ended = true;
 }
 
 // Which arithmetic flags may be read before they are written, from pc on: looks a few instructions into the target, if

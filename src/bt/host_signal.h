@@ -10,12 +10,12 @@
 
 struct host_fault {
 	uint64_t gpr[X86_GPRS];
-	uint64_t rip, rflags, err, trapno;
+	uint64_t rip, rflags, err, trapno, cr2;
 };
 
 enum { // 64-bit words of struct ucontext: flags, link, stack_t (3), then struct sigcontext
 	UC_GREGS = 5, UC_R8 = UC_GREGS, UC_RDI = UC_GREGS + 8, UC_RSI, UC_RBP, UC_RBX, UC_RDX, UC_RAX, UC_RCX, UC_RSP, UC_RIP,
-	UC_EFLAGS, UC_SEGS, UC_ERR, UC_TRAPNO,
+	UC_EFLAGS, UC_SEGS, UC_ERR, UC_TRAPNO, UC_OLDMASK, UC_CR2,
 };
 
 static inline void host_fault_read(struct host_fault *f, const void *ucontext)
@@ -31,6 +31,12 @@ static inline void host_fault_read(struct host_fault *f, const void *ucontext)
 	f->rflags = w[UC_EFLAGS];
 	f->err = w[UC_ERR];
 	f->trapno = w[UC_TRAPNO];
+	f->cr2 = w[UC_CR2];
+}
+
+static inline void host_fault_set_rsp(void *ucontext, uint64_t rsp)
+{
+	((uint64_t *)ucontext)[UC_RSP] = rsp;
 }
 
 // Return from the signal into a function of ours with one argument, direction flag clear.

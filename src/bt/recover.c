@@ -67,6 +67,14 @@ static bool guest_exception(const struct vcpu *v, const struct host_fault *f, st
 	}
 }
 
+// The stack of calls is full: begin anew and try again (flow.c probes where nothing else lies on it).
+static bool calls_overflow(const struct vcpu *v, const struct host_fault *f)
+{
+	uint64_t low = (uint64_t)v + ZONE_VCPU_CALLS;
+
+	return f->trapno == VEC_PF && f->cr2 < low && f->cr2 >= low - PAGE_SIZE;
+}
+
 // A host exception at an address in the translation cache: make it the guest's. False: it is a bug of ours.
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 {
@@ -78,6 +86,10 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 
 	host_fault_read(&f, ucontext);
 	t = tc_owner(b, (const uint8_t *)f.rip);
+	if (t && calls_overflow(v, &f)) {
+		host_fault_set_rsp(ucontext, *(const uint64_t *)((const char *)v + SLOT_CALLS_BASE));
+		return true;
+	}
 	if (!t || !guest_exception(v, &f, &fault))
 		return false;
 	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc));

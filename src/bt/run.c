@@ -271,6 +271,7 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 	uint64_t why;
 
 	*slot(v, SLOT_IF) = !!(v->rflags & RFLAGS_IF);
+	*slot(v, SLOT_TABLE) = (uint64_t)bt_of(v)->itab[tc_mode_id(bt_of(v), bt_of(v)->mode_now)].e;
 	why = bt_enter(t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
 	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND)
 		canonical_flags(v);
@@ -467,6 +468,7 @@ void bt_init(struct vcpu *v)
 _Noreturn void bt_run(struct vcpu *v)
 {
 	jump_set(&v->landing); // vcpu_raise comes back here, with v->fault to deliver
+	tc_forget_calls(v);
 	for (;;)
 		step(v);
 }

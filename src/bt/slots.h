@@ -29,8 +29,13 @@
 #define SLOT_STUB_COMMIT SLOT(9)
 #define SLOT_TMP SLOT(10)
 #define SLOT_SELF SLOT(11)         // the address of struct vcpu
+#define SLOT_CALLS SLOT(12)        // host RSP in translated code, while outside it
+#define SLOT_CALLS_BASE SLOT(13)   // where that stack is empty: the address of bt_stub_ret_empty stands there
+#define SLOT_STUB_RET SLOT(14)
+#define SLOT_TABLE SLOT(15)        // the present mode's indirect table
 #define SLOT_HOST_REGS SLOT(16)    // 16 words: host registers as saved by the miss and careful stubs
 #define SLOT_HOST_FLAGS SLOT(32)   // host RFLAGS saved by the same
+#define SLOT_ENTRY SLOT(34)        // bt_enter: where to
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 
 // Why translated code was left: what bt_enter returns, in the low 8 bits; the rest is a number.

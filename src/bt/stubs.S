@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The doors between C and translated code. In translated code: guest registers in the host's registers of the same
-// name, but guest RSP in r15, guest r13-r15 in vcpu.gpr[], r13 and r14 work registers, host RSP on the run loop's
-// stack; arithmetic flags and DF in the host's RFLAGS. Vector state is never touched here.
+// name, but guest RSP in r15, guest r13-r15 in vcpu.gpr[], r13 and r14 work registers, host RSP on a
+// stack of calls (see flow.c); arithmetic flags and DF in the host's RFLAGS. Vector state is never touched here.
 #include "bt/slots.h"
 
 	.macro gsmov_out reg, off
@@ -23,7 +23,8 @@ bt_enter:
 	push	%r15
 	sub	$8, %rsp
 	mov	%rsp, %gs:SLOT_HOST_RSP
-	push	%rdi
+	mov	%rdi, %gs:SLOT_ENTRY
+	mov	%gs:SLOT_CALLS, %rsp
 	push	%rsi
 	mov	%gs:0x00, %rax
 	mov	%gs:0x08, %rcx
@@ -39,7 +40,7 @@ bt_enter:
 	mov	%gs:0x58, %r11
 	mov	%gs:0x60, %r12
 	popfq
-	ret				// to entry
+	jmp	*%gs:SLOT_ENTRY
 
 // Save the guest's registers from their homes, and the flags. Clobbers rax, rcx afterwards.
 	.macro	save_guest
@@ -80,6 +81,7 @@ bt_enter:
 bt_stub_exit:
 	save_guest
 	pop	%rcx
+	mov	%rsp, %gs:SLOT_CALLS
 	mov	(%rcx), %eax
 	shl	$8, %rax		// LEAVE_EXIT is 0
 	leave_to_c
@@ -89,6 +91,7 @@ bt_stub_exit:
 	.hidden	bt_stub_ind
 bt_stub_ind:
 	save_guest
+	mov	%rsp, %gs:SLOT_CALLS
 	mov	%r13, %gs:VCPU_RIP
 	mov	$LEAVE_IND, %eax
 	leave_to_c
@@ -97,8 +100,31 @@ bt_stub_ind:
 	.globl	bt_leave
 	.hidden	bt_leave
 bt_leave:
+	mov	%gs:SLOT_CALLS_BASE, %rax
+	mov	%rax, %gs:SLOT_CALLS	// what lies on it is not known
 	mov	%rdi, %rax
 	leave_to_c
+
+// A guest return met a host return address that is not its own: by the table, to the address in r13. The guest's flags
+// are in SLOT_FLAGS. The second entry stands at the bottom of the stack of calls, and stays there.
+	.globl	bt_stub_ret_empty
+	.hidden	bt_stub_ret_empty
+	.globl	bt_stub_ret
+	.hidden	bt_stub_ret
+bt_stub_ret_empty:
+	lea	-8(%rsp), %rsp
+bt_stub_ret:
+	mov	%rax, %gs:SLOT_RAX
+	movzwl	%gs:SLOT_FLAGS, %eax
+	add	$0x7f, %al
+	sahf
+	mov	%gs:SLOT_TABLE, %rax
+	rorx	$16, %r13d, %r14d
+	lea	(%r13d, %r14d), %r14d
+	movzwl	%r14w, %r14d
+	lea	(%rax, %r14, 8), %r14
+	mov	%gs:SLOT_RAX, %rax
+	jmp	*(%r14)
 
 // Save host registers as they are (the unit's own register map applies) around a C function
 //   void f(struct vcpu *v, const uint8_t *return_address)
@@ -126,6 +152,7 @@ bt_leave:
 	cld
 	mov	%gs:SLOT_SELF, %rdi
 	mov	%rsp, %rbp
+	mov	%gs:SLOT_HOST_RSP, %rsp
 	and	$-16, %rsp
 	call	\fn
 	mov	%rbp, %rsp

@@ -176,10 +176,18 @@ void sys_popf(struct trans *t, const struct x86_insn *insn)
 	emit_poll_word(t, SLOT_IRQ_WAIT, EXIT_POLL, next_pc(t));
 }
 
+// SLOT_TABLE for a return that was not foreseen. T1 is free.
+static void emit_load_table(struct trans *t, unsigned mode_id)
+{
+	emit_mov_imm(&t->hot, HOST_T1, (uint64_t)t->b->itab[mode_id].e);
+	emit_store_state(&t->hot, 8, HOST_T1, SLOT_TABLE);
+}
+
 // On to `target` (in T0 if it is not constant) in another mode.
 static void emit_mode_jump(struct trans *t, uint32_t mode)
 {
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
+	emit_load_table(t, tc_mode_id(t->b, mode));
 	emit_jump_table(t, tc_mode_id(t->b, mode));
 	t->ended = true;
 }

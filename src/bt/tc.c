@@ -11,6 +11,8 @@ void bt_stub_ind(void);
 void bt_stub_miss(void);
 void bt_stub_careful(void);
 void bt_stub_commit(void);
+void bt_stub_ret(void);
+void bt_stub_ret_empty(void);
 
 static void *carve(char **at, size_t size)
 {
@@ -46,8 +48,19 @@ void tc_init(struct vcpu *v)
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
 	slot[SLOT_STUB_CAREFUL / 8] = (uint64_t)bt_stub_careful;
 	slot[SLOT_STUB_COMMIT / 8] = (uint64_t)bt_stub_commit;
+	slot[SLOT_STUB_RET / 8] = (uint64_t)bt_stub_ret;
 	slot[SLOT_SELF / 8] = (uint64_t)v;
+	slot[SLOT_CALLS_BASE / 8] = (uint64_t)v + ZONE_VCPU_CALLS + ZONE_VCPU_CALLS_SIZE - 64;
+	*(uint64_t *)slot[SLOT_CALLS_BASE / 8] = (uint64_t)bt_stub_ret_empty;
 	tc_flush(v);
+}
+
+// No return address that lies on the stack of calls may be used any more.
+void tc_forget_calls(struct vcpu *v)
+{
+	uint64_t *slot = (uint64_t *)v;
+
+	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
 // Throw all units away. Only from the run loop (or the translator before it numbers anything): no unit is running.
@@ -67,6 +80,7 @@ void tc_flush(struct vcpu *v)
 	b->nvpages = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;
+	tc_forget_calls(v);
 	b->hot = 64; // the miss stub of the indirect tables stands first
 	b->hot_end = b->tc_size / 2;
 	b->cold = b->hot_end;
@@ -129,7 +143,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 {
 	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
 		return;
-	emit_patch32(b->tc_rw + x->patch, b->delta, t->entry);
+	emit_patch32(b->tc_rw + x->patch, b->delta, x->flags_in_slot ? t->entry_slot : t->entry);
 	x->target = (uint32_t)(t - b->tu);
 	x->next = t->incoming;
 	t->incoming = (uint32_t)(x - b->exit);
@@ -183,9 +197,9 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 		uint32_t mid = lo + (hi - lo) / 2;
 		const struct tu *t = &b->tu[mid];
 
-		if (host < t->entry)
+		if (host < t->entry_slot)
 			hi = mid;
-		else if (host >= t->entry + t->code_size)
+		else if (host >= t->entry_slot + t->code_size)
 			lo = mid + 1;
 		else
 			return &b->tu[mid];

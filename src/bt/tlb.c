@@ -9,6 +9,32 @@
 #include "base/string.h"
 #include "bt/bt.h"
 
+static unsigned region_hash(gva_t gva, unsigned shift)
+{
+	return (unsigned)(((gva >> shift) + shift) * UINT64_C(0x9e3779b97f4a7c15) >> 48);
+}
+
+static void region_add(struct region_set *r, gva_t gva, unsigned shift)
+{
+	unsigned h = region_hash(gva, shift);
+
+	r->bits[h >> 6] |= BIT64(h & 63);
+	r->any = true;
+}
+
+static bool region_has(const struct region_set *r, gva_t gva, unsigned shift)
+{
+	unsigned h = region_hash(gva, shift);
+
+	return r->bits[h >> 6] >> (h & 63) & 1;
+}
+
+static void region_clear(struct region_set *r)
+{
+	if (r->any)
+		memset(r, 0, sizeof(*r));
+}
+
 void tlb_init(struct bt *b)
 {
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
@@ -71,7 +97,9 @@ void tlb_flush(struct vcpu *v, bool global)
 	}
 	if (global)
 		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
+	region_clear(&b->user_code);
 	flush_fetch(b, global);
+	tc_forget_calls(v);
 	itab_flush_user(b);
 	if (global || b->nonglobal_code)
 		code_check_vpages(v, 0, 64);
@@ -142,8 +170,10 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	if (gva >> 63 || b->nonglobal_code)
 		code_check_vpages(v, gva, shift);
-	if (!(gva >> 63))
+	if (!(gva >> 63) && (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT))) {
 		itab_flush_user(b);
+		tc_forget_calls(v);
+	}
 	b->st->tlb_flush_pages++;
 	vmm_trace(v, LOG_MMU, "mmu: flush of %lx\n", gva);
 }
@@ -251,6 +281,8 @@ bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global)
 		if (!mmu_walk(v, pc, VMEM_FETCH | (user ? VMEM_USER : 0), &w))
 			vcpu_raise_pf(v, pc, w.error);
 		note_large(b, pc, w.page_size);
+		if (user)
+			region_add(&b->user_code, pc, PAGE_SHIFT);
 		*f = (struct code_fetch){align_down(pc, PAGE_SIZE), align_down(w.gpa, PAGE_SIZE), w.global};
 	}
 	*gpa = f->gpa | (pc & PAGE_OFFSET);

@@ -29,6 +29,7 @@ struct trans {
 	unsigned accesses;                   // of the present instruction, so far
 	uint32_t open_site[BOUNCES];         // careful form: writes to be committed
 	unsigned nopen;
+	bool home;                           // the registers are back in their homes
 	bool ended;                          // an unconditional exit has been emitted
 };
 

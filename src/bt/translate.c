@@ -526,6 +526,9 @@ static void emit_unit(struct trans *t)
 {
 	start_emission(t);
 	t->flags = FLAGS_HOST;
+	t->t->entry_slot = emit_here(&t->hot);
+	if (t->t->flags_in)
+		emit_restore_flags(&t->hot);
 	t->t->entry = emit_here(&t->hot);
 	emit_prologue(t);
 	t->t->body = emit_here(&t->hot);
@@ -539,7 +542,7 @@ static void emit_unit(struct trans *t)
 		t->i = t->n - 1;
 		emit_goto(t, insn_pc(t, t->n));
 	}
-	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->entry);
+	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->entry_slot);
 }
 
 static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)

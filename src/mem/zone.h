@@ -25,6 +25,8 @@
 #define ZONE_VCPU_STRIDE 0x100000000
 #define ZONE_VCPU(i) (ZONE_VCPU_FIRST + (i)*ZONE_VCPU_STRIDE)
 #define ZONE_VCPU_VMM 0x1000000    // offset of struct vmm: the monitor's own state (chips, timers, formatter)
+#define ZONE_VCPU_CALLS 0x6000000  // offset of the stack of host return addresses; nothing is mapped below it
+#define ZONE_VCPU_CALLS_SIZE 0x40000
 #define ZONE_VCPU_BT 0x8000000     // offset of bt/'s tables, anonymous and zero, mapped on first touch ...
 #define ZONE_VCPU_BT_SIZE 0x38000000 // ... up to the translation cache
 #define ZONE_VCPU_TC 0x40000000    // offset of the translation cache, executable mapping

@@ -82,6 +82,7 @@ uint64_t start_map(const uint64_t *sp)
 	map(area + ZONE_VCPU_TC, sh->config.tc_size, PROT_READ | PROT_EXEC, MAP_NORESERVE, MONITOR_FD_TC, 0);
 	map(area + ZONE_VCPU_TC_RW, sh->config.tc_size, PROT_READ | PROT_WRITE, MAP_NORESERVE, MONITOR_FD_TC, 0);
 	map_private(area + ZONE_VCPU_VMM, sizeof(*vm));
+	map_private(area + ZONE_VCPU_CALLS, ZONE_VCPU_CALLS_SIZE);
 	map_private(area + ZONE_VCPU_BT, ZONE_VCPU_BT_SIZE);
 	map_private(STACK_BOTTOM, STACK_SIZE);
 	map_private(SIGNAL_STACK, SIGNAL_STACK_SIZE);
