@@ -90,6 +90,7 @@ struct tu {
 	uint8_t ninsns;
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
+	bool flags_in;          // arithmetic flags are live at entry
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit

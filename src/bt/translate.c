@@ -221,6 +221,7 @@ static void find_live_flags(struct trans *t)
 		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
 		t->live_in[i] = live;
 	}
+	t->t->flags_in = live != 0;
 }
 
 // -- emission -----------------------------------------------------------------------------------------------------------
