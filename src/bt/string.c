@@ -17,6 +17,8 @@ struct str {
 	bool single;                   // a trap may be due after each element
 	bool segments;                 // each element is checked against its segment
 	bool done;                     // CMPS, SCAS: the condition has ended it
+	bool compared;                 // flags: of the last comparison. A fault leaves the guest's as they were before the
+	uint64_t flags;                // whole instruction (SDM, "REP")
 };
 
 enum { OP_MOVS = 0xa4, OP_CMPS = 0xa6, OP_STOS = 0xaa, OP_LODS = 0xac, OP_SCAS = 0xae };
@@ -86,9 +88,10 @@ static uint8_t *host_page(struct str *s, gva_t gva, bool write)
 	default: run("q"); \
 	}
 
-static void set_flags(struct vcpu *v, uint64_t f)
+static void set_flags(const struct str *s)
 {
-	v->rflags = (v->rflags & ~(uint64_t)RFLAGS_ARITH) | (f & RFLAGS_ARITH);
+	if (s->compared)
+		s->v->rflags = (s->v->rflags & ~(uint64_t)RFLAGS_ARITH) | (s->flags & RFLAGS_ARITH);
 }
 
 // n > 0 elements upwards in plain host memory. Returns how many were done (all, but for CMPS and SCAS).
@@ -133,7 +136,8 @@ static uint64_t run_chunk(struct str *s, uint8_t *src, uint8_t *dst, uint64_t n)
 		BY_SIZE(s, RUN)
 #undef RUN
 	}
-	set_flags(v, f);
+	s->flags = f;
+	s->compared = true;
 	s->done = ne == !!(f & RFLAGS_ZF); // REPE ends on a difference, REPNE on a match
 	return n - left;
 }
@@ -232,13 +236,17 @@ bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 		if (!s.count || s.done)
 			break;
 		if (s.single) {
+			set_flags(&s);
 			v->rflags |= RFLAGS_RF;
 			bt_of(v)->sys_effect |= SYS_KEEP_RF;
 			return true;
 		}
-		if (v->pending)
+		if (v->pending) {
+			set_flags(&s);
 			return false;
+		}
 	}
+	set_flags(&s);
 	v->rip += insn->len;
 	if (!vcpu_code64(v))
 		v->rip = (uint32_t)v->rip;

@@ -134,6 +134,12 @@ static const struct row rows[] = {
 	ROW(cmpxchg16_unaligned, NOWHERE), ROW(monitor_wait, NOWHERE),
 };
 
+/* Intel's processors fault at a branch to a non-canonical address, AMD's there, as ringer does: docs/FIDELITY.md. */
+static bool place_differs(const struct row *r)
+{
+	return r->code == noncanonical_jump || r->code == noncanonical_call || r->code == noncanonical_return;
+}
+
 /* An address as what it is near to. */
 static void print_place(const char *what, uintptr_t addr, const struct row *r)
 {
@@ -163,7 +169,8 @@ static void run(const struct row *r)
 	}
 	printf("%-36s %s code %d trap %lu error %lx", r->name, catch_name(caught.signo), caught.code, caught.trap,
 	       caught.error);
-	print_place("at", caught.pc, r);
+	if (!place_differs(r))
+		print_place("at", caught.pc, r);
 	print_place("address", caught.addr, r);
 	if (r->code == string_copy || r->code == string_store || r->code == string_scan)
 		printf(" rcx %ld rdi %+ld", (long)caught.regs[REG_RCX], (long)(caught.regs[REG_RDI] - (long)where[r->where]));
