@@ -8,6 +8,7 @@
 #include "bt/rewrite.h"
 #include "bt/trans.h"
 #include "x86/features.h"
+#include "x86/mnemonic.h"
 
 static void ident(struct trans *t, const struct x86_insn *insn);
 static void fwait(struct trans *t, const struct x86_insn *insn);
@@ -200,25 +201,38 @@ static void place_registers(struct trans *t)
 	}
 }
 
+// May the guest see the flags before this instruction through an exception of it?
+static bool may_fault(const struct x86_insn *insn)
+{
+	return insn->class != X86_CLASS_PLAIN || insn->mem.present || insn->mnemonic == X86_MNEM_DIV ||
+	       insn->mnemonic == X86_MNEM_IDIV;
+}
+
+// An instruction that writes only some flags (INC, rotates) leaves them in the host with the rest as it found them:
+// dead or not, the rest must be right if a fault can show it.
 static void find_live_flags(struct trans *t)
 {
 	struct x86_insn *last = &t->insn[t->n - 1];
-	uint16_t live = RFLAGS_ARITH;
+	uint16_t live = RFLAGS_ARITH, visible;
 
 	if (!ends_unit(t, last))
 		live = flow_live_at(t, insn_pc(t, t->n));
+	visible = live;
 	t->live_in[t->n] = live;
 	for (unsigned i = t->n; i-- > 0;) {
 		const struct x86_insn *insn = &t->insn[i];
-		uint16_t kills = insn->flags_written | insn->flags_undefined;
+		uint16_t kills = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
 
-		if (!uses_homes(t, insn))
-			live = RFLAGS_ARITH;
-		else if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
+		if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
 			live = flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
 		else if (insn->class == X86_CLASS_JCC || insn->class == X86_CLASS_LOOP)
 			live |= flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
 		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
+		if (kills && kills != RFLAGS_ARITH)
+			live |= visible & ~kills;
+		if (!uses_homes(t, insn))
+			live = RFLAGS_ARITH;
+		visible = may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((visible & ~kills) | live);
 		t->live_in[i] = live;
 	}
 	t->t->flags_in = live != 0;
