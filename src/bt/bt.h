@@ -141,9 +141,10 @@ struct site { // one inline check: what the miss handler must know
 	uint32_t retry;   // TC offset to go on at with the address in T0
 };
 
-struct vpage { // a linear page of global (kernel) code that direct links rely on
+struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;
 	gpa_t gpa;
+	bool global;
 };
 
 struct bounce { // one memory operand of an instruction in the careful form
@@ -210,7 +211,9 @@ struct bt {
 	uint64_t stopped_at;
 	uint32_t sys_effect;     // enum sys_effect of the present instruction, if it ran in C
 	uint8_t data_hits;       // data breakpoints that the present instruction has met (DR6 bits 0-3)
-	bool nonglobal_code;     // kernel code on pages that a CR3 write may move: links are checked at each
+	uint32_t nonglobal;      // of vpage[]: what a CR3 write may move, and so is checked at each
+	uint32_t moved;          // of these: how many did
+	bool spaces_differ;      // kernel code is not the same everywhere (page table isolation): no links to nonglobal pages
 	uint64_t key;            // what all units depend on besides their mode (translation_key)
 	struct code_fetch fetch[2][CODE_FETCH];
 	struct vpage vpage[CODE_VPAGES];
@@ -282,8 +285,9 @@ static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 {
 	return gpa >> PAGE_SHIFT < GFNS_MAX && b->page_head[gpa >> PAGE_SHIFT];
 }
-void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift); // after global flushes: links over changed pages die
-void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa);
+// After flushes: links over changed pages die.
+void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global);
+void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
 
 // -- recover.c
 void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction

@@ -74,7 +74,7 @@ void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 
 // -- linear pages that direct links rely on -----------------------------------------------------------------------------
 
-void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa)
+void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global)
 {
 	uint64_t va = align_down(pc, PAGE_SIZE);
 
@@ -85,7 +85,8 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa)
 		b->vpages_overflow = true;
 		return;
 	}
-	b->vpage[b->nvpages++] = (struct vpage){va, align_down(gpa, PAGE_SIZE)};
+	b->vpage[b->nvpages++] = (struct vpage){va, align_down(gpa, PAGE_SIZE), global};
+	b->nonglobal += !global;
 }
 
 static bool lies_on(const struct tu *t, uint64_t va)
@@ -104,8 +105,22 @@ static void retire_vpage(struct bt *b, uint64_t va)
 		}
 }
 
-// The guest has flushed the 2^shift bytes around gva (64: all): is the code there where it was?
-void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift)
+// Where page table isolation takes the kernel away at each return to user mode, its units must not die with their links:
+// links to nonglobal pages are given up instead.
+static void note_moved(struct bt *b)
+{
+	enum { MOVED_MAX = 256 };
+
+	b->nonglobal--;
+	b->moved++;
+	if (b->moved < MOVED_MAX || b->spaces_differ)
+		return;
+	b->spaces_differ = true;
+	b->flush_tc = true;
+}
+
+// The guest has flushed the 2^shift bytes around gva (64: all), or but for global pages: is the code there where it was?
+void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global)
 {
 	struct bt *b = bt_of(v);
 
@@ -117,11 +132,13 @@ void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift)
 		struct vpage *p = &b->vpage[i];
 		struct mmu_walk w;
 
-		if (shift < 64 && (p->va ^ gva_flushed) >> shift)
+		if ((shift < 64 && (p->va ^ gva_flushed) >> shift) || (p->global && !global))
 			continue;
 		if (mmu_walk(v, p->va, VMEM_FETCH, &w) && align_down(w.gpa, PAGE_SIZE) == p->gpa)
 			continue; // still there, and may be run
 		retire_vpage(b, p->va);
+		if (!p->global)
+			note_moved(b);
 		*p = b->vpage[--b->nvpages];
 		i--;
 	}

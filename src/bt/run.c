@@ -195,6 +195,13 @@ static void idle(struct vcpu *v)
 
 // -- one unit -----------------------------------------------------------------------------------------------------------
 
+static void note_pages(struct bt *b, const struct tu *t, gpa_t gpa, bool global)
+{
+	code_note_vpage(b, t->pc, gpa, global);
+	if (t->gpa2 != ~UINT64_C(0))
+		code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2, global);
+}
+
 static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool global)
 {
 	struct bt *b = bt_of(v);
@@ -203,12 +210,9 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
 		return; // something was delivered in between
 	if (crosses) {
-		if (t->mode & MODE_USER)
+		if (t->mode & MODE_USER || (!global && b->spaces_differ))
 			return;
-		code_note_vpage(b, t->pc, gpa);
-		if (t->gpa2 != ~UINT64_C(0))
-			code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2);
-		b->nonglobal_code |= !global;
+		note_pages(b, t, gpa, global);
 	}
 	tc_link(b, x, t);
 }
@@ -217,38 +221,33 @@ static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
 {
 	struct bt *b = bt_of(v);
 
-	if (!(t->mode & MODE_USER)) {
-		code_note_vpage(b, t->pc, gpa);
-		if (t->gpa2 != ~UINT64_C(0))
-			code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2);
-		b->nonglobal_code |= !global;
-	}
+	if (!(t->mode & MODE_USER) && (global || !b->spaces_differ))
+		note_pages(b, t, gpa, global);
 	itab_set(b, t);
 }
 
 static struct tu *find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
-	bool global, plain = !(mode & (MODE_ONE | MODE_CAREFUL));
-	gpa_t gpa;
+	bool global, global2 = true, plain = !(mode & (MODE_ONE | MODE_CAREFUL));
+	gpa_t gpa, gpa2;
 	struct tu *t;
 
 	code_gpa(v, v->rip, &gpa, &global);
 	t = tc_find(b, v->rip, gpa, 0, mode);
 	if (t && t->gpa2 != ~UINT64_C(0)) { // does it still continue on the same second page?
-		gpa_t gpa2;
-		bool global2;
-
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
 		if (gpa2 != t->gpa2) {
 			code_unwatch(b, t);
 			tc_retire(b, t);
 			t = NULL;
 		}
-		global &= global2;
 	}
 	if (!t)
 		t = bt_translate(v, v->rip, gpa, mode);
+	if (t->gpa2 != ~UINT64_C(0))
+		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
+	global &= global2;
 	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
 		link(v, &b->exit[b->link_exit], t, gpa, global);
 	if (plain && b->want_table && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))

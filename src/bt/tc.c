@@ -77,7 +77,7 @@ void tc_flush(struct vcpu *v)
 	memset(b->hash, 0, sizeof(b->hash));
 	b->ntus = b->nexits = b->nsites = 1; // number 0 means none
 	b->ninsns = b->nmaps = 0;
-	b->nvpages = 0;
+	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;
 	tc_forget_calls(v);

@@ -100,9 +100,12 @@ void tlb_flush(struct vcpu *v, bool global)
 	region_clear(&b->user_code);
 	flush_fetch(b, global);
 	tc_forget_calls(v);
-	itab_flush_user(b);
-	if (global || b->nonglobal_code)
-		code_check_vpages(v, 0, 64);
+	if (b->spaces_differ)
+		itab_flush_all(b);
+	else
+		itab_flush_user(b);
+	if (global || b->nonglobal)
+		code_check_vpages(v, 0, 64, global);
 	b->st->tlb_flushes++;
 	vmm_trace(v, LOG_MMU, "mmu: flush of %s, cr3 %lx\n", global ? "everything" : "all but global pages", v->cr3);
 }
@@ -168,8 +171,10 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 		}
 	}
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
-	if (gva >> 63 || b->nonglobal_code)
-		code_check_vpages(v, gva, shift);
+	if (gva >> 63 || b->nonglobal)
+		code_check_vpages(v, gva, shift, true);
+	if (gva >> 63 && b->spaces_differ)
+		itab_flush_all(b);
 	if (!(gva >> 63) && (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT))) {
 		itab_flush_user(b);
 		tc_forget_calls(v);
