@@ -276,10 +276,10 @@ static unsigned build_all(void)
 
 static void print_row(FILE *f, const struct x86_row *r)
 {
-	fprintf(f, "{%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,0},\n", r->mnemonic, r->flags,
+	fprintf(f, "{%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u},\n", r->mnemonic, r->flags,
 		r->gpr_read, r->gpr_written, r->rflags_read, r->rflags_written, r->rflags_undefined, r->mem_size,
 		r->class, r->feature, r->fields, r->actions, r->reg_kind, r->rm_kind, r->vvvv_kind, r->opsize, r->vl,
-		r->mem_access, r->imm_size, r->imm2_size, r->disp8_shift);
+		r->mem_access, r->imm_size, r->imm2_size, r->disp8_shift, r->mask);
 }
 
 static void print_words(FILE *f, const uint32_t *w, size_t n)

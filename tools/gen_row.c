@@ -372,4 +372,5 @@ void gen_row(struct x86_row *row, const struct sample *s)
 		row->flags |= ROW_BITSTRING;
 	if (row->reg_kind == KIND_CR || row->reg_kind == KIND_DR)
 		row->flags |= ROW_MODRM_REG_FORM;
+	gen_mask(row, s);
 }

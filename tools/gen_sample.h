@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // One question to Zydis: a sample instruction built from a mode, map, opcode and key, and the answer. Shared by the
-// generator's three files: gen_sample.c asks, gen_row.c turns an answer into a row, gen_decode.c walks all keys.
+// generator's files: gen_sample.c asks, gen_row.c and gen_mask.c turn an answer into a row, gen_decode.c walks all keys.
 #ifndef TOOLS_GEN_SAMPLE_H
 #define TOOLS_GEN_SAMPLE_H
 
@@ -47,6 +47,7 @@ static inline bool addr16(const struct sample *s)
 void gen_init(void);
 bool gen_ask(struct sample *s); // false: Zydis does not know such an instruction
 void gen_row(struct x86_row *row, const struct sample *s);
+void gen_mask(struct x86_row *row, const struct sample *s); // after the rest of the row
 _Noreturn void gen_die(const char *what);
 
 #endif

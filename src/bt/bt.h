@@ -12,6 +12,7 @@
 //   code.c       coherency: pages that hold translated code, retirement
 //   recover.c    from host state back to guest state: misses, host faults
 //   string.c     string instructions
+//   vector.c     vector registers for C code; gather.c: gathers and scatters; masked.c: masks of memory operands
 #ifndef BT_BT_H
 #define BT_BT_H
 
@@ -102,6 +103,7 @@ struct insn_map { // host offset -> guest instruction, ascending
 	uint32_t host;   // offset in the TC of the instruction's first host byte
 	uint16_t guest;  // offset from tu.pc
 	uint8_t flags;   // enum flag_state at its operation
+	bool saved_ax;   // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 };
 
 enum exit_kind {
@@ -109,6 +111,7 @@ enum exit_kind {
 	EXIT_POLL,     // something is pending: v->rip = pc, then look
 	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
 	EXIT_STRING,   // string instruction
+	EXIT_VECTOR,   // vector instruction that C carries out
 	EXIT_UD, EXIT_NM, // raise for the instruction at pc
 	EXIT_NYI,      // the instruction at pc is not built yet: say what
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
@@ -123,7 +126,7 @@ struct exit {
 	uint32_t next;      // next in target's incoming list
 	uint32_t patch;     // TC offset of the rel32 to patch, 0 if it cannot be chained
 	uint32_t unlinked;  // TC offset it leads to when not chained
-	uint32_t insn;      // index in insns for SYS, STRING
+	uint32_t insn;      // index in insns for SYS, STRING, VECTOR
 	const char *what;   // for NYI
 	uint8_t kind;
 	bool flags_in_slot; // what it is chained to is entered at entry_slot
@@ -139,6 +142,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t bounce;   // careful: which bounce buffer
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
+	uint32_t insn;    // careful: index in insns if the operand is masked, or 0
 };
 
 struct vpage { // a linear page of kernel code that direct links rely on
@@ -149,6 +153,7 @@ struct vpage { // a linear page of kernel code that direct links rely on
 
 struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
+	uint64_t bytes; // those that a masked operand consists of, bit by byte
 	uint16_t size;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
@@ -156,6 +161,14 @@ struct bounce { // one memory operand of an instruction in the careful form
 struct page_writes { // slots of the write tables that have led to a guest frame since it was last watched
 	uint16_t slot[2];
 	uint8_t n; // more than 2: look everywhere
+};
+
+struct vector_op { // the vector registers an instruction names besides its memory operand's: see vector.h
+	uint8_t reg, rm, vvvv, k;
+};
+
+struct vector_layout { // offsets in the image that XSAVE makes; 0: the host has none
+	uint32_t avx, opmask, zmm_upper, zmm16;
 };
 
 struct itab {
@@ -194,6 +207,7 @@ struct bt {
 	struct exit *exit;
 	struct site *site;
 	struct x86_insn *insn;
+	struct vector_op *vop;   // beside insn, where that is a vector instruction
 	struct insn_map *map;
 	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
@@ -220,6 +234,7 @@ struct bt {
 	uint32_t nvpages;
 	bool vpages_overflow;
 	struct bounce bounce[BOUNCES];
+	struct vector_layout vectors;
 	struct itab itab[MODES_MAX];
 };
 
@@ -296,6 +311,13 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra);
+
+void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg);
+void masked_write(struct vcpu *v, gva_t gva, const uint8_t *data, uint64_t bytes);
+
+// -- gather.c, masked.c
+void bt_gather(struct vcpu *v, const struct x86_insn *insn, const struct vector_op *op);
+void bt_maskmov(struct vcpu *v, const struct x86_insn *insn, const struct vector_op *op);
 
 // -- debug.c
 enum { DR6_BS = BIT(14) };

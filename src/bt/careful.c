@@ -2,9 +2,10 @@
 //
 // The careful form's accesses: the operand of one instruction is read through the guest's paging into a bounce buffer
 // (with the alignment it had), the host runs the instruction on that, and what was written goes back. Everything that
-// can fault is asked before the instruction runs; the write back cannot.
+// can fault is asked before the instruction runs; the write back cannot. Of a masked operand only the bytes that the mask
+// selects are touched.
 #include "base/string.h"
-#include "bt/bt.h"
+#include "bt/vector.h"
 #include "cpu/segment.h"
 
 static uint64_t *host_regs(struct vcpu *v)
@@ -34,6 +35,12 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
+static void check_alignment(struct vcpu *v, const struct site *s, gva_t gva)
+{
+	if (s->align && gva & (s->align - 1u))
+		vcpu_raise(v, VEC_GP, 0);
+}
+
 // What the segment and the alignment check have to say. Operands of 10 bytes and more are taken to want what most
 // processors ask of them: no more than 8.
 static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
@@ -46,10 +53,75 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 	if (!vcpu_code64(v))
 		segment_linear(v, s->seg, (uint32_t)(gva - v->seg[s->seg].base), s->size,
 			       s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ);
-	if (s->align && gva & (s->align - 1))
-		vcpu_raise(v, VEC_GP, 0);
+	check_alignment(v, s, gva);
 	if (v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM && gva & (align - 1) && !(align & (align - 1)))
 		vcpu_raise(v, VEC_AC, 0);
+}
+
+// -- masked operands: runs of bytes ----------------------------------------------------------------------------------------
+
+struct run {
+	unsigned first, n;
+};
+
+// Take the next run of set bits off *bytes.
+static bool next_run(uint64_t *bytes, struct run *r)
+{
+	uint64_t rest;
+
+	if (!*bytes)
+		return false;
+	r->first = (unsigned)__builtin_ctzll(*bytes);
+	rest = ~(*bytes >> r->first);
+	r->n = rest ? (unsigned)__builtin_ctzll(rest) : 64;
+	*bytes &= ~(low_bits(r->n) << r->first);
+	return true;
+}
+
+void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
+{
+	struct run r;
+
+	while (next_run(&bytes, &r)) {
+		if (!vcpu_code64(v))
+			segment_linear(v, seg, (uint32_t)(gva + r.first - v->seg[seg].base), r.n, access);
+		vmem_probe(v, gva + r.first, r.n, vmem_explicit(v, access), seg);
+	}
+}
+
+void masked_write(struct vcpu *v, gva_t gva, const uint8_t *data, uint64_t bytes)
+{
+	struct run r;
+
+	while (next_run(&bytes, &r))
+		vmem_write(v, gva + r.first, data + r.first, r.n, vmem_explicit(v, VMEM_WRITE));
+}
+
+static void masked_read(struct vcpu *v, gva_t gva, uint8_t *data, uint64_t bytes)
+{
+	struct run r;
+
+	while (next_run(&bytes, &r))
+		vmem_read(v, gva + r.first, data + r.first, r.n, vmem_explicit(v, VMEM_READ));
+}
+
+static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o, uint8_t *data)
+{
+	struct bt *b = bt_of(v);
+	const struct x86_insn *insn = &b->insn[s->insn];
+	uint64_t faulting;
+
+	o->bytes = masked_bytes(v, insn, &b->vop[s->insn]);
+	if (o->bytes)
+		check_alignment(v, s, o->gva);
+	faulting = insn->mem.mask & X86_MASK_FAULTS ? low_bits(s->size) : o->bytes;
+	masked_probe(v, o->gva, faulting, s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ, s->seg);
+	if (s->access & X86_READ) {
+		memset(data, 0, s->size);
+		masked_read(v, o->gva, data, o->bytes);
+	}
+	if (v->dr[7] & 0xff && o->bytes)
+		debug_note_access(v, o->gva, s->size, s->access & X86_WRITE);
 }
 
 // T0 holds the linear address; afterwards T1 + T0 is the bounce buffer.
@@ -66,13 +138,17 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 	o->gva = gva;
 	o->size = s->size;
 	recover_site(v, s); // the accesses below may raise
-	check_access(v, s, gva);
-	if (s->access & X86_WRITE)
-		probe_write(v, gva, s->size, access);
-	if (s->access & X86_READ || s->size > 64)
-		vmem_read(v, gva, data, s->size, VMEM_READ | access);
-	if (v->dr[7] & 0xff)
-		debug_note_access(v, gva, s->size, s->access & X86_WRITE);
+	if (s->insn) {
+		masked_access(v, s, o, data);
+	} else {
+		check_access(v, s, gva);
+		if (s->access & X86_WRITE)
+			probe_write(v, gva, s->size, access);
+		if (s->access & X86_READ || s->size > 64)
+			vmem_read(v, gva, data, s->size, VMEM_READ | access);
+		if (v->dr[7] & 0xff)
+			debug_note_access(v, gva, s->size, s->access & X86_WRITE);
+	}
 	host[HOST_T0] = gva & 63;
 	host[HOST_T1] = (uint64_t)o->data;
 	return ra + 4;
@@ -84,6 +160,9 @@ const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
 	const struct site *s = &b->site[*(const uint32_t *)ra];
 	struct bounce *o = &b->bounce[s->bounce];
 
-	vmem_write(v, o->gva, o->data + (o->gva & 63), o->size, VMEM_WRITE | user_access(b, s));
+	if (s->insn)
+		masked_write(v, o->gva, o->data + (o->gva & 63), o->bytes);
+	else
+		vmem_write(v, o->gva, o->data + (o->gva & 63), o->size, VMEM_WRITE | user_access(b, s));
 	return ra + 4;
 }

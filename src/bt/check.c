@@ -122,35 +122,14 @@ void emit_need_flags(struct trans *t)
 	t->flags = FLAGS_HOST;
 }
 
-static bool moves_unaligned(const struct x86_insn *insn)
-{
-	switch (insn->mnemonic) {
-	case X86_MNEM_MOVUPS: case X86_MNEM_MOVUPD: case X86_MNEM_MOVDQU: case X86_MNEM_LDDQU:
-	case X86_MNEM_PCMPESTRI: case X86_MNEM_PCMPESTRM: case X86_MNEM_PCMPISTRI: case X86_MNEM_PCMPISTRM:
-		return true;
-	default:
-		return false;
-	}
-}
-
-// The alignment without which an instruction raises #GP(0): every 16-byte operand without VEX but for a few moves, and
-// the aligned and non-temporal moves with it.
+// The alignment without which an instruction raises #GP(0).
 static uint8_t required_alignment(const struct x86_insn *insn)
 {
 	if (insn->class == X86_CLASS_XSAVE)
 		return 64;
 	if (insn->class == X86_CLASS_FXSAVE)
 		return 16;
-	if (insn->encoding == X86_ENC_LEGACY)
-		return insn->mem.size == 16 && !moves_unaligned(insn) ? 16 : 0;
-	switch (insn->mnemonic) {
-	case X86_MNEM_VMOVAPS: case X86_MNEM_VMOVAPD: case X86_MNEM_VMOVDQA: case X86_MNEM_VMOVDQA32:
-	case X86_MNEM_VMOVDQA64: case X86_MNEM_VMOVNTPS: case X86_MNEM_VMOVNTPD: case X86_MNEM_VMOVNTDQ:
-	case X86_MNEM_VMOVNTDQA:
-		return (uint8_t)insn->mem.size;
-	default:
-		return 0;
-	}
+	return insn->mem.aligned ? (uint8_t)insn->mem.size : 0;
 }
 
 static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
@@ -173,6 +152,8 @@ static void emit_careful_check(struct trans *t, unsigned access, unsigned size, 
 
 	ASSERT(t->accesses < BOUNCES);
 	id = new_site(t, access, size, seg);
+	if (t->insn[t->i].class == X86_CLASS_MASKED)
+		t->b->site[id].insn = keep_vector(t, &t->insn[t->i]);
 	emit_call_state(&t->hot, SLOT_STUB_CAREFUL);
 	emit_u32(&t->hot, id);
 	if (access & X86_WRITE)

@@ -96,6 +96,10 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	if (!m)
 		return false;
 	recover(v, t, m->guest, m->flags, f.gpr, f.rflags);
+	if (m->saved_ax) {
+		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
+		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);
+	}
 	v->fault = fault;
 	b->st->host_faults++;
 	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_FAULT);

@@ -4,7 +4,7 @@
 // interrupts are delivered, system instructions run in C, units are found, made, chained. vcpu_raise from anywhere
 // below lands at the top of the loop.
 #include "base/jump.h"
-#include "bt/bt.h"
+#include "bt/vector.h"
 
 _Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, rip) == VCPU_RIP &&
 	       offsetof(struct vcpu, rflags) == VCPU_RFLAGS && offsetof(struct vcpu, pending) == VCPU_PENDING &&
@@ -290,6 +290,21 @@ static void system_insn(struct vcpu *v, const struct exit *x)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
 }
 
+// Gathers, scatters, MASKMOV.
+static void vector_insn(struct vcpu *v, const struct exit *x)
+{
+	struct bt *b = bt_of(v);
+	const struct x86_insn *insn = &b->insn[x->insn];
+
+	if (insn->class == X86_CLASS_VSIB)
+		bt_gather(v, insn, &b->vop[x->insn]);
+	else
+		bt_maskmov(v, insn, &b->vop[x->insn]);
+	v->rip += insn->len;
+	if (!vcpu_code64(v))
+		v->rip = (uint32_t)v->rip;
+}
+
 // Returns true if a guest instruction has been completed (not merely approached).
 static bool take_exit(struct vcpu *v, uint32_t id)
 {
@@ -312,6 +327,10 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 	case EXIT_STRING:
 		b->st->callouts++;
 		return bt_string(v, &b->insn[x->insn]);
+	case EXIT_VECTOR:
+		b->st->callouts++;
+		vector_insn(v, x);
+		return true;
 	case EXIT_CAREFUL:
 		b->careful = true;
 		return false;
@@ -331,7 +350,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 static void note_exit(struct vcpu *v, uint64_t why)
 {
 	static const char *const kinds[] = {[EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll", [EXIT_SYS] = "system",
-		[EXIT_STRING] = "string", [EXIT_UD] = "undefined", [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
+		[EXIT_STRING] = "string", [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined", [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
 		[EXIT_NEXT] = "next", [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti"};
 	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access"};
 	const struct bt *b = bt_of(v);
@@ -460,6 +479,7 @@ void bt_init(struct vcpu *v)
 	b->one = v->shared->config.stress & STRESS_ONE;
 	tc_init(v);
 	tlb_init(b);
+	vector_init(b);
 	b->mode_now = bt_mode(v);
 	b->key = translation_key(v);
 }

@@ -5,6 +5,7 @@
 // those change), jump straight into the other mode's code. The rest, and every rare case of these, leaves for C (sys_execute, or
 // bt_string) with the decoded instruction kept beside the exit.
 #include "bt/trans.h"
+#include "bt/vector.h"
 
 enum {
 	FLAGS_OF_HOST = RFLAGS_ARITH | RFLAGS_DF,
@@ -12,11 +13,19 @@ enum {
 	POPF_RARE = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_ID | RFLAGS_VIF | RFLAGS_VIP,
 };
 
-static uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
+uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
 {
 	ASSERT(t->b->ninsns < INSNS_MAX);
 	t->b->insn[t->b->ninsns] = *insn;
 	return t->b->ninsns++;
+}
+
+uint32_t keep_vector(struct trans *t, const struct x86_insn *insn)
+{
+	uint32_t n = keep_insn(t, insn);
+
+	t->b->vop[n] = vector_op_of(insn, t->bytes + t->off[t->i]);
+	return n;
 }
 
 static void leave_for_c(struct trans *t, enum exit_kind kind, const struct x86_insn *insn)
@@ -33,6 +42,12 @@ void emit_sys(struct trans *t, const struct x86_insn *insn)
 void emit_string(struct trans *t, const struct x86_insn *insn)
 {
 	leave_for_c(t, EXIT_STRING, insn);
+}
+
+void emit_vector(struct trans *t, const struct x86_insn *insn)
+{
+	emit_exit(t, EXIT_VECTOR, insn_pc(t, t->i));
+	t->b->exit[t->b->nexits - 1].insn = keep_vector(t, insn);
 }
 
 // The rare case of an inline instruction, before anything has changed: on condition cc leave for C.

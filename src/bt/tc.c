@@ -33,6 +33,7 @@ void tc_init(struct vcpu *v)
 	b->exit = carve(&at, EXITS_MAX * sizeof(struct exit));
 	b->site = carve(&at, SITES_MAX * sizeof(struct site));
 	b->insn = carve(&at, INSNS_MAX * sizeof(struct x86_insn));
+	b->vop = carve(&at, INSNS_MAX * sizeof(struct vector_op));
 	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
@@ -75,8 +76,8 @@ void tc_flush(struct vcpu *v)
 			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
 	}
 	memset(b->hash, 0, sizeof(b->hash));
-	b->ntus = b->nexits = b->nsites = 1; // number 0 means none
-	b->ninsns = b->nmaps = 0;
+	b->ntus = b->nexits = b->nsites = b->ninsns = 1; // number 0 means none
+	b->nmaps = 0;
 	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;

@@ -27,7 +27,6 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_SSE] = {ident_sse, false},
 	[X86_CLASS_AVX] = {ident_sse, false},
 	[X86_CLASS_AVX512] = {ident_sse, false},
-	[X86_CLASS_VSIB] = {ident_sse, false},
 	[X86_CLASS_MASKED] = {ident_sse, false},
 	[X86_CLASS_FXSAVE] = {ident_sse, false},
 	[X86_CLASS_XSAVE] = {ident_sse, false},
@@ -63,6 +62,13 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 
 static const struct treatment in_c = {emit_sys, true};
 static const struct treatment not_built = {near16, true};
+static const struct treatment vector_in_c = {ident_sse, true};
+
+// Gathers, scatters and MASKMOV are carried out by C.
+static bool is_vector_in_c(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
+}
 
 // A near branch that cuts RIP to 16 bits: 66 in 32-bit code.
 static bool is_near16(const struct x86_insn *insn)
@@ -84,6 +90,8 @@ static const struct treatment *treat(const struct trans *t, const struct x86_ins
 
 	if (is_near16(insn))
 		return &not_built;
+	if (is_vector_in_c(insn))
+		return &vector_in_c;
 	if (sys_inline(t, insn))
 		return &inline_by_class[insn->class];
 	return tr->emit ? tr : &in_c;
@@ -133,7 +141,7 @@ static bool names_fit(uint16_t named)
 
 static bool uses_homes(const struct trans *t, const struct x86_insn *insn) // C code finds all registers in struct vcpu
 {
-	return treat(t, insn) != &in_c && insn->class != X86_CLASS_STRING;
+	return treat(t, insn) != &in_c && insn->class != X86_CLASS_STRING && !is_vector_in_c(insn);
 }
 
 static void decode_unit(struct trans *t)
@@ -458,6 +466,7 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 	n = rewrite_insn(out, &plain, t->bytes + t->off[t->i], &rw);
 	ASSERT(n > 0);
 	note_op(t);
+	t->b->map[t->b->nmaps - 1].saved_ax = true;
 	emit_bytes(e, out, (size_t)n);
 	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
 	emit_load_state(e, 8, X86_RDX, SLOT_TMP);
@@ -499,6 +508,17 @@ static bool vector_state_off(const struct trans *t, const struct x86_insn *insn)
 	return t->t->mode & MODE_SSE_UD;
 }
 
+// MASKMOVQ is an MMX instruction like any other: what its first lookup of the registers does to the x87 state, and the
+// exception that may wait there, a move does as well.
+static void leave_for_vector(struct trans *t, const struct x86_insn *insn)
+{
+	if (insn->class == X86_CLASS_MASKED && insn->encoding == X86_ENC_LEGACY && !(insn->prefixes & X86_PFX_OPSIZE)) {
+		note_op(t);
+		emit_bytes(&t->hot, (const uint8_t[]){0x0f, 0x6f, 0xc0}, 3); // movq %mm0, %mm0
+	}
+	emit_vector(t, insn);
+}
+
 // One access per element, or faults that masked-out elements must not raise: their normal form is right when the whole
 // operand lies in one valid page; all else takes the careful form, which knows.
 static void ident_sse(struct trans *t, const struct x86_insn *insn)
@@ -507,10 +527,8 @@ static void ident_sse(struct trans *t, const struct x86_insn *insn)
 		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
 	else if (t->t->mode & MODE_SSE_NM)
 		device_not_available(t);
-	else if (insn->class == X86_CLASS_VSIB)
-		emit_nyi(t, "gather or scatter");
-	else if (insn->class == X86_CLASS_MASKED && !insn->mem.present)
-		emit_nyi(t, "MASKMOVDQU");
+	else if (is_vector_in_c(insn))
+		leave_for_vector(t, insn);
 	else if (insn->class == X86_CLASS_XSAVE && !t->careful)
 		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 	else if (insn->class == X86_CLASS_XSAVE)

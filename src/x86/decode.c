@@ -113,6 +113,9 @@ static void set_mem(const struct cursor *c, struct x86_insn *out, const struct x
 	m->access = row->mem_access;
 	m->size = row->mem_size;
 	m->vsib = row->flags & ROW_VSIB;
+	m->mask = row->mask & 15;
+	m->mask_unit = 1 << (row->mask >> 4 & 3);
+	m->aligned = row->mask & ROW_MASK_ALIGNED;
 	m->bitstring = row->flags & ROW_BITSTRING;
 	if (c->seg != X86_REG_NONE)
 		m->seg = c->seg;

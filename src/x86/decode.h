@@ -71,6 +71,17 @@ enum x86_field {
 	X86_FIELD_IMPLICIT_GPR = BIT(7), // some general register is an implicit operand (cannot be renamed)
 };
 
+// How a mask divides the memory operand of a MASKED instruction: which bytes it may touch.
+enum x86_mask {
+	X86_MASK_NONE,    // not at all: the whole operand is accessed
+	X86_MASK_ELEMENT, // bit i: the i-th piece of mask_unit bytes
+	X86_MASK_ANY,     // broadcast: all of the operand if any of the first vl / mask_unit bits is set
+	X86_MASK_PACKED,  // expand, compress: as many pieces of mask_unit bytes as bits are set of the first size / mask_unit
+	X86_MASK_VECTOR,  // VMASKMOV, VPMASKMOV: as ELEMENT, by the sign bits of the vector in vvvv
+	X86_MASK_KIND = 7,
+	X86_MASK_FAULTS = 8, // a flag: masked-out bytes are not written, but fault
+};
+
 enum x86_access { X86_READ = BIT(0), X86_WRITE = BIT(1) };
 
 // The explicit (ModRM or moffs) memory operand. Implicit ones (stack, strings, XLAT, MASKMOV) follow from the class.
@@ -86,6 +97,9 @@ struct x86_mem {
 	bool bitstring;  // BT BTS BTR BTC with a register offset: accesses size bytes at address plus
 			 // (offset / 8 / size) * size, which may be far away on either side
 	uint16_t size;   // bytes accessed; for VSIB of one element; 0 where it depends on state (XSAVE)
+	uint8_t mask;    // enum x86_mask, for class MASKED
+	uint8_t mask_unit;
+	bool aligned;    // raises #GP unless aligned to its size, before any page fault
 	int64_t disp;    // sign-extended, EVEX disp8*N applied
 };
 

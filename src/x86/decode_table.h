@@ -61,6 +61,8 @@ enum x86_row_flag {
 	ROW_MODRM_REG_FORM = BIT(15), // ModRM.mod is ignored, rm is a register (MOV CR, MOV DR)
 };
 
+enum { ROW_MASK_ALIGNED = BIT(6) };
+
 struct x86_row {
 	uint16_t mnemonic;
 	uint16_t flags; // enum x86_row_flag
@@ -74,7 +76,7 @@ struct x86_row {
 	uint8_t mem_access;
 	uint8_t imm_size, imm2_size;
 	uint8_t disp8_shift;
-	uint8_t spare;
+	uint8_t mask; // enum x86_mask, binary logarithm of mem.mask_unit << 4, ROW_MASK_ALIGNED
 };
 
 extern const struct x86_row x86_rows[];
