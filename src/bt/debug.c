@@ -55,3 +55,20 @@ void debug_note_access(struct vcpu *v, gva_t gva, unsigned size, bool write)
 			bt_of(v)->data_hits |= BIT(n);
 	}
 }
+
+// Note the port access of the present instruction, which has been run.
+void debug_note_io(struct vcpu *v, const struct x86_insn *insn)
+{
+	bool by_imm = (insn->class == X86_CLASS_IN || insn->class == X86_CLASS_OUT) && !(insn->opcode & 8);
+	uint16_t port = by_imm ? (uint8_t)insn->imm : (uint16_t)v->gpr[X86_RDX];
+	unsigned size = insn->opcode & 1 ? MIN(insn->opsize, 4) : 1;
+
+	if (!(v->cr4 & CR4_DE))
+		return;
+	for (unsigned n = 0; n < 4; n++) {
+		uint64_t at = align_down(v->dr[n], length(v, n));
+
+		if (enabled(v, n) && kind(v, n) == RW_IO && port < at + length(v, n) && at < port + size)
+			bt_of(v)->data_hits |= BIT(n);
+	}
+}

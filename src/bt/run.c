@@ -277,6 +277,11 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 	return why;
 }
 
+static bool does_io(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_IN || insn->class == X86_CLASS_OUT || insn->class == X86_CLASS_INS || insn->class == X86_CLASS_OUTS;
+}
+
 static void system_insn(struct vcpu *v, const struct exit *x)
 {
 	struct bt *b = bt_of(v);
@@ -285,6 +290,8 @@ static void system_insn(struct vcpu *v, const struct exit *x)
 	b->st->sys_insns++;
 	sys_execute(v, &b->insn[x->insn], &res);
 	b->sys_effect = res.effect;
+	if (v->dr[7] & 0xff && does_io(&b->insn[x->insn]))
+		debug_note_io(v, &b->insn[x->insn]);
 	apply(v, &res);
 	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
