@@ -104,6 +104,7 @@ struct insn_map { // host offset -> guest instruction, ascending
 	uint16_t guest;  // offset from tu.pc
 	uint8_t flags;   // enum flag_state at its operation
 	bool saved_ax;   // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
+	uint8_t left;    // as in struct exit, behind this instruction
 };
 
 enum exit_kind {
@@ -117,6 +118,7 @@ enum exit_kind {
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
 	EXIT_CAREFUL,  // the instruction at pc needs the careful form
 	EXIT_STI,      // as POLL, after sti and one more instruction
+	EXIT_COUNT,    // --deterministic: the unit at pc holds more instructions than may run
 };
 
 struct exit {
@@ -130,6 +132,7 @@ struct exit {
 	const char *what;   // for NYI
 	uint8_t kind;
 	bool flags_in_slot; // what it is chained to is entered at entry_slot
+	uint8_t left;       // --deterministic: instructions of the unit counted but not run
 };
 
 struct site { // one inline check: what the miss handler must know
@@ -143,6 +146,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
 	uint32_t insn;    // careful: index in insns if the operand is masked, or 0
+	uint8_t left;     // as in struct exit, from this instruction on
 };
 
 struct vpage { // a linear page of kernel code that direct links rely on

@@ -13,7 +13,8 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 	struct bt *b = t->b;
 
 	ASSERT(b->nexits < EXITS_MAX);
-	b->exit[b->nexits] = (struct exit){.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id};
+	b->exit[b->nexits] = (struct exit){
+		.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id, .left = (uint8_t)(t->n - 1 - t->i + (kind == EXIT_CAREFUL))};
 	return b->nexits++;
 }
 
@@ -145,6 +146,13 @@ void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t
 	emit_poll(t, &t->hot, off, kind, pc, true);
 }
 
+// The exits made from number `from` on come after emit_uncount.
+static void nothing_left(struct trans *t, uint32_t from)
+{
+	for (; from < t->b->nexits; from++)
+		t->b->exit[from].left = 0;
+}
+
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
 // The flags stay in the slot if they are there: the target's entry_slot is for that. place is the hot branch's rel32.
 static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
@@ -155,12 +163,15 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	const uint8_t *stub = emit_here(e);
 	struct exit *x;
 	uint32_t id;
+	bool early = t->v->counting && t->i + 1 < t->n;
+	uint32_t before = t->b->nexits;
 
 	emit_patch32(place, e->delta, stub);
+	emit_uncount(t, e);
 	if (backward && !one)
 		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, flow_live_at(t, target));
 	if (target == t->t->pc && !t->home && (t->flags == FLAGS_HOST || !t->t->flags_in) && !one &&
-	    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ))) {
+	    !t->v->counting && !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ))) {
 		uint8_t *again = emit_jmp32(e);
 
 		emit_patch32(again, e->delta, t->t->body); // a loop to itself keeps its registers
@@ -170,13 +181,14 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 		emit_go_home(t, e);
 		emit_mov_imm(e, HOST_T0, target);
 		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
+		nothing_left(t, before);
 		return;
 	}
 	id = new_exit(t, chain ? EXIT_DIRECT : EXIT_NEXT, target);
 	x = &t->b->exit[id];
 	x->flags_in_slot = t->flags == FLAGS_SLOT;
 	if (chain) {
-		bool straight = !has_epilogue(t) && !backward;
+		bool straight = !has_epilogue(t) && !backward && !early;
 		uint8_t *at = place;
 
 		if (!straight) {
@@ -192,6 +204,7 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	if (t->flags == FLAGS_SLOT)
 		emit_restore_flags(e);
 	emit_leave(t, e, id);
+	nothing_left(t, before);
 }
 
 void emit_goto(struct trans *t, uint64_t target)

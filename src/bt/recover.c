@@ -100,6 +100,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
 		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);
 	}
+	v->count_left += m->left;
 	v->fault = fault;
 	b->st->host_faults++;
 	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_FAULT);

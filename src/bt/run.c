@@ -333,13 +333,18 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		return true;
 	case EXIT_STRING:
 		b->st->callouts++;
-		return bt_string(v, &b->insn[x->insn]);
+		if (bt_string(v, &b->insn[x->insn]))
+			return true;
+		v->count_left++; // it will be counted when it goes on
+		return false;
 	case EXIT_VECTOR:
 		b->st->callouts++;
 		vector_insn(v, x);
 		return true;
 	case EXIT_CAREFUL:
 		b->careful = true;
+		return false;
+	case EXIT_COUNT:
 		return false;
 	case EXIT_UD:
 		if (x->insn)
@@ -358,7 +363,7 @@ static void note_exit(struct vcpu *v, uint64_t why)
 {
 	static const char *const kinds[] = {[EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll", [EXIT_SYS] = "system",
 		[EXIT_STRING] = "string", [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined", [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
-		[EXIT_NEXT] = "next", [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti"};
+		[EXIT_NEXT] = "next", [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti", [EXIT_COUNT] = "count"};
 	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access"};
 	const struct bt *b = bt_of(v);
 	const struct exit *x = &b->exit[why >> 8];
@@ -369,6 +374,7 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	if (exit) {
 		v->rip = x->pc;
 		bt_of(v)->last_unit = x->tu;
+		v->count_left += x->left;
 	}
 	vcpu_log_exit(v, what, from);
 	vmm_trace(v, LOG_EXIT, "exit: %s at %lx from unit %lx\n", what, v->rip, from);
@@ -421,13 +427,27 @@ static bool passes_breakpoint(struct vcpu *v)
 	return had;
 }
 
+// --deterministic: are there fewer instructions to the next timer than a unit may hold? One may always run: a timer that
+// is due waits for the end of an interrupt shadow.
+static bool few_left(struct vcpu *v)
+{
+	if (!v->counting)
+		return false;
+	if (v->count_left < 1) {
+		v->count_left++;
+		v->count_end++;
+	}
+	return v->count_left < TU_INSNS_MAX;
+}
+
 static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
 	uint32_t mode = b->mode_now;
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
-	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one || at_breakpoint;
+	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one || at_breakpoint ||
+		   few_left(v);
 	struct tu *t;
 
 	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
@@ -459,6 +479,8 @@ static void step(struct vcpu *v)
 		deliver_fault(v);
 		return;
 	}
+	if (v->counting && v->count_left <= 0)
+		v->pending |= PENDING_TIMER;
 	if (v->activity != VCPU_RUNNING) {
 		idle(v);
 		return;

@@ -201,6 +201,7 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 // On to `target` (in T0 if it is not constant) in another mode.
 static void emit_mode_jump(struct trans *t, uint32_t mode)
 {
+	emit_uncount(t, &t->hot);
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
 	emit_load_table(t, tc_mode_id(t->b, mode));
 	emit_jump_table(t, tc_mode_id(t->b, mode));

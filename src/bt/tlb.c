@@ -269,6 +269,7 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 		}
 	}
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
+	v->count_left += s->left;
 	bt_leave(LEAVE_CAREFUL);
 }
 

@@ -94,6 +94,11 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn);
 void flow_ret(struct trans *t, const struct x86_insn *insn);
 uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
 
+
+// -- count.c: --deterministic
+void emit_count(struct trans *t);                    // at the entry: all the unit's instructions
+void emit_uncount(struct trans *t, struct emit *e);  // less those behind the present one; keeps flags, uses T1
+
 // -- stack.c
 void emit_push(struct trans *t, const struct x86_insn *insn);
 void emit_pop(struct trans *t, const struct x86_insn *insn);

@@ -254,7 +254,8 @@ void note_op(struct trans *t)
 
 	ASSERT(b->nmaps < MAPS_MAX);
 	b->map[b->nmaps++] = (struct insn_map){
-		.host = (uint32_t)(emit_here(&t->hot) - b->tc), .guest = t->off[t->i], .flags = (uint8_t)t->flags};
+		.host = (uint32_t)(emit_here(&t->hot) - b->tc), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
+		.left = (uint8_t)(t->n - 1 - t->i)};
 }
 
 static void undefined(struct trans *t, const struct x86_insn *insn)
@@ -563,6 +564,8 @@ static void emit_unit(struct trans *t)
 	if (t->t->flags_in)
 		emit_restore_flags(&t->hot);
 	t->t->entry = emit_here(&t->hot);
+	if (t->v->counting)
+		emit_count(t);
 	emit_prologue(t);
 	t->t->body = emit_here(&t->hot);
 	for (t->i = 0; t->i < t->n && !t->ended; t->i++) {

@@ -57,6 +57,7 @@ enum request_kind {
 	REQ_SHUTDOWN,   // power off (ACPI S5)
 	REQ_RESET,      // guest reset (i8042, port CF9, triple fault: value says which, enum reset_reason)
 	REQ_CRASH,      // a bug in ringer or an NYI: shared.report holds the text
+	REQ_TIMERS,     // --deterministic: run the app's timers that are due at `now`
 	REQ_STOPPED,    // the vCPU has stopped (value: enum stop_reason); answer = go on (value: enum resume)
 };
 enum reset_reason { RESET_REQUESTED, RESET_TRIPLE_FAULT };
@@ -73,6 +74,8 @@ struct request {
 	uint32_t size;
 	uint64_t addr;
 	uint64_t value;           // in and out
+	uint64_t now;             // the virtual clock
+	uint64_t deadline;        // --deterministic: the earliest timer of the app's devices, 0: none; written by the app
 	char dev[16];             // -d dev, unimp: the device of the app that has answered
 };
 
@@ -100,6 +103,10 @@ enum trace_record {
 	TRACE_COLD = 'C', TRACE_END = 'E',
 	TRACE_SYMBOL = 'S', // address size name, for perf
 };
+
+// --deterministic: the machine always starts at this moment (ns since 1970: 2026-01-01), with a clock of 1 GHz.
+#define DETERMINISTIC_EPOCH (UINT64_C(1767225600) * 1000000000)
+#define DETERMINISTIC_HZ UINT64_C(1000000000)
 
 enum { CPUID_LEAVES_MAX = 96 };
 struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_model.c) and read by cpu/

@@ -8,6 +8,7 @@
 #include "base/types.h"
 
 #define STATS(_) \
+	_(insns, "instructions", "guest instructions run (counted with --deterministic only)") \
 	_(tu_translated, "units", "translation units translated") \
 	_(tu_insns, "instructions", "guest instructions translated") \
 	_(tu_bytes_in, "bytes", "guest bytes translated") \

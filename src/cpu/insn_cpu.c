@@ -34,7 +34,7 @@ void insn_rdtsc(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 {
 	if (v->cpl && v->cr4 & CR4_TSD)
 		vcpu_raise(v, VEC_GP, 0);
-	put_edx_eax(v, __builtin_ia32_rdtsc() + v->tsc_offset);
+	put_edx_eax(v, vcpu_tsc(v));
 }
 
 void insn_rdtscp(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)

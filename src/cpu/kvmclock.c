@@ -53,7 +53,7 @@ void kvmclock_update(struct vcpu *v)
 		return;
 	set_scale(&t, v->shared->config.tsc_hz);
 	if (!v->kvm_base_tsc) {
-		v->kvm_base_tsc = vcpu_host_tsc();
+		v->kvm_base_tsc = vcpu_cycles(v);
 		v->kvm_base_ns = vmm_clock_ns(v);
 	}
 	t.tsc_timestamp = v->kvm_base_tsc + v->tsc_offset;

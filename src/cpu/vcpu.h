@@ -90,7 +90,7 @@ struct vcpu {
 	uint64_t rflags;          // exact in C; in translated code the arithmetic flags and DF live in the host's RFLAGS
 	_Atomic uint32_t pending; // enum vcpu_pending
 	uint32_t index;
-	uint64_t tsc_offset;      // guest TSC = host TSC + tsc_offset
+	uint64_t tsc_offset;      // guest TSC = vcpu_cycles + tsc_offset
 	struct x86_seg seg[X86_SREGS];
 	uint64_t bt[64];          // slots owned by bt/ (spills, current unit, host stack pointer, ...): see bt/slots.h
 
@@ -105,6 +105,12 @@ struct vcpu {
 	uint8_t activity;         // enum vcpu_activity
 	bool nmi_blocked;         // between NMI delivery and IRET
 	uint64_t pae_pdpte[4];
+
+	// -- --deterministic: the machine's clock is a count of instructions, at 1 GHz, and of the time skipped in HLT
+	bool counting;
+	int64_t count_left;       // down from when it was set, by each unit at its entry; negative: the unit must not run
+	uint64_t count_end;       // the clock when count_left is 0
+	uint64_t count_skipped;
 
 	// -- MSRs
 	uint64_t star, lstar, cstar, fmask, kernel_gs_base;
@@ -212,9 +218,20 @@ static inline uint64_t vcpu_host_tsc(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
+static inline uint64_t vcpu_count(const struct vcpu *v)
+{
+	return v->count_end - (uint64_t)v->count_left;
+}
+
+// What the guest's TSC counts: cycles of the host's, or instructions.
+static inline uint64_t vcpu_cycles(const struct vcpu *v)
+{
+	return v->counting ? vcpu_count(v) : vcpu_host_tsc();
+}
+
 static inline uint64_t vcpu_tsc(const struct vcpu *v)
 {
-	return vcpu_host_tsc() + v->tsc_offset;
+	return vcpu_cycles(v) + v->tsc_offset;
 }
 
 static inline void vcpu_set_pending(struct vcpu *v, uint32_t bits)

@@ -50,8 +50,11 @@ static void on_timer(void *opaque)
 
 static uint64_t bus_clock(void *opaque)
 {
+	struct machine *m = opaque;
 	struct timespec ts;
 
+	if (m->config->deterministic)
+		return m->shared->request[0].now;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
@@ -60,13 +63,17 @@ static void bus_deadline(void *opaque, uint64_t deadline)
 {
 	struct machine *m = opaque;
 
-	loop_timer_set(&m->timer, deadline);
+	if (m->config->deterministic)
+		m->shared->request[0].deadline = deadline; // the monitor asks for it to be run then
+	else
+		loop_timer_set(&m->timer, deadline);
 }
 
 static int configure(struct machine *m, char *err, size_t errlen)
 {
 	const struct machine_config *c = m->config;
 	struct config *to = &m->shared->config;
+	char cpu[1024];
 
 	m->shared->magic = SHARED_MAGIC;
 	m->shared->size = sizeof(struct shared);
@@ -81,7 +88,11 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->pit = to->pic = to->rtc = to->i8042 = true;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
-	return cpu_model_build(c->cpu ? c->cpu : CPU_MODEL_DEFAULT, to->vcpus, to, err, errlen);
+	if (!c->deterministic)
+		return cpu_model_build(c->cpu ? c->cpu : CPU_MODEL_DEFAULT, to->vcpus, to, err, errlen);
+	to->tsc_hz = DETERMINISTIC_HZ;
+	snprintf(cpu, sizeof(cpu), "%s,-rdrand,-rdseed", c->cpu ? c->cpu : CPU_MODEL_DEFAULT);
+	return cpu_model_build(cpu, to->vcpus, to, err, errlen);
 }
 
 static int open_serial(struct machine *m, char *err, size_t errlen)

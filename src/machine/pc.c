@@ -45,8 +45,11 @@ static void guest_reset(void *opaque)
 
 static int64_t realtime(void *opaque)
 {
+	const struct machine *m = opaque;
 	struct timespec ts;
 
+	if (m->config->deterministic)
+		return (int64_t)(DETERMINISTIC_EPOCH + m->shared->request[0].now);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }

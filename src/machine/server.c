@@ -85,6 +85,11 @@ static uint64_t serve(struct machine *m, const struct request *r)
 	case REQ_MMIO_READ:
 	case REQ_MMIO_WRITE:
 		return access_device(m, r->kind, r->addr, r->size, r->value);
+	case REQ_TIMERS:
+		pthread_mutex_lock(&m->lock);
+		bus_run_timers(&m->bus);
+		pthread_mutex_unlock(&m->lock);
+		break;
 	case REQ_SHUTDOWN:
 		machine_post(m, EVENT_SHUTDOWN, 0);
 		break;

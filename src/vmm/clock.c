@@ -3,6 +3,7 @@
 // The virtual clock: nanoseconds since the monitor started, from the host's TSC at the rate the guest is told, and one
 // host timer that interrupts translated code when the earliest virtual timer is due. The signal only sets
 // PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes timers late, never wrong.
+// With --deterministic the clock counts instructions, and the count down to the next deadline takes the signal's place.
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
 #include <signal.h>
@@ -23,7 +24,10 @@ static uint64_t make_mult(uint64_t hz)
 
 void clock_init(struct vmm *vm)
 {
-	vm->tsc_start = linux_rdtsc();
+	vm->vcpu->counting = vm->shared->config.deterministic;
+	vm->vcpu->count_left = INT64_MAX;
+	vm->vcpu->count_end = INT64_MAX;
+	vm->tsc_start = vcpu_cycles(vm->vcpu);
 	vm->tsc_mult = make_mult(vm->shared->config.tsc_hz);
 	vm->vcpu->tsc_offset = -vm->tsc_start;
 }
@@ -35,7 +39,7 @@ uint64_t vmm_tsc_to_ns(const struct vcpu *v, uint64_t cycles)
 
 uint64_t vmm_clock_ns(const struct vcpu *v)
 {
-	return vmm_tsc_to_ns(v, linux_rdtsc() - vmm_of(v)->tsc_start);
+	return vmm_tsc_to_ns(v, vcpu_cycles(v) - vmm_of(v)->tsc_start);
 }
 
 uint64_t clock_now(void *vm)
@@ -47,6 +51,8 @@ uint64_t vmm_wall_clock_ns(const struct vcpu *v)
 {
 	struct linux_timespec t = {0, 0};
 
+	if (v->counting)
+		return DETERMINISTIC_EPOCH + vmm_clock_ns(v);
 	linux_call3(SYS_clock_gettime, CLOCK_REALTIME, (uintptr_t)&t, 0);
 	return (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
 }
@@ -67,6 +73,15 @@ static void set_host_timer(struct vmm *vm, uint64_t ns)
 	linux_call6(SYS_timer_settime, (uint64_t)vm->host_timer, 0, (uintptr_t)&when, 0, 0, 0);
 }
 
+// A nanosecond is a cycle is an instruction.
+static void count_until(struct vcpu *v, uint64_t deadline)
+{
+	uint64_t now = vcpu_count(v);
+
+	v->count_end = deadline ? MAX(deadline, now) : INT64_MAX;
+	v->count_left = (int64_t)(v->count_end - now);
+}
+
 // struct bus, deadline_changed: the earliest deadline is now this (0: none).
 void clock_arm(void *opaque, uint64_t deadline)
 {
@@ -79,6 +94,8 @@ void clock_arm(void *opaque, uint64_t deadline)
 	now = deadline ? clock_now(vm) : 0;
 	if (deadline && deadline <= now)
 		vm->vcpu->pending |= PENDING_TIMER;
+	else if (vm->vcpu->counting)
+		count_until(vm->vcpu, deadline);
 	else
 		set_host_timer(vm, deadline - now);
 }

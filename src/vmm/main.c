@@ -3,7 +3,9 @@
 // The monitor's half of the machine, put together: the bus with the virtual clock, the board's chips, the local APIC,
 // and the lines between them. Runs once, in the zone, behind the closed jail. After a direct boot the app has already
 // written the vCPU's registers (boot/).
+#include "bus/ring.h"
 #include "cpu/system.h"
+#include "vmm/linux.h"
 #include "vmm/vmm.h"
 
 static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
@@ -11,6 +13,11 @@ static void log_access(void *opaque, const char *dev, enum bus_space s, bool wri
 {
 	vmm_trace(((struct vmm *)opaque)->vcpu, LOG_DEV, "dev: %s %s %s %lx size %u value %lx\n", dev,
 		  s == BUS_PORT ? "port" : "mmio", write ? "write" : "read", addr, size, value);
+}
+
+static void run_app_timers(void *opaque, uint64_t now)
+{
+	world_request(((struct vmm *)opaque)->vcpu, REQ_TIMERS, 0, 0, 0);
 }
 
 static void init_bus(struct vmm *vm)
@@ -21,6 +28,7 @@ static void init_bus(struct vmm *vm)
 	vm->bus.deadline_changed = clock_arm;
 	if (vm->shared->config.log & LOG_DEV)
 		vm->bus.log = log_access;
+	timer_init(&vm->bus, &vm->app_timer, run_app_timers, vm);
 }
 
 // -- the lines between board and processor
@@ -49,9 +57,23 @@ static void on_eoi(void *opaque, uint8_t vector)
 	board_eoi(&((struct vmm *)opaque)->board, vector);
 }
 
+// --deterministic: a serial port's ring is never so full that its chip would notice.
+static void await_serial(struct shared *sh)
+{
+	const struct linux_timespec moment = {0, 1000000};
+
+	for (unsigned i = 0; i < SERIAL_PORTS; i++)
+		while (sh->config.serial_present[i] && ring_space(&sh->serial_tx[i]) < RING_SIZE / 2)
+			linux_futex_wait(&sh->serial_tx[i].tail, sh->serial_tx[i].tail, &moment);
+}
+
 static void on_doorbell(void *opaque)
 {
-	world_ring_doorbell(((struct vmm *)opaque)->shared);
+	struct vmm *vm = opaque;
+
+	world_ring_doorbell(vm->shared);
+	if (vm->vcpu->counting)
+		await_serial(vm->shared);
 }
 
 static void on_shutdown(void *opaque)

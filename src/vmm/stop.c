@@ -38,12 +38,12 @@ static void skip_time(struct vcpu *v, uint64_t cycles)
 
 enum resume vmm_stopped(struct vcpu *v, enum stop_reason why)
 {
-	uint64_t since = vcpu_host_tsc();
+	uint64_t since = vcpu_cycles(v);
 	enum resume how;
 
 	vmm_save_vectors(v);
 	how = (enum resume)world_request(v, REQ_STOPPED, 0, 0, why);
 	vmm_load_vectors(v);
-	skip_time(v, vcpu_host_tsc() - since);
+	skip_time(v, vcpu_cycles(v) - since);
 	return how;
 }

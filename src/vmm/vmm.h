@@ -18,6 +18,7 @@ struct vmm {
 	struct shared *shared;
 	struct bus bus;
 	struct board board;
+	struct timer app_timer;   // --deterministic: the earliest of the app's devices
 
 	// -- clock and host timer (vmm/clock.c)
 	uint64_t tsc_start;       // host TSC at virtual time 0

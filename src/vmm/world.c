@@ -36,11 +36,16 @@ uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, un
 	r->size = size;
 	r->value = value;
 	r->dev[0] = 0;
+	r->now = vmm_clock_ns(v);
+	if (v->counting)
+		v->shared->stats.insns = vcpu_count(v) - v->count_skipped;
 	r->state = REQ_POSTED;
 	if (r->app_asleep)
 		linux_futex_wake(&r->state);
 	await_answer(vm, r, since);
 	value = r->value;
+	if (v->counting && r->deadline != vm->app_timer.deadline)
+		timer_set(&vm->bus, &vm->app_timer, r->deadline);
 	r->state = REQ_IDLE;
 	vm->shared->stats.world_switches++;
 	vm->shared->stats.world_switch_ns += vmm_tsc_to_ns(v, linux_rdtsc() - since);
