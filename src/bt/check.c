@@ -167,6 +167,11 @@ static bool seg_is_odd(const struct trans *t, unsigned seg)
 	return t->t->mode & ((seg == X86_FS ? MODE_FS_ODD : 0) | (seg == X86_GS ? MODE_GS_ODD : 0));
 }
 
+static bool writes_code_segment(const struct trans *t, unsigned access, unsigned seg)
+{
+	return t->code != X86_MODE64 && seg == X86_CS && access & X86_WRITE;
+}
+
 void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	struct emit *e = &t->hot;
@@ -177,7 +182,7 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 		emit_careful_check(t, access, size, seg);
 		return;
 	}
-	if (seg_is_odd(t, seg)) { // what the caller emits behind this is never reached
+	if (seg_is_odd(t, seg) || writes_code_segment(t, access, seg)) { // what the caller emits behind is never reached
 		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 		return;
 	}

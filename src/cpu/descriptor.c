@@ -71,7 +71,7 @@ bool segment_within(const struct x86_seg *s, uint64_t off, size_t size)
 
 	if ((s->attr & (SEG_S | SEG_TYPE_CODE | SEG_TYPE_E)) == (SEG_S | SEG_TYPE_E))
 		return off > s->limit && last <= (s->attr & SEG_DB ? 0xffffffff : 0xffff);
-	return last <= s->limit;
+	return last <= s->limit || s->limit == 0xffffffff; // processors let an access wrap around 4 GiB
 }
 
 // Protected mode's rules for the access itself (SDM, "Type Checking").
