@@ -64,6 +64,8 @@ static void emit_leave(struct trans *t, struct emit *e, uint32_t id)
 
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
+	if (t->flags == FLAGS_DEAD)
+		t->flags = FLAGS_SLOT; // dead to the code, not to the fault that may come
 	emit_go_home(t, &t->hot);
 	emit_leave(t, &t->hot, new_exit(t, kind, pc));
 	t->ended = true;

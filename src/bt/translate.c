@@ -312,30 +312,33 @@ static bool names_high_byte(const struct x86_insn *insn, unsigned *reg)
 	return true;
 }
 
-// A byte register AH..BH beside an operand that needs REX: swap it down, use the low byte, swap back. If the low half
-// is used by the same instruction (CMPXCHG's AL) that would be wrong: such forms stay not built.
+// A byte register AH..BH beside an operand that needs REX: swap it with a low byte, use that, swap back. The low byte is
+// that of the same register, or of RCX for CMPXCHG, which has a use for AL.
 static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const struct rewrite *rw)
 {
 	struct emit *e = &t->hot;
-	uint8_t bytes[X86_INSN_MAX], out[REWRITE_MAX];
+	uint8_t bytes[X86_INSN_MAX], out[REWRITE_MAX], swap[2] = {0x86};
 	struct x86_insn low = *insn;
-	unsigned r;
+	struct rewrite with = *rw;
+	unsigned r, partner;
 	int n;
 
-	if (!names_high_byte(insn, &r) || (insn->fields & X86_FIELD_IMPLICIT_GPR && r == X86_RAX) ||
-	    host_of(t, r) != r) {
+	if (!names_high_byte(insn, &r) || host_of(t, r) != r) {
 		emit_nyi(t, "high byte register form");
 		return;
 	}
+	partner = insn->fields & X86_FIELD_IMPLICIT_GPR && r == X86_RAX ? X86_RCX : r;
+	swap[1] = (uint8_t)(0xc0 | (r + 4) << 3 | partner);
+	with.map[partner] = (uint8_t)partner;
 	__builtin_memcpy(bytes, t->bytes + t->off[t->i], insn->len);
-	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & 0xc7) | r << 3);
+	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & 0xc7) | partner << 3);
 	low.modrm = bytes[insn->modrm_off];
-	emit_bytes(e, (const uint8_t[]){0x86, (uint8_t)(0xc0 | (r + 4) << 3 | r)}, 2); // xchg %ah, %al
+	emit_bytes(e, swap, 2); // xchg %ah, %al
 	note_op(t);
-	n = rewrite_insn(out, &low, bytes, rw);
+	n = rewrite_insn(out, &low, bytes, &with);
 	ASSERT(n > 0);
 	emit_bytes(e, out, (size_t)n);
-	emit_bytes(e, (const uint8_t[]){0x86, (uint8_t)(0xc0 | (r + 4) << 3 | r)}, 2);
+	emit_bytes(e, swap, 2);
 }
 
 static unsigned access_size(struct trans *t, const struct x86_insn *insn)
