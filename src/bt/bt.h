@@ -142,6 +142,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t flags;    // enum flag_state
 	uint16_t size;
 	uint8_t seg;      // #SS or #GP for a non-canonical address
+	bool merged;      // a window's: see window.c
 	uint8_t bounce;   // careful: which bounce buffer
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
@@ -237,6 +238,7 @@ struct bt {
 	struct vpage vpage[CODE_VPAGES];
 	uint32_t nvpages;
 	bool vpages_overflow;
+	uint8_t window_failures[4096]; // by unit, hashed: how often a merged check has failed
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct itab itab[MODES_MAX];
@@ -280,6 +282,9 @@ static inline unsigned itab_index(uint64_t pc)
 
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);
+
+// -- window.c
+bool window_failed(struct bt *b, const struct tu *tu);
 
 // -- translate.c
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);

@@ -27,11 +27,13 @@ void emit_prologue(struct trans *t)
 		emit_store_state(&t->hot, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
 		emit_load_state(&t->hot, 8, t->victim_of[r], VCPU_GPR + r * 8);
 	}
+	for (unsigned i = 0; i < t->nwindows; i++)
+		emit_store_state(&t->hot, 8, t->window[i].addend, VCPU_GPR + t->window[i].addend * 8);
 }
 
 static bool has_epilogue(const struct trans *t)
 {
-	return !t->home && (t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
+	return !t->home && (t->nwindows || t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
 			    t->victim_of[X86_R15] != X86_REG_NONE);
 }
 
@@ -46,6 +48,8 @@ static void emit_epilogue(const struct trans *t, struct emit *e)
 			emit_store_state(e, 8, t->victim_of[r], VCPU_GPR + r * 8);
 		emit_load_state(e, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
 	}
+	for (unsigned i = 0; i < t->nwindows; i++)
+		emit_load_state(e, 8, t->window[i].addend, VCPU_GPR + t->window[i].addend * 8);
 }
 
 // Canonical form at an exit: flags to the host's, registers home.
@@ -332,16 +336,16 @@ static void emit_push_return(struct trans *t)
 	struct emit *e = &t->hot;
 	unsigned size = code_size(t);
 	uint64_t ret = next_pc(t);
+	struct emit_mem m;
 
-	emit_stack_ea(t, -(int)size);
-	emit_check(t, X86_WRITE, size, X86_SS);
+	m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 	if (size == 4 || (int64_t)ret == (int32_t)ret) {
-		emit_store_imm32(e, size, (uint32_t)ret, checked_mem());
+		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
-		struct emit_mem upper = checked_mem();
+		struct emit_mem upper = m;
 
-		upper.disp = 4;
-		emit_store_imm32(e, 4, (uint32_t)ret, checked_mem());
+		upper.disp += 4;
+		emit_store_imm32(e, 4, (uint32_t)ret, m);
 		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
 	}
 	emit_rsp_add(t, -(int)size);
@@ -416,9 +420,7 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 
 	if (insn->mem.present) {
-		emit_ea(t, insn, 0);
-		emit_check(t, X86_READ, code_size(t), insn->mem.seg);
-		emit_load(e, code_size(t), HOST_T0, checked_mem());
+		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
 	} else {
 		emit_mov(e, code_size(t), HOST_T0, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3));
 	}
@@ -456,9 +458,7 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 {
 	unsigned size = code_size(t);
 
-	emit_stack_ea(t, 0);
-	emit_check(t, X86_READ, size, X86_SS);
-	emit_load(&t->hot, size, HOST_T0, checked_mem());
+	emit_load(&t->hot, size, HOST_T0, emit_stack_operand(t, 0, size, X86_READ));
 	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
 	emit_access_done(t);
 	if (!pairs_calls(t)) {

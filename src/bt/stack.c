@@ -72,15 +72,15 @@ void emit_push(struct trans *t, const struct x86_insn *insn)
 		emit_check(t, X86_WRITE, size, X86_SS);
 		emit_host_pop_to_mem(t, size);
 	} else {
-		emit_stack_ea(t, -(int)size);
-		emit_check(t, X86_WRITE, size, X86_SS);
+		struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
+
 		note_op(t);
 		if (insn->imm_size) {
-			emit_store_imm32(e, size, (uint32_t)insn->imm, checked_mem());
+			emit_store_imm32(e, size, (uint32_t)insn->imm, m);
 		} else {
 			unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
 
-			emit_store(e, size, host_of(t, r), checked_mem());
+			emit_store(e, size, host_of(t, r), m);
 		}
 	}
 	emit_rsp_add(t, -(int)size);
@@ -92,11 +92,11 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn);
 
-	emit_stack_ea(t, 0);
-	emit_check(t, X86_READ, size, X86_SS);
 	if (insn->mem.present) { // an address that uses RSP uses its value after the pop
 		bool by_rsp = insn->mem.base == X86_RSP;
 
+		emit_stack_ea(t, 0);
+		emit_check(t, X86_READ, size, X86_SS);
 		emit_load(e, size, HOST_T0, checked_mem());
 		emit_host_push_t0(e);
 		emit_ea(t, insn, by_rsp ? (int)size : 0);
@@ -105,11 +105,12 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 		emit_rsp_add(t, (int)size);
 	} else {
 		unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
+		struct emit_mem m = emit_stack_operand(t, 0, size, X86_READ);
 
 		if (r == X86_RSP) {
-			emit_op_mem(e, size, 0x8b, HOST_GUEST_RSP, checked_mem());
+			emit_op_mem(e, size, 0x8b, HOST_GUEST_RSP, m);
 		} else {
-			emit_op_mem(e, size, 0x8b, host_of(t, r), checked_mem());
+			emit_op_mem(e, size, 0x8b, host_of(t, r), m);
 			emit_rsp_add(t, (int)size);
 		}
 	}

@@ -173,9 +173,10 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	if (gva >> 63 || b->nonglobal)
 		code_check_vpages(v, gva, shift, true);
-	if (gva >> 63 && b->spaces_differ)
+	if (b->spaces_differ) {
 		itab_flush_all(b);
-	if (!(gva >> 63) && (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT))) {
+		tc_forget_calls(v);
+	} else if (!(gva >> 63) && (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT))) {
 		itab_flush_user(b);
 		tc_forget_calls(v);
 	}
@@ -267,6 +268,10 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 			host[HOST_T0] = gva;
 			return b->tc + s->retry;
 		}
+	}
+	if (s->merged && window_failed(b, tu) && !tu->dead) {
+		code_unwatch(b, &b->tu[s->tu]);
+		tc_retire(b, &b->tu[s->tu]);
 	}
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
 	v->count_left += s->left;

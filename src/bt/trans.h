@@ -6,6 +6,15 @@
 
 #include "bt/bt.h"
 
+struct window { // see window.c
+	uint8_t base;    // guest register
+	uint8_t addend;  // host register: host address - guest address
+	bool valid;
+	unsigned access; // checked for: enum x86_access
+	int lo, hi;      // bounds, relative to the register's value when checked
+	int at;          // how far the register has moved since
+};
+
 struct trans {
 	struct vcpu *v;
 	struct bt *b;
@@ -25,6 +34,8 @@ struct trans {
 	bool careful, user;
 	enum tlb_index tlb;
 	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
+	struct window window[2];
+	unsigned nwindows;
 	uint16_t named, written;             // guest registers
 	unsigned accesses;                   // of the present instruction, so far
 	uint32_t open_site[BOUNCES];         // careful form: writes to be committed
@@ -104,6 +115,12 @@ void emit_push(struct trans *t, const struct x86_insn *insn);
 void emit_pop(struct trans *t, const struct x86_insn *insn);
 void emit_leave_insn(struct trans *t, const struct x86_insn *insn);
 void emit_rsp_add(struct trans *t, int n);
+
+// -- window.c: merged checks
+void window_plan(struct trans *t, uint16_t taken);
+void window_after(struct trans *t, const struct x86_insn *insn);
+struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size);
+struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, unsigned access);
 
 // -- system.c: system instructions done in the cache
 bool sys_inline(const struct trans *t, const struct x86_insn *insn); // may this one be?

@@ -207,6 +207,7 @@ static void place_registers(struct trans *t)
 		t->victim_of[r] = t->t->map[r] = (uint8_t)victim;
 		t->t->map[victim] = X86_REG_NONE;
 	}
+	window_plan(t, taken);
 }
 
 // May the guest see the flags before this instruction through an exception of it?
@@ -286,6 +287,12 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 	unsigned dst = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
 	struct x86_insn plain = *insn;
 
+	if (insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS && insn->mem.disp == (int32_t)insn->mem.disp) {
+		emit_lea(&t->hot, insn->opsize, dst, (struct emit_mem){.base = (uint8_t)host_of(t, insn->mem.base),
+			.index = insn->mem.index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, insn->mem.index),
+			.scale = insn->mem.scale, .disp = (int32_t)insn->mem.disp});
+		return;
+	}
 	plain.mem.seg = X86_DS; // LEA knows no segments
 	if (t->t->mode & MODE_BASES && t->code != X86_MODE64) {
 		uint32_t mode = t->t->mode;
@@ -402,6 +409,14 @@ static void emit_bitstring(struct trans *t, const struct x86_insn *insn)
 	t->b->st->tu_ident++;
 }
 
+static void use_operand(struct rewrite *rw, struct emit_mem m)
+{
+	rw->base = m.base;
+	rw->index = m.index;
+	rw->scale = m.scale;
+	rw->disp = m.disp;
+}
+
 static void ident(struct trans *t, const struct x86_insn *insn)
 {
 	struct rewrite rw = renaming(t, insn);
@@ -421,10 +436,8 @@ static void ident(struct trans *t, const struct x86_insn *insn)
 		emit_bitstring(t, insn);
 		return;
 	}
-	if (insn->mem.present) {
-		emit_ea(t, insn, 0);
-		emit_check(t, access ? access : X86_READ, access_size(t, insn), insn->mem.seg);
-	}
+	if (insn->mem.present)
+		use_operand(&rw, emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn)));
 	if (insn->flags_read & RFLAGS_ARITH || partial)
 		emit_need_flags(t);
 	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
@@ -576,6 +589,7 @@ static void emit_unit(struct trans *t)
 		if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
 			t->flags = FLAGS_DEAD;
 		treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
+		window_after(t, &t->insn[t->i]);
 	}
 	if (!t->ended) {
 		t->i = t->n - 1;

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+//
+// Merged checks. A window is a stretch of memory around one guest register (the stack pointer, or a pointer used several
+// times in the unit) that is checked once, at its first access, for all that follow: afterwards host address = guest
+// address + addend, with the addend in a host register that the unit does not name, and each access keeps the guest's
+// own base and displacement. A window lasts until its register is set anew; the stack pointer's survives pushes, pops and constants.
+//
+// All of a window lies on one page, and is checked for writing if anything writes. If that fails, the instruction at
+// hand takes the careful form and a new unit begins behind it, which decides again; a unit whose windows fail often
+// (a frame across two pages) is translated without.
+#include "bt/trans.h"
+
+enum { SPAN_MAX = 512, FAILURES = 4 };
+
+struct touch { // one access of an instruction through the base register
+	int disp;
+	unsigned size, access;
+};
+
+static unsigned failure_slot(uint64_t pc)
+{
+	return (unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+}
+
+// A merged check of this unit has failed. True: translate it again, without.
+bool window_failed(struct bt *b, const struct tu *tu)
+{
+	uint8_t *n = &b->window_failures[failure_slot(tu->pc)];
+
+	if (*n < FAILURES)
+		++*n;
+	return *n == FAILURES;
+}
+
+static bool plain_class(const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
+	case X86_CLASS_AVX512: case X86_CLASS_JMP_IND:
+		return true;
+	default:
+		return false;
+	}
+}
+
+// AH..BH beside a memory operand: swapped down for the operation, which moves the base too (see emit_high_byte).
+static bool names_high(const struct x86_insn *insn)
+{
+	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
+}
+
+static bool explicit_touch(const struct x86_insn *insn, unsigned base, struct touch *out)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	if (!m->present || m->base != base || m->index != X86_REG_NONE || m->seg >= X86_FS || insn->addrsize != 8 ||
+	    names_high(insn) || !m->access || !m->size || m->size > 64 || m->bitstring || m->disp != (int16_t)m->disp || !plain_class(insn))
+		return false;
+	*out = (struct touch){(int)m->disp, m->size, m->access};
+	return true;
+}
+
+static bool stack_touch(const struct x86_insn *insn, struct touch *out)
+{
+	if (insn->mem.present)
+		return false;
+	switch (insn->class) {
+	case X86_CLASS_PUSH:
+		*out = (struct touch){-8, 8, X86_WRITE};
+		return insn->opsize == 8;
+	case X86_CLASS_CALL: case X86_CLASS_CALL_IND:
+		*out = (struct touch){-8, 8, X86_WRITE};
+		return true;
+	case X86_CLASS_POP:
+		*out = (struct touch){0, 8, X86_READ};
+		return insn->opsize == 8;
+	case X86_CLASS_RET:
+		*out = (struct touch){0, 8, X86_READ};
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool touches(const struct x86_insn *insn, unsigned base, struct touch *out)
+{
+	return explicit_touch(insn, base, out) || (base == X86_RSP && stack_touch(insn, out));
+}
+
+// ADD, SUB of a constant and LEA on the whole stack pointer.
+static bool rsp_constant(const struct x86_insn *insn, int *by)
+{
+	unsigned op = insn->modrm >> 3 & 7;
+
+	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != 8)
+		return false;
+	if (insn->opcode == 0x8d && insn->mem.base == X86_RSP && insn->mem.index == X86_REG_NONE && insn->addrsize == 8)
+		*by = (int)insn->mem.disp;
+	else if ((insn->opcode == 0x81 || insn->opcode == 0x83) && !insn->mem.present && (op == 0 || op == 5))
+		*by = op ? -(int)insn->imm : (int)insn->imm;
+	else
+		return false;
+	return *by == (int16_t)*by;
+}
+
+// What the instruction does to the base register: false if it sets it anew, else *by how much it moves it.
+static bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
+{
+	struct touch t;
+
+	*by = 0;
+	if (base == X86_RSP && stack_touch(insn, &t)) {
+		*by = insn->class == X86_CLASS_PUSH ? -8 : 8;
+		return insn->class == X86_CLASS_PUSH || (insn->class == X86_CLASS_POP && !(insn->opcode == 0x5c && !(insn->rex & 1)));
+	}
+	if (!(insn->gpr_written & BIT(base)))
+		return true;
+	return base == X86_RSP && rsp_constant(insn, by);
+}
+
+// The stretch that accesses from the present instruction on go to, relative to the register's present value.
+static unsigned scan(const struct trans *t, unsigned first, unsigned base, struct window *w)
+{
+	int at = 0, by;
+	unsigned n = 0;
+
+	*w = (struct window){.base = (uint8_t)base, .lo = INT32_MAX, .hi = INT32_MIN};
+	for (unsigned i = first; i < t->n; i++) {
+		const struct x86_insn *insn = &t->insn[i];
+		struct touch x;
+
+		if (touches(insn, base, &x)) {
+			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
+
+			if (hi - lo > SPAN_MAX)
+				break;
+			w->lo = lo;
+			w->hi = hi;
+			w->access |= x.access;
+			n++;
+		}
+		if (!moves_base(insn, base, &by))
+			break;
+		at += by;
+	}
+	return n;
+}
+
+static int free_register(uint16_t *taken)
+{
+	for (int r = X86_R12; r >= 0; r--)
+		if (!(*taken & BIT(r))) {
+			*taken |= BIT(r);
+			return r;
+		}
+	return -1;
+}
+
+static void plan_one(struct trans *t, unsigned base, uint16_t *taken)
+{
+	struct window *w = &t->window[t->nwindows];
+	int r = free_register(taken);
+
+	if (r < 0)
+		return;
+	*w = (struct window){.base = (uint8_t)base, .addend = (uint8_t)r};
+	t->t->map[r] = X86_REG_NONE;
+	t->nwindows++;
+}
+
+// Which registers get a window: the stack pointer, and the one that most accesses go through.
+void window_plan(struct trans *t, uint16_t taken)
+{
+	unsigned best = X86_REG_NONE, most = 2;
+	struct touch x;
+	unsigned stack = 0;
+
+	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
+	    t->b->window_failures[failure_slot(t->t->pc)] >= FAILURES)
+		return;
+	for (unsigned i = 0; i < t->n; i++)
+		stack += touches(&t->insn[i], X86_RSP, &x);
+	if (stack >= 2)
+		plan_one(t, X86_RSP, &taken);
+	for (unsigned base = 0; base < X86_GPRS; base++) {
+		unsigned longest = 0;
+
+		for (unsigned i = 0; base != X86_RSP && i < t->n; i++)
+			if (touches(&t->insn[i], base, &x)) {
+				struct window w;
+
+				longest = MAX(longest, scan(t, i, base, &w));
+			}
+		if (longest > most) {
+			most = longest;
+			best = base;
+		}
+	}
+	if (best != X86_REG_NONE)
+		plan_one(t, best, &taken);
+}
+
+static void establish(struct trans *t, struct window *w)
+{
+	struct emit *e = &t->hot;
+	unsigned base = host_of(t, w->base);
+
+	emit_lea(e, 8, HOST_T0, mem_base(base, w->lo));
+	emit_check(t, w->access, (unsigned)(w->hi - w->lo), w->base == X86_RSP || w->base == X86_RBP ? X86_SS : X86_DS);
+	t->b->site[t->b->nsites - 1].merged = true;
+	emit_lea(e, 8, w->addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = -w->lo});
+	emit_op_rr(e, 8, 0x29, base, w->addend); // sub
+	w->valid = true;
+	w->at = 0;
+}
+
+// The host operand for disp(base), if a window covers it or can be made to. May leave for a miss.
+bool window_operand(struct trans *t, unsigned base, int disp, unsigned size, unsigned access, struct emit_mem *out)
+{
+	struct window *w = NULL, next;
+
+	for (unsigned i = 0; i < t->nwindows; i++)
+		if (t->window[i].base == base)
+			w = &t->window[i];
+	if (!w)
+		return false;
+	if (!w->valid || w->at + disp < w->lo || w->at + disp + (int)size > w->hi || access & ~w->access) {
+		if (scan(t, t->i, base, &next) < 2)
+			return false;
+		next.addend = w->addend;
+		*w = next;
+		if (disp < w->lo || disp + (int)size > w->hi || access & ~w->access)
+			return false;
+		establish(t, w);
+	}
+	*out = (struct emit_mem){.base = (uint8_t)host_of(t, base), .index = w->addend, .scale = 1, .disp = disp};
+	return true;
+}
+
+// The operand of an explicit memory access; T1 + T0 if no window has it.
+struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size)
+{
+	struct emit_mem m;
+	struct touch x;
+
+	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
+	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
+		return m;
+	emit_ea(t, insn, 0);
+	emit_check(t, access, size, insn->mem.seg);
+	return checked_mem();
+}
+
+// The same for disp(RSP), of a push, pop, call or return.
+struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, unsigned access)
+{
+	struct emit_mem m;
+
+	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
+		return m;
+	emit_stack_ea(t, disp);
+	emit_check(t, access, size, X86_SS);
+	return checked_mem();
+}
+
+// The instruction has been emitted: what it does to the windows' registers.
+void window_after(struct trans *t, const struct x86_insn *insn)
+{
+	for (unsigned i = 0; i < t->nwindows; i++) {
+		struct window *w = &t->window[i];
+		int by;
+
+		if (!moves_base(insn, w->base, &by))
+			w->valid = false;
+		w->at += by;
+	}
+}
