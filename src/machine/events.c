@@ -16,10 +16,13 @@
 
 enum { XSAVE_FCW = 0, XSAVE_MXCSR = 24, FCW_INIT = 0x37f, MXCSR_INIT = 0x1f80 };
 
+_Thread_local bool machine_posted;
+
 void machine_post(struct machine *m, enum machine_event event, uint64_t value)
 {
 	int none = EVENT_NONE;
 
+	machine_posted = true;
 	if (event == EVENT_QUIT) {
 		atomic_store(&m->event_value, value);
 		atomic_store(&m->event, event); // whatever else was about to happen
@@ -64,6 +67,7 @@ void machine_resume(struct machine *m, enum resume how)
 {
 	struct request *r = &m->shared->request[0];
 
+	atomic_fetch_and(&m->vcpu[0]->pending, ~(uint32_t)PENDING_STOP); // whoever has asked since: it was stopped
 	r->value = how;
 	atomic_store(&m->event, EVENT_NONE);
 	atomic_store(&r->state, REQ_ANSWERED);

@@ -90,6 +90,7 @@ void machine_destroy(struct machine *m);
 
 // From any thread.
 void machine_post(struct machine *m, enum machine_event event, uint64_t value);
+extern _Thread_local bool machine_posted; // by this thread, which may find the event long handled when it looks again
 void machine_tell_lines(struct machine *m); // interrupt lines or serial rings have changed: let the vCPU look
 void machine_set_irq(void *machine, unsigned gsi, bool level); // for struct irq_line
 void machine_ask_stop(struct machine *m); // ends in m->stopped

@@ -112,9 +112,11 @@ static void *server_thread(void *opaque)
 	struct request *r = &m->shared->request[0];
 
 	while (wait_posted(m, r)) {
-		uint64_t value = serve(m, r);
+		uint64_t value;
 
-		if (atomic_load(&m->event) == EVENT_NONE)
+		machine_posted = false;
+		value = serve(m, r);
+		if (!machine_posted)
 			answer(r, value);
 		else
 			while (sem_wait(&m->server_go) < 0 && errno == EINTR)
