@@ -36,18 +36,23 @@ static unsigned unit_by_name(ZydisMnemonic m)
 	case ZYDIS_MNEMONIC_VFCMULCPH: case ZYDIS_MNEMONIC_VFMADDCSH: case ZYDIS_MNEMONIC_VFCMADDCSH:
 	case ZYDIS_MNEMONIC_VFMULCSH: case ZYDIS_MNEMONIC_VFCMULCSH:
 		return 4;
-	case ZYDIS_MNEMONIC_VPSHUFBITQMB: case ZYDIS_MNEMONIC_VGF2P8AFFINEQB: case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
+	case ZYDIS_MNEMONIC_VPSHUFBITQMB:
 		return 1;
 	default:
 		return 0;
 	}
 }
 
-// VCVTNE2PS2BF16 packs two sources into one: its memory elements are not its destination's.
+// Those by name have memory elements that are not their destination's.
 static bool suppresses_faults(const struct sample *s)
 {
-	if (s->insn.mnemonic == ZYDIS_MNEMONIC_VCVTNE2PS2BF16)
+	switch (s->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_VCVTNE2PS2BF16: case ZYDIS_MNEMONIC_VDBPSADBW: case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
 		return false;
+	default:
+		break;
+	}
 	switch (s->insn.meta.exception_class) {
 	case ZYDIS_EXCEPTION_CLASS_E1: case ZYDIS_EXCEPTION_CLASS_E2: case ZYDIS_EXCEPTION_CLASS_E3:
 	case ZYDIS_EXCEPTION_CLASS_E4: case ZYDIS_EXCEPTION_CLASS_E5: case ZYDIS_EXCEPTION_CLASS_E6:
@@ -92,7 +97,7 @@ static unsigned unit_of(const struct sample *s, const ZydisDecodedOperand *m, bo
 		return total;
 	if (broadcast)
 		return s->insn.avx.broadcast.is_static ? dst_element : MAX(dst_element, total);
-	return dst->size == m->size && !to_mask ? dst_element : element;
+	return dst->size == m->size && !to_mask ? MAX(dst_element, element) : element;
 }
 
 // Does the operand raise #GP if it is not aligned to its size? (SDM, exception types 1, 2 and 4.)
@@ -115,7 +120,8 @@ void gen_mask(struct x86_row *row, const struct sample *s)
 	bool broadcast = s->insn.avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID;
 	bool vector = is_vector_masked(s->insn.mnemonic);
 	enum x86_mask kind = vector ? X86_MASK_VECTOR : is_packed(s->insn.mnemonic) ? X86_MASK_PACKED :
-		broadcast ? X86_MASK_ANY : X86_MASK_ELEMENT;
+		broadcast ? (s->insn.avx.broadcast.is_static ? X86_MASK_REPEAT : X86_MASK_ANY) :
+		X86_MASK_ELEMENT;
 	unsigned unit;
 
 	if (!m || !row->mem_access)

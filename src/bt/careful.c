@@ -78,7 +78,7 @@ static bool next_run(uint64_t *bytes, struct run *r)
 	return true;
 }
 
-void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
+static void probe_runs(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
 {
 	struct run r;
 
@@ -87,6 +87,17 @@ void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access ac
 			segment_linear(v, seg, (uint32_t)(gva + r.first - v->seg[seg].base), r.n, access);
 		vmem_probe(v, gva + r.first, r.n, vmem_explicit(v, access), seg);
 	}
+}
+
+// A store that goes from one page into another reports its last byte if that page is the one at fault, as processors do.
+void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
+{
+	uint64_t lower = bytes & low_bits(PAGE_SIZE - (unsigned)(gva & PAGE_OFFSET)), upper = bytes & ~lower;
+
+	probe_runs(v, gva, lower, access, seg);
+	if (access & VMEM_WRITE && lower && upper)
+		probe_runs(v, gva, BIT64(63 - __builtin_clzll(upper)), access, seg);
+	probe_runs(v, gva, upper, access, seg);
 }
 
 void masked_write(struct vcpu *v, gva_t gva, const uint8_t *data, uint64_t bytes)
@@ -109,13 +120,15 @@ static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o
 {
 	struct bt *b = bt_of(v);
 	const struct x86_insn *insn = &b->insn[s->insn];
-	uint64_t faulting;
+	enum vmem_access access = s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ;
 
 	o->bytes = masked_bytes(v, insn, &b->vop[s->insn]);
 	if (o->bytes)
 		check_alignment(v, s, o->gva);
-	faulting = insn->mem.mask & X86_MASK_FAULTS ? low_bits(s->size) : o->bytes;
-	masked_probe(v, o->gva, faulting, s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ, s->seg);
+	if (insn->mem.mask & X86_MASK_FAULTS)
+		probe_runs(v, o->gva, low_bits(s->size), access, s->seg);
+	else
+		masked_probe(v, o->gva, o->bytes, access, s->seg);
 	if (s->access & X86_READ) {
 		memset(data, 0, s->size);
 		masked_read(v, o->gva, data, o->bytes);

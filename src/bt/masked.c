@@ -32,16 +32,14 @@ static unsigned count_bits(uint64_t x)
 	return n;
 }
 
-// The operand has n pieces (0: it is narrower than one): each is used by every n-th bit.
-static uint64_t broadcast(uint64_t bits, unsigned n, unsigned unit, uint64_t all)
+// The n pieces of the operand are repeated: each is used by every n-th bit.
+static uint64_t fold(uint64_t bits, unsigned n)
 {
 	uint64_t used = 0;
 
-	if (n < 2)
-		return bits ? all : 0;
 	for (; bits; bits >>= n)
 		used |= bits & low_bits(n);
-	return spread(used, n, unit);
+	return used;
 }
 
 uint64_t masked_bytes(struct vcpu *v, const struct x86_insn *insn, const struct vector_op *op)
@@ -55,7 +53,9 @@ uint64_t masked_bytes(struct vcpu *v, const struct x86_insn *insn, const struct 
 	case X86_MASK_ELEMENT:
 		return spread(*vector_kmask(v, op->k), n, m->mask_unit);
 	case X86_MASK_ANY:
-		return broadcast(*vector_kmask(v, op->k) & low_bits(insn->vl / m->mask_unit), n, m->mask_unit, all);
+		return *vector_kmask(v, op->k) & low_bits(insn->vl / m->mask_unit) ? all : 0;
+	case X86_MASK_REPEAT:
+		return spread(fold(*vector_kmask(v, op->k) & low_bits(insn->vl / m->mask_unit), n), n, m->mask_unit);
 	case X86_MASK_PACKED:
 		return low_bits(count_bits(*vector_kmask(v, op->k) & low_bits(n)) * m->mask_unit);
 	case X86_MASK_VECTOR:
@@ -92,7 +92,9 @@ void bt_maskmov(struct vcpu *v, const struct x86_insn *insn, const struct vector
 	mask = mmx ? vector_mmx(v, op->rm) : vector_at(v, op->rm, 0);
 	for (unsigned i = 0; i < size; i++)
 		bytes |= (uint64_t)(mask[i] >> 7) << i;
-	masked_probe(v, gva, low_bits(size), VMEM_WRITE, insn->mem.seg); // as processors do, whatever the mask
+	if (!mmx) // as processors do: the whole operand whatever the mask, the upper half first
+		vmem_probe(v, gva + 8, 8, vmem_explicit(v, VMEM_WRITE), insn->mem.seg);
+	masked_probe(v, gva, low_bits(size), VMEM_WRITE, insn->mem.seg);
 	masked_write(v, gva, data, bytes);
 	if (v->dr[7] & 0xff && bytes)
 		debug_note_access(v, gva, size, true);

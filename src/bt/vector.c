@@ -61,7 +61,7 @@ uint64_t *vector_kmask(struct vcpu *v, unsigned k)
 
 uint8_t *vector_mmx(struct vcpu *v, unsigned reg)
 {
-	return v->xsave + FX_MMX + reg * 16;
+	return v->xsave + FX_MMX + (reg & 7) * 16; // REX extends no MMX register
 }
 
 // Zero the register's bytes from `byte` (a multiple of 4) to its end, as far as the host has them.

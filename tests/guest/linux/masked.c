@@ -183,7 +183,7 @@ static sigjmp_buf out;
 static struct {
 	int signo;
 	unsigned long error;
-	long where;
+	long where, exact;
 	struct state regs;
 } fault;
 static uint32_t offset_of[8];
@@ -219,6 +219,7 @@ static void handler(int signo, siginfo_t *info, void *context)
 	fault.signo = signo;
 	fault.error = u->uc_mcontext.gregs[REG_ERR];
 	fault.where = info->si_addr ? ((uint8_t *)info->si_addr - window) / PAGE : -1; // processors differ in the byte
+	fault.exact = info->si_addr ? (uint8_t *)info->si_addr - (window + PAGE) : 1 << 20;
 	memset(&fault.regs, 0, sizeof(fault.regs));
 	from_frame((const uint8_t *)u->uc_mcontext.fpregs, with_zmm, &fault.regs);
 	siglongjmp(out, 1);
@@ -277,7 +278,7 @@ static uint64_t one(const struct row *row, unsigned offset, uint64_t mask, uint6
 	}
 	if (verbose()) {
 		printf("  at -%u mask %016lx: signal %d error %lx at %ld; %016lx k1 %lx k2 %lx\n    1 ", offset, mask, fault.signo,
-		       fault.error, fault.where, hash(HASH_START, edge - AROUND, 2 * AROUND), s.k1, s.k2);
+		       fault.error, fault.exact, hash(HASH_START, edge - AROUND, 2 * AROUND), s.k1, s.k2);
 		print_hex(s.zmm1, 64);
 		printf("\n    3 ");
 		print_hex(s.zmm3, 64);
