@@ -47,7 +47,7 @@ static void test_layout(void)
 		leaf(i, c);
 		if (c[EBX] + c[EAX] > end)
 			end = c[EBX] + c[EAX];
-		if (i == 2 || (avx512 && i >= 5 && i <= 7))
+		if ((avx && i == 2) || (avx512 && i >= 5 && i <= 7))
 			printf("component %u: offset %u size %u, %s\n", i, c[EBX], c[EAX], c[ECX] & 1 ? "supervisor" : "user");
 		outside += c[EBX] + c[EAX] > r[ECX];
 	}
@@ -124,17 +124,18 @@ static void test_partial(void)
 
 static void test_initial(void)
 {
+	uint64_t registers;
+
 	memset(other, 0, sizeof(other));
 	*(uint16_t *)other = 0x37f;
 	*(uint32_t *)(other + 24) = 0x1f80;
-	set_registers(3);
-	RESTORE(other, all); /* an area with nothing in use: every component becomes initial */
 	memset(area, 0xee, 1024);
 	memset(area + 512, 0, 64);
+	set_registers(3);
+	RESTORE(other, all); /* an area with nothing in use: every component becomes initial */
 	SAVE("xsave64", area, all);
-	printf("initial: in use %lx\n", header(area, 0) & all & ~(uint64_t)(X87 | SSE));
-	asm volatile("fildll %0; fninit" ::"m"(*other));
-	printf("registers %016lx\n", get_registers());
+	registers = get_registers();
+	printf("initial: in use %lx registers %016lx\n", header(area, 0) & all & ~(uint64_t)(X87 | SSE), registers);
 	if (avx) {
 		set_registers(4);
 		asm volatile("vzeroupper");
@@ -160,10 +161,10 @@ static void test_compact(void)
 	memset(area, 0, sizeof(area));
 	set_registers(11);
 	SAVE("xsavec64", area, all);
+	first = get_registers();
 	printf("compact: in use %lx format %lx\n", header(area, 0), header(area, 1));
 	if (avx)
 		printf("area of AVX %016lx\n", hash(HASH_START, area + 576, 256));
-	first = get_registers();
 	set_registers(12);
 	RESTORE(area, all);
 	check(get_registers() == first, "and back");
