@@ -48,12 +48,12 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 	uint8_t vector = s->seg == X86_SS ? VEC_SS : VEC_GP;
 	unsigned align = s->size >= 8 ? 8 : s->size;
 
-	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
-		vcpu_raise(v, vector, 0);
 	if (!vcpu_code64(v))
 		segment_linear(v, s->seg, (uint32_t)(gva - v->seg[s->seg].base), s->size,
 			       s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ);
 	check_alignment(v, s, gva);
+	if (!canonical(v, gva) || !canonical(v, gva + s->size - 1))
+		vcpu_raise(v, vector, 0);
 	if (v->cpl == 3 && v->rflags & RFLAGS_AC && v->cr0 & CR0_AM && gva & (align - 1) && !(align & (align - 1)))
 		vcpu_raise(v, VEC_AC, 0);
 }

@@ -180,9 +180,9 @@ void insn_movdir64b(struct vcpu *v, const struct x86_insn *i, struct sys_result 
 	if (i->encoding != X86_ENC_LEGACY || i->map != 2 || i->opcode != 0xf8 || !(i->prefixes & X86_PFX_OPSIZE))
 		vcpu_raise(v, VEC_UD, 0);
 	to = segment_linear(v, X86_ES, off, sizeof(data), VMEM_WRITE);
-	if (to & (sizeof(data) - 1))
-		vcpu_raise(v, VEC_GP, 0);
 	from = insn_linear(v, i, 0, sizeof(data), VMEM_READ);
 	vmem_read_seg(v, from, data, sizeof(data), vmem_explicit(v, VMEM_READ), i->mem.seg);
+	if (to & (sizeof(data) - 1))
+		vcpu_raise(v, VEC_GP, 0);
 	vmem_write_seg(v, to, data, sizeof(data), vmem_explicit(v, VMEM_WRITE), X86_ES);
 }

@@ -7,6 +7,8 @@
 #include "difftest.h"
 #include "x86/mnemonic.h"
 
+bool wild_branches;
+
 struct setup {
 	struct test_case *t;
 	struct rng *r;
@@ -410,6 +412,10 @@ bool special_place(struct rng *r, const struct x86_insn *insn, uint64_t *ea)
 {
 	bool writes = insn->mem.access & X86_WRITE;
 
+	if (!wild_branches && (insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND)) {
+		*ea = SCRATCH_BASE + PAGE_SIZE + rng_below(r, 2 * PAGE_SIZE - 16); // where a target can be put
+		return true;
+	}
 	if (insn->class != X86_CLASS_XSAVE && insn->class != X86_CLASS_FXSAVE)
 		return false;
 	*ea = writes ? SCRATCH_BASE + PAGE_SIZE + 64 * rng_below(r, 16) : SCRATCH_BASE + 3 * PAGE_SIZE;
