@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // One question to Zydis: a sample instruction built from a mode, map, opcode and key, and the answer. Shared by the
-// generator's files: gen_sample.c asks, gen_row.c and gen_mask.c turn an answer into a row, gen_decode.c walks all keys.
+// generator's files: gen_sample.c asks, gen_row.c and gen_mask.c turn an answer into a row, gen_decode.c walks all
+// keys.
 #ifndef TOOLS_GEN_SAMPLE_H
 #define TOOLS_GEN_SAMPLE_H
 

@@ -232,7 +232,8 @@ struct bt {
 	uint8_t data_hits;       // data breakpoints that the present instruction has met (DR6 bits 0-3)
 	uint32_t nonglobal;      // of vpage[]: what a CR3 write may move, and so is checked at each
 	uint32_t moved;          // of these: how many did
-	bool spaces_differ;      // kernel code is not the same everywhere (page table isolation): no links to nonglobal pages
+	// Kernel code is not the same everywhere (page table isolation): no links to nonglobal pages
+	bool spaces_differ;
 	uint64_t key;            // what all units depend on besides their mode (translation_key)
 	struct code_fetch fetch[2][CODE_FETCH];
 	struct vpage vpage[CODE_VPAGES];

@@ -2,8 +2,8 @@
 //
 // The careful form's accesses: the operand of one instruction is read through the guest's paging into a bounce buffer
 // (with the alignment it had), the host runs the instruction on that, and what was written goes back. Everything that
-// can fault is asked before the instruction runs; the write back cannot. Of a masked operand only the bytes that the mask
-// selects are touched.
+// can fault is asked before the instruction runs; the write back cannot. Of a masked operand only the bytes that the
+// mask selects are touched.
 #include "base/string.h"
 #include "bt/vector.h"
 #include "cpu/segment.h"
@@ -58,7 +58,7 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 		vcpu_raise(v, VEC_AC, 0);
 }
 
-// -- masked operands: runs of bytes ----------------------------------------------------------------------------------------
+// -- masked operands: runs of bytes -----------------------------------------------------------------------------------
 
 struct run {
 	unsigned first, n;
@@ -89,7 +89,8 @@ static void probe_runs(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_acce
 	}
 }
 
-// A store that goes from one page into another reports its last byte if that page is the one at fault, as processors do.
+// A store that goes from one page into another reports its last byte if that page is the one at fault, as processors
+// do.
 void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
 {
 	uint64_t lower = bytes & low_bits(PAGE_SIZE - (unsigned)(gva & PAGE_OFFSET)), upper = bytes & ~lower;

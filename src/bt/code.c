@@ -72,7 +72,7 @@ void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 		}
 }
 
-// -- linear pages that direct links rely on -----------------------------------------------------------------------------
+// -- linear pages that direct links rely on ---------------------------------------------------------------------------
 
 void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global)
 {
@@ -105,8 +105,8 @@ static void retire_vpage(struct bt *b, uint64_t va)
 		}
 }
 
-// Where page table isolation takes the kernel away at each return to user mode, its units must not die with their links:
-// links to nonglobal pages are given up instead.
+// Where page table isolation takes the kernel away at each return to user mode, its units must not die with their
+// links: links to nonglobal pages are given up instead.
 static void note_moved(struct bt *b)
 {
 	enum { MOVED_MAX = 256 };
@@ -119,7 +119,8 @@ static void note_moved(struct bt *b)
 	b->flush_tc = true;
 }
 
-// The guest has flushed the 2^shift bytes around gva (64: all), or but for global pages: is the code there where it was?
+// The guest has flushed the 2^shift bytes around gva (64: all), or but for global pages: is the code there where it
+// was?
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global)
 {
 	struct bt *b = bt_of(v);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Hardware breakpoints (SDM, "Debug Registers"). While DR7 enables any, the run loop goes one instruction at a time: instruction
-// breakpoints are looked at before each, data breakpoints after each, from the accesses of its careful form.
+// Hardware breakpoints (SDM, "Debug Registers"). While DR7 enables any, the run loop goes one instruction at a time:
+// instruction breakpoints are looked at before each, data breakpoints after each, from the accesses of its careful
+// form.
 #include "bt/bt.h"
 
 enum { RW_EXEC = 0, RW_WRITE = 1, RW_IO = 2, RW_ANY = 3 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The emitter: host encodings, and nothing else. Reads as assembly: emit_lea(e, 8, T0, mem). Hex opcodes stand only here
-// and in rewrite.c. Code is written through the writable twin of the translation cache; `delta` leads to where it runs.
-// The caller has checked that there is room (EMIT_ROOM bytes).
+// The emitter: host encodings, and nothing else. Reads as assembly: emit_lea(e, 8, T0, mem). Hex opcodes stand only
+// here and in rewrite.c. Code is written through the writable twin of the translation cache; `delta` leads to where it
+// runs. The caller has checked that there is room (EMIT_ROOM bytes).
 #ifndef BT_EMIT_H
 #define BT_EMIT_H
 
@@ -111,7 +111,8 @@ static inline void emit_op_rr(struct emit *e, unsigned size, unsigned opcode, un
 }
 
 // op reg, state(off): RIP-relative; imm is the number of immediate bytes that follow.
-static inline void emit_op_state(struct emit *e, unsigned size, unsigned opcode, unsigned reg, uint32_t off, unsigned imm)
+static inline void emit_op_state(struct emit *e, unsigned size, unsigned opcode, unsigned reg, uint32_t off,
+				 unsigned imm)
 {
 	if (size == 2)
 		emit_u8(e, 0x66);

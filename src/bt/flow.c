@@ -2,8 +2,9 @@
 //
 // Control transfers. A direct branch ends in an exit that is chained to its target when first taken: at once within a
 // page; across pages only for global (kernel) code, whose mapping is checked again at global flushes; user code crosses
-// pages through the indirect table, which is emptied when the address space changes. An indirect branch jumps through the table by a hash
-// of its target, without touching flags; the unit it arrives at compares the target with its own address.
+// pages through the indirect table, which is emptied when the address space changes. An indirect branch jumps through
+// the table by a hash of its target, without touching flags; the unit it arrives at compares the target with its own
+// address.
 //
 // A loop must meet a poll: backward direct branches and all indirect entries look at vcpu.pending.
 #include "bt/trans.h"
@@ -127,7 +128,8 @@ static bool same_page(const struct trans *t, uint64_t pc)
 	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
 }
 
-// A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if `live`.
+// A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if
+// `live`.
 static void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
 {
 	enum flag_state was = t->flags;
@@ -352,11 +354,11 @@ static void emit_push_return(struct trans *t)
 	emit_access_done(t);
 }
 
-// -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose return address
-// lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a host ret. What it
-// arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The stack is a
-// prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By convention the
-// arithmetic flags are in the slot at a ret.
+// -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
+// return address lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a
+// host ret. What it arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The
+// stack is a prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By
+// convention the arithmetic flags are in the slot at a ret.
 
 enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
 

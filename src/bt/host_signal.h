@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What bt/ needs of a Linux x86-64 signal frame's ucontext, without libc's headers: the general registers in the
-// kernel's order (struct sigcontext: r8-r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, cs.., err, trapno, ...).
+// kernel's order (struct sigcontext: r8-r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags, cs.., err, trapno,
+// ...).
 #ifndef BT_HOST_SIGNAL_H
 #define BT_HOST_SIGNAL_H
 
@@ -14,8 +15,8 @@ struct host_fault {
 };
 
 enum { // 64-bit words of struct ucontext: flags, link, stack_t (3), then struct sigcontext
-	UC_GREGS = 5, UC_R8 = UC_GREGS, UC_RDI = UC_GREGS + 8, UC_RSI, UC_RBP, UC_RBX, UC_RDX, UC_RAX, UC_RCX, UC_RSP, UC_RIP,
-	UC_EFLAGS, UC_SEGS, UC_ERR, UC_TRAPNO, UC_OLDMASK, UC_CR2,
+	UC_GREGS = 5, UC_R8 = UC_GREGS, UC_RDI = UC_GREGS + 8, UC_RSI, UC_RBP, UC_RBX, UC_RDX, UC_RAX, UC_RCX, UC_RSP,
+	UC_RIP, UC_EFLAGS, UC_SEGS, UC_ERR, UC_TRAPNO, UC_OLDMASK, UC_CR2,
 };
 
 static inline void host_fault_read(struct host_fault *f, const void *ucontext)

@@ -65,7 +65,7 @@ uint64_t masked_bytes(struct vcpu *v, const struct x86_insn *insn, const struct 
 	}
 }
 
-// -- MASKMOVQ, MASKMOVDQU -------------------------------------------------------------------------------------------------
+// -- MASKMOVQ, MASKMOVDQU ---------------------------------------------------------------------------------------------
 
 static gva_t operand_at_rdi(const struct vcpu *v, const struct x86_insn *insn)
 {

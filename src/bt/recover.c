@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // From host state in the middle of a unit back to the guest's canonical state between two instructions. A unit's
-// register map is one for the whole unit, so the host registers and the unit tell every guest register; where the arithmetic flags
-// are stands with each check (struct site) and each copied instruction (struct insn_map).
+// register map is one for the whole unit, so the host registers and the unit tell every guest register; where the
+// arithmetic flags are stands with each check (struct site) and each copied instruction (struct insn_map).
 #include "bt/bt.h"
 #include "bt/host_signal.h"
 

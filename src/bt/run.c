@@ -20,7 +20,7 @@ static uint64_t *slot(struct vcpu *v, unsigned off)
 	return (uint64_t *)((char *)v + off);
 }
 
-// -- the mode -----------------------------------------------------------------------------------------------------------
+// -- the mode ---------------------------------------------------------------------------------------------------------
 
 // Any access that wraps in 32 bits is allowed.
 static bool whole(const struct x86_seg *s)
@@ -80,7 +80,7 @@ static uint64_t translation_key(const struct vcpu *v)
 	return key ^ v->lstar * 3 ^ v->star * 5 ^ v->fmask * 7 ^ (v->efer & EFER_SCE) << 60;
 }
 
-// -- reactions ----------------------------------------------------------------------------------------------------------
+// -- reactions --------------------------------------------------------------------------------------------------------
 
 static void apply(struct vcpu *v, const struct sys_result *res)
 {
@@ -101,8 +101,8 @@ static void apply(struct vcpu *v, const struct sys_result *res)
 
 static const char *vector_name(unsigned vector)
 {
-	static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9", "#TS", "#NP",
-		"#SS", "#GP", "#PF", "15", "#MF", "#AC", "#MC", "#XM"};
+	static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9",
+					    "#TS", "#NP", "#SS", "#GP", "#PF", "15",  "#MF", "#AC", "#MC", "#XM"};
 
 	return vector < ARRAY_SIZE(names) ? names[vector] : "?";
 }
@@ -193,7 +193,7 @@ static void idle(struct vcpu *v)
 		vmm_halt(v);
 }
 
-// -- one unit -----------------------------------------------------------------------------------------------------------
+// -- one unit ---------------------------------------------------------------------------------------------------------
 
 static void note_pages(struct bt *b, const struct tu *t, gpa_t gpa, bool global)
 {
@@ -279,7 +279,8 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 
 static bool does_io(const struct x86_insn *insn)
 {
-	return insn->class == X86_CLASS_IN || insn->class == X86_CLASS_OUT || insn->class == X86_CLASS_INS || insn->class == X86_CLASS_OUTS;
+	return insn->class == X86_CLASS_IN || insn->class == X86_CLASS_OUT || insn->class == X86_CLASS_INS ||
+	       insn->class == X86_CLASS_OUTS;
 }
 
 static void system_insn(struct vcpu *v, const struct exit *x)
@@ -361,9 +362,10 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 // For the crash report and -d exit: where and why translated code was left.
 static void note_exit(struct vcpu *v, uint64_t why)
 {
-	static const char *const kinds[] = {[EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll", [EXIT_SYS] = "system",
-		[EXIT_STRING] = "string", [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined", [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
-		[EXIT_NEXT] = "next", [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti", [EXIT_COUNT] = "count"};
+	static const char *const kinds[] = {
+	    [EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll",       [EXIT_SYS] = "system", [EXIT_STRING] = "string",
+	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu",  [EXIT_NYI] = "not built",
+	    [EXIT_NEXT] = "next",     [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti",    [EXIT_COUNT] = "count"};
 	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access"};
 	const struct bt *b = bt_of(v);
 	const struct exit *x = &b->exit[why >> 8];
@@ -427,8 +429,8 @@ static bool passes_breakpoint(struct vcpu *v)
 	return had;
 }
 
-// --deterministic: are there fewer instructions to the next timer than a unit may hold? One may always run: a timer that
-// is due waits for the end of an interrupt shadow.
+// --deterministic: are there fewer instructions to the next timer than a unit may hold? One may always run: a timer
+// that is due waits for the end of an interrupt shadow.
 static bool few_left(struct vcpu *v)
 {
 	if (!v->counting)

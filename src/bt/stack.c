@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// PUSH, POP and LEAVE. Guest RSP is in a host register and changes only after the last access that can fault. A value on its way from
-// one checked operand to another waits on the host's stack.
+// PUSH, POP and LEAVE. Guest RSP is in a host register and changes only after the last access that can fault. A value
+// on its way from one checked operand to another waits on the host's stack.
 #include "bt/trans.h"
 
 void emit_rsp_add(struct trans *t, int n)

@@ -119,20 +119,32 @@ static uint64_t run_chunk(struct str *s, uint8_t *src, uint8_t *dst, uint64_t n)
 		v->gpr[X86_RAX] = s->size == 4 ? (uint32_t)rax : rax;
 		return n;
 	case OP_CMPS:
-#define RUN(x) \
-	if (ne) \
-		__asm__ volatile("repne cmps" x "; pushfq; pop %3" : "+S"(src), "+D"(dst), "+c"(left), "=r"(f) : : "memory", "cc"); \
-	else \
-		__asm__ volatile("repe cmps" x "; pushfq; pop %3" : "+S"(src), "+D"(dst), "+c"(left), "=r"(f) : : "memory", "cc")
+#define RUN(x)                                                                                                         \
+	if (ne)                                                                                                        \
+		__asm__ volatile("repne cmps" x "; pushfq; pop %3"                                                     \
+				 : "+S"(src), "+D"(dst), "+c"(left), "=r"(f)                                           \
+				 :                                                                                     \
+				 : "memory", "cc");                                                                    \
+	else                                                                                                           \
+		__asm__ volatile("repe cmps" x "; pushfq; pop %3"                                                      \
+				 : "+S"(src), "+D"(dst), "+c"(left), "=r"(f)                                           \
+				 :                                                                                     \
+				 : "memory", "cc")
 		BY_SIZE(s, RUN)
 #undef RUN
 		break;
 	default:
-#define RUN(x) \
-	if (ne) \
-		__asm__ volatile("repne scas" x "; pushfq; pop %2" : "+D"(dst), "+c"(left), "=r"(f) : "a"(rax) : "memory", "cc"); \
-	else \
-		__asm__ volatile("repe scas" x "; pushfq; pop %2" : "+D"(dst), "+c"(left), "=r"(f) : "a"(rax) : "memory", "cc")
+#define RUN(x)                                                                                                         \
+	if (ne)                                                                                                        \
+		__asm__ volatile("repne scas" x "; pushfq; pop %2"                                                     \
+				 : "+D"(dst), "+c"(left), "=r"(f)                                                      \
+				 : "a"(rax)                                                                            \
+				 : "memory", "cc");                                                                    \
+	else                                                                                                           \
+		__asm__ volatile("repe scas" x "; pushfq; pop %2"                                                      \
+				 : "+D"(dst), "+c"(left), "=r"(f)                                                      \
+				 : "a"(rax)                                                                            \
+				 : "memory", "cc")
 		BY_SIZE(s, RUN)
 #undef RUN
 	}

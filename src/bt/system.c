@@ -2,15 +2,16 @@
 //
 // System instructions in the cache. What only touches words of struct vcpu (interrupt flag, GS bases, flags, TSC) is
 // done inline; SYSCALL and SYSRET, with the MSRs they depend on as constants (translation_key throws units away when
-// those change), jump straight into the other mode's code. The rest, and every rare case of these, leaves for C (sys_execute, or
-// bt_string) with the decoded instruction kept beside the exit.
+// those change), jump straight into the other mode's code. The rest, and every rare case of these, leaves for C
+// (sys_execute, or bt_string) with the decoded instruction kept beside the exit.
 #include "bt/trans.h"
 #include "bt/vector.h"
 
 enum {
 	FLAGS_OF_HOST = RFLAGS_ARITH | RFLAGS_DF,
 	SYSRET_FLAGS = 0x3c7fd7, // what SYSRET takes from R11 (SDM, "SYSRET")
-	POPF_RARE = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_ID | RFLAGS_VIF | RFLAGS_VIP,
+	POPF_RARE = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_ID | RFLAGS_VIF |
+		    RFLAGS_VIP,
 };
 
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
@@ -250,7 +251,7 @@ void sys_rdtsc(struct trans *t, const struct x86_insn *insn)
 	emit_mov(e, 4, rax, rax);
 }
 
-// -- SYSCALL and SYSRET (64-bit) ------------------------------------------------------------------------------------------
+// -- SYSCALL and SYSRET (64-bit) --------------------------------------------------------------------------------------
 
 static void emit_set_seg(struct trans *t, unsigned seg, unsigned sel, uint32_t attr, uint32_t limit)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The translation cache: where units live, how they are found, chained and thrown away. Two halves, hot and cold, grow
-// upwards; nothing is freed singly: when it is full, all goes at once. A retired unit stays as dead code that nothing leads to.
-// Never writable and executable at once: units are written through the twin mapping, at `delta` from where they run.
+// upwards; nothing is freed singly: when it is full, all goes at once. A retired unit stays as dead code that nothing
+// leads to. Never writable and executable at once: units are written through the twin mapping, at `delta` from where
+// they run.
 #include "base/string.h"
 #include "bt/bt.h"
 
@@ -208,7 +209,7 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 	return NULL;
 }
 
-// -- indirect tables ----------------------------------------------------------------------------------------------------
+// -- indirect tables --------------------------------------------------------------------------------------------------
 
 void itab_set(struct bt *b, struct tu *t)
 {

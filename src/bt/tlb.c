@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // The software TLB: for each kind of access rights (supervisor, supervisor with EFLAGS.AC, user) a table for reads and
-// one for writes, direct-mapped, of 4 KiB entries. An entry exists only where the access may go straight to RAM: a write
-// entry implies that the guest's D bit is set and that no translated code lies on the page.
-// A log of filled entries makes a flush cost what was used.
+// one for writes, direct-mapped, of 4 KiB entries. An entry exists only where the access may go straight to RAM: a
+// write entry implies that the guest's D bit is set and that no translated code lies on the page. A log of filled
+// entries makes a flush cost what was used.
 //
-// Kernel code that reaches user addresses, and global pages, are told apart by the entry's kind: a CR3 write keeps global ones.
+// Kernel code that reaches user addresses, and global pages, are told apart by the entry's kind: a CR3 write keeps
+// global ones.
 #include "base/string.h"
 #include "bt/bt.h"
 
@@ -132,7 +133,8 @@ static void note_large(struct bt *b, gva_t gva, uint64_t size)
 	if (size > 4 << 20)
 		b->huge_bloom[gva >> 63] |= bloom_bit(gva, 30);
 	else if (size > PAGE_SIZE)
-		b->large_bloom[gva >> 63] |= bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
+		b->large_bloom[gva >> 63] |=
+		    bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
 }
 
 // How much a flush of one address may concern: its page, or all that a large page may have covered. (4 MiB pages: 22.)

@@ -102,7 +102,7 @@ static bool ends_unit(const struct trans *t, const struct x86_insn *insn)
 	return treat(t, insn)->ends;
 }
 
-// -- decoding -----------------------------------------------------------------------------------------------------------
+// -- decoding ---------------------------------------------------------------------------------------------------------
 
 // The bytes of an instruction that straddles the page end; the second page's fetch may fault.
 static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned avail)
@@ -184,7 +184,7 @@ static void decode_unit(struct trans *t)
 	t->t->ninsns = (uint8_t)t->n;
 }
 
-// -- analysis -----------------------------------------------------------------------------------------------------------
+// -- analysis ---------------------------------------------------------------------------------------------------------
 
 static void place_registers(struct trans *t)
 {
@@ -247,7 +247,7 @@ static void find_live_flags(struct trans *t)
 	t->t->flags_in = live != 0;
 }
 
-// -- emission -----------------------------------------------------------------------------------------------------------
+// -- emission ---------------------------------------------------------------------------------------------------------
 
 void note_op(struct trans *t)
 {
@@ -287,7 +287,8 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 	unsigned dst = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
 	struct x86_insn plain = *insn;
 
-	if (insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS && insn->mem.disp == (int32_t)insn->mem.disp) {
+	if (insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS &&
+	    insn->mem.disp == (int32_t)insn->mem.disp) {
 		emit_lea(&t->hot, insn->opsize, dst, (struct emit_mem){.base = (uint8_t)host_of(t, insn->mem.base),
 			.index = insn->mem.index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, insn->mem.index),
 			.scale = insn->mem.scale, .disp = (int32_t)insn->mem.disp});
@@ -319,8 +320,8 @@ static bool names_high_byte(const struct x86_insn *insn, unsigned *reg)
 	return true;
 }
 
-// A byte register AH..BH beside an operand that needs REX: swap it with a low byte, use that, swap back. The low byte is
-// that of the same register, or of RCX for CMPXCHG, which has a use for AL.
+// A byte register AH..BH beside an operand that needs REX: swap it with a low byte, use that, swap back. The low byte
+// is that of the same register, or of RCX for CMPXCHG, which has a use for AL.
 static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const struct rewrite *rw)
 {
 	struct emit *e = &t->hot;
@@ -367,8 +368,8 @@ static struct rewrite renaming(const struct trans *t, const struct x86_insn *ins
 	return rw;
 }
 
-// BT and its kin with a register offset reach far from their operand's address: the words of the offset move the address
-// in T0, the bits below go into RAX, as the instruction's register, for the moment.
+// BT and its kin with a register offset reach far from their operand's address: the words of the offset move the
+// address in T0, the bits below go into RAX, as the instruction's register, for the moment.
 static void emit_bitstring_ea(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Merged checks. A window is a stretch of memory around one guest register (the stack pointer, or a pointer used several
-// times in the unit) that is checked once, at its first access, for all that follow: afterwards host address = guest
-// address + addend, with the addend in a host register that the unit does not name, and each access keeps the guest's
-// own base and displacement. A window lasts until its register is set anew; the stack pointer's survives pushes, pops and constants.
+// Merged checks. A window is a stretch of memory around one guest register (the stack pointer, or a pointer used
+// several times in the unit) that is checked once, at its first access, for all that follow: afterwards host address =
+// guest address + addend, with the addend in a host register that the unit does not name, and each access keeps the
+// guest's own base and displacement. A window lasts until its register is set anew; the stack pointer's survives
+// pushes, pops and constants.
 //
 // All of a window lies on one page, and is checked for writing if anything writes. If that fails, the instruction at
 // hand takes the careful form and a new unit begins behind it, which decides again; a unit whose windows fail often
@@ -54,7 +55,8 @@ static bool explicit_touch(const struct x86_insn *insn, unsigned base, struct to
 	const struct x86_mem *m = &insn->mem;
 
 	if (!m->present || m->base != base || m->index != X86_REG_NONE || m->seg >= X86_FS || insn->addrsize != 8 ||
-	    names_high(insn) || !m->access || !m->size || m->size > 64 || m->bitstring || m->disp != (int16_t)m->disp || !plain_class(insn))
+	    names_high(insn) || !m->access || !m->size || m->size > 64 || m->bitstring || m->disp != (int16_t)m->disp ||
+	    !plain_class(insn))
 		return false;
 	*out = (struct touch){(int)m->disp, m->size, m->access};
 	return true;
@@ -111,7 +113,8 @@ static bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
 	*by = 0;
 	if (base == X86_RSP && stack_touch(insn, &t)) {
 		*by = insn->class == X86_CLASS_PUSH ? -8 : 8;
-		return insn->class == X86_CLASS_PUSH || (insn->class == X86_CLASS_POP && !(insn->opcode == 0x5c && !(insn->rex & 1)));
+		return insn->class == X86_CLASS_PUSH ||
+		       (insn->class == X86_CLASS_POP && !(insn->opcode == 0x5c && !(insn->rex & 1)));
 	}
 	if (!(insn->gpr_written & BIT(base)))
 		return true;

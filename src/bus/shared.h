@@ -88,9 +88,11 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form
 };
 
-enum log_item { LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4),
-	LOG_MMU = BIT(5), LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9), LOG_ALL = BIT(10) - 1,
-	LOG_PERFMAP = BIT(10) }; // -perfmap
+enum log_item {
+	LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4), LOG_MMU = BIT(5),
+	LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9), LOG_ALL = BIT(10) - 1,
+	LOG_PERFMAP = BIT(10), // -perfmap
+};
 
 // Records: a line of the trace that begins with TRACE_RECORD is not text yet, the app makes text of it (io/). The next
 // byte is its kind; then words, numbers in hexadecimal but for counts. A unit is UNIT, then for each guest instruction
@@ -155,7 +157,8 @@ struct debugger {
 };
 
 // The watchpoint that an access meets, or NULL.
-static inline const struct watchpoint *debugger_watches(const struct debugger *d, uint64_t at, uint64_t size, bool write)
+static inline const struct watchpoint *debugger_watches(const struct debugger *d, uint64_t at, uint64_t size,
+							bool write)
 {
 	for (uint32_t i = 0; i < d->watchpoints && i < WATCHPOINTS_MAX; i++) {
 		const struct watchpoint *w = &d->watchpoint[i];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Control registers: MOV CRn, CLTS, SMSW, LMSW, XCR0, INVLPG and INVPCID, with the #GP(0) conditions of the SDM's
-// "Control Registers", "IA-32e Mode Operation" and the instructions' pages. What is cached of the page tables belongs to
-// bt/: res says what must go. Setting CR0.PG with EFER.LME on makes EFER.LMA; clearing PG ends it.
+// "Control Registers", "IA-32e Mode Operation" and the instructions' pages. What is cached of the page tables belongs
+// to bt/: res says what must go. Setting CR0.PG with EFER.LME on makes EFER.LMA; clearing PG ends it.
 #include "cpu/insn.h"
 #include "cpu/lapic.h"
 

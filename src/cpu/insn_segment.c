@@ -173,7 +173,8 @@ static bool visible(struct vcpu *v, uint16_t sel, struct desc *d)
 	return desc_dpl(d) >= MAX(sel & SEL_RPL, (unsigned)v->cpl);
 }
 
-static bool look_up(struct vcpu *v, const struct x86_insn *i, uint32_t long_types, uint32_t legacy_types, struct desc *d)
+static bool look_up(struct vcpu *v, const struct x86_insn *i, uint32_t long_types, uint32_t legacy_types,
+		    struct desc *d)
 {
 	uint16_t sel = insn_read_rm16(v, i);
 	uint32_t types = vcpu_long_mode(v) ? long_types : legacy_types;

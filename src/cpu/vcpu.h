@@ -7,7 +7,8 @@
 // vcpu.gpr[], rip, rflags are exact whenever C code of cpu/ runs; rip is the address of the instruction being executed
 // until the handler says otherwise.
 //
-// Mapped at ZONE_VCPU(i) in both programs; the app looks only while the vCPU is stopped. The host's GS base points here.
+// Mapped at ZONE_VCPU(i) in both programs; the app looks only while the vCPU is stopped. The host's GS base points
+// here.
 #ifndef CPU_VCPU_H
 #define CPU_VCPU_H
 

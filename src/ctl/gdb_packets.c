@@ -257,10 +257,12 @@ static const struct command {
 	char letter;
 	void (*act)(struct gdb *g, const char *rest);
 } commands[] = {
-	{'?', do_why}, {'g', do_read_regs}, {'G', do_write_regs}, {'p', do_read_reg}, {'P', do_write_reg},
-	{'m', do_read_memory}, {'M', do_write_memory}, {'X', do_write_binary}, {'c', do_continue}, {'C', do_continue}, {'s', do_step},
-	{'S', do_step}, {'v', do_v}, {'q', do_query}, {'Q', do_set}, {'Z', do_breakpoint}, {'z', do_breakpoint},
-	{'H', do_ok}, {'T', do_ok}, {'D', do_detach}, {'k', do_kill},
+	{'?', do_why},        {'g', do_read_regs},   {'G', do_write_regs},   {'p', do_read_reg},
+	{'P', do_write_reg},  {'m', do_read_memory}, {'M', do_write_memory}, {'X', do_write_binary},
+	{'c', do_continue},   {'C', do_continue},    {'s', do_step},         {'S', do_step},
+	{'v', do_v},          {'q', do_query},       {'Q', do_set},          {'Z', do_breakpoint},
+	{'z', do_breakpoint}, {'H', do_ok},          {'T', do_ok},           {'D', do_detach},
+	{'k', do_kill},
 };
 
 void gdb_take_packet(struct gdb *g, const char *p, size_t n)

@@ -3,7 +3,8 @@
 // Terminal raw mode. What the guest writes passes as it is but for the output processing that the user's shell had
 // set (so that ringer's own lines end well); what the user types passes as it is. Restored by atexit, by the handlers
 // of SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGSYS, and by host/signals.c for those that ask ringer to end. A
-// terminal that another process group has in the foreground is that group's: neither its mode is changed nor is it read.
+// terminal that another process group has in the foreground is that group's: neither its mode is changed nor is it
+// read.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -31,8 +31,8 @@ static inline bool stream_uses_stdio(const struct stream_config *c)
 int stream_open(struct stream *s, const struct stream_config *c, char *err, size_t errlen);
 void stream_close(struct stream *s);
 
-// As read and write; never block; -EAGAIN, other negative errno, or the count (0 from read: the end). -EBUSY: a terminal
-// that another process group has in the foreground. Without an output everything is taken and dropped.
+// As read and write; never block; -EAGAIN, other negative errno, or the count (0 from read: the end). -EBUSY: a
+// terminal that another process group has in the foreground. Without an output everything is taken and dropped.
 ssize_t stream_read(struct stream *s, void *to, size_t n);
 ssize_t stream_write(struct stream *s, const void *from, size_t n);
 

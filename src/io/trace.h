@@ -25,8 +25,8 @@ int trace_open(struct trace *t, const char *file);
 void trace_close(struct trace *t);
 void trace_start_perfmap(struct trace *t, int pid); // of a monitor that starts now
 
-// Write what the ring holds and wait for who reads it, until until_fd is readable (-1: do not wait). A file that takes no
-// more (disk full) loses the text.
+// Write what the ring holds and wait for who reads it, until until_fd is readable (-1: do not wait). A file that takes
+// no more (disk full) loses the text.
 void trace_drain(struct trace *t, struct ring *r, int until_fd);
 
 // The same for a text with records in it, to standard error.

@@ -2,7 +2,8 @@
 //
 // Guest physical memory. This folder owns the map from guest-physical pages to host memory; nobody else turns a
 // guest address into a pointer. RAM is one memfd, mapped at ZONE_RAM + gpa in the app and in the monitor, so that a
-// pointer means the same in both. Below 4 GiB RAM ends at `low_end` (the PCI hole follows); the rest continues at 4 GiB.
+// pointer means the same in both. Below 4 GiB RAM ends at `low_end` (the PCI hole follows); the rest continues at 4
+// GiB.
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
 

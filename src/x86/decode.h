@@ -76,7 +76,8 @@ enum x86_mask {
 	X86_MASK_NONE,    // not at all: the whole operand is accessed
 	X86_MASK_ELEMENT, // bit i: the i-th piece of mask_unit bytes
 	X86_MASK_ANY,     // broadcast: all of the operand if any of the first vl / mask_unit bits is set
-	X86_MASK_PACKED,  // expand, compress: as many pieces of mask_unit bytes as bits are set of the first size / mask_unit
+	// Expand, compress: as many pieces of mask_unit bytes as bits are set of the first size / mask_unit
+	X86_MASK_PACKED,
 	X86_MASK_REPEAT,  // VBROADCAST: the operand repeated up to vl; bit i: the i-th piece of mask_unit bytes of that
 	X86_MASK_VECTOR,  // VMASKMOV, VPMASKMOV: as ELEMENT, by the sign bits of the vector in vvvv
 	X86_MASK_KIND = 7,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Delivery and return: frames, stacks, error codes, flags, CR2, DR6; round trips through IRETQ with random state; double
-// and triple faults; software interrupts; and the same in 32-bit protected mode and real mode.
+// Delivery and return: frames, stacks, error codes, flags, CR2, DR6; round trips through IRETQ with random state;
+// double and triple faults; software interrupts; and the same in 32-bit protected mode and real mode.
 #include "cpu_long.h"
 
 static uint64_t seed = 0x9e3779b97f4a7c15u;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // mmu_walk against a model written as plainly as the manual says it: every combination of the W, U and NX bits of all
-// levels with every access and every control bit that counts, for 4 KiB, 2 MiB and 1 GiB pages; then random entries with
-// P, A, D, G, PAT and reserved bits thrown in. Also vmem_*: crossings, faults that must leave no trace, devices.
+// levels with every access and every control bit that counts, for 4 KiB, 2 MiB and 1 GiB pages; then random entries
+// with P, A, D, G, PAT and reserved bits thrown in. Also vmem_*: crossings, faults that must leave no trace, devices.
 #include "cpu_ram.h"
 
 enum { LEVELS = 4, LEAF_4K = 0, LEAF_2M = 1, LEAF_1G = 2 };

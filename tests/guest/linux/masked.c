@@ -48,7 +48,8 @@ struct row {
 #define Y(text) ROW(LOAD_YMM, STORE_YMM, "avx2", text)
 #define X(text) ROW("movdqu (%rdi), %xmm1; movdqu 64(%rdi), %xmm2; movdqu 128(%rdi), %xmm3",                       \
 		    "movdqu %xmm1, (%rdi); movdqu %xmm2, 64(%rdi); movdqu %xmm3, 128(%rdi)", "", text)
-#define M(text) ROW("movq (%rdi), %mm1; movq 64(%rdi), %mm2; movq 128(%rdi), %mm3", "movq %mm2, 64(%rdi); emms", "", text)
+#define M(text)                                                                                                        \
+	ROW("movq (%rdi), %mm1; movq 64(%rdi), %mm2; movq 128(%rdi), %mm3", "movq %mm2, 64(%rdi); emms", "", text)
 #define Z(text) ROW(LOAD_ZMM, STORE_ZMM, "avx512bw", text)
 #define Z2(text) ROW(LOAD_ZMM, STORE_ZMM, "avx512vbmi2", text)
 #define ZN(text) ROW(LOAD_ZMM, STORE_ZMM, "avx512vnni", text)
@@ -277,8 +278,8 @@ static uint64_t one(const struct row *row, unsigned offset, uint64_t mask, uint6
 		h = hash(h, &fault.where, sizeof(fault.where));
 	}
 	if (verbose()) {
-		printf("  at -%u mask %016lx: signal %d error %lx at %ld; %016lx k1 %lx k2 %lx\n    1 ", offset, mask, fault.signo,
-		       fault.error, fault.exact, hash(HASH_START, edge - AROUND, 2 * AROUND), s.k1, s.k2);
+		printf("  at -%u mask %016lx: signal %d error %lx at %ld; %016lx k1 %lx k2 %lx\n    1 ", offset, mask,
+		       fault.signo, fault.error, fault.exact, hash(HASH_START, edge - AROUND, 2 * AROUND), s.k1, s.k2);
 		print_hex(s.zmm1, 64);
 		printf("\n    3 ");
 		print_hex(s.zmm3, 64);
