@@ -326,6 +326,8 @@ static void correct_memory(struct x86_row *row, ZydisMnemonic m)
 	}
 	if (row->class == X86_CLASS_XSAVE)
 		row->mem_size = 0;
+	if (m == ZYDIS_MNEMONIC_MOVSXD && row->mem_size && row->opsize == 2) // r16, r/m16
+		row->mem_size = 2;
 }
 
 static bool is_bit_test(ZydisMnemonic m)

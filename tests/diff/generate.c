@@ -75,6 +75,13 @@ static uint64_t faulting_place(struct rng *r, unsigned int size)
 	}
 }
 
+// Stores that have changed something else when they fault, on processors at hand: VCVTPS2PH has flagged in MXCSR, MMX
+// stores have set the x87 TOP to 0.
+static bool leaves_traces(const struct x86_insn *insn)
+{
+	return insn->mnemonic == X86_MNEM_VCVTPS2PH || (insn->class == X86_CLASS_MMX && insn->mem.access & X86_WRITE);
+}
+
 static uint64_t draw_place(struct rng *r, const struct x86_insn *insn, bool target)
 {
 	unsigned int size = insn->mem.size ? insn->mem.size : 1;
@@ -84,7 +91,7 @@ static uint64_t draw_place(struct rng *r, const struct x86_insn *insn, bool targ
 		return ea;
 	if (insn->mem.vsib)
 		return SCRATCH_BASE + PAGE_SIZE + 512 + rng_below(r, 2048);
-	if (target && size <= 64 && insn->mnemonic != X86_MNEM_VCVTPS2PH && rng_chance(r, 9)) // may flag, then fault
+	if (target && size <= 64 && !leaves_traces(insn) && rng_chance(r, 9))
 		return faulting_place(r, size);
 	return ordinary_place(r, insn, size);
 }

@@ -202,11 +202,12 @@ static bool same_layout(enum x86_mode mode, const uint8_t *b, const struct answe
 	return true;
 }
 
-// XSAVE's size depends on state; INVLPG, CLFLUSH and the like do not access what Zydis says.
+// XSAVE's size depends on state; INVLPG, CLFLUSH, a 16-bit MOVSXD and the like do not access what Zydis says.
 static bool has_own_size(const struct x86_insn *x)
 {
 	return x->class == X86_CLASS_XSAVE || x->class == X86_CLASS_INVLPG || x->mnemonic == X86_MNEM_CLFLUSH ||
-		x->mnemonic == X86_MNEM_CLFLUSHOPT || x->mnemonic == X86_MNEM_CLWB;
+		x->mnemonic == X86_MNEM_CLFLUSHOPT || x->mnemonic == X86_MNEM_CLWB ||
+		(x->mnemonic == X86_MNEM_MOVSXD && x->opsize == 2);
 }
 
 static bool same_memory(enum x86_mode mode, const uint8_t *b, const struct answer *z, const struct x86_insn *x)
