@@ -174,6 +174,7 @@ bool feature_offered(unsigned int feature);
 bool feature_vectors_enabled(const struct form_key *key);
 
 extern bool compare_fpu_pointers;
+extern uint64_t case_seed; // another number, other cases
 extern bool wild_branches; // also through pointers that are not canonical
 extern uint64_t compared_state; // XCR0 bits that take part
 uint64_t digest_case(const struct test_case *t, const struct outcome *o, const struct dirty *dirty, size_t n,

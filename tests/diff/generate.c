@@ -8,6 +8,8 @@
 #include "x86/features.h"
 #include "x86/mnemonic.h"
 
+uint64_t case_seed;
+
 enum { SEQUENCE_ROOM = SLOT_FORWARD_PAD - SLOT_START - 6 };
 
 static uint64_t name_hash(const char *name)
@@ -356,7 +358,7 @@ static bool generate(struct test_case *t, const struct forms *forms, const struc
 		     bool among)
 {
 	uint64_t hash = name_hash(form->name);
-	struct rng seed = {.s = hash ^ number}, r = {.s = rng_next(&seed)};
+	struct rng seed = {.s = hash ^ number ^ case_seed << 32}, r = {.s = rng_next(&seed)};
 
 	memset(t, 0, sizeof(*t));
 	memset(t->code, 0x90, sizeof(t->code));

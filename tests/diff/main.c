@@ -233,8 +233,9 @@ static void parse_options(int argc, char **argv, struct options *opt)
 	static const struct option longs[] = {
 		{"row", 1, NULL, 'r'}, {"case", 1, NULL, 'c'}, {"cases", 1, NULL, 'n'}, {"prefix", 1, NULL, 'p'},
 		{"expect", 1, NULL, 'e'}, {"output", 1, NULL, 'o'}, {"step", 1, NULL, 's'}, {"first", 1, NULL, 'f'},
-		{"state", 1, NULL, 'S'}, {"bits", 1, NULL, 'b'}, {"skip", 1, NULL, 'k'},
-		{"wild-branches", 0, NULL, 'W'}, {"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"show", 0, NULL, 'w'}, {"fpu-pointers", 0, NULL, 'P'}, {0},
+		{"state", 1, NULL, 'S'}, {"bits", 1, NULL, 'b'}, {"seed", 1, NULL, 'd'}, {"skip", 1, NULL, 'k'},
+		{"wild-branches", 0, NULL, 'W'}, {"list", 0, NULL, 'l'}, {"quiet", 0, NULL, 'q'}, {"show", 0, NULL, 'w'},
+		{"fpu-pointers", 0, NULL, 'P'}, {0},
 	};
 	int c;
 
@@ -254,13 +255,15 @@ static void parse_options(int argc, char **argv, struct options *opt)
 		case 'b': code_mode = atoi(optarg) == 32 ? X86_MODE32 : X86_MODE64; break;
 		case 'S': compared_state = strtoull(optarg, NULL, 16); break;
 		case 'k': opt->skip = optarg; break;
+		case 'd': case_seed = strtoull(optarg, NULL, 0); break;
 		case 'W': wild_branches = true; break;
 		case 'w': opt->show = true; break;
 		case 'P': compare_fpu_pointers = true; break;
 		default:
 			fprintf(stderr, "usage: difftest [--row NAME [--case K] -v] [--prefix P] [--cases N] [--step N --first K]\n"
 				"       [--output FILE] [--expect FILE [--show]] [--list] [--quiet] [--fpu-pointers]\n"
-				"       [--skip PART,...] [--state XCR0-BITS] [--wild-branches] [--bits 32]\n");
+				"       [--skip PART,...] [--state XCR0-BITS] [--wild-branches] [--bits 32]\n"
+				"       [--seed N]\n");
 			exit(2);
 		}
 	}
