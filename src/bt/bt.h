@@ -31,7 +31,7 @@ enum {
 	TU_INSNS_MAX = 32,        // instructions in a unit at most
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
 	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
-	MAPS_MAX = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, ITAB_LOG = 8192,
+	MAPS_MAX = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24,
 	EMIT_ROOM = 16 << 10,     // bytes one unit may take in each half of the cache
 	BOUNCES = 4, BOUNCE_SIZE = 8192,

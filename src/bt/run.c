@@ -455,7 +455,7 @@ static void run_unit(struct vcpu *v)
 	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
 		return;
 
-	if (b->flush_tc)
+	if (b->flush_tc || b->nmodes + MODES_SPARE > MODES_MAX)
 		tc_flush(v);
 	if (one || b->careful)
 		mode |= MODE_ONE;
