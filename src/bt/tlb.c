@@ -241,6 +241,21 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
+// Can nothing but #PF come of this access? Not if something else might have come first (alignment, a limit), or if the
+// check was for more than the instruction at hand.
+static bool plain_fault(const struct tu *t, const struct site *s, gva_t gva)
+{
+	return (t->mode & MODE_CODE) == MODE_CODE64 && !s->merged && !s->insn && s->size <= 64 && !(gva & (s->size - 1));
+}
+
+static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva_t gva, uint32_t error)
+{
+	recover_site(v, s);
+	v->count_left += s->left;
+	v->fault = (struct vcpu_fault){.vector = VEC_PF, .pending = true, .has_error = true, .error = error, .cr2 = gva};
+	bt_leave(LEAVE_FAULT);
+}
+
 // An inline check failed. Fill the entry and have it tried again; or leave for the careful form, or for a fault.
 // T0 is the address xor the tag of the entry that T1 points to. Returns where translated code goes on.
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
@@ -254,11 +269,18 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 	struct tlb *t = write ? &b->tlb_w[x] : &b->tlb_r[x];
 	gva_t gva = host[HOST_T0] ^ t->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
 	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
+	bool present = true;
 	struct mmu_walk w;
 	uint8_t *page;
 
 	b->st->tlb_misses++;
-	if ((gva & PAGE_OFFSET) + s->size <= PAGE_SIZE && canonical(v, gva) && mmu_walk(v, gva, access, &w)) {
+	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE || !canonical(v, gva)) {
+		// careful
+	} else if (!mmu_walk(v, gva, access, &w)) {
+		present = false;
+		if (plain_fault(tu, s, gva))
+			leave_page_fault(v, s, gva, w.error);
+	} else {
 		page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 		if (page && !(write && code_is_watched(b, w.gpa)) &&
 		    !debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write)) {
@@ -271,7 +293,7 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 			return b->tc + s->retry;
 		}
 	}
-	if (s->merged && window_failed(b, tu) && !tu->dead) {
+	if (present && s->merged && window_failed(b, tu) && !tu->dead) {
 		code_unwatch(b, &b->tu[s->tu]);
 		tc_retire(b, &b->tu[s->tu]);
 	}
