@@ -143,6 +143,7 @@ struct site { // one inline check: what the miss handler must know
 	uint16_t size;
 	uint8_t seg;      // #SS or #GP for a non-canonical address
 	bool merged;      // a window's: see window.c
+	bool masked;      // parts of the operand may not be accessed
 	uint8_t bounce;   // careful: which bounce buffer
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0

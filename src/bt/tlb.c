@@ -245,7 +245,8 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 // check was for more than the instruction at hand.
 static bool plain_fault(const struct tu *t, const struct site *s, gva_t gva)
 {
-	return (t->mode & MODE_CODE) == MODE_CODE64 && !s->merged && !s->insn && s->size <= 64 && !(gva & (s->size - 1));
+	return (t->mode & MODE_CODE) == MODE_CODE64 && !s->merged && !s->masked && s->size <= 64 &&
+	       !(s->align && gva & (s->align - 1));
 }
 
 static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva_t gva, uint32_t error)
