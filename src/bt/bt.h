@@ -160,6 +160,7 @@ struct vpage { // a linear page of kernel code that direct links rely on
 struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
 	uint64_t bytes; // those that a masked operand consists of, bit by byte
+	uint8_t *ram;   // where what was written goes; NULL: through the guest's paging
 	uint16_t size;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
@@ -225,7 +226,7 @@ struct bt {
 	bool flush_tc;           // asked for: done by the run loop
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_table;         // the unit found next enters the indirect table
-	bool step, one;          // one instruction a unit: for the debugger, by --stress
+	bool step;               // one instruction a unit, for the debugger
 	bool nmi_waits;
 	bool stopped;            // the debugger has last had a stop at stopped_at, and nothing ran since
 	uint64_t stopped_at;
@@ -297,6 +298,7 @@ void tlb_flush(struct vcpu *v, bool global);
 void tlb_flush_page(struct vcpu *v, gva_t gva);
 void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to this page any more
 bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
+uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode);
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
 static inline uint64_t tlb_invalid_tag(unsigned slot)
 {

@@ -138,6 +138,40 @@ static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o
 		debug_note_access(v, o->gva, s->size, s->access & X86_WRITE);
 }
 
+static void copy(void *to, const void *from, size_t n)
+{
+	switch (n) {
+	case 4:
+		__builtin_memcpy(to, from, 4);
+		return;
+	case 8:
+		__builtin_memcpy(to, from, 8);
+		return;
+	default:
+		memcpy(to, from, n);
+	}
+}
+
+static void plain_access(struct vcpu *v, const struct site *s, struct bounce *o, uint8_t *data)
+{
+	struct bt *b = bt_of(v);
+	bool write = s->access & X86_WRITE;
+	unsigned access = user_access(b, s);
+
+	check_access(v, s, o->gva);
+	o->ram = tlb_host(v, o->gva, s->size, write, b->tu[s->tu].mode);
+	if (write && !o->ram)
+		probe_write(v, o->gva, s->size, access);
+	if (s->access & X86_READ || s->size > 64) {
+		if (o->ram)
+			copy(data, o->ram, s->size);
+		else
+			vmem_read(v, o->gva, data, s->size, VMEM_READ | access);
+	}
+	if (v->dr[7] & 0xff)
+		debug_note_access(v, o->gva, s->size, write);
+}
+
 // T0 holds the linear address; afterwards T1 + T0 is the bounce buffer.
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 {
@@ -145,24 +179,16 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 	const struct site *s = &b->site[*(const uint32_t *)ra];
 	struct bounce *o = &b->bounce[s->bounce];
 	uint64_t *host = host_regs(v);
-	unsigned access = user_access(b, s);
 	gva_t gva = host[HOST_T0];
 	uint8_t *data = o->data + (gva & 63);
 
 	o->gva = gva;
 	o->size = s->size;
 	recover_site(v, s); // the accesses below may raise
-	if (s->insn) {
+	if (s->insn)
 		masked_access(v, s, o, data);
-	} else {
-		check_access(v, s, gva);
-		if (s->access & X86_WRITE)
-			probe_write(v, gva, s->size, access);
-		if (s->access & X86_READ || s->size > 64)
-			vmem_read(v, gva, data, s->size, VMEM_READ | access);
-		if (v->dr[7] & 0xff)
-			debug_note_access(v, gva, s->size, s->access & X86_WRITE);
-	}
+	else
+		plain_access(v, s, o, data);
 	host[HOST_T0] = gva & 63;
 	host[HOST_T1] = (uint64_t)o->data;
 	return ra + 4;
@@ -176,6 +202,8 @@ const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
 
 	if (s->insn)
 		masked_write(v, o->gva, o->data + (o->gva & 63), o->bytes);
+	else if (o->ram)
+		copy(o->ram, o->data + (o->gva & 63), o->size);
 	else
 		vmem_write(v, o->gva, o->data + (o->gva & 63), o->size, VMEM_WRITE | user_access(b, s));
 	return ra + 4;

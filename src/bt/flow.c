@@ -364,7 +364,7 @@ enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a
 
 static bool pairs_calls(const struct trans *t)
 {
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL));
+	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL)) && !(t->b->sh->config.stress & STRESS_IRQ);
 }
 
 // Meets the guard page if the stack of calls is full, and nothing else of the unit does.

@@ -229,7 +229,7 @@ static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
 static struct tu *find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
-	bool global, global2 = true, plain = !(mode & (MODE_ONE | MODE_CAREFUL));
+	bool global, global2 = true, plain = !(mode & MODE_ONE);
 	gpa_t gpa, gpa2;
 	struct tu *t;
 
@@ -448,7 +448,7 @@ static void run_unit(struct vcpu *v)
 	uint64_t rflags = v->rflags;
 	uint32_t mode = b->mode_now;
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
-	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || b->one || at_breakpoint ||
+	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);
 	struct tu *t;
 
@@ -459,8 +459,10 @@ static void run_unit(struct vcpu *v)
 		tc_flush(v);
 	if (one || b->careful)
 		mode |= MODE_ONE;
-	if (b->careful || b->sh->config.stress & STRESS_CAREFUL || (one && debug_watches_data(v)))
+	if (b->careful || (one && debug_watches_data(v)))
 		mode |= MODE_CAREFUL | MODE_ONE;
+	if (b->sh->config.stress & STRESS_CAREFUL)
+		mode |= MODE_CAREFUL;
 	b->st->careful += b->careful;
 	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
 		debug_check_fetch(v, v->rip);
@@ -507,7 +509,6 @@ void bt_init(struct vcpu *v)
 
 	b->sh = v->shared;
 	b->st = &v->shared->stats;
-	b->one = v->shared->config.stress & STRESS_ONE;
 	tc_init(v);
 	tlb_init(b);
 	vector_init(b);

@@ -65,6 +65,24 @@ void tc_forget_calls(struct vcpu *v)
 	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
+static unsigned hash_of(uint64_t pc, gpa_t gpa, uint32_t mode)
+{
+	uint64_t h = (pc ^ gpa << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (unsigned)(h >> 48) & (TU_HASH - 1);
+}
+
+static void itab_flush(struct bt *b, struct itab *it)
+{
+	if (it->nlog <= ITAB_LOG)
+		for (unsigned i = 0; i < it->nlog; i++)
+			it->e[it->log[i]] = b->tc;
+	else
+		for (unsigned i = 0; i < ITAB_SIZE; i++)
+			it->e[i] = b->tc;
+	it->nlog = 0;
+}
+
 // Throw all units away. Only from the run loop (or the translator before it numbers anything): no unit is running.
 void tc_flush(struct vcpu *v)
 {
@@ -72,11 +90,13 @@ void tc_flush(struct vcpu *v)
 	struct emit e;
 
 	for (uint32_t i = 1; i < b->ntus; i++) {
+		b->hash[hash_of(b->tu[i].pc, b->tu[i].gpa, b->tu[i].mode)] = 0;
 		b->page_head[b->tu[i].gpa >> PAGE_SHIFT] = 0;
 		if (b->tu[i].gpa2 != ~UINT64_C(0))
 			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
 	}
-	memset(b->hash, 0, sizeof(b->hash));
+	for (unsigned i = 0; i < b->nmodes; i++)
+		itab_flush(b, &b->itab[i]);
 	b->ntus = b->nexits = b->nsites = b->ninsns = 1; // number 0 means none
 	b->nmaps = 0;
 	b->nvpages = b->nonglobal = 0;
@@ -103,17 +123,9 @@ unsigned tc_mode_id(struct bt *b, uint32_t mode)
 	if (b->nmodes == MODES_MAX)
 		vcpu_nyi((struct vcpu *)((char *)b - BT_OFFSET), "more translation modes than tables");
 	b->modes[b->nmodes] = mode;
-	for (unsigned i = 0; i < ITAB_SIZE; i++)
+	for (unsigned i = 0; i < ITAB_SIZE && !b->itab[b->nmodes].e[i]; i++) // first use
 		b->itab[b->nmodes].e[i] = b->tc;
-	b->itab[b->nmodes].nlog = 0;
 	return b->nmodes++;
-}
-
-static unsigned hash_of(uint64_t pc, gpa_t gpa, uint32_t mode)
-{
-	uint64_t h = (pc ^ gpa << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
-
-	return (unsigned)(h >> 48) & (TU_HASH - 1);
 }
 
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode)
@@ -176,15 +188,18 @@ static void hash_remove(struct bt *b, struct tu *t)
 // The unit's code is no longer what the guest has: nothing may lead to it any more.
 void tc_retire(struct bt *b, struct tu *t)
 {
-	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
+	const uint8_t **e;
 
 	if (t->dead)
 		return;
 	t->dead = true;
 	hash_remove(b, t);
 	tc_unlink_incoming(b, t);
-	if (t->indirect_entry && it->e[itab_index(t->pc)] == t->indirect_entry)
-		it->e[itab_index(t->pc)] = b->tc;
+	if (t->indirect_entry) {
+		e = &b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)];
+		if (*e == t->indirect_entry)
+			*e = b->tc;
+	}
 	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
 		b->link_exit = 0;
 	b->st->tu_retired++;
@@ -225,17 +240,6 @@ void itab_set(struct bt *b, struct tu *t)
 	if (it->nlog < ITAB_LOG)
 		it->log[it->nlog] = (uint16_t)itab_index(t->pc);
 	it->nlog++;
-}
-
-static void itab_flush(struct bt *b, struct itab *it)
-{
-	if (it->nlog <= ITAB_LOG)
-		for (unsigned i = 0; i < it->nlog; i++)
-			it->e[it->log[i]] = b->tc;
-	else
-		for (unsigned i = 0; i < ITAB_SIZE; i++)
-			it->e[i] = b->tc;
-	it->nlog = 0;
 }
 
 // User addresses now may mean other pages.

@@ -257,6 +257,55 @@ static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva
 	bt_leave(LEAVE_FAULT);
 }
 
+// Fill the entry for gva, if the access may go straight to RAM: the host address of its page. Else NULL.
+// *fault: the guest's page tables forbid it, with that error code in *error.
+static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, bool *fault, uint32_t *error)
+{
+	struct bt *b = bt_of(v);
+	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
+	struct mmu_walk w;
+	uint8_t *page;
+
+	*fault = false;
+	if (!canonical(v, gva))
+		return NULL;
+	*fault = !mmu_walk(v, gva, access, &w);
+	*error = w.error;
+	if (*fault)
+		return NULL;
+	page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
+	if (!page || (write && code_is_watched(b, w.gpa)) ||
+	    debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
+		return NULL;
+	fill(b, write ? &b->tlb_w[x] : &b->tlb_r[x], gva, &w, page);
+	vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa, w.page_size,
+		  w.global ? ", global" : "");
+	if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
+		note_write(b, gva, w.gpa);
+	return page;
+}
+
+static enum tlb_index index_of_mode(uint32_t mode)
+{
+	return mode & MODE_USER ? TLB_USER : mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+}
+
+// Where in RAM an access in this mode goes, or NULL if it must go the long way or will fault.
+uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode)
+{
+	struct bt *b = bt_of(v);
+	enum tlb_index x = index_of_mode(mode);
+	const struct tlb_entry *e = &(write ? &b->tlb_w[x] : &b->tlb_r[x])->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+	uint32_t error;
+	uint8_t *page;
+	bool fault;
+
+	if ((gva & PAGE_OFFSET) + size > PAGE_SIZE)
+		return NULL;
+	page = e->tag == align_down(gva, PAGE_SIZE) ? (uint8_t *)e->host : learn(v, x, gva, write, &fault, &error);
+	return page ? page + (gva & PAGE_OFFSET) : NULL;
+}
+
 // An inline check failed. Fill the entry and have it tried again; or leave for the careful form, or for a fault.
 // T0 is the address xor the tag of the entry that T1 points to. Returns where translated code goes on.
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
@@ -265,36 +314,23 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 	const struct site *s = &b->site[*(const uint32_t *)ra];
 	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
 	const struct tu *tu = &b->tu[s->tu];
-	enum tlb_index x = tu->mode & MODE_USER ? TLB_USER : tu->mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+	enum tlb_index x = index_of_mode(tu->mode);
 	bool write = s->access & X86_WRITE;
 	struct tlb *t = write ? &b->tlb_w[x] : &b->tlb_r[x];
 	gva_t gva = host[HOST_T0] ^ t->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
-	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
-	bool present = true;
-	struct mmu_walk w;
-	uint8_t *page;
+	bool fault = false;
+	uint32_t error;
 
 	b->st->tlb_misses++;
-	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE || !canonical(v, gva)) {
-		// careful
-	} else if (!mmu_walk(v, gva, access, &w)) {
-		present = false;
-		if (plain_fault(tu, s, gva))
-			leave_page_fault(v, s, gva, w.error);
-	} else {
-		page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
-		if (page && !(write && code_is_watched(b, w.gpa)) &&
-		    !debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write)) {
-			fill(b, t, gva, &w, page);
-			vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa,
-				  w.page_size, w.global ? ", global" : "");
-			if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
-				note_write(b, gva, w.gpa);
+	if ((gva & PAGE_OFFSET) + s->size <= PAGE_SIZE) {
+		if (learn(v, x, gva, write, &fault, &error)) {
 			host[HOST_T0] = gva;
 			return b->tc + s->retry;
 		}
+		if (fault && plain_fault(tu, s, gva))
+			leave_page_fault(v, s, gva, error);
 	}
-	if (present && s->merged && window_failed(b, tu) && !tu->dead) {
+	if (!fault && s->merged && window_failed(b, tu) && !tu->dead) {
 		code_unwatch(b, &b->tu[s->tu]);
 		tc_retire(b, &b->tu[s->tu]);
 	}

@@ -146,7 +146,8 @@ static bool uses_homes(const struct trans *t, const struct x86_insn *insn) // C 
 
 static void decode_unit(struct trans *t)
 {
-	unsigned max = t->t->mode & MODE_ONE ? 1 : TU_INSNS_MAX, off = 0;
+	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & STRESS_ONE;
+	unsigned max = one ? 1 : TU_INSNS_MAX, off = 0;
 	unsigned room = PAGE_SIZE - (t->t->pc & PAGE_OFFSET);
 
 	while (t->n < max) {
@@ -559,7 +560,8 @@ static bool room_left(const struct bt *b)
 {
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end && b->ntus + 1 < TUS_MAX &&
 	       b->nexits + 4 * TU_INSNS_MAX < EXITS_MAX && b->nsites + 4 * TU_INSNS_MAX < SITES_MAX &&
-	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX;
+	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX &&
+	       b->nmodes + 4 < MODES_MAX; // a unit names its own mode's table and those of the modes it leads to
 }
 
 static void start_emission(struct trans *t)
@@ -622,7 +624,6 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 
 	if (!room_left(b))
 		tc_flush(v);
-	tc_mode_id(b, mode); // may flush too: before anything is numbered
 	hot = b->hot;
 	cold = b->cold;
 	t.bytes = mem_host(&b->sh->config.mem, gpa, 1);
