@@ -147,6 +147,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t bounce;   // careful: which bounce buffer
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
+	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
 	uint32_t insn;    // careful: index in insns if the operand is masked, or 0
 	uint8_t left;     // as in struct exit, from this instruction on
 };

@@ -198,6 +198,7 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 	miss = emit_jcc32(e, CC_A);
 	emit_gs(e);
 	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)table + 8));
+	t->b->site[id].done = (uint32_t)(emit_here(e) - t->b->tc);
 
 	emit_patch32(miss, e->delta, emit_here(&t->cold));
 	emit_call_state(&t->cold, SLOT_STUB_MISS);

@@ -74,8 +74,37 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 		return !(t->user && v->cr4 & CR4_TSD) && !t->b->sh->config.deterministic;
 	case X86_CLASS_SYSCALL: return syscall_is_plain(v);
 	case X86_CLASS_SYSRET: return !t->user && v->efer & EFER_SCE && insn->opsize == 8;
+	case X86_CLASS_MOV_FROM_SEG: return (insn->modrm >> 3 & 7) < X86_SREGS;
+	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE: return v->cr4 & CR4_FSGSBASE;
 	default: return false;
 	}
+}
+
+// A selector is 16 bits in memory, and zero-extended to the operand size in a register.
+void sys_from_seg(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	uint32_t sel = VCPU_SEG + (insn->modrm >> 3 & 7) * VCPU_SEG_SIZE;
+
+	if (insn->mem.present) {
+		emit_ea(t, insn, 0);
+		emit_check(t, X86_WRITE, 2, insn->mem.seg);
+		emit_lea(e, 8, HOST_T0, checked_mem());
+		emit_load_state(e, 2, HOST_T1, sel);
+		emit_store(e, 2, HOST_T1, mem_base(HOST_T0, 0));
+		emit_access_done(t);
+		return;
+	}
+	emit_load_state(e, 2, HOST_T0, sel);
+	emit_mov(e, insn->opsize, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3), HOST_T0);
+}
+
+void sys_rdbase(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned seg = insn->class == X86_CLASS_RDFSBASE ? X86_FS : X86_GS;
+	unsigned reg = host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3);
+
+	emit_load_state(&t->hot, insn->rex & 8 ? 8 : 4, reg, VCPU_SEG + seg * VCPU_SEG_SIZE + VCPU_SEG_BASE);
 }
 
 void sys_cli(struct trans *t, const struct x86_insn *insn)

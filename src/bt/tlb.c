@@ -241,6 +241,26 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
 }
 
+// An access across two pages that lie side by side in RAM, and may be used as they are, needs no bounce buffer: the
+// host address of the first page.
+static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x, bool write)
+{
+	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
+	gva_t second = align_down(gva, PAGE_SIZE) + PAGE_SIZE;
+	struct bt *b = bt_of(v);
+	struct mmu_walk w, w2;
+
+	if (s->masked || (s->align && gva & (s->align - 1)) || !canonical(v, gva) || !canonical(v, second) ||
+	    s->size > PAGE_SIZE || debugger_watches(&b->sh->debugger, gva, s->size, write))
+		return NULL;
+	if (!mmu_walk(v, gva, access, &w) || !mmu_walk(v, second, access, &w2) ||
+	    w2.gpa != align_down(w.gpa, PAGE_SIZE) + PAGE_SIZE)
+		return NULL;
+	if (write && (code_is_watched(b, w.gpa) || code_is_watched(b, w2.gpa)))
+		return NULL;
+	return mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), 2 * PAGE_SIZE);
+}
+
 // Can nothing but #PF come of this access? Not if something else might have come first (alignment, a limit), or if the
 // check was for more than the instruction at hand.
 static bool plain_fault(const struct tu *t, const struct site *s, gva_t gva)
@@ -322,7 +342,15 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 	uint32_t error;
 
 	b->st->tlb_misses++;
-	if ((gva & PAGE_OFFSET) + s->size <= PAGE_SIZE) {
+	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE) {
+		uint8_t *page = spans_plain_ram(v, s, gva, x, write);
+
+		if (page) {
+			host[HOST_T0] = gva & PAGE_OFFSET;
+			host[HOST_T1] = (uint64_t)page;
+			return b->tc + s->done;
+		}
+	} else {
 		if (learn(v, x, gva, write, &fault, &error)) {
 			host[HOST_T0] = gva;
 			return b->tc + s->retry;

@@ -135,6 +135,8 @@ void sys_clac(struct trans *t, const struct x86_insn *insn);
 void sys_rdtsc(struct trans *t, const struct x86_insn *insn);
 void sys_syscall(struct trans *t, const struct x86_insn *insn);
 void sys_sysret(struct trans *t, const struct x86_insn *insn);
+void sys_from_seg(struct trans *t, const struct x86_insn *insn);
+void sys_rdbase(struct trans *t, const struct x86_insn *insn);
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn);       // number in bt.insn
 uint32_t keep_vector(struct trans *t, const struct x86_insn *insn);     // with its vector registers
 void emit_vector(struct trans *t, const struct x86_insn *insn);         // leave for C

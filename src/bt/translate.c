@@ -58,6 +58,9 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_RDTSCP] = {sys_rdtsc, false},
 	[X86_CLASS_SYSCALL] = {sys_syscall, true},
 	[X86_CLASS_SYSRET] = {sys_sysret, true},
+	[X86_CLASS_MOV_FROM_SEG] = {sys_from_seg, false},
+	[X86_CLASS_RDFSBASE] = {sys_rdbase, false},
+	[X86_CLASS_RDGSBASE] = {sys_rdbase, false},
 };
 
 static const struct treatment in_c = {emit_sys, true};
@@ -548,8 +551,6 @@ static void ident_sse(struct trans *t, const struct x86_insn *insn)
 		device_not_available(t);
 	else if (is_vector_in_c(insn))
 		leave_for_vector(t, insn);
-	else if (insn->class == X86_CLASS_XSAVE && !t->careful)
-		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 	else if (insn->class == X86_CLASS_XSAVE)
 		ident_xsave(t, insn);
 	else
