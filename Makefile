@@ -3,6 +3,7 @@
 #   make            build/ringer and build/ringer-vmm
 #   make run        build, fetch Debian's kernel and busybox, boot to a shell (Ctrl-a x quits)
 #   make test       everything; ends with "N passed, N failed"
+#   make bench      every program natively, under ringer and under QEMU; ROUNDS=5 ONLY="fib gcc" PLACES="native ringer"
 #   make lint       include rules, file headers, line lengths
 #   make clean      remove what was built; the guests fetched stay in build/guest
 # MODE=release|debug|asan|ubsan|tsan|coverage and CC=gcc|clang choose a build; each has a directory of its own.
@@ -25,7 +26,7 @@ endif
 
 B := build$(if $(filter-out release,$(MODE)),-$(MODE))$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))
 
-.PHONY: all build run test lint clean
+.PHONY: all build run test bench lint clean
 
 all: build
 
@@ -45,6 +46,9 @@ test:
 	@[ -z "$$(tools/deps.sh test 2>&1 | tee /dev/stderr)" ] || rm -rf $(B)/build.ninja $(B)/meson-private
 	@$(MAKE) --no-print-directory build
 	@tools/run_tests.sh $(B)
+
+bench: build
+	@python3 bench/bench.py $(B)
 
 lint:
 	@tools/lint.sh

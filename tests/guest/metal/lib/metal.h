@@ -24,7 +24,7 @@ typedef int64_t s64;
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define noinline __attribute__((noinline))
 #define aligned(n) __attribute__((aligned(n)))
-#define naked __attribute__((naked, noinline, used))
+#define naked __attribute__((naked, __noinline__, used))
 #define USER_DATA __attribute__((section(".user.data")))
 
 /* --- printing and reporting (report.c) --- */
