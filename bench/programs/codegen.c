@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Generated code: writes small functions and runs them, again and again in the same memory.   codegen ROUNDS
-// Per round: 32 functions of up to 40 steps (add, xor, rotate, multiply by a constant) are written one after another into
-// a page or two, each is called 100 times; then an operand in the middle of each is patched and all are called once more.
+// Per round: 32 functions of up to 40 steps (add, xor, rotate, multiply by a constant) are written one after
+// another into a page or two, each is called 100 times; then an operand in the middle of each is patched and
+// all are called once more.
 #include <sys/mman.h>
 
 #include "common.h"

@@ -88,7 +88,9 @@ int main(int argc, char **argv)
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	for (unsigned i = 0; argc == 3 && i < sizeof(programs) / sizeof(programs[0]); i++)
 		if (!strcmp(argv[1], programs[i].name)) {
-			printf("%s %ld: %lld\n", argv[1], argument(argc, argv, 2), (long long)programs[i].run(argument(argc, argv, 2)));
+			long n = argument(argc, argv, 2);
+
+			printf("%s %ld: %lld\n", argv[1], n, (long long)programs[i].run(n));
 			return 0;
 		}
 	return 2;

@@ -3,7 +3,7 @@
 // What processes cost.
 //   process exec TIMES PROGRAM     fork, exec PROGRAM, wait
 //   process pipe TURNS             one byte to and fro between two processes
-//   process map TIMES              map 2 MiB, touch each page, protect half, unmap; then a file's pages, copied on write
+//   process map TIMES              map 2 MiB and a file, touch each page, protect half, unmap
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
