@@ -53,6 +53,7 @@ enum bt_mode_bits {
 	// treatment, not machine state
 	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
+	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
 };
 
 enum tlb_index { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_INDEXES };
@@ -92,6 +93,7 @@ struct tu {
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
 	bool flags_in;          // arithmetic flags are live at entry
+	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
@@ -179,6 +181,31 @@ struct vector_layout { // offsets in the image that XSAVE makes; 0: the host has
 	uint32_t avx, opmask, zmm_upper, zmm16;
 };
 
+// -- --selfcheck ----------------------------------------------------------------------------------------------------------
+enum { CHECK_WRITES = 3 * TU_INSNS_MAX };
+
+struct check_state { // ORDER CHECK: as reported
+	uint64_t gpr[X86_GPRS], rip, rflags;
+	uint16_t undefined; // flags that the instructions so far have left so
+};
+
+struct check_write {
+	gpa_t gpa;
+	uint8_t *host;
+	uint16_t size;
+	uint8_t before[128], after[128];
+};
+
+struct selfcheck {
+	uint64_t countdown;
+	bool recording; // the careful run is on
+	bool lost;      // a write could not be noted
+	unsigned nsteps, nwrites;
+	struct check_state step[TU_INSNS_MAX + 1];
+	struct check_write write[CHECK_WRITES];
+	uint8_t before[XSAVE_AREA_MAX], careful[XSAVE_AREA_MAX];
+};
+
 struct itab {
 	const uint8_t *e[ITAB_SIZE];
 	uint16_t log[ITAB_LOG];
@@ -245,6 +272,7 @@ struct bt {
 	uint8_t window_failures[4096]; // by unit, hashed: how often a merged check has failed
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
+	struct selfcheck check;
 	struct itab itab[MODES_MAX];
 };
 
@@ -259,6 +287,8 @@ static inline struct bt *bt_of(const struct vcpu *v)
 void bt_init(struct vcpu *v);
 _Noreturn void bt_run(struct vcpu *v);
 uint32_t bt_mode(const struct vcpu *v);
+struct tu *bt_find_unit(struct vcpu *v, uint32_t mode); // at v->rip; may raise
+uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t); // returns why it was left; v is canonical again, rip known
 
 // -- stubs.S
 uint64_t bt_enter(const void *entry, uint64_t host_flags);

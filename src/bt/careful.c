@@ -5,6 +5,7 @@
 // can fault is asked before the instruction runs; the write back cannot. Of a masked operand only the bytes that the
 // mask selects are touched.
 #include "base/string.h"
+#include "bt/selfcheck.h"
 #include "bt/vector.h"
 #include "cpu/segment.h"
 
@@ -185,6 +186,8 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 	o->gva = gva;
 	o->size = s->size;
 	recover_site(v, s); // the accesses below may raise
+	if (b->check.recording && !selfcheck_allows(v, gva, s->size))
+		bt_leave(LEAVE_CAREFUL);
 	if (s->insn)
 		masked_access(v, s, o, data);
 	else
@@ -200,6 +203,8 @@ const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
 	const struct site *s = &b->site[*(const uint32_t *)ra];
 	struct bounce *o = &b->bounce[s->bounce];
 
+	if (b->check.recording)
+		selfcheck_note_write(v, o->gva, o->size);
 	if (s->insn)
 		masked_write(v, o->gva, o->data + (o->gva & 63), o->bytes);
 	else if (o->ram)

@@ -116,7 +116,7 @@ static void emit_indirect(struct trans *t)
 {
 	emit_need_flags(t);
 	emit_epilogue(t, &t->hot);
-	if (t->t->mode & MODE_ONE)
+	if (t->t->mode & (MODE_ONE | MODE_ALONE))
 		emit_jmp_state(&t->hot, SLOT_STUB_IND);
 	else
 		emit_table_jump(&t->hot, tc_mode_id(t->b, t->t->mode));
@@ -166,7 +166,7 @@ static void nothing_left(struct trans *t, uint32_t from)
 static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 {
 	struct emit *e = &t->cold;
-	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & MODE_ONE;
+	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
 	bool chain = !one && (same_page(t, target) || !t->user);
 	const uint8_t *stub = emit_here(e);
 	struct exit *x;
@@ -364,7 +364,7 @@ enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a
 
 static bool pairs_calls(const struct trans *t)
 {
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL)) && !(t->b->sh->config.stress & STRESS_IRQ);
+	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !(t->b->sh->config.stress & STRESS_IRQ);
 }
 
 // Meets the guard page if the stack of calls is full, and nothing else of the unit does.
@@ -481,7 +481,7 @@ uint16_t flow_live_at(struct trans *t, uint64_t pc)
 	const uint8_t *page = t->bytes - (t->t->pc & PAGE_OFFSET);
 	unsigned off = pc & PAGE_OFFSET;
 
-	if (!same_page(t, pc))
+	if (!same_page(t, pc) || t->t->mode & MODE_ALONE)
 		return RFLAGS_ARITH;
 	for (unsigned i = 0; i < 10 && undecided; i++) {
 		struct x86_insn insn;

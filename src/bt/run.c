@@ -4,6 +4,7 @@
 // interrupts are delivered, system instructions run in C, units are found, made, chained. vcpu_raise from anywhere
 // below lands at the top of the loop.
 #include "base/jump.h"
+#include "bt/selfcheck.h"
 #include "bt/vector.h"
 
 _Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, rip) == VCPU_RIP &&
@@ -226,10 +227,10 @@ static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
 	itab_set(b, t);
 }
 
-static struct tu *find_unit(struct vcpu *v, uint32_t mode)
+struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
-	bool global, global2 = true, plain = !(mode & MODE_ONE);
+	bool global, global2 = true, plain = !(mode & (MODE_ONE | MODE_ALONE));
 	gpa_t gpa, gpa2;
 	struct tu *t;
 
@@ -382,11 +383,19 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	vmm_trace(v, LOG_EXIT, "exit: %s at %lx from unit %lx\n", what, v->rip, from);
 }
 
+uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t)
+{
+	uint64_t why = enter(v, t);
+
+	note_exit(v, why);
+	return why;
+}
+
+// Do what translated code was left for.
 static bool leave(struct vcpu *v, uint64_t why)
 {
 	struct bt *b = bt_of(v);
 
-	note_exit(v, why);
 	switch (why & 0xff) {
 	case LEAVE_EXIT:
 		return take_exit(v, (uint32_t)(why >> 8));
@@ -442,6 +451,22 @@ static bool few_left(struct vcpu *v)
 	return v->count_left < TU_INSNS_MAX;
 }
 
+// Is it this unit's turn to be checked, and has that been done?
+static bool run_checked(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	uint64_t why;
+
+	if (!b->sh->config.selfcheck || v->counting || ++b->check.countdown < b->sh->config.selfcheck)
+		return false;
+	b->check.countdown = 0;
+	if (!selfcheck_unit(v, &why))
+		return false;
+	if (why != ~UINT64_C(0))
+		leave(v, why);
+	return true;
+}
+
 static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
@@ -466,12 +491,14 @@ static void run_unit(struct vcpu *v)
 	b->st->careful += b->careful;
 	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
 		debug_check_fetch(v, v->rip);
-	t = find_unit(v, mode);
+	if (mode == b->mode_now && run_checked(v))
+		return;
+	t = bt_find_unit(v, mode);
 	b->careful = false;
 	b->last_unit = (uint32_t)(t - b->tu);
 	b->sys_effect = 0;
 	v->shadow = 0;
-	if (leave(v, enter(v, t)) && one)
+	if (leave(v, bt_enter_unit(v, t)) && one)
 		after_insn(v, rflags);
 }
 
@@ -520,6 +547,7 @@ _Noreturn void bt_run(struct vcpu *v)
 {
 	jump_set(&v->landing); // vcpu_raise comes back here, with v->fault to deliver
 	tc_forget_calls(v);
+	bt_of(v)->check.recording = false;
 	for (;;)
 		step(v);
 }

@@ -63,7 +63,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct vcpu *v = t->v;
 
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL) || t->code != X86_MODE64)
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64)
 		return false;
 	switch (insn->class) {
 	case X86_CLASS_CLI: case X86_CLASS_STI: case X86_CLASS_SWAPGS: return !t->user;

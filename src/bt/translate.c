@@ -6,6 +6,7 @@
 // A unit passes conditional branches on their not-taken side. It never reads beyond the page it starts on, except that
 // an instruction which straddles two pages makes a unit of its own.
 #include "bt/rewrite.h"
+#include "bt/selfcheck.h"
 #include "bt/trans.h"
 #include "x86/features.h"
 #include "x86/mnemonic.h"
@@ -170,6 +171,11 @@ static void decode_unit(struct trans *t)
 			insn->flags_read = RFLAGS_ARITH;
 			if (insn->len == 0 || insn->len > X86_INSN_MAX)
 				insn->len = 1;
+		}
+		if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
+			t->t->uncheckable = !t->n;
+			if (t->n)
+				break;
 		}
 		if (uses_homes(t, insn))
 			named |= insn->gpr_read | insn->gpr_written;

@@ -46,6 +46,8 @@ void vmm_load_vectors(struct vcpu *v);
 _Noreturn void vmm_shutdown(struct vcpu *v);                      // ACPI S5
 _Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why);
 
+_Noreturn void vmm_crash(struct vcpu *v, const char *text); // a bug in ringer: the report begins with text
+
 // -- Trace: text for the -d items, into the ring to the app; dropped and counted when that is full.
 void vmm_trace_text(struct vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #define vmm_trace(v, item, ...) ((v)->shared->config.log & (item) ? vmm_trace_text(v, __VA_ARGS__) : (void)0)

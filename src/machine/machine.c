@@ -78,7 +78,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	m->shared->magic = SHARED_MAGIC;
 	m->shared->size = sizeof(struct shared);
 	to->vcpus = 1;
-	to->stress = c->stress;
+	to->stress = c->stress | (c->selfcheck ? STRESS_IRQ : 0); // units are counted in the run loop
 	to->log = c->log | (c->perfmap ? LOG_PERFMAP : 0);
 	to->selfcheck = c->selfcheck;
 	to->deterministic = c->deterministic;

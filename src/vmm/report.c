@@ -199,6 +199,11 @@ _Noreturn void vcpu_nyi(struct vcpu *v, const char *what)
 	end_with_report(v);
 }
 
+_Noreturn void vmm_crash(struct vcpu *v, const char *text)
+{
+	report_crash(v, text, NULL);
+}
+
 _Noreturn void base_panic(const char *file, int line, const char *what)
 {
 	char text[256];
