@@ -272,7 +272,7 @@ static bool plain_fault(const struct tu *t, const struct site *s, gva_t gva)
 static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva_t gva, uint32_t error)
 {
 	recover_site(v, s);
-	v->count_left += s->left;
+	v->count_left += s->left - 1; // the faulting instruction counts, as everywhere
 	v->fault = (struct vcpu_fault){.vector = VEC_PF, .pending = true, .has_error = true, .error = error, .cr2 = gva};
 	bt_leave(LEAVE_FAULT);
 }

@@ -17,7 +17,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	struct report_host host = {sig, info->si_code, (uintptr_t)info->si_addr, uc->uc_mcontext.gregs};
 
 	v->shared->stats.host_faults++;
-	if (!bt_host_fault(v, sig, info, uc))
+	if (info->si_code <= 0 || !bt_host_fault(v, sig, info, uc)) // not positive: sent by some process
 		report_crash(v, "the monitor met a host exception", &host);
 }
 

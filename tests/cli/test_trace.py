@@ -70,6 +70,9 @@ run("--stats=json:stats.json")
 stats = json.load(open("stats.json"))
 check("--stats=json", stats["tu_translated"] > 1 and stats["faults"] > 0, stats)
 
+run("--selfcheck=1", "--stats=json:stats.json")
+check("--selfcheck", json.load(open("stats.json"))["selfchecks"] > 0)
+
 p = subprocess.Popen(ARGS + ["loop", "-perfmap"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 for _ in range(100):
     time.sleep(0.05)
