@@ -194,6 +194,22 @@ static void string_setup(struct str *s)
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;
 }
 
+// 32-bit registers of 64-bit code: written at all, their upper halves are zero. Processors write the count even if it is
+// 0, and the moving pointers of REP MOVS and REP STOS before the first element.
+static void zero_extend(struct str *s)
+{
+	bool fast = op_of(s) == OP_MOVS || op_of(s) == OP_STOS;
+
+	if (!s->rep || s->mask != UINT32_MAX || !vcpu_code64(s->v))
+		return;
+	if (!s->count || fast)
+		set_masked(s, X86_RCX, s->v->gpr[X86_RCX]);
+	if (fast && s->src)
+		set_masked(s, X86_RSI, s->v->gpr[X86_RSI]);
+	if (fast)
+		set_masked(s, X86_RDI, s->v->gpr[X86_RDI]);
+}
+
 // What the segments and the debug registers have to say of the element that comes.
 static void look_at_element(const struct str *s, gva_t src, gva_t dst)
 {
@@ -243,6 +259,7 @@ bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 	struct str s = {.v = v, .insn = insn};
 
 	string_setup(&s);
+	zero_extend(&s);
 	while (s.count && !s.done) {
 		run_some(&s);
 		if (!s.count || s.done)

@@ -93,7 +93,7 @@ static uint64_t draw_place(struct rng *r, const struct x86_insn *insn, bool targ
 		return ea;
 	if (insn->mem.vsib)
 		return SCRATCH_BASE + PAGE_SIZE + 512 + rng_below(r, 2048);
-	if (target && size <= 64 && !leaves_traces(insn) && rng_chance(r, 9))
+	if (target && size <= (insn->class == X86_CLASS_X87 ? 10 : 64) && !leaves_traces(insn) && rng_chance(r, 9))
 		return faulting_place(r, size);
 	return ordinary_place(r, insn, size);
 }
@@ -229,6 +229,8 @@ static bool setup_memory(struct test_case *t, struct rng *r, struct x86_insn *in
 		return false;
 	if (insn->mem.vsib)
 		fill_index_lanes(t, r, insn);
+	if (target && insn->class == X86_CLASS_X87 && !in_region(ea, insn->mem.size, SCRATCH_BASE, SCRATCH_SIZE))
+		t->in.xsave[0] |= 0x3f; // an unmasked exception would keep the store from faulting
 	if (target) {
 		t->has_ea = true;
 		t->ea = ea;

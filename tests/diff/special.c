@@ -53,8 +53,7 @@ static uint16_t draw_selector(struct setup *s)
 	return selectors[rng_below(s->r, ARRAY_SIZE(selectors))];
 }
 
-// A stack pointer; now and then one that faults.
-static bool give_stack(struct setup *s)
+static bool fix_stack(struct setup *s, bool faults)
 {
 	uint64_t rsp = STACK_BASE + 2 * PAGE_SIZE - 8 * ((int)rng_below(s->r, 80) - 8);
 
@@ -64,13 +63,19 @@ static bool give_stack(struct setup *s)
 		return true;
 	if (rng_chance(s->r, 15))
 		rsp -= rng_below(s->r, 8);
-	if (rng_chance(s->r, 3))
+	if (faults && rng_chance(s->r, 3))
 		rsp = STACK_BASE + rng_below(s->r, 16);
-	if (rng_chance(s->r, 3))
+	if (faults && rng_chance(s->r, 3))
 		rsp = STACK_BASE + STACK_SIZE - rng_below(s->r, 16);
-	if (rng_chance(s->r, 2) && is_code64())
+	if (faults && rng_chance(s->r, 2) && is_code64())
 		rsp |= BIT64(50);
 	return set_gpr(s->t, X86_RSP, rsp);
+}
+
+// A stack pointer; now and then one that faults.
+static bool give_stack(struct setup *s)
+{
+	return fix_stack(s, true);
 }
 
 static void poke_stack(struct setup *s, unsigned int offset, uint64_t value, unsigned int n)
@@ -130,12 +135,12 @@ static bool setup_far_pointer(struct setup *s)
 	if (direct) {
 		memcpy(s->bytes + s->insn->imm_off, &pad, n);
 		memcpy(s->bytes + s->insn->imm_off + n, &user_cs, 2);
-		return x86_decode(s->insn, s->bytes, 15, code_mode) > 0 && give_stack(s);
+		return x86_decode(s->insn, s->bytes, 15, code_mode) > 0 && fix_stack(s, false);
 	}
 	memcpy(pointer, &pad, 8);
 	memcpy(pointer + n, &user_cs, 2);
 	add_poke(s->t, s->t->ea, pointer, n + 2);
-	return give_stack(s);
+	return fix_stack(s, false); // a far call that faults has pushed CS on some processors
 }
 
 static bool setup_return_far(struct setup *s)
