@@ -110,7 +110,8 @@ static bool must_align(const struct sample *s, const ZydisDecodedOperand *m)
 	case ZYDIS_EXCEPTION_CLASS_SSE2: case ZYDIS_EXCEPTION_CLASS_SSE4:
 		return m->size == 128 && !allows_any_place(s->insn.mnemonic);
 	default:
-		return s->insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B;
+		return s->insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B || s->insn.mnemonic == ZYDIS_MNEMONIC_CVTPD2PI ||
+			s->insn.mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI || s->insn.meta.isa_set == ZYDIS_ISA_SET_SHA;
 	}
 }
 

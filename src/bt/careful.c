@@ -129,6 +129,8 @@ static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o
 		check_alignment(v, s, o->gva);
 	if (insn->mem.mask & X86_MASK_FAULTS)
 		probe_runs(v, o->gva, low_bits(s->size), access, s->seg);
+	else if (insn->mem.mask_unit == s->size) // a scalar
+		probe_runs(v, o->gva, o->bytes, access, s->seg);
 	else
 		masked_probe(v, o->gva, o->bytes, access, s->seg);
 	if (s->access & X86_READ) {
@@ -163,7 +165,7 @@ static void plain_access(struct vcpu *v, const struct site *s, struct bounce *o,
 	o->ram = tlb_host(v, o->gva, s->size, write, b->tu[s->tu].mode);
 	if (write && !o->ram)
 		probe_write(v, o->gva, s->size, access);
-	if (s->access & X86_READ || s->size > 64) {
+	if (s->access & X86_READ || s->size > 64 || s->x87) { // an x87 store that raises an exception stores nothing
 		if (o->ram)
 			copy(data, o->ram, s->size);
 		else

@@ -320,11 +320,16 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 		emit_mov(&t->hot, insn->opsize, dst, HOST_T0);
 }
 
-static bool names_high_byte(const struct x86_insn *insn, unsigned *reg)
+// The register whose high byte it is, and where in ModRM it is named: beside memory in reg, as the source of MOVZX or
+// MOVSX to a register that needs REX in rm.
+static bool names_high_byte(const struct x86_insn *insn, unsigned *reg, unsigned *shift)
 {
-	unsigned r = insn->modrm >> 3 & 7;
+	bool in_rm = insn->modrm >= 0xc0 && insn->fields & X86_FIELD_RM_BYTE && !(insn->fields & X86_FIELD_REG_BYTE);
+	unsigned r;
 
-	if (insn->rex || !(insn->fields & X86_FIELD_REG_BYTE) || r < 4)
+	*shift = in_rm ? 0 : 3;
+	r = insn->modrm >> *shift & 7;
+	if (insn->rex || !(insn->fields & (in_rm ? X86_FIELD_RM_BYTE : X86_FIELD_REG_BYTE)) || r < 4)
 		return false;
 	*reg = r - 4;
 	return true;
@@ -338,10 +343,10 @@ static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const s
 	uint8_t bytes[X86_INSN_MAX], out[REWRITE_MAX], swap[2] = {0x86};
 	struct x86_insn low = *insn;
 	struct rewrite with = *rw;
-	unsigned r, partner;
+	unsigned r, partner, shift;
 	int n;
 
-	if (!names_high_byte(insn, &r) || host_of(t, r) != r) {
+	if (!names_high_byte(insn, &r, &shift) || host_of(t, r) != r) {
 		emit_nyi(t, "high byte register form");
 		return;
 	}
@@ -349,7 +354,7 @@ static void emit_high_byte(struct trans *t, const struct x86_insn *insn, const s
 	swap[1] = (uint8_t)(0xc0 | (r + 4) << 3 | partner);
 	with.map[partner] = (uint8_t)partner;
 	__builtin_memcpy(bytes, t->bytes + t->off[t->i], insn->len);
-	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & 0xc7) | partner << 3);
+	bytes[insn->modrm_off] = (uint8_t)((insn->modrm & ~(7u << shift)) | partner << shift);
 	low.modrm = bytes[insn->modrm_off];
 	emit_bytes(e, swap, 2); // xchg %ah, %al
 	note_op(t);

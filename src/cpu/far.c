@@ -284,8 +284,9 @@ void far_return(struct vcpu *v, unsigned opsize, uint16_t release)
 		return_real(v, opsize, release);
 		return;
 	}
-	stack_peek(v, &st, 1, opsize);
-	stack_pop_items(v, &st, items, 2, opsize);
+	items[1] = stack_read_selector(v, &st, opsize);
+	items[0] = stack_pop(v, &st, opsize);
+	add_to_sp(&st, opsize);
 	far_check_return_cs(v, items[1], &d);
 	if ((items[1] & SEL_RPL) > v->cpl) {
 		return_outer(v, &st, &d, items, opsize, release);

@@ -136,6 +136,7 @@ struct stack stack_new(struct x86_seg ss, uint64_t sp, unsigned cpl, bool code64
 // Push and pop change st only; stack_commit writes RSP. Items lie in memory upwards from the new sp.
 void stack_push_items(struct vcpu *v, struct stack *st, const uint64_t *items, unsigned n, unsigned size);
 void stack_pop_items(struct vcpu *v, struct stack *st, uint64_t *items, unsigned n, unsigned size);
+uint16_t stack_read_selector(struct vcpu *v, const struct stack *st, unsigned offset);
 void stack_peek(struct vcpu *v, const struct stack *st, unsigned item, unsigned size);
 void stack_push(struct vcpu *v, struct stack *st, uint64_t value, unsigned size);
 uint64_t stack_pop(struct vcpu *v, struct stack *st, unsigned size);

@@ -44,6 +44,15 @@ static void set_sp(struct stack *st, uint64_t sp)
 	st->sp = (st->sp & ~st->mask) | (sp & st->mask);
 }
 
+// A selector takes a whole item, but no more than two bytes of it are read.
+uint16_t stack_read_selector(struct vcpu *v, const struct stack *st, unsigned offset)
+{
+	uint16_t sel;
+
+	vmem_read_seg(v, stack_linear(v, st, st->sp + offset, sizeof(sel)), &sel, sizeof(sel), VMEM_READ | st->who, X86_SS);
+	return sel;
+}
+
 // Processors do not read a frame from its beginning; a page fault tells. Faults if this item would.
 void stack_peek(struct vcpu *v, const struct stack *st, unsigned item, unsigned size)
 {

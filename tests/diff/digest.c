@@ -134,7 +134,7 @@ static void print_outcome(const struct test_case *t, const struct outcome *o, ui
 			  size_t n)
 {
 	printf("after: exit %" PRIu64 " rflags %" PRIx64 " (undefined %x)\n", o->exit_id, flags,
-	       o->signal ? t->ever_undefined : t->undefined);
+	       o->exit_id != EXIT_FALL_THROUGH ? t->ever_undefined : t->undefined);
 	if (o->signal)
 		printf("  signal %d code %d address %" PRIx64 " trap %" PRIu64 " error %" PRIx64 " at %" PRIx64 "\n",
 		       o->signal, o->code, o->address, o->trap, o->error, o->fault_rip);
@@ -148,8 +148,9 @@ uint64_t digest_case(const struct test_case *t, const struct outcome *o, const s
 		     bool verbose)
 {
 	struct digest d = {.h = UINT64_C(0x243f6a8885a308d3)};
-	uint64_t flags = o->signal ? o->fault_flags & ~(uint64_t)t->ever_undefined :
-				     o->state.rflags & ~(uint64_t)t->undefined;
+	bool early = o->exit_id != EXIT_FALL_THROUGH; // what follows has not run
+	uint64_t flags = (o->signal ? o->fault_flags : o->state.rflags) &
+			 ~(uint64_t)(early ? t->ever_undefined : t->undefined);
 	struct outcome canonical = *o;
 
 	flags &= COMPARED_FLAGS;
