@@ -92,7 +92,8 @@ class Bench:
         open(log, "wb").close()
         if name == "native":
             return Place(name, [f"{self.build}/bench/tree/init", f"{self.build}/bench/tree"], log)
-        return Place(name, self.command(name, f"{self.build}/bench/init.cpio"), log)
+        stats = [f"--stats=json:{self.out}/programs.json"] if name == "ringer" else []
+        return Place(name, self.command(name, f"{self.build}/bench/init.cpio", *stats), log)
 
     def run_programs(self):
         rows = [row for row in programs() if self.takes(row["name"])]

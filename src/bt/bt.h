@@ -317,6 +317,7 @@ static inline unsigned itab_index(uint64_t pc)
 
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);
+void emit_link_by_table(struct bt *b, struct exit *x);
 
 // -- window.c
 bool window_failed(struct bt *b, const struct tu *tu);

@@ -267,6 +267,23 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
 
+// A direct branch in user code whose target reaches into a second page cannot be linked: that page may be another in
+// the next address space. It goes by the indirect table instead, which is emptied when the space changes.
+void emit_link_by_table(struct bt *b, struct exit *x)
+{
+	struct emit cold = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET}, *e = &cold;
+
+	if (!x->patch || x->target || b->cold + EMIT_ROOM > b->cold_end)
+		return;
+	emit_patch32(b->tc_rw + x->patch, b->delta, emit_here(e));
+	x->patch = 0; // for good
+	if (x->flags_in_slot)
+		emit_restore_flags(e);
+	emit_mov_imm(e, HOST_T0, x->pc);
+	emit_table_jump(e, tc_mode_id(b, b->tu[x->tu].mode));
+	b->cold = (uint32_t)(e->p - b->tc_rw);
+}
+
 static uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
 {
 	uint64_t target = next_pc(t) + insn->imm;

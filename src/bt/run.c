@@ -211,8 +211,10 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
 		return; // something was delivered in between
 	if (crosses) {
-		if (t->mode & MODE_USER || (!global && b->spaces_differ))
+		if (t->mode & MODE_USER || (!global && b->spaces_differ)) {
+			emit_link_by_table(b, x);
 			return;
+		}
 		note_pages(b, t, gpa, global);
 	}
 	tc_link(b, x, t);
