@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # One kernel, many machines: memory sizes (below and above 4 GiB), processors with and without what a kernel takes other
-# paths for, and the PVH entry instead of the bzImage's. Each boots to init and powers off without a complaint.
+# paths for, the PVH entry instead of the bzImage's, and all ways to reset. Each boots to init and ends well.
 #   tests/boot/variants.sh [FLAVOUR]        RINGER_BUILD: build directory
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -48,5 +48,16 @@ for cpu in host max qemu64 max,-avx512f max,-avx2,-avx max,-x2apic max,-pcid max
 done
 boot isolation "$kernel" 'page tables isolation: enabled' -m 512M -cpu max,-arch-capabilities
 boot isolation-without-pcid "$kernel" 'page tables isolation: enabled' -m 512M -cpu max,-arch-capabilities,-pcid
+
+# Each way that Linux has of resetting a PC: the keyboard controller, a triple fault, port CF9, ACPI.
+cat >"$out/test.sh" <<'TEST'
+grep -o 'reboot=.' /proc/cmdline
+echo RINGER-STATUS 0
+reboot -f
+TEST
+tools/guest_initramfs.sh -t "$out/test.sh" -o "$out/init.gz" || exit 1
+for way in k t p a; do
+	boot reset-$way "$kernel" "^reboot=$way" -m 512M -append "console=ttyS0 panic=-1 reboot=$way"
+done
 echo "failures: $failed"
 [ $failed = 0 ]
