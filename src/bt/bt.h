@@ -209,8 +209,29 @@ struct selfcheck {
 
 struct itab {
 	const uint8_t *e[ITAB_SIZE];
-	uint16_t log[ITAB_LOG];
+	struct {
+		uint32_t tu;
+		uint16_t index;
+	} log[ITAB_LOG]; // what has been entered since the last flush; all of it if nlog > ITAB_LOG
 	uint32_t nlog;
+};
+
+enum { SPACES = 8, SPACE_ENTRIES = 512, SPACE_UNITS = 512 };
+
+struct space_entry {
+	uint64_t tag, host;
+	uint16_t slot;
+	uint8_t table; // enum tlb_index * 2 + 1 for writes
+	uint8_t kind;
+};
+
+struct space { // see space.c
+	bool valid;
+	uint16_t pcid;
+	uint32_t n, nunits;
+	uint64_t used, generation;
+	struct space_entry e[SPACE_ENTRIES];
+	uint32_t unit[SPACE_UNITS];
 };
 
 // A set of regions of the address space, by hash: it may say yes to one that is not in it.
@@ -251,6 +272,9 @@ struct bt {
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
+	struct space space[SPACES];
+	uint64_t space_clock;
+	uint16_t pcid;           // the present one
 	struct region_set user_code;  // user pages that code has been fetched from
 	bool flush_tc;           // asked for: done by the run loop
 	bool careful;            // the instruction at v->rip goes through the careful form
@@ -318,6 +342,13 @@ static inline unsigned itab_index(uint64_t pc)
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);
 void emit_link_by_table(struct bt *b, struct exit *x);
+
+// -- space.c
+void space_switch(struct vcpu *v, uint16_t pcid, bool keep);
+void space_drop(struct bt *b, uint16_t pcid);
+void space_drop_all(struct bt *b);
+void tlb_restore(struct bt *b, const struct space_entry *e);
+void tlb_note_user_code(struct bt *b, const struct tu *t);
 
 // -- window.c
 bool window_failed(struct bt *b, const struct tu *tu);

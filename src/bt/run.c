@@ -83,16 +83,47 @@ static uint64_t translation_key(const struct vcpu *v)
 
 // -- reactions --------------------------------------------------------------------------------------------------------
 
+static uint16_t present_pcid(const struct vcpu *v)
+{
+	return v->cr4 & CR4_PCIDE ? v->cr3 & 0xfff : 0;
+}
+
+// MOV to CR3, or INVPCID of one context.
+static void flush_space(struct vcpu *v, const struct sys_result *res)
+{
+	struct bt *b = bt_of(v);
+
+	if (!res->flush_pcid_valid) {
+		space_drop_all(b);
+		tlb_flush(v, false);
+		b->pcid = present_pcid(v);
+	} else if (res->flush_pcid != present_pcid(v)) {
+		space_drop(b, res->flush_pcid);
+	} else {
+		space_switch(v, res->flush_pcid, res->flush_keep);
+	}
+}
+
+// INVLPG, or INVPCID of one address.
+static void flush_page(struct vcpu *v, const struct sys_result *res)
+{
+	if (res->flush_pcid_valid && res->flush_pcid != present_pcid(v))
+		space_drop(bt_of(v), res->flush_pcid);
+	else
+		tlb_flush_page(v, res->flush_gva);
+}
+
 static void apply(struct vcpu *v, const struct sys_result *res)
 {
 	struct bt *b = bt_of(v);
 
-	if (res->effect & SYS_FLUSH_ALL)
+	if (res->effect & SYS_FLUSH_ALL) {
 		tlb_flush(v, true);
-	else if (res->effect & SYS_FLUSH_TLB)
-		tlb_flush(v, false);
+		b->pcid = present_pcid(v);
+	} else if (res->effect & SYS_FLUSH_TLB)
+		flush_space(v, res);
 	if (res->effect & SYS_FLUSH_PAGE)
-		tlb_flush_page(v, res->flush_gva);
+		flush_page(v, res);
 	b->mode_now = bt_mode(v);
 	if (b->key != translation_key(v)) {
 		b->key = translation_key(v);

@@ -76,7 +76,7 @@ static void itab_flush(struct bt *b, struct itab *it)
 {
 	if (it->nlog <= ITAB_LOG)
 		for (unsigned i = 0; i < it->nlog; i++)
-			it->e[it->log[i]] = b->tc;
+			it->e[it->log[i].index] = b->tc;
 	else
 		for (unsigned i = 0; i < ITAB_SIZE; i++)
 			it->e[i] = b->tc;
@@ -237,8 +237,10 @@ void itab_set(struct bt *b, struct tu *t)
 	if (!t->indirect_entry)
 		emit_indirect_entry(b, t);
 	it->e[itab_index(t->pc)] = t->indirect_entry;
-	if (it->nlog < ITAB_LOG)
-		it->log[it->nlog] = (uint16_t)itab_index(t->pc);
+	if (it->nlog < ITAB_LOG) {
+		it->log[it->nlog].tu = (uint32_t)(t - b->tu);
+		it->log[it->nlog].index = (uint16_t)itab_index(t->pc);
+	}
 	it->nlog++;
 }
 

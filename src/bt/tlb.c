@@ -97,6 +97,8 @@ void tlb_flush(struct vcpu *v, bool global)
 		flush_table(&b->tlb_w[x], global);
 	}
 	if (global)
+		space_drop_all(b);
+	if (global)
 		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
 	region_clear(&b->user_code);
 	flush_fetch(b, global);
@@ -219,6 +221,31 @@ static void note_write(struct bt *b, gva_t gva, gpa_t gpa)
 		w->slot[w->n] = slot;
 	if (w->n <= ARRAY_SIZE(w->slot))
 		w->n++;
+}
+
+// A write entry comes back only if no code has been translated from its page meanwhile.
+void tlb_restore(struct bt *b, const struct space_entry *e)
+{
+	bool write = e->table & 1;
+	struct tlb *t = write ? &b->tlb_w[e->table / 2] : &b->tlb_r[e->table / 2];
+	gpa_t gpa = e->host - ZONE_RAM;
+
+	if (write && code_is_watched(b, gpa))
+		return;
+	t->e[e->slot] = (struct tlb_entry){e->tag, e->host};
+	t->kind[e->slot] = e->kind;
+	if (t->log[0].n < TLB_LOG)
+		t->log[0].slot[t->log[0].n] = e->slot;
+	if (t->log[0].n <= TLB_LOG)
+		t->log[0].n++;
+	if (write)
+		note_write(b, e->tag, gpa);
+}
+
+void tlb_note_user_code(struct bt *b, const struct tu *t)
+{
+	region_add(&b->user_code, t->pc, PAGE_SHIFT);
+	region_add(&b->user_code, t->pc + t->len - 1, PAGE_SHIFT);
 }
 
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)
