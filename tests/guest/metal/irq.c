@@ -437,7 +437,7 @@ static void test_pic(void)
 	outb(0x71, (inb(0x71) & 0x07) | 0x42);
 	taken = 0;
 	for (int i = 0; i < 3; i++) {
-		wait_taken(i + 1, 20000);
+		wait_taken(i + 1, 300000);
 		outb(0x70, 0x8c);
 		inb(0x71);
 	}
