@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The local APIC's registers and its timer in every mode, xAPIC and x2APIC; and the clocks against each other: TSC, PIT,
- * APIC timer, PM timer, HPET, CPUID's statement of the TSC's rate. Times are compared loosely upwards (a host may be busy)
- * and strictly downwards (nothing may come early).
+ * The local APIC's registers and its timer in every mode, xAPIC and x2APIC; and the clocks against each other:
+ * TSC, PIT, APIC timer, PM timer, HPET, CPUID's statement of the TSC's rate. Times are compared loosely upwards (a
+ * host may be busy) and strictly downwards (nothing may come early).
  */
 #include "lib/metal.h"
 
@@ -94,7 +94,8 @@ static void test_divides(void)
 		u64 khz = timer_khz(divides[i].code) * divides[i].divide;
 
 		format(name, sizeof name, "timer divided by %u", divides[i].divide);
-		report(khz > base_khz * 95 / 100 && khz < base_khz * 105 / 100, name, "%lu kHz times the divisor, want %lu", khz, base_khz);
+		report(khz > base_khz * 95 / 100 && khz < base_khz * 105 / 100, name, "%lu kHz times the divisor, want %lu",
+			khz, base_khz);
 	}
 	apic_write(APIC_TDCR, 0xb);
 	check_eq("divide register keeps its bits", apic_read(APIC_TDCR), 0xb);
@@ -129,7 +130,8 @@ static void test_one_shot(void)
 	check_eq("masked: no interrupt", (u64)taken, 0);
 	check_eq("masked: it counts all the same", apic_read(APIC_TMCCT), 0);
 	apic_write(APIC_TMICT, (u32)base_khz * 20);
-	report(apic_read(APIC_TMCCT) > base_khz * 10 && apic_read(APIC_TMCCT) <= base_khz * 20, "current count starts at the initial count", "%x", apic_read(APIC_TMCCT));
+	report(apic_read(APIC_TMCCT) > base_khz * 10 && apic_read(APIC_TMCCT) <= base_khz * 20,
+		"current count starts at the initial count", "%x", apic_read(APIC_TMCCT));
 	apic_write(APIC_LVTT, V | ONE_SHOT);
 	apic_write(APIC_TMICT, (u32)base_khz);
 	wait_taken(1, 500000);
@@ -244,7 +246,8 @@ static void test_registers(void)
 {
 	u32 version = apic_read(APIC_VERSION);
 
-	report((version & 0xff) >= 0x10 && (version & 0xff) <= 0x1f && (version >> 16 & 0xff) >= 5, "version", "%x", version);
+	report((version & 0xff) >= 0x10 && (version & 0xff) <= 0x1f && (version >> 16 & 0xff) >= 5, "version", "%x",
+		version);
 	apic_write(APIC_LVTT, x2apic ? 0x300ff : 0xffffffff);	/* xAPIC ignores reserved bits, x2APIC does not have it */
 	report((apic_read(APIC_LVTT) & ~0x61000u) == 0x100ff, "LVT timer keeps what it knows", "%x", apic_read(APIC_LVTT));
 	if (x2apic) {
@@ -276,7 +279,8 @@ static void test_registers(void)
 	apic_write(APIC_LVT0, MASKED);
 	for (int v = 0; v < 256; v += 32)
 		if (apic_read(APIC_IRR + v / 2) | apic_read(APIC_ISR + v / 2))
-			report(false, "IRR and ISR are empty", "%x: %x %x", v, apic_read(APIC_IRR + v / 2), apic_read(APIC_ISR + v / 2));
+			report(false, "IRR and ISR are empty", "%x: %x %x", v, apic_read(APIC_IRR + v / 2),
+				apic_read(APIC_ISR + v / 2));
 }
 
 static void test_errors(void)
@@ -385,7 +389,8 @@ static u16 pm_timer_port(void)
 
 static void check_rate(const char *name, u64 got, u64 want, u64 percent)
 {
-	report(got > want * (100 - percent) / 100 && got < want * (100 + percent) / 100, name, "%lu, want %lu within %lu%%", got, want, percent);
+	report(got > want * (100 - percent) / 100 && got < want * (100 + percent) / 100, name,
+		"%lu, want %lu within %lu%%", got, want, percent);
 }
 
 /* A clock and the TSC read as one: the reading with the shortest way round of many. */
@@ -420,7 +425,8 @@ static void test_clocks(void)
 
 	print("TSC by PIT: %lu kHz\n", tsc_khz());
 	if (cpuid(0, 0).a >= 0x15 && cpuid(0x15, 0).a && cpuid(0x15, 0).c)
-		check_rate("TSC rate by CPUID 15H", (u64)cpuid(0x15, 0).c * cpuid(0x15, 0).b / cpuid(0x15, 0).a / 1000, tsc_khz(), 1);
+		check_rate("TSC rate by CPUID 15H", (u64)cpuid(0x15, 0).c * cpuid(0x15, 0).b / cpuid(0x15, 0).a / 1000,
+			tsc_khz(), 1);
 	if (cpuid(1, 0).c >> 31 && cpuid(0x40000000, 0).a >= 0x40000010)
 		check_rate("TSC rate by CPUID 40000010H", cpuid(0x40000010, 0).a, tsc_khz(), 1);
 	pm_port = pm_timer_port();
@@ -428,7 +434,8 @@ static void test_clocks(void)
 		a = sample(read_pm);
 		wait_us(100000);
 		b = sample(read_pm);
-		check_rate("PM timer against the TSC", ((b.clock - a.clock) & 0xffffff) * tsc_khz() / ((b.tsc - a.tsc) / 1000), 3579545, 1);
+		check_rate("PM timer against the TSC",
+			((b.clock - a.clock) & 0xffffff) * tsc_khz() / ((b.tsc - a.tsc) / 1000), 3579545, 1);
 	} else {
 		report_skip("PM timer", "no PIIX4");
 	}
@@ -439,7 +446,8 @@ static void test_clocks(void)
 		a = sample(read_hpet);
 		wait_us(50000);
 		b = sample(read_hpet);
-		check_rate("HPET against the TSC (us)", (u32)(b.clock - a.clock) * (period / 1000) / 1000000, to_us(b.tsc - a.tsc), 1);
+		check_rate("HPET against the TSC (us)", (u32)(b.clock - a.clock) * (period / 1000) / 1000000,
+			to_us(b.tsc - a.tsc), 1);
 	} else {
 		report_skip("HPET", "none there");
 	}
@@ -448,7 +456,8 @@ static void test_clocks(void)
 	a = sample(read_pit);
 	wait_us(20000);
 	b = sample(read_pit);
-	check_rate("PIT count against the TSC (us)", ((a.clock - b.clock) & 0xffff) * 1000000ull / 1193182, to_us(b.tsc - a.tsc) % 54925, 2);
+	check_rate("PIT count against the TSC (us)", ((a.clock - b.clock) & 0xffff) * 1000000ull / 1193182,
+		to_us(b.tsc - a.tsc) % 54925, 2);
 }
 
 void metal_main(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TSC is monotonic in every way of reading it, can be written and adjusted, and the kvmclock page (where CPUID offers
- * it) agrees with it.
+ * The TSC is monotonic in every way of reading it, can be written and adjusted, and the kvmclock page (where CPUID
+ * offers it) agrees with it.
  */
 #include "lib/metal.h"
 
@@ -21,7 +21,8 @@ static u64 rdtscp(u32 *aux)
 }
 
 void u_tsc(void);
-__asm__(".pushsection .user.text, \"ax\", @progbits\nu_tsc: rdtsc\n shl $32, %rdx\n or %rdx, %rax\n int $0x81\n.popsection");
+__asm__(".pushsection .user.text, \"ax\", @progbits\nu_tsc: rdtsc\n shl $32, %rdx\n or %rdx, %rax\n int $0x81\n"
+	".popsection");
 
 static void test_tsc(void)
 {
@@ -62,10 +63,12 @@ static void test_tsc(void)
 		last = rdtsc();
 		wrmsr(0x3b, adjust + 0x1000000000);
 		now = rdtsc();
-		report(now - last >= 0x1000000000 && now - last < 0x1000000000 + tsc_khz() * 1000, "TSC_ADJUST", "%lx", now - last);
+		report(now - last >= 0x1000000000 && now - last < 0x1000000000 + tsc_khz() * 1000, "TSC_ADJUST", "%lx",
+			now - last);
 		check_eq("TSC_ADJUST reads back", rdmsr(0x3b), adjust + 0x1000000000);
 		wrmsr(0x10, rdtsc() + 0x1000);
-		report(rdmsr(0x3b) - adjust - 0x1000000000 < 0x2000 + tsc_khz() * 100, "a TSC write moves TSC_ADJUST", "%lx", rdmsr(0x3b));
+		report(rdmsr(0x3b) - adjust - 0x1000000000 < 0x2000 + tsc_khz() * 100, "a TSC write moves TSC_ADJUST",
+			"%lx", rdmsr(0x3b));
 	}
 }
 
@@ -105,7 +108,8 @@ static void test_kvmclock(void)
 		return;
 	}
 	wrmsr(0x4b564d01, (u64)&page | 1);
-	report(page.version && !(page.version & 1) && page.mul, "kvmclock page is filled", "version %x mul %x shift %d", page.version, page.mul, page.shift);
+	report(page.version && !(page.version & 1) && page.mul, "kvmclock page is filled", "version %x mul %x shift %d",
+		page.version, page.mul, page.shift);
 	report(page.flags & 1, "kvmclock says that the TSC is stable", "flags %x", page.flags);
 	last = kvmclock_ns();
 	for (int i = 0; i < 100000; i++) {
@@ -133,7 +137,8 @@ static void test_wall(void)
 
 	if (cpuid(1, 0).c >> 31 && cpuid(0x40000000, 0).b == 0x4b4d564b && cpuid(0x40000001, 0).a >> 3 & 1) {
 		wrmsr(0x4b564d00, (u64)wall);
-		report(wall[1] > 1600000000 && !(wall[0] & 1), "wall clock of kvmclock", "version %x seconds %u", wall[0], wall[1]);
+		report(wall[1] > 1600000000 && !(wall[0] & 1), "wall clock of kvmclock", "version %x seconds %u", wall[0],
+			wall[1]);
 	}
 	outb(0x70, 0x09);
 	a = inb(0x71);

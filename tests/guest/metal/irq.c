@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When interrupts are taken: the windows of STI and MOV SS, CLI, POPF and IRET, HLT, NMI blocking, priorities by TPR and
- * ISR; interrupts through the PICs, the virtual wire and the IO-APIC; and computations that must not notice a storm of them.
+ * When interrupts are taken: the windows of STI and MOV SS, CLI, POPF and IRET, HLT, NMI blocking, priorities by
+ * TPR and ISR; interrupts through the PICs, the virtual wire and the IO-APIC; and computations that must not
+ * notice a storm of them.
  */
 #include "lib/metal.h"
 
@@ -63,13 +64,15 @@ static void test_windows(void)
 	check_at("POPF: taken at once", w_popf);
 	taken = 0;
 	self_ipi(V1);
-	__asm__ volatile("mov %%rsp, %%rcx\n push %0\n push %%rcx\n pushf\n orq $0x200, (%%rsp)\n push %1\n push $w_iret\n iretq\nw_iret: nop\n cli"
+	__asm__ volatile("mov %%rsp, %%rcx\n push %0\n push %%rcx\n pushf\n orq $0x200, (%%rsp)\n push %1\n"
+		"push $w_iret\n iretq\nw_iret: nop\n cli"
 			 : : "r"((u64)SEL_DATA), "r"((u64)SEL_CODE) : "rcx", "memory", "cc");
 	check_at("IRET: taken at once", w_iret);
 	taken = 0;
 	self_ipi(V1);
 	__asm__ volatile("mov %%ss, %%eax\n sti\n mov %%eax, %%ss\nw_ss: nop\nw_ss2: nop\n cli" : : : "rax", "memory");
-	report(taken == 1 && (log_[0].rip == (u64)w_ss || log_[0].rip == (u64)w_ss2), "STI, MOV SS", "%d taken at %lx", taken, log_[0].rip);
+	report(taken == 1 && (log_[0].rip == (u64)w_ss || log_[0].rip == (u64)w_ss2), "STI, MOV SS", "%d taken at %lx",
+		taken, log_[0].rip);
 	taken = 0;
 	self_ipi(V1);
 	__asm__ volatile("sti\n hlt\nw_hlt: cli" : : : "memory");
@@ -86,7 +89,8 @@ static void test_windows(void)
 
 void u_spin(void), u_int(void);
 extern char u_spin_loop[], u_spin_end[];
-__asm__(".pushsection .user.text, \"ax\", @progbits\nu_spin: xor %eax, %eax\nu_spin_loop: inc %eax\n cmp $100000000, %eax\n jne u_spin_loop\nu_spin_end: int $0x81\n.popsection");
+__asm__(".pushsection .user.text, \"ax\", @progbits\nu_spin: xor %eax, %eax\nu_spin_loop: inc %eax\n"
+	"cmp $100000000, %eax\n jne u_spin_loop\nu_spin_end: int $0x81\n.popsection");
 
 static void on_leave_spin(struct frame *f)
 {
@@ -107,7 +111,8 @@ static void test_user(void)
 	self_ipi(V1);
 	trap_handle(V1, on_leave_spin);
 	user_run_flags(u_spin, 0, FL_1 | FL_IF, SEL_USER_CODE, user_stack_top - 64);
-	report(taken == 1 && log_[0].rip == (u64)u_spin, "an interrupt at the entry to CPL 3", "%d taken at %lx", taken, log_[0].rip);
+	report(taken == 1 && log_[0].rip == (u64)u_spin, "an interrupt at the entry to CPL 3", "%d taken at %lx", taken,
+		log_[0].rip);
 	trap_handle(V_TIMER, on_leave_spin);
 	for (int i = 0; i < 20; i++) {
 		taken = 0;
@@ -116,7 +121,8 @@ static void test_user(void)
 		if (taken != 1 || trap.vector != NO_TRAP || trap.f.rax == 0)
 			break;
 	}
-	report(taken == 1 && trap.vector == NO_TRAP, "a timer interrupt in a loop at CPL 3", "%d taken, vector %d", taken, trap.vector);
+	report(taken == 1 && trap.vector == NO_TRAP, "a timer interrupt in a loop at CPL 3", "%d taken, vector %d",
+		taken, trap.vector);
 	trap_handle(V1, on_apic);
 	trap_handle(V_TIMER, on_apic);
 }
@@ -149,7 +155,8 @@ static void test_loops(void)
 	taken = 0;
 	break_to = loop_3_end;
 	arm_timer(100000, 0);
-	__asm__ volatile("mov %%rsp, %%rbx\n lea 1f(%%rip), %%rax\n push %%rax\n push %%rax\n sti\n1: sub $8, %%rsp\n mov %%rax, (%%rsp)\n ret\n"
+	__asm__ volatile("mov %%rsp, %%rbx\n lea 1f(%%rip), %%rax\n push %%rax\n push %%rax\n sti\n1: sub $8, %%rsp\n"
+		"mov %%rax, (%%rsp)\n ret\n"
 			 "loop_3_end: cli\n mov %%rbx, %%rsp" : : : "rax", "rbx", "memory", "cc");
 	check_eq("a loop of returns is interrupted", (u64)taken, 1);
 	if (under_tcg())
@@ -169,7 +176,8 @@ static void test_loops(void)
 	cli();
 	arm_timer(0, 0);
 	r = taken;
-	report(!rcx && rdi == 44 << 20 && *(u64 *)(43 << 20) == 0x5a5a5a5a5a5a5a5a, "rep stosb under interrupts", "rcx %lx rdi %lx, %lu interrupts", rcx, rdi, r);
+	report(!rcx && rdi == 44 << 20 && *(u64 *)(43 << 20) == 0x5a5a5a5a5a5a5a5a, "rep stosb under interrupts",
+		"rcx %lx rdi %lx, %lu interrupts", rcx, rdi, r);
 	wait_us(1000);
 	sti();
 	nop();
@@ -208,7 +216,8 @@ static void test_priorities(void)
 	for (int i = 0; i < 100; i++)
 		nop();
 	cli();
-	report(taken == 1 && log_[0].vector == V3, "TPR holds back its class and lower ones", "%d taken, first %x", taken, log_[0].vector);
+	report(taken == 1 && log_[0].vector == V3, "TPR holds back its class and lower ones", "%d taken, first %x",
+		taken, log_[0].vector);
 	sti();
 	write_cr8(5);
 	nop();
@@ -228,7 +237,8 @@ static void test_priorities(void)
 	nop();
 	nop();
 	cli();
-	report(taken == 3 && log_[0].vector == V3 && log_[1].vector == V2 && log_[2].vector == V1, "waiting interrupts by priority", "%d: %x %x %x", taken,
+	report(taken == 3 && log_[0].vector == V3 && log_[1].vector == V2 && log_[2].vector == V1,
+		"waiting interrupts by priority", "%d: %x %x %x", taken,
 	       log_[0].vector, log_[1].vector, log_[2].vector);
 	trap_handle(V1, on_nested);
 	trap_handle(V2, on_nested);
@@ -240,11 +250,13 @@ static void test_priorities(void)
 	nop();
 	cli();
 	report(taken == 4 && log_[0].vector == V2 && log_[1].vector == V3 && log_[2].vector == V2 && log_[3].vector == V1,
-	       "nesting by priority, the lower after EOI", "%d: %x %x %x %x", taken, log_[0].vector, log_[1].vector, log_[2].vector, log_[3].vector);
+	       "nesting by priority, the lower after EOI", "%d: %x %x %x %x", taken, log_[0].vector, log_[1].vector,
+	       	log_[2].vector, log_[3].vector);
 	trap_handle(V1, on_apic);
 	trap_handle(V2, on_apic);
 	trap_handle(V3, on_apic);
-	report(!apic_isr(V1) && !apic_isr(V2) && !apic_isr(V3) && !apic_irr(V1), "ISR and IRR are empty", "isr %d %d %d", apic_isr(V1), apic_isr(V2), apic_isr(V3));
+	report(!apic_isr(V1) && !apic_isr(V2) && !apic_isr(V3) && !apic_irr(V1), "ISR and IRR are empty",
+		"isr %d %d %d", apic_isr(V1), apic_isr(V2), apic_isr(V3));
 	/* The same vector twice while it waits is one interrupt. */
 	taken = 0;
 	self_ipi(V1);
@@ -311,14 +323,16 @@ static void test_nmi(void)
 	send_nmi();
 	for (int i = 0; i < 1000 && nmis < 2; i++)
 		nop();
-	report(nmis == 2 && nmi_seen_inside == 0 && nmi_depth_max == 1, "an NMI in an NMI waits for IRET", "%d NMIs, %d inside, depth %d", nmis, nmi_seen_inside,
+	report(nmis == 2 && nmi_seen_inside == 0 && nmi_depth_max == 1, "an NMI in an NMI waits for IRET",
+		"%d NMIs, %d inside, depth %d", nmis, nmi_seen_inside,
 	       nmi_depth_max);
 	nmis = nmi_depth_max = 0;
 	nmi_mode = 2;
 	send_nmi();
 	for (int i = 0; i < 1000 && nmis < 2; i++)
 		nop();
-	report(nmis == 2 && nmi_seen_inside == 1 && nmi_depth_max == 2, "an IRET inside opens for the next NMI", "%d NMIs, %d inside, depth %d", nmis,
+	report(nmis == 2 && nmi_seen_inside == 1 && nmi_depth_max == 2, "an IRET inside opens for the next NMI",
+		"%d NMIs, %d inside, depth %d", nmis,
 	       nmi_seen_inside, nmi_depth_max);
 	nmis = 0;
 	nmi_mode = 0;
@@ -378,7 +392,8 @@ static void test_pic(void)
 	check_eq("PIC: IRR shows it", pic_read(0x0a) & 1, 1);
 	outb(0x21, 0xfe);
 	wait_taken(1, 10000);
-	report(taken == 1 && log_[0].vector == 0x20, "PIC: PIT mode 0 after unmasking", "%d taken, vector %x", taken, log_[0].vector);
+	report(taken == 1 && log_[0].vector == 0x20, "PIC: PIT mode 0 after unmasking", "%d taken, vector %x", taken,
+		log_[0].vector);
 	taken = 0;
 	pit_set(0, 0, 2000);
 	wait_taken(1, 20000);
@@ -441,7 +456,8 @@ static void test_pic(void)
 		outb(0x70, 0x8c);
 		inb(0x71);
 	}
-	report(taken >= 3 && log_[0].vector == 0x28, "PIC: RTC periodic through the second PIC", "%d taken, vector %x", taken, log_[0].vector);
+	report(taken >= 3 && log_[0].vector == 0x28, "PIC: RTC periodic through the second PIC", "%d taken, vector %x",
+		taken, log_[0].vector);
 	outb(0x70, 0x8b);
 	outb(0x71, 0x02);
 	outb(0x70, 0x8c);
@@ -483,7 +499,8 @@ static void test_ioapic(void)
 	ioapic_route(2, V1);
 	pit_set(0, 0, 2000);
 	wait_taken(1, 20000);
-	report(taken == 1 && log_[0].vector == V1, "IO-APIC: PIT on pin 2, edge", "%d taken, vector %x", taken, log_[0].vector);
+	report(taken == 1 && log_[0].vector == V1, "IO-APIC: PIT on pin 2, edge", "%d taken, vector %x", taken,
+		log_[0].vector);
 	taken = 0;
 	pit_set(0, 2, 1193);
 	wait_taken(1 << 20, 50000);
@@ -541,10 +558,14 @@ static u64 compute(void)
 {
 	u64 a = 1, b = 2, c = 3, i, r;
 
-	__asm__ volatile("mov $200000, %3\n xor %%r8d, %%r8d\n mov $7, %%r9d\n mov $11, %%r14d\n mov $13, %%r15d\n cvtsi2sd %3, %%xmm5\n"
-			 "1: add %0, %1\n adc %1, %2\n rol $7, %2\n sbb %%r8, %0\n xor %2, %0\n imul %%r9, %1\n add %%r14, %%r15\n xor %%r15, %%r14\n"
-			 "push %0\n push %1\n pop %%r10\n pop %%r11\n add %%r10, %%r8\n cmp %%r11, %%r8\n cmovb %%r11, %%r8\n setc %%r10b\n"
-			 "addsd %%xmm5, %%xmm5\n call 2f\n dec %3\n jnz 1b\n jmp 3f\n2: lea (%%r8, %%r14), %%r8\n ret\n3: mov %%r8, %4\n xor %%r15, %4\n"
+	__asm__ volatile("mov $200000, %3\n xor %%r8d, %%r8d\n mov $7, %%r9d\n mov $11, %%r14d\n mov $13, %%r15d\n"
+		"cvtsi2sd %3, %%xmm5\n"
+			 "1: add %0, %1\n adc %1, %2\n rol $7, %2\n sbb %%r8, %0\n xor %2, %0\n imul %%r9, %1\n"
+			 	"add %%r14, %%r15\n xor %%r15, %%r14\n"
+			 "push %0\n push %1\n pop %%r10\n pop %%r11\n add %%r10, %%r8\n cmp %%r11, %%r8\n cmovb %%r11, %%r8\n"
+			 	"setc %%r10b\n"
+			 "addsd %%xmm5, %%xmm5\n call 2f\n dec %3\n jnz 1b\n jmp 3f\n2: lea (%%r8, %%r14), %%r8\n ret\n"
+			 	"3: mov %%r8, %4\n xor %%r15, %4\n"
 			 "movq %%xmm5, %%r8\n xor %%r8, %4" : "+&r"(a), "+&r"(b), "+&r"(c), "=&r"(i), "=&r"(r)
 			 : : "r8", "r9", "r10", "r11", "r14", "r15", "memory", "cc");
 	return a ^ b << 1 ^ c << 2 ^ r << 3;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page walks against a model: every combination of P, W, U, NX, A, D and a reserved bit in the last entry, at each page
- * size, under each setting of WP, SMEP, SMAP, AC and NXE, for reads, writes and fetches at CPL 0 and 3; and random
- * combinations over all levels. Compared: fault or not, error code, CR2, and what became of A and D.
+ * Page walks against a model: every combination of P, W, U, NX, A, D and a reserved bit in the last entry, at each
+ * page size, under each setting of WP, SMEP, SMAP, AC and NXE, for reads, writes and fetches at CPL 0 and 3; and
+ * random combinations over all levels. Compared: fault or not, error code, CR2, and what became of A and D.
  */
 #include "lib/metal.h"
 
@@ -50,10 +50,10 @@ static void make_paths(void)
 	page_large = page_alloc_large();
 	fill_frame(page_frame);
 	fill_frame(page_large);
-	paths[0] = (struct path){
-	    "4K", VA_4K, 4, {root, (u64 *)pdpt + 1, (u64 *)pd1 + 1, (u64 *)pt + 1}, {pml4e, pd1, pt, page_frame}};
-	paths[1] =
-	    (struct path){"2M", VA_2M, 3, {root, (u64 *)pdpt + 2, (u64 *)pd2 + 3}, {pml4e, pd2, page_large | PTE_PS}};
+	paths[0] = (struct path){"4K", VA_4K, 4, {root, (u64 *)pdpt + 1, (u64 *)pd1 + 1, (u64 *)pt + 1},
+		{pml4e, pd1, pt, page_frame}};
+	paths[1] = (struct path){"2M", VA_2M, 3, {root, (u64 *)pdpt + 2, (u64 *)pd2 + 3},
+		{pml4e, pd2, page_large | PTE_PS}};
 	/* 1 GiB from physical 0: the frame lies in it. */
 	paths[2] = (struct path){"1G", VA_1G + page_frame, 2, {root, (u64 *)pdpt + 5}, {pml4e, PTE_PS}};
 }
@@ -125,8 +125,8 @@ static void access_kernel(u64 va, enum access how, u64 flags)
 static void set_controls(int ctl)
 {
 	write_cr0((read_cr0() & ~(u64)CR0_WP) | (ctl & C_WP ? CR0_WP : 0));
-	write_cr4((read_cr4() & ~(u64)(CR4_SMEP | CR4_SMAP)) | (ctl & C_SMEP ? CR4_SMEP : 0) |
-		  (ctl & C_SMAP ? CR4_SMAP : 0));
+	write_cr4((read_cr4() & ~(u64)(CR4_SMEP | CR4_SMAP)) | (ctl & C_SMEP ? CR4_SMEP : 0) | (ctl & C_SMAP ? CR4_SMAP
+		: 0));
 	wrmsr(MSR_EFER, (rdmsr(MSR_EFER) & ~0x800ull) | (ctl & C_NXE ? 0x800 : 0));
 }
 
@@ -135,15 +135,17 @@ struct tally {
 	char first[160];
 };
 
-static void note(struct tally *t, const struct path *p, const u64 *flags, const u64 *after, int ctl, enum access how,
-		 bool user, struct result want, const char *what)
+static void note(struct tally *t, const struct path *p, const u64 *flags, const u64 *after, int ctl,
+	enum access how, bool user,
+		 struct result want, const char *what)
 {
 	if (t->bad++)
 		return;
 	format(t->first, sizeof t->first,
-	       "%s: %s %s, ctl %x, %lx %lx %lx %lx: trap %d error %lx cr2 %lx, want %s %lx; last after %lx", what,
+		"%s: %s %s, ctl %x, %lx %lx %lx %lx: trap %d error %lx cr2 %lx, want %s %lx; last after %lx", what,
 	       user ? "user" : "kernel", access_name[how], (u32)ctl, flags[0], flags[1], flags[2], flags[3],
-	       trap.vector, trap.f.error, trap.cr2, want.fault ? "#PF" : "none", want.error, after[p->levels - 1]);
+	       	trap.vector, trap.f.error,
+	       trap.cr2, want.fault ? "#PF" : "none", want.error, after[p->levels - 1]);
 }
 
 static void try_one(struct tally *t, const struct path *p, const u64 *flags, int ctl, enum access how, bool user)
@@ -158,10 +160,8 @@ static void try_one(struct tally *t, const struct path *p, const u64 *flags, int
 		*p->entry[i] = before[i] = p->base[i] | flags[i];
 	invlpg(p->va);
 	if (user)
-		user_run_flags(how == READ    ? u_read
-			       : how == WRITE ? u_write
-					      : u_fetch,
-			       p->va, FL_1, SEL_USER_CODE, user_stack_top - 64);
+		user_run_flags(how == READ ? u_read : how == WRITE ? u_write : u_fetch, p->va, FL_1, SEL_USER_CODE,
+			user_stack_top - 64);
 	else
 		access_kernel(p->va, how, FL_1 | (ctl & C_AC ? FL_AC : 0));
 	for (int i = 0; i < p->levels; i++)
@@ -203,11 +203,9 @@ static bool offered(int ctl)
 
 static void control_name(char *out, size_t n, int ctl)
 {
-	format(out, n, "%s%s%s%s%s",
-	       ctl & C_SMAP ? ctl & C_AC ? "SMAP with AC" : "SMAP"
-	       : ctl & C_AC ? "AC"
-			    : "plain",
-	       ctl & C_WP ? " WP" : "", ctl & C_SMEP ? " SMEP" : "", ctl & C_NXE ? " NXE" : "", "");
+	format(out, n, "%s%s%s%s%s", ctl & C_SMAP ? ctl & C_AC ? "SMAP with AC" : "SMAP" : ctl & C_AC ? "AC" : "plain",
+		ctl & C_WP ? " WP" : "",
+	       ctl & C_SMEP ? " SMEP" : "", ctl & C_NXE ? " NXE" : "", "");
 }
 
 static void test_leaves(const struct path *p, int ctl)
@@ -218,8 +216,9 @@ static void test_leaves(const struct path *p, int ctl)
 	memset(&t, 0, sizeof t);
 	set_controls(ctl);
 	for (u32 k = 0; k < 128; k++) {
-		u64 leaf = (k & 1 ? PTE_P : 0) | (k & 2 ? PTE_W : 0) | (k & 4 ? PTE_U : 0) | (k & 8 ? PTE_NX : 0) |
-			   (k & 16 ? PTE_A : 0) | (k & 32 ? PTE_D : 0) | (k & 64 ? RESERVED : 0);
+		u64 leaf = (k & 1 ? PTE_P : 0) | (k & 2 ? PTE_W : 0) | (k & 4 ? PTE_U : 0) | (k & 8 ? PTE_NX
+			: 0) | (k & 16 ? PTE_A : 0) |
+			   (k & 32 ? PTE_D : 0) | (k & 64 ? RESERVED : 0);
 		u64 flags[4] = {PTE_P | PTE_W | PTE_U, PTE_P | PTE_W | PTE_U, PTE_P | PTE_W | PTE_U, PTE_P | PTE_W | PTE_U};
 
 		flags[p->levels - 1] = leaf;
@@ -329,7 +328,7 @@ static void test_switches(void)
 		check_none("SMAP with AC, repeatedly");
 		TRY("stac\n rep movsb\n clac\n movl $0, (%1)", : "S"(p->va), "D"(p->va + 128), "c"(16) : "memory");
 		report(trap.vector == PF && trap.f.rcx == 0, "SMAP with AC: string under AC, then without",
-		       "vector %d rcx %lx", trap.vector, trap.f.rcx);
+			"vector %d rcx %lx", trap.vector, trap.f.rcx);
 		TRY("rep movsb", : "S"(boot_pml4), "D"(p->va + 128), "c"(16) : "memory");
 		check_trap("string to a user page without AC", PF, 3, 0);
 		set_controls(C_NXE);

@@ -26,10 +26,8 @@ static u64 call_code(const void *p)
 {
 	u64 r;
 
-	__asm__ volatile("call *%1"
-			 : "=a"(r)
-			 : "r"(p)
-			 : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+	__asm__ volatile("call *%1" : "=a"(r) : "r"(p) : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory",
+		"cc");
 	return r;
 }
 
@@ -50,22 +48,22 @@ static void clear_code(void)
 /* --- code that changes itself --- */
 u64 patch_next(void), patch_loop(u64 n), patch_ahead(void), patch_behind(void), patch_own_tail(void), patch_jump(void);
 __asm__(
-    /* The next instruction's immediate. */
-    "patch_next: movl $1, 1f+1(%rip)\n movl $0x1234, 1f+1(%rip)\n1: mov $1, %eax\n ret\n"
-    /* The immediate of an add in the loop, each time. */
-    "patch_loop: xor %eax, %eax\n1: .byte 5\n .long 0\n incl 1b+1(%rip)\n dec %rdi\n jnz 1b\n movl $0, 1b+1(%rip)\n "
-    "ret\n"
-    /* A few instructions ahead, in the same straight line, by a single byte: inc becomes dec. */
-    "patch_ahead: mov $10, %eax\n movb $0xc8, 1f+1(%rip)\n nop\n nop\n nop\n1: inc %eax\n movb $0xc0, 1b+1(%rip)\n "
-    "ret\n"
-    /* An instruction already run, then go back. */
-    "patch_behind: xor %ecx, %ecx\n1: mov $5, %eax\n inc %ecx\n cmp $2, %ecx\n je 2f\n movl $6, 1b+1(%rip)\n jmp 1b\n"
-    "2: movl $5, 1b+1(%rip)\n ret\n"
-    /* The ret itself becomes a nop. */
-    "patch_own_tail: mov $1, %eax\n movb $0x90, 1f(%rip)\n1: ret\n mov $2, %eax\n movb $0xc3, 1b(%rip)\n ret\n"
-    /* The target of a jump that follows. */
-    "patch_jump: mov $3, %eax\n movb $2f-1f, 1f-1(%rip)\n jmp 1f\n1: mov $4, %eax\n ret\n2: movb $0, 1b-1(%rip)\n "
-    "ret\n");
+	/* The next instruction's immediate. */
+	"patch_next: movl $1, 1f+1(%rip)\n movl $0x1234, 1f+1(%rip)\n1: mov $1, %eax\n ret\n"
+	/* The immediate of an add in the loop, each time. */
+	"patch_loop: xor %eax, %eax\n1: .byte 5\n .long 0\n incl 1b+1(%rip)\n dec %rdi\n jnz 1b\n movl $0, 1b+1(%rip)\n"
+		"ret\n"
+	/* A few instructions ahead, in the same straight line, by a single byte: inc becomes dec. */
+	"patch_ahead: mov $10, %eax\n movb $0xc8, 1f+1(%rip)\n nop\n nop\n nop\n1: inc %eax\n movb $0xc0, 1b+1(%rip)\n"
+		"ret\n"
+	/* An instruction already run, then go back. */
+	"patch_behind: xor %ecx, %ecx\n1: mov $5, %eax\n inc %ecx\n cmp $2, %ecx\n je 2f\n movl $6, 1b+1(%rip)\n jmp 1b\n"
+	"2: movl $5, 1b+1(%rip)\n ret\n"
+	/* The ret itself becomes a nop. */
+	"patch_own_tail: mov $1, %eax\n movb $0x90, 1f(%rip)\n1: ret\n mov $2, %eax\n movb $0xc3, 1b(%rip)\n ret\n"
+	/* The target of a jump that follows. */
+	"patch_jump: mov $3, %eax\n movb $2f-1f, 1f-1(%rip)\n jmp 1f\n1: mov $4, %eax\n ret\n2: movb $0, 1b-1(%rip)\n"
+		"ret\n");
 __asm__(".pushsection .text\n.popsection");
 
 static void test_self(void)
@@ -170,11 +168,8 @@ static void test_jit(void)
 
 /* --- ways of writing --- */
 static void write_b(u8 *p, const u8 *s) { for (int i = 0; i < 16; i++) ((volatile u8 *)p)[i] = s[i]; }
-static void write_q(u8 *p, const u8 *s)
-{
-	((volatile u64 *)p)[0] = ((const u64 *)s)[0];
-	((volatile u64 *)p)[1] = ((const u64 *)s)[1];
-}
+static void write_q(u8 *p, const u8 *s) { ((volatile u64 *)p)[0] = ((const u64 *)s)[0];
+	((volatile u64 *)p)[1] = ((const u64 *)s)[1]; }
 static void write_rep_b(u8 *p, const u8 *s) { memcpy(p, s, 16); }
 static void write_rep_q(u8 *p, const u8 *s)
 {
@@ -191,34 +186,25 @@ static void write_rep_down(u8 *p, const u8 *s)
 }
 static void write_push(u8 *p, const u8 *s)
 {
-	__asm__ volatile("mov %%rsp, %%rcx\n lea 16(%0), %%rsp\n push 8(%1)\n push (%1)\n mov %%rcx, %%rsp"
-			 :
-			 : "r"(p), "r"(s)
-			 : "rcx", "memory");
+	__asm__ volatile("mov %%rsp, %%rcx\n lea 16(%0), %%rsp\n push 8(%1)\n push (%1)\n mov %%rcx, %%rsp" : : "r"(p),
+		"r"(s) : "rcx", "memory");
 }
 static void write_call_push(u8 *p, const u8 *s)	/* pop to memory */
 {
 	__asm__ volatile("push (%1)\n pop (%0)\n push 8(%1)\n pop 8(%0)" : : "r"(p), "r"(s) : "memory");
 }
-static void write_sse(u8 *p, const u8 *s)
-{
-	__asm__ volatile("movups (%1), %%xmm0\n movups %%xmm0, (%0)" : : "r"(p), "r"(s) : "memory");
-}
+static void write_sse(u8 *p, const u8 *s) { __asm__ volatile("movups (%1), %%xmm0\n"
+	"movups %%xmm0, (%0)" : : "r"(p), "r"(s) : "memory"); }
 static void write_xchg(u8 *p, const u8 *s)
 {
-	__asm__ volatile("mov (%1), %%rax\n xchg %%rax, (%0)\n mov 8(%1), %%rax\n xchg %%rax, 8(%0)"
-			 :
-			 : "r"(p), "r"(s)
-			 : "rax", "memory");
+	__asm__ volatile("mov (%1), %%rax\n xchg %%rax, (%0)\n mov 8(%1), %%rax\n xchg %%rax, 8(%0)" : : "r"(p), "r"(s)
+		: "rax", "memory");
 }
 static void write_cmpxchg(u8 *p, const u8 *s)
 {
-	__asm__ volatile(
-	    "mov (%0), %%rax\n mov (%1), %%rcx\n lock cmpxchg %%rcx, (%0)\n mov 8(%0), %%rax\n mov 8(%1), %%rcx\n"
-	    "lock cmpxchg %%rcx, 8(%0)"
-	    :
-	    : "r"(p), "r"(s)
-	    : "rax", "rcx", "memory", "cc");
+	__asm__ volatile("mov (%0), %%rax\n mov (%1), %%rcx\n lock cmpxchg %%rcx, (%0)\n mov 8(%0), %%rax\n"
+		"mov 8(%1), %%rcx\n"
+			 "lock cmpxchg %%rcx, 8(%0)" : : "r"(p), "r"(s) : "rax", "rcx", "memory", "cc");
 }
 static void write_x87(u8 *p, const u8 *s)
 {
@@ -226,18 +212,14 @@ static void write_x87(u8 *p, const u8 *s)
 }
 static void write_rmw(u8 *p, const u8 *s)
 {
-	__asm__ volatile("mov (%1), %%rax\n xor (%0), %%rax\n xor %%rax, (%0)\n mov 8(%1), %%rax\n sub 8(%0), %%rax\n "
-			 "add %%rax, 8(%0)"
-			 :
-			 : "r"(p), "r"(s)
-			 : "rax", "memory", "cc");
+	__asm__ volatile("mov (%1), %%rax\n xor (%0), %%rax\n xor %%rax, (%0)\n mov 8(%1), %%rax\n sub 8(%0), %%rax\n"
+		"add %%rax, 8(%0)"
+			 : : "r"(p), "r"(s) : "rax", "memory", "cc");
 }
 static void write_movnti(u8 *p, const u8 *s)
 {
-	__asm__ volatile("mov (%1), %%rax\n movnti %%rax, (%0)\n mov 8(%1), %%rax\n movnti %%rax, 8(%0)"
-			 :
-			 : "r"(p), "r"(s)
-			 : "rax", "memory");
+	__asm__ volatile("mov (%1), %%rax\n movnti %%rax, (%0)\n mov 8(%1), %%rax\n movnti %%rax, 8(%0)" : : "r"(p),
+		"r"(s) : "rax", "memory");
 }
 static void write_stos(u8 *p, const u8 *s)
 {
@@ -250,23 +232,13 @@ static void write_ins(u8 *p, const u8 *s)	/* whatever the port gives, then the r
 	write_b(p - 1, s);
 }
 
-static const struct { const char *name; void (*write)(u8 *, const u8 *);
-} writers[] = {
-    {"bytes", write_b},
-    {"quadwords", write_q},
-    {"rep movsb", write_rep_b},
-    {"rep movsq", write_rep_q},
-    {"rep movsb down", write_rep_down},
-    {"push", write_push},
-    {"pop", write_call_push},
-    {"movups", write_sse},
-    {"xchg", write_xchg},
-    {"lock cmpxchg", write_cmpxchg},
-    {"fistp", write_x87},
-    {"xor, add to memory", write_rmw},
-    {"movnti", write_movnti},
-    {"stosq", write_stos},
-    {"ins", write_ins},
+static const struct { const char *name; void (*write)(u8 *, const u8 *); } writers[] = {
+	{"bytes", write_b}, {"quadwords", write_q}, {"rep movsb", write_rep_b}, {"rep movsq", write_rep_q},
+		{"rep movsb down", write_rep_down},
+	{"push", write_push}, {"pop", write_call_push}, {"movups", write_sse}, {"xchg", write_xchg},
+		{"lock cmpxchg", write_cmpxchg},
+	{"fistp", write_x87}, {"xor, add to memory", write_rmw}, {"movnti", write_movnti}, {"stosq", write_stos},
+		{"ins", write_ins},
 };
 
 static void test_writers(void)
@@ -329,7 +301,7 @@ static void test_straddle(void)
 		}
 	}
 	report(!bad, "a straddling instruction, either page changed", "%d bad, first with %d bytes in the first page",
-	       bad, at);
+		bad, at);
 
 	/* The second page is mapped elsewhere: the instruction must be made of the new bytes. */
 	memcpy(code + PAGE - 4, "\x48\xb8\x11\x22\x33\x44\x55\x66\x77\x88\xc3", 11);
@@ -342,10 +314,9 @@ static void test_straddle(void)
 	/* The second page goes away. */
 	page_map(VA_CODE + PAGE, 0);
 	TRY("call *%0", : "r"(code + PAGE - 4) : "rax", "rcx", "rdx", "memory");
-	report(trap.vector == PF && trap.f.error == 0x10 && trap.cr2 == VA_CODE + PAGE &&
-		   trap.f.rip == VA_CODE + PAGE - 4,
+	report(trap.vector == PF && trap.f.error == 0x10 && trap.cr2 == VA_CODE + PAGE && trap.f.rip == VA_CODE + PAGE - 4,
 	       "straddling, second page absent", "vector %d error %lx cr2 %lx rip %lx", trap.vector, trap.f.error,
-	       trap.cr2, trap.f.rip);
+	       	trap.cr2, trap.f.rip);
 	page_map(VA_CODE + PAGE, frames[1] | PTE_P | PTE_W);
 	check_eq("straddling, back again", call_code(code + PAGE - 4), 0x8877665544332211);
 }
@@ -412,11 +383,11 @@ static void test_protect(void)
 
 /* --- data and stack on the page of running code --- */
 u64 data_beside(u64 n), stack_beside(u64 n);
-__asm__(".balign 64\n data_beside: xor %eax, %eax\n1: incq 2f(%rip)\n add 2f(%rip), %rax\n dec %rdi\n jnz 1b\n movq "
-	"$0, 2f(%rip)\n ret\n"
+__asm__(".balign 64\n data_beside: xor %eax, %eax\n1: incq 2f(%rip)\n add 2f(%rip), %rax\n dec %rdi\n jnz 1b\n"
+	"movq $0, 2f(%rip)\n ret\n"
 	".balign 8\n2: .quad 0\n"
-	"stack_beside: mov %rsp, %rdx\n lea 4f(%rip), %rsp\n xor %eax, %eax\n1: push %rdi\n call 3f\n pop %rcx\n add "
-	"%rcx, %rax\n dec %rdi\n"
+	"stack_beside: mov %rsp, %rdx\n lea 4f(%rip), %rsp\n xor %eax, %eax\n1: push %rdi\n call 3f\n pop %rcx\n"
+		"add %rcx, %rax\n dec %rdi\n"
 	"jnz 1b\n mov %rdx, %rsp\n ret\n3: ret\n.balign 16\n.skip 64\n4:\n");
 
 static void test_beside(void)

@@ -38,7 +38,8 @@ static void on_db(struct frame *f)
 
 /*
  * A fragment: name_start to name_end, with labels in the table name_want. It is called with TF set by its first
- * instruction, which the prologue (push, popf) does; the first trap comes after the first instruction of the fragment.
+ * instruction, which the prologue (push, popf) does; the first trap comes after the first instruction of the
+ * fragment.
  */
 #define FRAGMENT(name, code, want) \
 	void name(void); \
@@ -48,16 +49,14 @@ static void on_db(struct frame *f)
 		".data\n.balign 8\n" #name "_want: .quad " want ", 97b, 98b, 99b, 0\n.text")
 
 /* The traps after the fragment: at the pushf (label 96 is the last of `want`), 97, 98 and, after the popf, 99. */
-FRAGMENT(f_plain,
-	 "1: nop\n2: mov $5, %eax\n3: add %eax, %eax\n4: mov %rax, step_data(%rip)\n5: mov step_data(%rip), %rcx\n6: "
-	 "lea 1(%rax), %rdx",
+FRAGMENT(f_plain, "1: nop\n2: mov $5, %eax\n3: add %eax, %eax\n4: mov %rax, step_data(%rip)\n"
+	"5: mov step_data(%rip), %rcx\n6: lea 1(%rax), %rdx",
 	 "2b, 3b, 4b, 5b, 6b, 96b");
-FRAGMENT(f_jumps,
-	 "1: jmp 3f\n2: ud2\n3: xor %eax, %eax\n4: jz 6f\n5: ud2\n6: jnz 5b\n7: call 9f\n8: jmp 10f\n9: ret\n10: mov "
-	 "$3, %ecx\n11: loop 11b",
+FRAGMENT(f_jumps, "1: jmp 3f\n2: ud2\n3: xor %eax, %eax\n4: jz 6f\n5: ud2\n6: jnz 5b\n7: call 9f\n8: jmp 10f\n"
+	"9: ret\n10: mov $3, %ecx\n11: loop 11b",
 	 "3b, 4b, 6b, 7b, 9b, 8b, 10b, 11b, 11b, 11b, 96b");
-FRAGMENT(f_indirect,
-	 "1: lea 3f(%rip), %rax\n2: jmp *%rax\n ud2\n3: lea 5f(%rip), %rax\n4: call *%rax\n6: jmp 7f\n5: ret\n7: nop",
+FRAGMENT(f_indirect, "1: lea 3f(%rip), %rax\n2: jmp *%rax\n ud2\n3: lea 5f(%rip), %rax\n4: call *%rax\n6: jmp 7f\n"
+	"5: ret\n7: nop",
 	 "2b, 3b, 4b, 5b, 6b, 7b, 96b");
 FRAGMENT(f_ss, "1: mov %ss, %eax\n2: mov %eax, %ss\n3: nop\n4: nop", "2b, 4b, 96b");
 FRAGMENT(f_ss_jump, "1: mov %ss, %eax\n2: mov %eax, %ss\n3: jmp 4f\n ud2\n4: nop", "2b, 4b, 96b");
@@ -66,35 +65,30 @@ FRAGMENT(f_popf_keeps, "1: pushf\n2: popf\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_rep, "1: mov $3, %ecx\n2: lea step_buf(%rip), %rdi\n3: rep stosb\n4: nop", "2b, 3b, 3b, 3b, 4b, 96b");
 FRAGMENT(f_rep_zero, "1: xor %ecx, %ecx\n2: rep stosb\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_repe, "1: mov $5, %ecx\n2: lea step_buf(%rip), %rdi\n3: mov %rdi, %rsi\n4: repne cmpsb\n5: nop",
-	 "2b, 3b, 4b, 5b, 96b");
+	"2b, 3b, 4b, 5b, 96b");
 FRAGMENT(f_string, "1: lea step_buf(%rip), %rdi\n2: mov %rdi, %rsi\n3: movsb\n4: stosb\n5: lodsb\n6: scasb",
-	 "2b, 3b, 4b, 5b, 6b, 96b");
+	"2b, 3b, 4b, 5b, 6b, 96b");
 FRAGMENT(f_int, "1: nop\n2: int $0x92\n3: nop\n4: nop", "2b, 4b, 96b");
 FRAGMENT(f_int3, "1: nop\n2: int3\n3: nop\n4: nop", "2b, 4b, 96b");
-FRAGMENT(f_iret,
-	 "1: mov %ss, %eax\n2: push %rax\n3: lea 8(%rsp), %rax\n4: push %rax\n5: pushf\n6: mov %cs, %eax\n7: push "
-	 "%rax\n8: lea 11f(%rip), %rax\n"
-	 "9: push %rax\n10: iretq\n ud2\n11: nop\n12: nop",
-	 "2b, 3b, 4b, 5b, 6b, 7b, 8b, 9b, 10b, 11b, 12b, 96b");
-FRAGMENT(f_system,
-	 "1: cpuid\n2: rdtsc\n3: in $0x61, %al\n4: cli\n5: mov %cr0, %rax\n6: mov %rax, %cr0\n7: mov %cr3, %rax\n8: "
-	 "mov %rax, %cr3\n"
+FRAGMENT(f_iret, "1: mov %ss, %eax\n2: push %rax\n3: lea 8(%rsp), %rax\n4: push %rax\n5: pushf\n6: mov %cs, %eax\n"
+	"7: push %rax\n8: lea 11f(%rip), %rax\n"
+	 "9: push %rax\n10: iretq\n ud2\n11: nop\n12: nop", "2b, 3b, 4b, 5b, 6b, 7b, 8b, 9b, 10b, 11b, 12b, 96b");
+FRAGMENT(f_system, "1: cpuid\n2: rdtsc\n3: in $0x61, %al\n4: cli\n5: mov %cr0, %rax\n6: mov %rax, %cr0\n"
+	"7: mov %cr3, %rax\n8: mov %rax, %cr3\n"
 	 "9: invlpg (%rsp)\n10: swapgs\n11: swapgs\n12: mov %dr7, %rax",
 	 "2b, 3b, 4b, 5b, 6b, 7b, 8b, 9b, 10b, 11b, 12b, 96b");
 FRAGMENT(f_sti, "1: sti\n2: nop\n3: cli", "2b, 3b, 96b");
-FRAGMENT(f_vector, "1: pxor %xmm0, %xmm0\n2: movups %xmm0, step_buf(%rip)\n3: fld1\n4: fstpl step_buf(%rip)\n5: fninit",
-	 "2b, 3b, 4b, 5b, 96b");
-FRAGMENT(f_fault, "1: nop\n2: ud2\n3: nop",
-	 "2b, 96b"); /* the handler skips the ud2 and, TF being in the image, one more trap is due */
+FRAGMENT(f_vector, "1: pxor %xmm0, %xmm0\n2: movups %xmm0, step_buf(%rip)\n3: fld1\n4: fstpl step_buf(%rip)\n"
+	"5: fninit", "2b, 3b, 4b, 5b, 96b");
+FRAGMENT(f_fault, "1: nop\n2: ud2\n3: nop", "2b, 96b");	/* the handler skips the ud2 and, TF being in the image,
+	one more trap is due */
 FRAGMENT(f_mend, "1: lea step_gone, %rax\n2: mov (%rax), %ecx\n3: nop", "2b, 3b, 96b");
-FRAGMENT(f_lock,
-	 "1: lock incq step_data(%rip)\n2: xchg %rax, step_data(%rip)\n3: push %rax\n4: pop %rcx\n5: enter $16, $0\n6: "
-	 "leave",
-	 "2b, 3b, 4b, 5b, 6b, 96b");
+FRAGMENT(f_lock, "1: lock incq step_data(%rip)\n2: xchg %rax, step_data(%rip)\n3: push %rax\n4: pop %rcx\n"
+	"5: enter $16, $0\n6: leave", "2b, 3b, 4b, 5b, 6b, 96b");
 FRAGMENT(f_smc, "1: movb $0x90, 3f(%rip)\n2: nop\n3: nop\n4: nop", "2b, 3b, 4b, 96b");
 FRAGMENT(f_icebp, "1: nop\n2: .byte 0xf1\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_far, "1: mov %cs, %eax\n2: push %rax\n3: lea 6f(%rip), %rcx\n4: push %rcx\n5: lretq\n ud2\n6: nop",
-	 "2b, 3b, 4b, 5b, 6b, 96b");
+	"2b, 3b, 4b, 5b, 6b, 96b");
 
 extern u64 step_data;
 u64 step_data;
@@ -123,7 +117,7 @@ static void run_steps(const char *name, void (*fn)(void), const u64 *want)
 	got[0] = 0;
 	for (int i = 0; i < nsteps && at + 12 < sizeof got; i++)
 		at += (size_t)format(got + at, sizeof got - at, " %s%lx", i < n && steps[i].rip == want[i] ? "" : "!",
-				     steps[i].rip - (u64)fn);
+			steps[i].rip - (u64)fn);
 	report(ok, name, "%d traps, want %d; offsets%s", nsteps, n, got);
 }
 
@@ -148,7 +142,7 @@ static void test_steps(void)
 	for (int i = 0; i + 1 < nsteps; i++)
 		bad += steps[i].dr6 != (DR6_FIXED | DR6_BS) || !(steps[i].rflags & FL_TF);
 	report(!bad, "single-step: DR6.BS and TF in the image", "%lu bad; DR6 %lx rflags %lx", bad, steps[0].dr6,
-	       steps[0].rflags);
+		steps[0].rflags);
 	RUN("jumps and calls", f_jumps);
 	RUN("indirect jumps and calls", f_indirect);
 	RUN("mov ss holds the trap back", f_ss);
@@ -185,9 +179,8 @@ static void test_steps(void)
 }
 
 /* Flags at each step, with instructions whose results the next one overwrites. */
-FRAGMENT(f_flags,
-	 "1: xor %eax, %eax\n2: sub $1, %eax\n3: add $1, %eax\n4: mov $0x7fffffff, %ecx\n5: add $1, %ecx\n6: mov "
-	 "step_data(%rip), %rdx\n7: test %eax, %eax",
+FRAGMENT(f_flags, "1: xor %eax, %eax\n2: sub $1, %eax\n3: add $1, %eax\n4: mov $0x7fffffff, %ecx\n5: add $1, %ecx\n"
+	"6: mov step_data(%rip), %rdx\n7: test %eax, %eax",
 	 "2b, 3b, 4b, 5b, 6b, 7b, 96b");
 
 static void test_step_flags(void)
@@ -200,14 +193,14 @@ static void test_step_flags(void)
 		if ((steps[i].rflags & 0x8d5 & ~(i == 0 || i == 6 ? FL_AF : 0)) != want[i] && !bad++)
 			first = (u64)i << 32 | steps[i].rflags;
 	report(!bad, "single-step: flags are exact even where nobody reads them", "%lu bad, first at step %lu: %lx",
-	       bad, first >> 32, first & 0xffffffff);
+		bad, first >> 32, first & 0xffffffff);
 }
 
 /* --- breakpoints --- */
 u64 hot(u64 n);
 extern char hot_mid[], hot_end[], hot_call[];
-__asm__(".text\n.balign 16\nhot: xor %eax, %eax\n1: add %rdi, %rax\nhot_mid: xor $0x55, %rax\n dec %rdi\n jnz "
-	"1b\nhot_end: ret\n");
+__asm__(".text\n.balign 16\nhot: xor %eax, %eax\n1: add %rdi, %rax\nhot_mid: xor $0x55, %rax\n dec %rdi\n jnz 1b\n"
+	"hot_end: ret\n");
 
 static void dr_set(int n, u64 address, int kind, int length)
 {
@@ -269,9 +262,9 @@ static void test_exec(void)
 	call_hot(3);
 	check_eq("two instruction breakpoints", (u64)nsteps, 2);
 	report(steps[0].rip == (u64)hot && steps[1].rip == (u64)hot_end && steps[0].dr6 == (DR6_FIXED | 4) &&
-		   steps[1].dr6 == (DR6_FIXED | 2),
+		steps[1].dr6 == (DR6_FIXED | 2),
 	       "two instruction breakpoints: RIP and DR6", "%lx %lx, %lx %lx", steps[0].rip, steps[0].dr6, steps[1].rip,
-	       steps[1].dr6);
+	       	steps[1].dr6);
 	dr_clear();
 	for (int i = 0; i < 20; i++) {
 		start_log();
@@ -297,14 +290,12 @@ static void test_exec(void)
 static u8 watched[64] aligned(64);
 static u64 watch_rip;
 
-#define DATA(name, code, hits, ...)                                                                                    \
-	{                                                                                                              \
-		start_log();                                                                                           \
-		__asm__ volatile(code "\n85: movq $85b, watch_rip_" : __VA_ARGS__);                                    \
-		report(nsteps == (hits) && (!(hits) || steps[0].rip == watch_rip_), name,                              \
-		       "%d hits, want %d; RIP %lx want %lx; DR6 %lx", nsteps, hits, steps[0].rip, watch_rip_,          \
-		       steps[0].dr6);                                                                                  \
-	}
+#define DATA(name, code, hits, ...) { \
+	start_log(); \
+	__asm__ volatile(code "\n85: movq $85b, watch_rip_" : __VA_ARGS__); \
+	report(nsteps == (hits) && (!(hits) || steps[0].rip == watch_rip_), name, \
+		"%d hits, want %d; RIP %lx want %lx; DR6 %lx", nsteps, hits, \
+	       steps[0].rip, watch_rip_, steps[0].dr6); }
 extern volatile u64 watch_rip_;
 volatile u64 watch_rip_;
 
@@ -325,9 +316,7 @@ static void test_data(void)
 	DATA("write breakpoint: xchg", "xchg %%eax, 8(%0)", 1, : "r"(watched) : "rax", "memory")
 	start_log();
 	__asm__ volatile("mov %%rsp, %%rcx\n lea 16(%0), %%rsp\n push $1\n85: mov %%rcx, %%rsp\n movq $85b, watch_rip_"
-			 :
-			 : "r"(watched)
-			 : "rcx", "memory");
+		: : "r"(watched) : "rcx", "memory");
 	report(nsteps == 1 && steps[0].rip == watch_rip_, "write breakpoint: push", "%d hits", nsteps);
 	DATA("write breakpoint: SSE", "movups %%xmm0, (%0)", 1, : "r"(watched) : "memory")
 	DATA("write breakpoint: movs", "movsb", 1, : "S"(watched + 32), "D"(watched + 9) : "memory")
@@ -336,7 +325,7 @@ static void test_data(void)
 	rcx = 8, rdi = (u64)watched + 4;
 	__asm__ volatile("rep stosb" : "+c"(rcx), "+D"(rdi) : "a"(0) : "memory");
 	report(nsteps >= 1 && nsteps <= 4 && !rcx, "write breakpoint: rep stosb over it",
-	       "%d hits, rcx %lx, first rcx %lx", nsteps, rcx, steps[0].rcx);
+		"%d hits, rcx %lx, first rcx %lx", nsteps, rcx, steps[0].rcx);
 	dr_clear();
 	dr_set(1, (u64)watched + 16, 3, 2);	/* any access of 8 bytes */
 	DATA("access breakpoint: read", "mov 20(%0), %%al", 1, : "r"(watched) : "rax")
@@ -345,11 +334,8 @@ static void test_data(void)
 	DATA("access breakpoint: lea", "lea 16(%0), %%rax", 0, : "r"(watched) : "rax")
 	DATA("access breakpoint: lods", "lodsb", 1, : "S"(watched + 17) : "rax", "memory")
 	start_log();
-	__asm__ volatile(
-	    "mov %%rsp, %%rcx\n lea 16(%0), %%rsp\n pop %%rax\n85: mov %%rcx, %%rsp\n movq $85b, watch_rip_"
-	    :
-	    : "r"(watched)
-	    : "rcx", "rax", "memory");
+	__asm__ volatile("mov %%rsp, %%rcx\n lea 16(%0), %%rsp\n pop %%rax\n85: mov %%rcx, %%rsp\n"
+		"movq $85b, watch_rip_" : : "r"(watched) : "rcx", "rax", "memory");
 	report(nsteps == 1 && steps[0].rip == watch_rip_, "access breakpoint: pop", "%d hits", nsteps);
 	dr_clear();
 	/* The trap comes after the instruction: its effect is there. */
@@ -361,10 +347,8 @@ static void test_data(void)
 	check_eq("write breakpoint of one byte: hits", (u64)nsteps, 2);	/* with the = 0 above */
 	/* mov ss holds it back. */
 	start_log();
-	__asm__ volatile("mov %%ss, %%eax\n mov %%eax, %%ss\n movb $1, (%0)\n86: nop\n movq $86b, watch_rip_"
-			 :
-			 : "r"(watched)
-			 : "rax", "memory");
+	__asm__ volatile("mov %%ss, %%eax\n mov %%eax, %%ss\n movb $1, (%0)\n86: nop\n movq $86b, watch_rip_" :
+		: "r"(watched) : "rax", "memory");
 	report(nsteps == 1 && steps[0].rip == watch_rip_, "write breakpoint behind mov ss", "%d hits", nsteps);
 	dr_clear();
 	if (under_tcg())
@@ -372,10 +356,8 @@ static void test_data(void)
 	/* Single-step and a data breakpoint at once: one trap, both bits. */
 	dr_set(0, (u64)watched, 1, 0);
 	start_log();
-	__asm__ volatile("pushf\n orq $0x100, (%%rsp)\n popf\n movb $1, (%0)\n pushf\n andq $~0x100, (%%rsp)\n popf\n"
-			 :
-			 : "r"(watched)
-			 : "memory", "cc");
+	__asm__ volatile("pushf\n orq $0x100, (%%rsp)\n popf\n movb $1, (%0)\n pushf\n andq $~0x100, (%%rsp)\n popf\n" :
+		: "r"(watched) : "memory", "cc");
 	check_eq("data breakpoint and single-step at once", steps[0].dr6, DR6_FIXED | DR6_BS | 1);
 	dr_clear();
 	write_cr4(read_cr4() | CR4_DE);
@@ -383,7 +365,7 @@ static void test_data(void)
 	start_log();
 	__asm__ volatile("outb %%al, $0x80\n87: movq $87b, watch_rip_" : : "a"(0) : "memory");
 	report(nsteps == 1 && steps[0].rip == watch_rip_ && steps[0].dr6 == (DR6_FIXED | 8), "I/O breakpoint",
-	       "%d hits, DR6 %lx", nsteps, steps[0].dr6);
+		"%d hits, DR6 %lx", nsteps, steps[0].dr6);
 	start_log();
 	outb(0x81, 0);
 	check_eq("I/O breakpoint: another port", (u64)nsteps, 0);
@@ -449,7 +431,8 @@ static void show(const char *name, const u64 *want, int n)
 	for (int i = 0; i < n && ok; i++)
 		ok = steps[i].rip == want[i];
 	report(ok, name, "%d traps, want %d: %lx %lx %lx %lx; want %lx %lx %lx", nsteps, n, steps[0].rip, steps[1].rip,
-	       steps[2].rip, steps[3].rip, want[0], n > 1 ? want[1] : 0, n > 2 ? want[2] : 0);
+		steps[2].rip, steps[3].rip, want[0],
+	       n > 1 ? want[1] : 0, n > 2 ? want[2] : 0);
 }
 
 static void test_user(void)
@@ -469,9 +452,9 @@ static void test_user(void)
 	user_run_flags(u_sys, 0, FL_1 | FL_TF, SEL_USER_CODE, user_stack_top - 64);
 	/* SYSRET sets TF again: the trap comes after the next instruction, or (some processors) at once. */
 	if (nsteps == 3 && steps[1].rip == (u64)u_after)
-		report(steps[0].rip == (u64)u_sys_1 && steps[2].rip == (u64)u_end,
-		       "single-step over SYSCALL that masks TF", "%lx %lx %lx", steps[0].rip, steps[1].rip,
-		       steps[2].rip);
+		report(steps[0].rip == (u64)u_sys_1 && steps[2].rip == (u64)u_end, "single-step over SYSCALL that masks TF",
+			"%lx %lx %lx", steps[0].rip,
+		       steps[1].rip, steps[2].rip);
 	else
 		show("single-step over SYSCALL that masks TF", masked, 2);
 	dr_set(0, (u64)u_steps_1, 0, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * After each kind of invalidation the new mapping is what reads, writes and fetches see: INVLPG, MOV CR3, MOV CR4,
- * INVPCID, PCIDs with and without the no-flush bit, global pages, large pages, changes at every level; aliases; A and
- * D. What may still be seen before an invalidation is not checked: the manual allows either.
+ * INVPCID, PCIDs with and without the no-flush bit, global pages, large pages, changes at every level; aliases; A
+ * and D. What may still be seen before an invalidation is not checked: the manual allows either.
  */
 #include "lib/metal.h"
 
@@ -47,12 +47,8 @@ static void by_invlpg(void) { invlpg(target); }
 static void by_cr3(void) { write_cr3(read_cr3()); }
 static void by_pge(void) { write_cr4(read_cr4() ^ CR4_PGE); write_cr4(read_cr4() ^ CR4_PGE); }
 static void by_pcide_free(void) { write_cr0(read_cr0()); write_cr3(read_cr3()); }
-static void by_smep(void)
-{
-	write_cr4(read_cr4() | CR4_SMEP);
-	write_cr4(read_cr4() & ~(u64)CR4_SMEP);
-	write_cr3(read_cr3());
-}
+static void by_smep(void) { write_cr4(read_cr4() | CR4_SMEP); write_cr4(read_cr4() & ~(u64)CR4_SMEP);
+	write_cr3(read_cr3()); }
 static void by_invpcid_address(void) { invpcid(0, read_cr3() & 0xfff, target); }
 static void by_invpcid_context(void) { invpcid(1, read_cr3() & 0xfff, 0); }
 static void by_invpcid_all(void) { invpcid(2, 0, 0); }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The local APIC in both its modes, the IO-APIC, the two PICs, the PIT, and a TSC frequency measured by PIT channel 2.
+ * The local APIC in both its modes, the IO-APIC, the two PICs, the PIT, and a TSC frequency measured by PIT
+ * channel 2.
  */
 #include "lib/metal.h"
 
@@ -112,7 +113,10 @@ u32 ioapic_read(u8 reg)
 	return *(volatile u32 *)0xfec00010ul;
 }
 
-/* Channel 2 in mode 0, gated by port 0x61, its output read there. A busy host only makes it longer: the least counts. */
+/*
+ * Channel 2 in mode 0, gated by port 0x61, its output read there. A busy host only makes it longer: the least
+ * counts.
+ */
 u64 tsc_khz(void)
 {
 	static u64 khz;
@@ -143,4 +147,18 @@ void wait_us(u64 us)
 
 	while (rdtsc() - start < ticks)
 		;
+}
+
+u64 scaled(u64 n)
+{
+	static u64 ticks;
+	u64 start;
+
+	for (int i = 0; i < 3 && !ticks; i++) {
+		start = rdtsc();
+		for (volatile int k = 0; k < 200; k++)
+			;
+		ticks = rdtsc() - start;
+	}
+	return ticks > 200 * 4000 ? n / 50 : n;
 }

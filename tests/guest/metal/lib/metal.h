@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bare-metal guest has: printing and reporting, traps that can be caught, CPL 3, page tables, the local APIC and
- * the small instructions. A guest defines metal_main(); when that returns, the summary is printed and the machine ended
- * through isa-debug-exit with 0 (all passed: status 1) or 1.
+ * What a bare-metal guest has: printing and reporting, traps that can be caught, CPL 3, page tables, the local
+ * APIC and the small instructions. A guest defines metal_main(); when that returns, the summary is printed and the
+ * machine ended through isa-debug-exit with 0 (all passed: status 1) or 1.
  *
- * Catching: TRY("asm" : outs : ins : clobbers) runs asm at CPL 0 and gives the vector it raised, or NO_TRAP; the state
- * pushed and the registers are in `trap`. user_run() does the same for code at CPL 3. Handlers set by trap_handle()
- * come first. Labels 76: and 77: are taken inside TRY.
+ * Catching: TRY("asm" : outs : ins : clobbers) runs asm at CPL 0 and gives the vector it raised, or NO_TRAP; the
+ * state pushed and the registers are in `trap`. user_run() does the same for code at CPL 3. Handlers set by
+ * trap_handle() come first. Labels 76: and 77: are taken inside TRY.
  */
 #ifndef METAL_H
 #define METAL_H
@@ -24,7 +24,7 @@ typedef int64_t s64;
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define noinline __attribute__((noinline))
 #define aligned(n) __attribute__((aligned(n)))
-#define naked __attribute__((naked, __noinline__, used))
+#define naked __attribute__((naked, noinline, used))
 #define USER_DATA __attribute__((section(".user.data")))
 
 /* --- printing and reporting (report.c) --- */
@@ -68,22 +68,10 @@ enum {
 	VEC_LEAVE = 0x81,	/* INT from CPL 3 ends user_run */
 };
 enum {
-	FL_CF = 1,
-	FL_1 = 2,
-	FL_PF = 4,
-	FL_AF = 0x10,
-	FL_ZF = 0x40,
-	FL_SF = 0x80,
-	FL_TF = 0x100,
-	FL_IF = 0x200,
-	FL_DF = 0x400,
-	FL_OF = 0x800,
-	FL_IOPL = 0x3000,
-	FL_NT = 0x4000,
-	FL_RF = 0x10000,
-	FL_VM = 0x20000,
-	FL_AC = 0x40000,
-	FL_ID = 0x200000,
+	FL_CF = 1, FL_1 = 2, FL_PF = 4, FL_AF = 0x10, FL_ZF = 0x40, FL_SF = 0x80, FL_TF = 0x100, FL_IF = 0x200,
+		FL_DF = 0x400,
+	FL_OF = 0x800, FL_IOPL = 0x3000, FL_NT = 0x4000, FL_RF = 0x10000, FL_VM = 0x20000, FL_AC = 0x40000,
+		FL_ID = 0x200000,
 	FL_ARITH = 0x8d5,
 };
 
@@ -129,16 +117,15 @@ void idt_reset(void);
 void idt_load(u16 limit);
 void gdt_reload(void);
 
-#define TRY(code, ...)                                                                                                 \
-	({                                                                                                             \
-		trap.vector = NO_TRAP;                                                                                 \
-		__asm__ volatile("movq $77f, trap_resume\n\tmovq %%rsp, trap_rsp\n76:\t" code                          \
-				 "\n77:\tmovq $0, trap_resume"                                                         \
-				 : __VA_ARGS__);                                                                       \
-		trap.vector;                                                                                           \
-	})
+#define TRY(code, ...) ({ \
+	trap.vector = NO_TRAP; \
+	__asm__ volatile("movq $77f, trap_resume\n\tmovq %%rsp, trap_rsp\n76:\t" code "\n77:\tmovq $0, trap_resume" \
+		: __VA_ARGS__); \
+	trap.vector; })
 
-/* Run at CPL 3: fn(arg) on the user stack, until a trap or INT VEC_LEAVE. Gives the vector or NO_TRAP; RAX in trap.f.
+/*
+ * Run at CPL 3: fn(arg) on the user stack, until a trap or INT VEC_LEAVE. Gives the vector or NO_TRAP; RAX in
+ * trap.f.
  */
 int user_run(void (*fn)(void), u64 arg);
 int user_run_flags(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp);
@@ -147,15 +134,8 @@ extern u8 user_stack[0x2000];
 
 /* --- page tables (page.c) --- */
 enum {
-	PTE_P = 1,
-	PTE_W = 2,
-	PTE_U = 4,
-	PTE_PWT = 8,
-	PTE_PCD = 0x10,
-	PTE_A = 0x20,
-	PTE_D = 0x40,
-	PTE_PS = 0x80,
-	PTE_G = 0x100,
+	PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PWT = 8, PTE_PCD = 0x10, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80,
+		PTE_G = 0x100,
 };
 #define PTE_NX (1ull << 63)
 #define PTE_ADDR 0x000ffffffffff000ull
@@ -169,29 +149,13 @@ extern u64 boot_pml4[512];
 
 /* --- local APIC and chips (apic.c) --- */
 enum {
-	APIC_ID = 0x20,
-	APIC_VERSION = 0x30,
-	APIC_TPR = 0x80,
-	APIC_PPR = 0xa0,
-	APIC_EOI = 0xb0,
-	APIC_LDR = 0xd0,
-	APIC_DFR = 0xe0,
-	APIC_SPIV = 0xf0,
-	APIC_ISR = 0x100,
-	APIC_TMR = 0x180,
-	APIC_IRR = 0x200,
-	APIC_ESR = 0x280,
-	APIC_ICR = 0x300,
-	APIC_ICR2 = 0x310,
-	APIC_LVTT = 0x320,
-	APIC_LVTPC = 0x340,
-	APIC_LVT0 = 0x350,
-	APIC_LVT1 = 0x360,
-	APIC_LVTERR = 0x370,
-	APIC_TMICT = 0x380,
-	APIC_TMCCT = 0x390,
-	APIC_TDCR = 0x3e0,
-	APIC_SELF_IPI = 0x3f0,
+	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_PPR = 0xa0, APIC_EOI = 0xb0, APIC_LDR = 0xd0,
+		APIC_DFR = 0xe0,
+	APIC_SPIV = 0xf0, APIC_ISR = 0x100, APIC_TMR = 0x180, APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_ICR = 0x300,
+		APIC_ICR2 = 0x310,
+	APIC_LVTT = 0x320, APIC_LVTPC = 0x340, APIC_LVT0 = 0x350, APIC_LVT1 = 0x360, APIC_LVTERR = 0x370,
+		APIC_TMICT = 0x380,
+	APIC_TMCCT = 0x390, APIC_TDCR = 0x3e0, APIC_SELF_IPI = 0x3f0,
 };
 extern bool x2apic;
 u32 apic_read(int reg);
@@ -209,45 +173,29 @@ void ioapic_write(u8 reg, u32 value);
 u32 ioapic_read(u8 reg);
 u64 tsc_khz(void);			/* from PIT channel 2, measured once */
 void wait_us(u64 us);			/* by the TSC */
+u64 scaled(u64 n);			/* n, or a fiftieth of it where code runs very slowly (stress settings) */
 
 /* --- instructions --- */
 static inline void outb(u16 p, u8 v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(p)); }
 static inline void outl(u16 p, u32 v) { __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(p)); }
 static inline u8 inb(u16 p) { u8 v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(p)); return v; }
 static inline u32 inl(u16 p) { u32 v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(p)); return v; }
-static inline u64 rdmsr(u32 m)
-{
-	u32 a, d;
-	__asm__ volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(m));
-	return (u64)d << 32 | a;
-}
-static inline void wrmsr(u32 m, u64 v)
-{
-	__asm__ volatile("wrmsr" : : "c"(m), "a"((u32)v), "d"((u32)(v >> 32)) : "memory");
-}
-static inline u64 rdtsc(void)
-{
-	u32 a, d;
-	__asm__ volatile("rdtsc" : "=a"(a), "=d"(d) : : "memory");
-	return (u64)d << 32 | a;
-}
+static inline u64 rdmsr(u32 m) { u32 a, d; __asm__ volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(m));
+	return (u64)d << 32 | a; }
+static inline void wrmsr(u32 m, u64 v) { __asm__ volatile("wrmsr" : : "c"(m), "a"((u32)v), "d"((u32)(v >> 32))
+	: "memory"); }
+static inline u64 rdtsc(void) { u32 a, d; __asm__ volatile("rdtsc" : "=a"(a), "=d"(d) : : "memory");
+	return (u64)d << 32 | a; }
 static inline void cli(void) { __asm__ volatile("cli" : : : "memory"); }
 static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
 static inline void nop(void) { __asm__ volatile("nop"); }
 static inline void hlt_wait(void) { __asm__ volatile("sti\n\thlt\n\tcli" : : : "memory"); }
 static inline void invlpg(u64 va) { __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 static inline u64 flags_read(void) { u64 f; __asm__ volatile("pushfq\n\tpop %0" : "=r"(f)); return f; }
-#define METAL_CR(n)                                                                                                    \
-	static inline u64 read_cr##n(void)                                                                             \
-	{                                                                                                              \
-		u64 v;                                                                                                 \
-		__asm__ volatile("mov %%cr" #n ", %0" : "=r"(v) : : "memory");                                         \
-		return v;                                                                                              \
-	}                                                                                                              \
-	static inline void write_cr##n(u64 v)                                                                          \
-	{                                                                                                              \
-		__asm__ volatile("mov %0, %%cr" #n : : "r"(v) : "memory");                                             \
-	}
+#define METAL_CR(n) \
+	static inline u64 read_cr##n(void) { u64 v; __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v) : : "memory"); \
+		return v; } \
+	static inline void write_cr##n(u64 v) { __asm__ volatile("mov %0, %%cr" #n : : "r"(v) : "memory"); }
 METAL_CR(0) METAL_CR(2) METAL_CR(3) METAL_CR(4) METAL_CR(8)
 #define METAL_DR(n) \
 	static inline u64 read_dr##n(void) { u64 v; __asm__ volatile("mov %%db" #n ", %0" : "=r"(v)); return v; } \
@@ -267,31 +215,12 @@ static inline void invpcid(u64 type, u64 pcid, u64 va)
 }
 
 enum {
-	CR0_PE = 1,
-	CR0_MP = 2,
-	CR0_EM = 4,
-	CR0_TS = 8,
-	CR0_NE = 0x20,
-	CR0_WP = 1 << 16,
-	CR0_AM = 1 << 18,
-	CR0_NW = 1 << 29,
+	CR0_PE = 1, CR0_MP = 2, CR0_EM = 4, CR0_TS = 8, CR0_NE = 0x20, CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_NW = 1 << 29,
 	CR0_CD = 1 << 30,
-	CR4_TSD = 4,
-	CR4_DE = 8,
-	CR4_PSE = 0x10,
-	CR4_PAE = 0x20,
-	CR4_MCE = 0x40,
-	CR4_PGE = 0x80,
-	CR4_PCE = 0x100,
-	CR4_OSFXSR = 0x200,
-	CR4_OSXMMEXCPT = 0x400,
-	CR4_UMIP = 0x800,
-	CR4_FSGSBASE = 1 << 16,
-	CR4_PCIDE = 1 << 17,
-	CR4_OSXSAVE = 1 << 18,
-	CR4_SMEP = 1 << 20,
-	CR4_SMAP = 1 << 21,
-	CR4_PKE = 1 << 22,
+	CR4_TSD = 4, CR4_DE = 8, CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_MCE = 0x40, CR4_PGE = 0x80, CR4_PCE = 0x100,
+		CR4_OSFXSR = 0x200,
+	CR4_OSXMMEXCPT = 0x400, CR4_UMIP = 0x800, CR4_FSGSBASE = 1 << 16, CR4_PCIDE = 1 << 17, CR4_OSXSAVE = 1 << 18,
+	CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22,
 };
 #define CR0_PG (1ull << 31)
 #define MSR_EFER 0xc0000080u
@@ -307,5 +236,6 @@ enum {
 #define NON_CANONICAL 0x0000800000000000ull
 
 bool has_pcid(void), has_invpcid(void), has_smep(void), has_smap(void), has_avx(void), has_gbpages(void),
-    has_tsc_deadline(void), has_x2apic(void), has_umip(void), has_fsgsbase(void);
+	has_tsc_deadline(void),
+	has_x2apic(void), has_umip(void), has_fsgsbase(void);
 #endif

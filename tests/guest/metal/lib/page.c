@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables: those of the start (identity, 2 MiB pages) and what guests hang into them. Pages come from 8 MiB on and
- * are never given back.
+ * Page tables: those of the start (identity, 2 MiB pages) and what guests hang into them. Pages come from 8 MiB on
+ * and are never given back.
  */
 #include "lib/metal.h"
 

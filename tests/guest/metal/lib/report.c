@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * COM1 (polled), a small printf, and the count of checks. Lines are "PASS: name", "FAIL: name (details)",
- * "KNOWN: name (...)" for what QEMU TCG is known to do otherwise, "SKIP: name (why)", and at the end "N passed, N
- * failed".
+ * COM1 (polled), a small printf, and the count of checks. Lines are "PASS: name", "FAIL: name (details)", "KNOWN:
+ * name (...)" for what QEMU TCG is known to do otherwise, "SKIP: name (why)", and at the end "N passed, N failed".
  */
 #include "lib/metal.h"
 
@@ -177,7 +176,8 @@ void check_trap(const char *name, int vector, u64 error, u64 rip)
 	bool ok = trap.vector == vector && (vector == NO_TRAP || (trap.f.error == error && (!rip || trap.f.rip == rip)));
 
 	report(ok, name, "got vector %d error %lx rip %lx cr2 %lx rflags %lx, want vector %d error %lx rip %lx",
-	       trap.vector, trap.f.error, trap.f.rip, trap.cr2, trap.f.rflags, vector, error, rip);
+		trap.vector,
+	       trap.f.error, trap.f.rip, trap.cr2, trap.f.rflags, vector, error, rip);
 }
 
 void check_none(const char *name)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * GDT, IDT, TSS and what happens at a trap: a handler set for the vector, else the end of user_run (traps from CPL 3),
- * else the end of a TRY, else the guest is over with a dump.
+ * GDT, IDT, TSS and what happens at a trap: a handler set for the vector, else the end of user_run (traps from CPL
+ * 3), else the end of a TRY, else the guest is over with a dump.
  */
 #include "lib/metal.h"
 
@@ -27,11 +27,12 @@ aligned(16) static u8 ist_stacks[7][0x2000];
 USER_DATA aligned(4096) u8 user_stack[0x2000] = {1};
 
 u64 gdt[GDT_ENTRIES] = {
-    [SEL_CODE / 8] = 0x00af9b000000ffff,        [SEL_DATA / 8] = 0x00cf93000000ffff,
-    [SEL_USER_CODE32 / 8] = 0x00cffb000000ffff, [SEL_USER_DATA / 8] = 0x00cff3000000ffff,
-    [SEL_USER_CODE / 8] = 0x00affb000000ffff,   [SEL_CODE32 / 8] = 0x00cf9b000000ffff,
-    [SEL_NP_DATA / 8] = 0x00cf13000000ffff,     [SEL_CONFORMING / 8] = 0x00af9f000000ffff,
-    [SEL_NP_CODE / 8] = 0x00af1b000000ffff,
+	[SEL_CODE / 8] = 0x00af9b000000ffff, [SEL_DATA / 8] = 0x00cf93000000ffff,
+		[SEL_USER_CODE32 / 8] = 0x00cffb000000ffff,
+	[SEL_USER_DATA / 8] = 0x00cff3000000ffff, [SEL_USER_CODE / 8] = 0x00affb000000ffff,
+		[SEL_CODE32 / 8] = 0x00cf9b000000ffff,
+	[SEL_NP_DATA / 8] = 0x00cf13000000ffff, [SEL_CONFORMING / 8] = 0x00af9f000000ffff,
+		[SEL_NP_CODE / 8] = 0x00af1b000000ffff,
 };
 
 void gdt_reload(void)
@@ -78,8 +79,8 @@ static void tss_load(void)
 		tss.ist[i] = (u64)ist_stacks[i] + sizeof ist_stacks[i];
 	tss.iomap = offsetof(struct tss, bits);
 	memset(tss.bits, 0xff, sizeof tss.bits);
-	gdt[SEL_TSS / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x89ull << 40 | (limit >> 16 & 15) << 48 |
-			   (base >> 24 & 255) << 56;
+	gdt[SEL_TSS / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x89ull << 40 | (limit >> 16 & 15) << 48;
+	gdt[SEL_TSS / 8] |= (base >> 24 & 255) << 56;
 	gdt[SEL_TSS / 8 + 1] = base >> 32;
 	__asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
 }
@@ -87,11 +88,13 @@ static void tss_load(void)
 static _Noreturn void trap_fatal(struct frame *f)
 {
 	print("\nFAIL: unexpected trap %lu error %lx at %lx:%lx rflags %lx rsp %lx:%lx cr2 %lx\n", f->vector, f->error,
-	      f->cs, f->rip, f->rflags, f->ss, f->rsp, read_cr2());
+		f->cs,
+	      f->rip, f->rflags, f->ss, f->rsp, read_cr2());
 	print("  rax %lx rbx %lx rcx %lx rdx %lx rsi %lx rdi %lx rbp %lx\n", f->rax, f->rbx, f->rcx, f->rdx, f->rsi,
-	      f->rdi, f->rbp);
+		f->rdi, f->rbp);
 	print("  r8 %lx r9 %lx r10 %lx r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx\n", f->r8, f->r9, f->r10, f->r11, f->r12,
-	      f->r13, f->r14, f->r15);
+		f->r13,
+	      f->r14, f->r15);
 	failed_count++;
 	metal_exit(3);
 }
