@@ -498,7 +498,7 @@ uint16_t flow_live_at(struct trans *t, uint64_t pc)
 	const uint8_t *page = t->bytes - (t->t->pc & PAGE_OFFSET);
 	unsigned off = pc & PAGE_OFFSET;
 
-	if (!same_page(t, pc) || t->t->mode & MODE_ALONE)
+	if (!same_page(t, pc) || t->t->mode & MODE_ALONE || t->b->sh->config.stress & STRESS_ONE)
 		return RFLAGS_ARITH;
 	for (unsigned i = 0; i < 10 && undecided; i++) {
 		struct x86_insn insn;

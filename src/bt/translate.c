@@ -150,7 +150,7 @@ static bool uses_homes(const struct trans *t, const struct x86_insn *insn) // C 
 
 static void decode_unit(struct trans *t)
 {
-	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & STRESS_ONE;
+	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
 	unsigned max = one ? 1 : TU_INSNS_MAX, off = 0;
 	unsigned room = PAGE_SIZE - (t->t->pc & PAGE_OFFSET);
 
@@ -173,9 +173,9 @@ static void decode_unit(struct trans *t)
 				insn->len = 1;
 		}
 		if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
-			t->t->uncheckable = !t->n;
 			if (t->n)
 				break;
+			t->t->uncheckable = true;
 		}
 		if (uses_homes(t, insn))
 			named |= insn->gpr_read | insn->gpr_written;
