@@ -6,6 +6,8 @@
 
 #include "bt/bt.h"
 
+enum { WINDOWS = 4 };
+
 struct window { // see window.c
 	uint8_t base;    // guest register
 	uint8_t addend;  // host register: host address - guest address
@@ -34,7 +36,7 @@ struct trans {
 	bool careful, user;
 	enum tlb_index tlb;
 	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
-	struct window window[2];
+	struct window window[WINDOWS];
 	unsigned nwindows;
 	uint16_t named, written;             // guest registers
 	unsigned accesses;                   // of the present instruction, so far

@@ -171,36 +171,51 @@ static void plan_one(struct trans *t, unsigned base, uint16_t *taken)
 	t->nwindows++;
 }
 
-// Which registers get a window: the stack pointer, and the one that most accesses go through.
+// The longest run of accesses through a base register that one window could serve.
+static unsigned longest_run(const struct trans *t, unsigned base)
+{
+	unsigned longest = 0;
+	struct window w;
+	struct touch x;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if (touches(&t->insn[i], base, &x))
+			longest = MAX(longest, scan(t, i, base, &w));
+	return longest;
+}
+
+// Which registers get a window: the stack pointer, then those that most accesses go through, while there are registers
+// for the addends.
 void window_plan(struct trans *t, uint16_t taken)
 {
-	unsigned best = X86_REG_NONE, most = 2;
+	uint8_t uses[X86_GPRS] = {0};
 	struct touch x;
 	unsigned stack = 0;
 
 	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
 	    t->b->window_failures[failure_slot(t->t->pc)] >= FAILURES)
 		return;
-	for (unsigned i = 0; i < t->n; i++)
-		stack += touches(&t->insn[i], X86_RSP, &x);
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct x86_insn *insn = &t->insn[i];
+
+		stack += touches(insn, X86_RSP, &x);
+		if (insn->mem.present && insn->mem.base < X86_GPRS && insn->mem.base != X86_RSP)
+			uses[insn->mem.base]++;
+	}
 	if (stack >= 2)
 		plan_one(t, X86_RSP, &taken);
-	for (unsigned base = 0; base < X86_GPRS; base++) {
-		unsigned longest = 0;
+	while (t->nwindows < WINDOWS) {
+		unsigned best = 0;
 
-		for (unsigned i = 0; base != X86_RSP && i < t->n; i++)
-			if (touches(&t->insn[i], base, &x)) {
-				struct window w;
-
-				longest = MAX(longest, scan(t, i, base, &w));
-			}
-		if (longest > most) {
-			most = longest;
-			best = base;
-		}
+		for (unsigned base = 1; base < X86_GPRS; base++)
+			if (uses[base] > uses[best])
+				best = base;
+		if (uses[best] < 3)
+			return;
+		uses[best] = 0;
+		if (longest_run(t, best) >= 3)
+			plan_one(t, best, &taken);
 	}
-	if (best != X86_REG_NONE)
-		plan_one(t, best, &taken);
 }
 
 static void establish(struct trans *t, struct window *w)
