@@ -345,9 +345,10 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn));
 }
 
+// How wide the present near branch takes addresses: a 66 prefix cuts them to 16 bits outside 64-bit mode.
 static unsigned code_size(const struct trans *t)
 {
-	return t->code == X86_MODE64 ? 8 : 4;
+	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
 }
 
 static void emit_push_return(struct trans *t)
@@ -358,7 +359,7 @@ static void emit_push_return(struct trans *t)
 	struct emit_mem m;
 
 	m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
-	if (size == 4 || (int64_t)ret == (int32_t)ret) {
+	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
 		struct emit_mem upper = m;
@@ -441,7 +442,12 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 	if (insn->mem.present) {
 		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
 	} else {
-		emit_mov(e, code_size(t), HOST_T0, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3));
+		unsigned reg = host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3);
+
+		if (code_size(t) == 2)
+			emit_movzwl(e, HOST_T0, reg);
+		else
+			emit_mov(e, code_size(t), HOST_T0, reg);
 	}
 }
 

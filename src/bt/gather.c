@@ -5,6 +5,7 @@
 // cleared, so that after a fault the instruction goes on where it stopped. RAM known to the software TLB is accessed
 // at once; everything else goes through the guest's paging.
 #include "bt/vector.h"
+#include "cpu/segment.h"
 
 struct gather {
 	struct vcpu *v;
@@ -82,13 +83,23 @@ static void done(struct gather *g, unsigned i)
 		__builtin_memset(vector_at(g->v, g->op.vvvv, i * g->element), 0, g->element);
 }
 
+// What segment_linear would raise for: it cannot be asked before what is done has gone back to the registers.
+static bool segment_refuses(const struct gather *g, gva_t gva)
+{
+	const struct x86_seg *s = &g->v->seg[g->insn->mem.seg];
+	bool writable = (s->attr & (SEG_TYPE_CODE | SEG_TYPE_W)) == SEG_TYPE_W || !vcpu_protected(g->v);
+
+	return s->attr & SEG_UNUSABLE || (g->scatter && !writable) ||
+	       !segment_within(s, (uint32_t)(gva - s->base), g->element);
+}
+
 // The element can be accessed; or what is done goes back to the registers, and the fault is raised.
 static void check(struct gather *g, gva_t gva)
 {
 	struct vcpu *v = g->v;
 	unsigned seg = g->insn->mem.seg;
 	gva_t last = gva + g->element - 1;
-	bool bad = g->code64 ? !vcpu_canonical(gva) || !vcpu_canonical(last) : v->seg[seg].attr & SEG_UNUSABLE;
+	bool bad = g->code64 ? !vcpu_canonical(gva) || !vcpu_canonical(last) : segment_refuses(g, gva);
 	struct mmu_walk w;
 
 	if (bad) {
@@ -116,7 +127,7 @@ static void element(struct gather *g, unsigned i)
 	const struct tlb_entry *e = &g->tlb->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
 	uint8_t *reg = vector_at(v, g->op.reg, i * g->element);
 	uint8_t *ram = (uint8_t *)e->host + (gva & PAGE_OFFSET);
-	bool direct = e->tag == align_down(gva, PAGE_SIZE) && (gva & PAGE_OFFSET) + g->element <= PAGE_SIZE &&
+	bool direct = g->code64 && e->tag == align_down(gva, PAGE_SIZE) && (gva & PAGE_OFFSET) + g->element <= PAGE_SIZE &&
 		      !(v->rflags & RFLAGS_AC && v->cpl == 3);
 
 	if (!direct)

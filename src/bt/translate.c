@@ -14,7 +14,6 @@
 static void ident(struct trans *t, const struct x86_insn *insn);
 static void fwait(struct trans *t, const struct x86_insn *insn);
 static void undefined(struct trans *t, const struct x86_insn *insn);
-static void near16(struct trans *t, const struct x86_insn *insn);
 static void ident_x87(struct trans *t, const struct x86_insn *insn);
 static void ident_sse(struct trans *t, const struct x86_insn *insn);
 
@@ -65,7 +64,6 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 };
 
 static const struct treatment in_c = {emit_sys, true};
-static const struct treatment not_built = {near16, true};
 static const struct treatment vector_in_c = {ident_sse, true};
 
 // Gathers, scatters and MASKMOV are carried out by C.
@@ -74,26 +72,10 @@ static bool is_vector_in_c(const struct x86_insn *insn)
 	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
 }
 
-// A near branch that cuts RIP to 16 bits: 66 in 32-bit code.
-static bool is_near16(const struct x86_insn *insn)
-{
-	if (insn->mode != X86_MODE32 || insn->opsize != 2)
-		return false;
-	switch (insn->class) {
-	case X86_CLASS_JMP: case X86_CLASS_JCC: case X86_CLASS_LOOP: case X86_CLASS_CALL: case X86_CLASS_JMP_IND:
-	case X86_CLASS_CALL_IND: case X86_CLASS_RET:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static const struct treatment *treat(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
-	if (is_near16(insn))
-		return &not_built;
 	if (is_vector_in_c(insn))
 		return &vector_in_c;
 	if (sys_inline(t, insn))
@@ -282,11 +264,6 @@ static void emit_nyi(struct trans *t, const char *what)
 	t->b->exit[t->b->nexits - 1].what = what;
 }
 
-static void near16(struct trans *t, const struct x86_insn *insn)
-{
-	emit_nyi(t, "near branch with 16-bit operand");
-}
-
 static bool is_lea(const struct x86_insn *insn)
 {
 	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
@@ -473,6 +450,36 @@ static void ident(struct trans *t, const struct x86_insn *insn)
 	t->b->st->tu_ident++;
 }
 
+// FXSAVE and FXRSTOR outside 64-bit mode know eight XMM registers: the image ends behind them, and what is restored to
+// the others is what they hold. On the bounce buffer only.
+static void ident_fx32(struct trans *t, const struct x86_insn *insn)
+{
+	enum { XMM8 = 160 + 8 * 16, IMAGE = 512 };
+	bool save = insn->mem.access & X86_WRITE;
+	struct rewrite rw = renaming(t, insn);
+	uint8_t out[REWRITE_MAX];
+	int n;
+
+	if (!t->careful) {
+		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
+		return;
+	}
+	emit_save_flags(t);
+	emit_ea(t, insn, 0);
+	emit_check(t, insn->mem.access, save ? XMM8 : IMAGE, insn->mem.seg);
+	for (unsigned r = 8; r < 16 && !save; r++) {
+		struct emit_mem at = checked_mem();
+
+		at.disp = (int)(XMM8 + (r - 8) * 16);
+		emit_op_mem(&t->hot, 4, 0x0f11, r, at); // movups
+	}
+	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
+	ASSERT(n > 0);
+	note_op(t);
+	emit_bytes(&t->hot, out, (size_t)n);
+	emit_access_done(t);
+}
+
 // XSAVE and its kin see the guest's XCR0, not the host's: the mask in EDX:EAX is cut for the one instruction.
 static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 {
@@ -552,6 +559,24 @@ static void leave_for_vector(struct trans *t, const struct x86_insn *insn)
 	emit_vector(t, insn);
 }
 
+// VZEROUPPER, VZEROALL outside 64-bit mode leave the upper eight registers alone: each of the lower ones is moved to
+// itself, or cleared, by an instruction that zeroes what lies above.
+static void zero_lower_eight(struct trans *t, const struct x86_insn *insn)
+{
+	bool all = insn->vl == 32;
+
+	for (unsigned r = 0; r < 8; r++) {
+		uint8_t upper = 0xc5, second = all ? 0x80 | (~r & 15) << 3 | 1 : 0xf8; // VPXOR r, r, r; VMOVAPS r, r
+
+		emit_bytes(&t->hot, (const uint8_t[]){upper, second, all ? 0xef : 0x28, (uint8_t)(0xc0 | r << 3 | r)}, 4);
+	}
+}
+
+static bool is_vzero(const struct x86_insn *insn)
+{
+	return insn->encoding == X86_ENC_VEX && insn->map == 1 && insn->opcode == 0x77;
+}
+
 // One access per element, or faults that masked-out elements must not raise: their normal form is right when the whole
 // operand lies in one valid page; all else takes the careful form, which knows.
 static void ident_sse(struct trans *t, const struct x86_insn *insn)
@@ -562,8 +587,12 @@ static void ident_sse(struct trans *t, const struct x86_insn *insn)
 		device_not_available(t);
 	else if (is_vector_in_c(insn))
 		leave_for_vector(t, insn);
+	else if (t->code != X86_MODE64 && is_vzero(insn))
+		zero_lower_eight(t, insn);
 	else if (insn->class == X86_CLASS_XSAVE)
 		ident_xsave(t, insn);
+	else if (insn->class == X86_CLASS_FXSAVE && t->code != X86_MODE64)
+		ident_fx32(t, insn);
 	else
 		ident(t, insn);
 }

@@ -224,6 +224,8 @@ static bool setup_memory(struct test_case *t, struct rng *r, struct x86_insn *in
 
 	if (!insn->mem.present)
 		return true;
+	if (!is_code64() && insn->mem.seg == X86_CS && (leaves_traces(insn) || insn->class == X86_CLASS_X87))
+		return false; // it would fault
 	ea = draw_place(r, insn, target);
 	if (!solve_address(t, r, insn, bytes, at, ea))
 		return false;

@@ -78,6 +78,12 @@ static bool give_stack(struct setup *s)
 	return fix_stack(s, true);
 }
 
+// For what is not atomic on processors: what was pushed before the fault stays.
+static bool sure_stack(struct setup *s)
+{
+	return fix_stack(s, false);
+}
+
 static void poke_stack(struct setup *s, unsigned int offset, uint64_t value, unsigned int n)
 {
 	add_poke(s->t, s->t->in.gpr[X86_RSP] + offset, &value, n);
@@ -392,7 +398,7 @@ static bool (*const setups[X86_CLASS_COUNT])(struct setup *) = {
 	[X86_CLASS_CALL_IND] = setup_call_indirect, [X86_CLASS_RET] = setup_return,
 	[X86_CLASS_JMP_FAR] = setup_far_pointer, [X86_CLASS_CALL_FAR] = setup_far_pointer,
 	[X86_CLASS_RET_FAR] = setup_return_far, [X86_CLASS_IRET] = setup_iret,
-	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHA] = give_stack,
+	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHA] = sure_stack,
 	[X86_CLASS_POPA] = give_stack, [X86_CLASS_PUSHF] = give_stack,
 	[X86_CLASS_POPF] = setup_popf, [X86_CLASS_ENTER] = setup_frame, [X86_CLASS_LEAVE] = setup_frame,
 	[X86_CLASS_PUSH_SEG] = give_stack, [X86_CLASS_POP_SEG] = setup_pop_segment,
