@@ -147,7 +147,8 @@ struct site { // one inline check: what the miss handler must know
 	bool merged;      // a window's: see window.c
 	bool masked;      // parts of the operand may not be accessed
 	uint8_t bounce;   // careful: which bounce buffer
-	bool x87;         // an x87 instruction
+	bool x87;         // an x87 or MMX instruction
+	bool waits;       // one that first raises a waiting #MF
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint32_t retry;   // TC offset to go on at with the address in T0
 	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0

@@ -42,6 +42,16 @@ static void check_alignment(struct vcpu *v, const struct site *s, gva_t gva)
 		vcpu_raise(v, VEC_GP, 0);
 }
 
+// An exception of an earlier x87 instruction comes before anything this one's operand may meet.
+static void raise_waiting(struct vcpu *v)
+{
+	uint16_t fsw;
+
+	__asm__ volatile("fnstsw %0" : "=a"(fsw));
+	if (fsw & 0x80)
+		vcpu_raise(v, VEC_MF, 0);
+}
+
 // What the segment and the alignment check have to say. Operands of 10 bytes and more are taken to want what most
 // processors ask of them: no more than 8.
 static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
@@ -49,6 +59,8 @@ static void check_access(struct vcpu *v, const struct site *s, gva_t gva)
 	uint8_t vector = s->seg == X86_SS ? VEC_SS : VEC_GP;
 	unsigned align = s->size >= 8 ? 8 : s->size;
 
+	if (s->waits)
+		raise_waiting(v);
 	if (!vcpu_code64(v))
 		segment_linear(v, s->seg, (uint32_t)(gva - v->seg[s->seg].base), s->size,
 			       s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ);

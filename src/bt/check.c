@@ -132,6 +132,21 @@ static uint8_t required_alignment(const struct x86_insn *insn)
 	return insn->mem.aligned ? (uint8_t)insn->mem.size : 0;
 }
 
+static bool is_x87(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_X87 || insn->class == X86_CLASS_MMX;
+}
+
+static bool waits_for_x87(const struct x86_insn *insn)
+{
+	switch (insn->mnemonic) {
+	case X86_MNEM_FNSAVE: case X86_MNEM_FNSTCW: case X86_MNEM_FNSTENV: case X86_MNEM_FNSTSW:
+		return false;
+	default:
+		return is_x87(insn);
+	}
+}
+
 static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	struct bt *b = t->b;
@@ -142,7 +157,7 @@ static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsign
 		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
 		.retry = (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
-		.left = (uint8_t)(t->n - t->i), .x87 = t->insn[t->i].class == X86_CLASS_X87,
+		.left = (uint8_t)(t->n - t->i), .x87 = is_x87(&t->insn[t->i]), .waits = waits_for_x87(&t->insn[t->i]),
 		.masked = t->insn[t->i].class == X86_CLASS_MASKED,
 	};
 	return b->nsites++;

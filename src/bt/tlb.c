@@ -293,7 +293,7 @@ static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva,
 static bool plain_fault(const struct tu *t, const struct site *s, gva_t gva)
 {
 	return (t->mode & MODE_CODE) == MODE_CODE64 && !s->merged && !s->masked && s->size <= 64 &&
-	       !(s->align && gva & (s->align - 1));
+	       !s->waits && !(s->align && gva & (s->align - 1));
 }
 
 static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva_t gva, uint32_t error)

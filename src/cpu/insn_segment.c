@@ -40,9 +40,10 @@ void insn_pop_seg(struct vcpu *v, const struct x86_insn *i, struct sys_result *r
 {
 	struct stack st = stack_current(v);
 	unsigned size = insn_stack_size(i);
-	uint16_t sel = stack_pop(v, &st, size);
+	uint16_t sel = stack_read_selector(v, &st, 0);
 
 	segment_load(v, pushed_register(i), sel);
+	stack_skip(&st, size);
 	stack_commit(v, &st);
 	loaded(v, pushed_register(i), res);
 }

@@ -70,7 +70,8 @@ void far_iret(struct vcpu *v, unsigned opsize)
 	}
 	check_mode(v);
 	stack_peek(v, &st, IRET_FLAGS, opsize);
-	stack_pop_items(v, &st, it, from64 ? 5 : 3, opsize);
+	it[IRET_CS] = stack_read_selector(v, &st, opsize);
+	stack_pop_items(v, &st, it, 3, opsize);
 	if (!vcpu_long_mode(v) && opsize == 4 && it[IRET_FLAGS] & RFLAGS_VM && v->cpl == 0)
 		vcpu_nyi(v, "IRET to virtual-8086 mode");
 	far_check_return_cs(v, it[IRET_CS], &cs);
@@ -78,9 +79,9 @@ void far_iret(struct vcpu *v, unsigned opsize)
 	outer = cpl > v->cpl;
 	code64 = desc_code64(v, &cs);
 	flags = new_flags(v, it[IRET_FLAGS], opsize, v->cpl, (v->rflags & RFLAGS_IOPL) >> 12);
-	if (!from64 && outer)
-		stack_pop_items(v, &st, it + IRET_RSP, 2, opsize);
 	if (from64 || outer) {
+		it[IRET_SS] = stack_read_selector(v, &st, opsize);
+		it[IRET_RSP] = stack_pop(v, &st, opsize);
 		ss = segment_check_ss(v, it[IRET_SS], cpl, VEC_GP, code64 && cpl != 3);
 		st.sp = outer_sp(v, &ss, code64, it[IRET_RSP], opsize);
 	} else {

@@ -137,6 +137,7 @@ struct stack stack_new(struct x86_seg ss, uint64_t sp, unsigned cpl, bool code64
 void stack_push_items(struct vcpu *v, struct stack *st, const uint64_t *items, unsigned n, unsigned size);
 void stack_pop_items(struct vcpu *v, struct stack *st, uint64_t *items, unsigned n, unsigned size);
 uint16_t stack_read_selector(struct vcpu *v, const struct stack *st, unsigned offset);
+void stack_skip(struct stack *st, unsigned n);
 void stack_peek(struct vcpu *v, const struct stack *st, unsigned item, unsigned size);
 void stack_push(struct vcpu *v, struct stack *st, uint64_t value, unsigned size);
 uint64_t stack_pop(struct vcpu *v, struct stack *st, unsigned size);

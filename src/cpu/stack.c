@@ -53,6 +53,11 @@ uint16_t stack_read_selector(struct vcpu *v, const struct stack *st, unsigned of
 	return sel;
 }
 
+void stack_skip(struct stack *st, unsigned n)
+{
+	set_sp(st, st->sp + n);
+}
+
 // Processors do not read a frame from its beginning; a page fault tells. Faults if this item would.
 void stack_peek(struct vcpu *v, const struct stack *st, unsigned item, unsigned size)
 {
