@@ -82,7 +82,8 @@ enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
 struct tu {
 	uint64_t pc;            // linear address
 	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
-	const uint8_t *entry_slot; // its hot code begins here: entry for those who leave the arithmetic flags in the slot
+	const uint8_t *start;   // its hot code begins here
+	const uint8_t *entry_slot; // entry for those who leave the arithmetic flags in the slot
 	const uint8_t *entry;   // the same with all flags in the host's
 	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
 	const uint8_t *body;    // behind the register prologue: for a loop to itself

@@ -11,20 +11,19 @@ enum { COUNT_LEFT = offsetof(struct vcpu, count_left) };
 void emit_count(struct trans *t)
 {
 	struct emit *e = &t->hot, *c = &t->cold;
-	bool live = t->live_in[0];
+	bool host = t->flags == FLAGS_HOST;
 	uint8_t *over;
 	uint32_t id;
 
-	if (live)
+	if (host)
 		emit_keep_flags(e);
 	emit_op_state(e, 8, 0x83, 5, COUNT_LEFT, 1); // sub
 	emit_u8(e, t->n);
 	over = emit_jcc32(e, CC_S);
 	emit_patch32(over, e->delta, emit_here(c));
-	if (live) {
+	if (host)
 		emit_restore_flags(e);
-		emit_restore_flags(c);
-	}
+	emit_restore_flags(c);
 	id = new_exit(t, EXIT_COUNT, t->t->pc);
 	t->b->exit[id].left = (uint8_t)t->n;
 	emit_call_state(c, SLOT_STUB_EXIT);

@@ -56,7 +56,7 @@ static void emit_epilogue(const struct trans *t, struct emit *e)
 // Canonical form at an exit: flags to the host's, registers home.
 static void emit_go_home(const struct trans *t, struct emit *e)
 {
-	if (t->flags == FLAGS_SLOT)
+	if (t->flags != FLAGS_HOST) // dead to the code, not to the fault that may come
 		emit_restore_flags(e);
 	emit_epilogue(t, e);
 }
@@ -69,8 +69,6 @@ static void emit_leave(struct trans *t, struct emit *e, uint32_t id)
 
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
-	if (t->flags == FLAGS_DEAD)
-		t->flags = FLAGS_SLOT; // dead to the code, not to the fault that may come
 	emit_go_home(t, &t->hot);
 	emit_leave(t, &t->hot, new_exit(t, kind, pc));
 	t->ended = true;
@@ -162,27 +160,36 @@ static void nothing_left(struct trans *t, uint32_t from)
 }
 
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
-// The flags stay in the slot if they are there: the target's entry_slot is for that. place is the hot branch's rel32.
+// The flags stay in the slot if they are there: the target's entry_slot is for that; a poll puts them there. place is
+// the hot branch's rel32.
 static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 {
 	struct emit *e = &t->cold;
 	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
+	enum flag_state was = t->flags;
 	bool chain = !one && (same_page(t, target) || !t->user);
 	const uint8_t *stub = emit_here(e);
 	struct exit *x;
 	uint32_t id;
 	bool early = t->v->counting && t->i + 1 < t->n;
+	bool self = target == t->t->pc && !t->home && !one && !t->v->counting &&
+		    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ));
 	uint32_t before = t->b->nexits;
 
 	emit_patch32(place, e->delta, stub);
 	emit_uncount(t, e);
-	if (backward && !one)
-		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, flow_live_at(t, target));
-	if (target == t->t->pc && !t->home && (t->flags == FLAGS_HOST || !t->t->flags_in) && !one &&
-	    !t->v->counting && !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ))) {
-		uint8_t *again = emit_jmp32(e);
-
-		emit_patch32(again, e->delta, t->t->body); // a loop to itself keeps its registers
+	if (backward && !one) {
+		if (t->flags == FLAGS_HOST && (self ? t->t->flags_in || t->shown_in : flow_shown_at(t, target))) {
+			emit_keep_flags(e);
+			t->flags = FLAGS_SLOT;
+		}
+		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, false);
+	}
+	if (self) { // keeps its registers
+		if (t->t->flags_in)
+			emit_restore_flags(e);
+		emit_patch32(emit_jmp32(e), e->delta, t->t->body);
+		t->flags = was;
 		return;
 	}
 	if (!chain && !one) {
@@ -190,11 +197,12 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 		emit_mov_imm(e, HOST_T0, target);
 		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
 		nothing_left(t, before);
+		t->flags = was;
 		return;
 	}
 	id = new_exit(t, chain ? EXIT_DIRECT : EXIT_NEXT, target);
 	x = &t->b->exit[id];
-	x->flags_in_slot = t->flags == FLAGS_SLOT;
+	x->flags_in_slot = t->flags != FLAGS_HOST;
 	if (chain) {
 		bool straight = !has_epilogue(t) && !backward && !early;
 		uint8_t *at = place;
@@ -209,10 +217,11 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	} else {
 		emit_epilogue(t, e);
 	}
-	if (t->flags == FLAGS_SLOT)
+	if (t->flags != FLAGS_HOST)
 		emit_restore_flags(e);
 	emit_leave(t, e, id);
 	nothing_left(t, before);
+	t->flags = was;
 }
 
 void emit_goto(struct trans *t, uint64_t target)
@@ -399,7 +408,7 @@ static void emit_landing(struct trans *t)
 	uint8_t *other, *mode;
 
 	t->home = true;
-	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_HOST;
+	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
 	if ((int64_t)ret == (int32_t)ret) {
 		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
 	} else {
@@ -497,13 +506,14 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 }
 
 // Which arithmetic flags may be read before they are written, from pc on: looks a few instructions into the target, if
-// it lies on the unit's own page (whose change retires this unit); all of them otherwise.
-uint16_t flow_live_at(struct trans *t, uint64_t pc)
+// it lies on the unit's own page (whose change retires this unit); all of them otherwise. And which a fault may show.
+static uint16_t look_ahead(struct trans *t, uint64_t pc, uint16_t *shown)
 {
 	uint16_t live = 0, undecided = RFLAGS_ARITH;
 	const uint8_t *page = t->bytes - (t->t->pc & PAGE_OFFSET);
 	unsigned off = pc & PAGE_OFFSET;
 
+	*shown = 0;
 	if (!same_page(t, pc) || t->t->mode & MODE_ALONE || t->b->sh->config.stress & STRESS_ONE)
 		return RFLAGS_ARITH;
 	for (unsigned i = 0; i < 10 && undecided; i++) {
@@ -512,6 +522,7 @@ uint16_t flow_live_at(struct trans *t, uint64_t pc)
 		if (off >= PAGE_SIZE || x86_decode(&insn, page + off, PAGE_SIZE - off, t->code) <= 0)
 			break;
 		live |= insn.flags_read & undecided;
+		*shown |= insn_may_fault(&insn) ? undecided : 0;
 		undecided &= (uint16_t) ~(insn.flags_read | insn.flags_written | insn.flags_undefined);
 		switch (insn.class) {
 		case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
@@ -526,4 +537,18 @@ uint16_t flow_live_at(struct trans *t, uint64_t pc)
 		off += insn.len;
 	}
 	return live | undecided;
+}
+
+uint16_t flow_live_at(struct trans *t, uint64_t pc)
+{
+	uint16_t shown;
+
+	return look_ahead(t, pc, &shown);
+}
+
+uint16_t flow_shown_at(struct trans *t, uint64_t pc)
+{
+	uint16_t shown, live = look_ahead(t, pc, &shown);
+
+	return live | shown;
 }

@@ -214,9 +214,9 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 		uint32_t mid = lo + (hi - lo) / 2;
 		const struct tu *t = &b->tu[mid];
 
-		if (host < t->entry_slot)
+		if (host < t->start)
 			hi = mid;
-		else if (host >= t->entry_slot + t->code_size)
+		else if (host >= t->start + t->code_size)
 			lo = mid + 1;
 		else
 			return &b->tu[mid];

@@ -44,6 +44,7 @@ struct trans {
 	unsigned nopen;
 	bool home;                           // the registers are back in their homes
 	bool ended;                          // an unconditional exit has been emitted
+	bool shown_in;                       // the flags at entry are dead, but a fault can show them
 };
 
 // What an emitter treats an instruction as: policy, one row per class (by_class in translate.c).
@@ -90,6 +91,9 @@ void emit_keep_flags(struct emit *e);            // the code of saving them
 void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
+// -- translate.c
+bool insn_may_fault(const struct x86_insn *insn);
+
 // -- flow.c
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
 void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc); // the same in the cold half, aside
@@ -106,6 +110,7 @@ void flow_jmp_ind(struct trans *t, const struct x86_insn *insn);
 void flow_call_ind(struct trans *t, const struct x86_insn *insn);
 void flow_ret(struct trans *t, const struct x86_insn *insn);
 uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
+uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
 
 
 // -- count.c: --deterministic

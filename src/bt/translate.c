@@ -203,7 +203,7 @@ static void place_registers(struct trans *t)
 }
 
 // May the guest see the flags before this instruction through an exception of it?
-static bool may_fault(const struct x86_insn *insn)
+bool insn_may_fault(const struct x86_insn *insn)
 {
 	return insn->class != X86_CLASS_PLAIN || insn->mem.present || insn->mnemonic == X86_MNEM_DIV ||
 	       insn->mnemonic == X86_MNEM_IDIV;
@@ -233,10 +233,11 @@ static void find_live_flags(struct trans *t)
 			live |= visible & ~kills;
 		if (!uses_homes(t, insn))
 			live = RFLAGS_ARITH;
-		visible = may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((visible & ~kills) | live);
+		visible = insn_may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((visible & ~kills) | live);
 		t->live_in[i] = live;
 	}
 	t->t->flags_in = live != 0;
+	t->shown_in = !live && visible;
 }
 
 // -- emission ---------------------------------------------------------------------------------------------------------
@@ -616,14 +617,29 @@ static void start_emission(struct trans *t)
 	t->t->first_exit = b->nexits;
 }
 
-static void emit_unit(struct trans *t)
+// Both entries, into the state that the unit begins with: live flags in the host's, dead ones that a fault would show in
+// the slot.
+static void emit_entries(struct trans *t)
 {
-	start_emission(t);
-	t->flags = FLAGS_HOST;
+	if (t->shown_in) {
+		t->t->entry = emit_here(&t->hot);
+		emit_keep_flags(&t->hot);
+		t->t->entry_slot = emit_here(&t->hot);
+		t->flags = FLAGS_DEAD;
+		return;
+	}
 	t->t->entry_slot = emit_here(&t->hot);
 	if (t->t->flags_in)
 		emit_restore_flags(&t->hot);
 	t->t->entry = emit_here(&t->hot);
+	t->flags = FLAGS_HOST;
+}
+
+static void emit_unit(struct trans *t)
+{
+	start_emission(t);
+	t->t->start = emit_here(&t->hot);
+	emit_entries(t);
 	if (t->v->counting)
 		emit_count(t);
 	emit_prologue(t);
@@ -639,7 +655,7 @@ static void emit_unit(struct trans *t)
 		t->i = t->n - 1;
 		emit_goto(t, insn_pc(t, t->n));
 	}
-	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->entry_slot);
+	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
 }
 
 static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)

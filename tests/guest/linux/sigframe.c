@@ -99,6 +99,29 @@ static void nested(int signo, siginfo_t *info, void *context)
 	printf("leave %d, ", signo);
 }
 
+/* Flags that nobody reads any more, but that a handler sees: the fault comes after a jump, before they are set anew. */
+void dead_flags(void *bad, void *flags_and_memory);
+asm(".text; .globl dead_flags; dead_flags:\n"
+    "push (%rsi); popf; mov 8(%rsi), %rax; jmp 1f; .balign 64\n"
+    "1: mov 16(%rsi), %rcx; mov (%rdi), %rdx; xor %eax, %eax; ret");
+
+static void test_dead_flags(void)
+{
+	static const uint64_t bits[] = { 0x1, 0x4, 0x10, 0x40, 0x80, 0x800 };
+	uint64_t memory[3] = { 0, 1, 2 }, wrong = 0;
+	int i, bit;
+
+	catch_init();
+	for (i = 0; i < 300; i++) {
+		memory[0] = 0x202;
+		for (bit = 0; bit < 6; bit++)
+			memory[0] |= i >> bit & 1 ? bits[bit] : 0;
+		if (catch_run(dead_flags, i % 3 ? NULL : memory, memory))
+			wrong += ((uint64_t)caught.regs[REG_EFL] ^ memory[0]) & 0x8d5 ? 1 : 0;
+	}
+	check(!wrong, "a handler sees flags that nobody reads: %lu wrong", wrong);
+}
+
 static void test_nesting(void)
 {
 	set_handler(SIGUSR1, nested, SA_NODEFER);
@@ -180,5 +203,6 @@ int main(void)
 	test_repair();
 	test_nesting();
 	test_overflow();
+	test_dead_flags();
 	test_timer();
 }
