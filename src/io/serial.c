@@ -134,10 +134,8 @@ int serial_open(struct serial *s, struct loop *l, const struct stream_config *c,
 
 void serial_doorbell(struct serial *s)
 {
-	uint8_t *at;
-
 	put_output(s);
-	if (s->in_open && !s->in.registered && ring_writable(s->rx, &at))
+	if (s->in_open && !s->in.registered) // even if the ring is full: the room told of may be filled already, so ask anew
 		get_input(s);
 }
 

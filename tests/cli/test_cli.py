@@ -161,7 +161,8 @@ def test_flow():
     out = run(*CONSOLE, data=b"fs")[1]
     check("flood", out == "stub\n" + "".join(f"line {i}\n" for i in range(20000)), len(out))
     data = b"n" + b"y" * 300000 + b".s"
-    check("long input, pipe", "counted 300000\n" in run(*CONSOLE, data=data)[1])
+    lost = [i for i in range(20) if "counted 300000\n" not in run(*CONSOLE, data=data)[1]]
+    check("long input, pipe", not lost, lost)
     open("input", "wb").write(data)
     with open("input", "rb") as f:
         p = subprocess.run([RINGER, *CONSOLE], stdin=f, capture_output=True, timeout=20, env=dict(os.environ, RINGER_VMM=STUB))
