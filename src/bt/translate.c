@@ -231,7 +231,7 @@ static void find_live_flags(struct trans *t)
 		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
 		if (kills && kills != RFLAGS_ARITH)
 			live |= visible & ~kills;
-		if (!uses_homes(t, insn))
+		if (!uses_homes(t, insn) || insn->class == X86_CLASS_UD || insn->class == X86_CLASS_INVALID)
 			live = RFLAGS_ARITH;
 		visible = insn_may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((visible & ~kills) | live);
 		t->live_in[i] = live;

@@ -169,7 +169,7 @@ static void test_loops(void)
 	/* A long REP: interrupted in the middle with registers that go on. */
 	trap_handle(V_TIMER, on_apic);
 	taken = 0;
-	arm_timer(20000, 0x20000);
+	arm_timer(20000 * (u32)(50 / scaled(50)), 0x20000);
 	rcx = 24 << 20, rdi = 20 << 20;
 	sti();
 	__asm__ volatile("rep stosb" : "+c"(rcx), "+D"(rdi) : "a"(0x5a) : "memory");
@@ -556,9 +556,9 @@ static void test_ioapic(void)
 /* --- a storm that a computation must not notice --- */
 static u64 compute(void)
 {
-	u64 a = 1, b = 2, c = 3, i, r;
+	u64 a = 1, b = 2, c = 3, i = scaled(200000), r;
 
-	__asm__ volatile("mov $200000, %3\n xor %%r8d, %%r8d\n mov $7, %%r9d\n mov $11, %%r14d\n mov $13, %%r15d\n"
+	__asm__ volatile("xor %%r8d, %%r8d\n mov $7, %%r9d\n mov $11, %%r14d\n mov $13, %%r15d\n"
 		"cvtsi2sd %3, %%xmm5\n"
 			 "1: add %0, %1\n adc %1, %2\n rol $7, %2\n sbb %%r8, %0\n xor %2, %0\n imul %%r9, %1\n"
 			 	"add %%r14, %%r15\n xor %%r15, %%r14\n"
@@ -566,7 +566,7 @@ static u64 compute(void)
 			 	"setc %%r10b\n"
 			 "addsd %%xmm5, %%xmm5\n call 2f\n dec %3\n jnz 1b\n jmp 3f\n2: lea (%%r8, %%r14), %%r8\n ret\n"
 			 	"3: mov %%r8, %4\n xor %%r15, %4\n"
-			 "movq %%xmm5, %%r8\n xor %%r8, %4" : "+&r"(a), "+&r"(b), "+&r"(c), "=&r"(i), "=&r"(r)
+			 "movq %%xmm5, %%r8\n xor %%r8, %4" : "+&r"(a), "+&r"(b), "+&r"(c), "+&r"(i), "=&r"(r)
 			 : : "r8", "r9", "r10", "r11", "r14", "r15", "memory", "cc");
 	return a ^ b << 1 ^ c << 2 ^ r << 3;
 }
@@ -578,7 +578,7 @@ static void test_storm(void)
 
 	trap_handle(V_TIMER, on_apic);
 	taken = 0;
-	arm_timer(20000, 0x20000);	/* every 20 us if it counts at 1 GHz */
+	arm_timer(20000 * (u32)(50 / scaled(50)), 0x20000);	/* every 20 us if it counts at 1 GHz */
 	for (int i = 0; i < 10; i++) {
 		sti();
 		got = compute();
@@ -587,7 +587,7 @@ static void test_storm(void)
 	}
 	n = taken;
 	arm_timer(0, 0x10000);
-	report(!bad && n > 20, "a computation under a storm of interrupts", "%lu of 10 wrong, %d interrupts", bad, n);
+	report(!bad && n > 5, "a computation under a storm of interrupts", "%lu of 10 wrong, %d interrupts", bad, n);
 	sti();
 	nop();
 	nop();
