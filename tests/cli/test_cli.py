@@ -285,7 +285,11 @@ def test_job_control():
     monitor = children(pid)[0]
     os.write(master, b"\x1a")
     check("Ctrl-Z stops", os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]))
-    state = open(f"/proc/{monitor}/stat").read().rsplit(")", 1)[1].split()[0]
+    for _ in range(100):
+        state = open(f"/proc/{monitor}/stat").read().rsplit(")", 1)[1].split()[0]
+        if state == "T":
+            break
+        time.sleep(0.02)
     check("Ctrl-Z: cooked", before[3] == termios.tcgetattr(master)[3] != raw[3] and state == "T", state)
     os.kill(pid, signal.SIGCONT)
     for _ in range(100):
