@@ -184,7 +184,7 @@ struct vector_layout { // offsets in the image that XSAVE makes; 0: the host has
 	uint32_t avx, opmask, zmm_upper, zmm16;
 };
 
-// -- --selfcheck ----------------------------------------------------------------------------------------------------------
+// -- --selfcheck ------------------------------------------------------------------------------------------------------
 enum { CHECK_WRITES = 3 * TU_INSNS_MAX };
 
 struct check_state { // ORDER CHECK: as reported

@@ -23,7 +23,13 @@ bool selfcheck_can(const struct x86_insn *insn)
 	case X86_CLASS_JMP: case X86_CLASS_JCC: case X86_CLASS_LOOP:
 		return insn->imm; // taken or not would look the same
 	case X86_CLASS_PLAIN: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX: case X86_CLASS_AVX512:
-	case X86_CLASS_FWAIT: case X86_CLASS_CALL: case X86_CLASS_JMP_IND: case X86_CLASS_CALL_IND: case X86_CLASS_RET: case X86_CLASS_PUSH: case X86_CLASS_POP:
+	case X86_CLASS_FWAIT:
+	case X86_CLASS_CALL:
+	case X86_CLASS_JMP_IND:
+	case X86_CLASS_CALL_IND:
+	case X86_CLASS_RET:
+	case X86_CLASS_PUSH:
+	case X86_CLASS_POP:
 	case X86_CLASS_LEAVE:
 		return true;
 	default:
@@ -31,7 +37,7 @@ bool selfcheck_can(const struct x86_insn *insn)
 	}
 }
 
-// -- the careful run's writes -------------------------------------------------------------------------------------------
+// -- the careful run's writes -----------------------------------------------------------------------------------------
 
 // May this access be made twice? Only RAM; what will fault does so by itself.
 bool selfcheck_allows(struct vcpu *v, gva_t gva, unsigned size)
@@ -87,7 +93,7 @@ static void undo_writes(struct vcpu *v)
 	}
 }
 
-// -- state ----------------------------------------------------------------------------------------------------------------
+// -- state ------------------------------------------------------------------------------------------------------------
 
 static void take(const struct vcpu *v, struct check_state *s)
 {
@@ -124,7 +130,7 @@ static int vectors_differ(const uint8_t *a, const uint8_t *b)
 	return -1;
 }
 
-// -- the two runs -----------------------------------------------------------------------------------------------------------
+// -- the two runs -----------------------------------------------------------------------------------------------------
 
 static uint16_t insn_offset(const struct vcpu *v, const struct tu *t)
 {
@@ -230,8 +236,10 @@ static _Noreturn void report(struct vcpu *v, const struct tu *t, const struct ch
 	take(v, &is);
 	say(&x, "self-check %lu of --selfcheck=%u: a unit and its instructions one by one differ\n",
 	    v->shared->stats.selfchecks, v->shared->config.selfcheck);
-	say(&x, "unit at %lx, %u instructions, mode %x, %u of them run by themselves: ", t->pc, t->ninsns, t->mode, c->nsteps);
-	say_bytes(&x, mem_host(&v->shared->config.mem, t->gpa, 1), MIN(t->len, PAGE_SIZE - (unsigned)(t->gpa & PAGE_OFFSET)));
+	say(&x, "unit at %lx, %u instructions, mode %x, %u of them run by themselves: ", t->pc, t->ninsns, t->mode,
+	    c->nsteps);
+	say_bytes(&x, mem_host(&v->shared->config.mem, t->gpa, 1),
+		  MIN(t->len, PAGE_SIZE - (unsigned)(t->gpa & PAGE_OFFSET)));
 	say(&x, "\n      before           by themselves    as a unit\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		say(&x, "%-5s %016lx %016lx %016lx%s\n", names[i], was[i], want[i], ((const uint64_t *)&is)[i],
@@ -290,8 +298,8 @@ static void compare(struct vcpu *v, const struct tu *t, uint64_t why)
 		report(v, t, end, vector);
 }
 
-// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the careful
-// run's result stands.
+// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the
+// careful run's result stands.
 bool selfcheck_unit(struct vcpu *v, uint64_t *why)
 {
 	struct bt *b = bt_of(v);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Address spaces that were left a moment ago. With PCIDs a CR3 write may keep what is known of the space it enters
-// (bit 63, "Process-Context Identifiers (PCIDs)" in the SDM); the software TLB and the indirect tables hold one space at a time, so
-// what they know of the one being left is noted here, and comes back with it. As in a processor, an entry may be lost
-// at any time; one that the guest has invalidated is dropped, and code is only entered again while its unit lives.
+// (bit 63, "Process-Context Identifiers (PCIDs)" in the SDM); the software TLB and the indirect tables hold one space
+// at a time, so what they know of the one being left is noted here, and comes back with it. As in a processor, an entry
+// may be lost at any time; one that the guest has invalidated is dropped, and code is only entered again while its unit
+// lives.
 #include "bt/bt.h"
 
 static struct space *find(struct bt *b, uint16_t pcid)

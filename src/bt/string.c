@@ -194,8 +194,8 @@ static void string_setup(struct str *s)
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;
 }
 
-// 32-bit registers of 64-bit code: written at all, their upper halves are zero. Processors write the count even if it is
-// 0, and the moving pointers of REP MOVS and REP STOS before the first element.
+// 32-bit registers of 64-bit code: written at all, their upper halves are zero. Processors write the count even if it
+// is 0, and the moving pointers of REP MOVS and REP STOS before the first element.
 static void zero_extend(struct str *s)
 {
 	bool fast = op_of(s) == OP_MOVS || op_of(s) == OP_STOS;

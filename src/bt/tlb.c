@@ -325,8 +325,8 @@ static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, b
 	    debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
 		return NULL;
 	fill(b, write ? &b->tlb_w[x] : &b->tlb_r[x], gva, &w, page);
-	vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa, w.page_size,
-		  w.global ? ", global" : "");
+	vmm_trace(v, LOG_MMU, "mmu: %s of %lx to %lx in a page of %lx%s\n", write ? "write" : "read", gva, w.gpa,
+		  w.page_size, w.global ? ", global" : "");
 	if (write && w.gpa >> PAGE_SHIFT < GFNS_MAX)
 		note_write(b, gva, w.gpa);
 	return page;

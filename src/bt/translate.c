@@ -617,8 +617,8 @@ static void start_emission(struct trans *t)
 	t->t->first_exit = b->nexits;
 }
 
-// Both entries, into the state that the unit begins with: live flags in the host's, dead ones that a fault would show in
-// the slot.
+// Both entries, into the state that the unit begins with: live flags in the host's, dead ones that a fault would show
+// in the slot.
 static void emit_entries(struct trans *t)
 {
 	if (t->shown_in) {

@@ -135,7 +135,8 @@ int serial_open(struct serial *s, struct loop *l, const struct stream_config *c,
 void serial_doorbell(struct serial *s)
 {
 	put_output(s);
-	if (s->in_open && !s->in.registered) // even if the ring is full: the room told of may be filled already, so ask anew
+	// Even if the ring is full: the room told of may be filled already, so ask anew
+	if (s->in_open && !s->in.registered)
 		get_input(s);
 }
 
