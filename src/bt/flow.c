@@ -514,7 +514,7 @@ static uint16_t look_ahead(struct trans *t, uint64_t pc, uint16_t *shown)
 	unsigned off = pc & PAGE_OFFSET;
 
 	*shown = 0;
-	if (!same_page(t, pc) || t->t->mode & MODE_ALONE || t->b->sh->config.stress & STRESS_ONE)
+	if (!same_page(t, pc) || t->t->mode & (MODE_ONE | MODE_ALONE) || t->b->sh->config.stress & STRESS_ONE)
 		return RFLAGS_ARITH;
 	for (unsigned i = 0; i < 10 && undecided; i++) {
 		struct x86_insn insn;

@@ -209,25 +209,34 @@ bool insn_may_fault(const struct x86_insn *insn)
 	       insn->mnemonic == X86_MNEM_IDIV;
 }
 
+static bool leads_to_constant(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_JCC ||
+	       insn->class == X86_CLASS_LOOP;
+}
+
 // An instruction that writes only some flags (INC, rotates) leaves them in the host with the rest as it found them:
 // dead or not, the rest must be right if a fault can show it.
 static void find_live_flags(struct trans *t)
 {
 	struct x86_insn *last = &t->insn[t->n - 1];
-	uint16_t live = RFLAGS_ARITH, visible;
+	uint16_t live = RFLAGS_ARITH, visible = RFLAGS_ARITH;
 
-	if (!ends_unit(t, last))
+	if (!ends_unit(t, last)) {
 		live = flow_live_at(t, insn_pc(t, t->n));
-	visible = live;
+		visible = flow_shown_at(t, insn_pc(t, t->n));
+	}
 	t->live_in[t->n] = live;
 	for (unsigned i = t->n; i-- > 0;) {
 		const struct x86_insn *insn = &t->insn[i];
 		uint16_t kills = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
 
 		if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
-			live = flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
-		else if (insn->class == X86_CLASS_JCC || insn->class == X86_CLASS_LOOP)
+			live = visible = 0;
+		if (leads_to_constant(insn)) {
 			live |= flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
+			visible |= flow_shown_at(t, insn_pc(t, i + 1) + insn->imm);
+		}
 		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
 		if (kills && kills != RFLAGS_ARITH)
 			live |= visible & ~kills;
