@@ -60,11 +60,12 @@ class Place:
         """One run: a dictionary, or Lost."""
         if not self.process:
             self.start()
+        before = self.cpu_time()
         self.process.stdin.write(program.encode() + b"\n")
         begun, _ = self.wait(f"BEGIN {program}", 20)
         ended, line = self.wait(f"END {program} ", RUN_LIMIT)
         ns, status, output = line.split()[2:5]
-        return {"guest": int(ns) / 1e9, "host": ended - begun, "status": int(status), "output": output}
+        return {"guest": int(ns) / 1e9, "host": ended - begun, "cpu": self.cpu_time() - before, "status": int(status), "output": output}
 
     def stop(self):
         if not self.process:
@@ -94,6 +95,14 @@ class Place:
             except OSError:
                 pass
         return found
+
+    def cpu_time(self):
+        """Seconds of the host's processors that all its processes, and children they waited for, have had."""
+        ticks = 0
+        for pid in self.descendants():
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+                ticks += sum(int(n) for n in f.read().rsplit(")", 1)[1].split()[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def resident_beyond_ram(self, ram_name):
         """KiB resident (shared pages once) in all of its processes, but for mappings of the file named ram_name."""
