@@ -8,6 +8,7 @@
 
 const struct tcg_known tcg_known[] = {{0}};
 
+#define NAKED __attribute__((__naked__, __noinline__, __used__))
 #define BATCHES 7
 #define TIMES 2000
 #define PAGES 256
@@ -36,27 +37,27 @@ static void say(const char *name, u64 cycles, u64 times)
 	say(name, best_ > empty ? best_ - empty : 0, TIMES); \
 } while (0)
 
-naked static void syscall_entry(void)
+static NAKED void syscall_entry(void)
 {
 	__asm__ volatile("sysretq");
 }
 
-naked static void user_syscalls(void)
+static NAKED void user_syscalls(void)
 {
 	__asm__ volatile("mov %rdi, %rbx\n1:\tsyscall\n\tdec %rbx\n\tjnz 1b\n\tint $0x81");
 }
 
-naked static void skip_fault(void) /* an error code, and an instruction of two bytes */
+static NAKED void skip_fault(void) /* an error code, and an instruction of two bytes */
 {
 	__asm__ volatile("addq $2, 8(%rsp)\n\tadd $8, %rsp\n\tiretq");
 }
 
-naked static void skip_divide(void)
+static NAKED void skip_divide(void)
 {
 	__asm__ volatile("addq $2, (%rsp)\n\tiretq");
 }
 
-naked static void leaf(void)
+static NAKED void leaf(void)
 {
 	__asm__ volatile("ret");
 }
