@@ -9,6 +9,7 @@
 //   flow.c       control transfers; stack.c: push, pop, enter, leave
 //   tlb.c        the software TLB and its misses
 //   tc.c         the translation cache: units, look-up, chaining, flush
+//   move.c       units of code that is mapped at another address now
 //   code.c       coherency: pages that hold translated code, retirement
 //   recover.c    from host state back to guest state: misses, host faults
 //   string.c     string instructions
@@ -31,7 +32,7 @@ enum {
 	TU_INSNS_MAX = 32,        // instructions in a unit at most
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
 	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
-	MAPS_MAX = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
+	MAPS_MAX = 1 << 21, RELOCS_MAX = 1 << 20, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24,
 	EMIT_ROOM = 16 << 10,     // bytes one unit may take in each half of the cache
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
@@ -94,12 +95,21 @@ struct tu {
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
 	bool flags_in;          // arithmetic flags are live at entry
+	bool fixed;             // cannot move: its code depends on its address in other ways
 	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
 	uint32_t first_map, nmaps;   // struct insn_map
 	uint32_t first_exit, nexits;
+	uint32_t first_reloc, nrelocs; // where its code names its own address, or one that moves with it
+	uint32_t indirect_exit, indirect_imm; // of the indirect entry: its exit, and TC offset of the address in it
+	uint32_t since;         // move_clock() when it came to this address
+};
+
+struct reloc { // see move.c
+	uint32_t at;    // TC offset of 8 bytes, or of the lower 4 if upper is not 0
+	uint32_t upper;
 };
 
 struct insn_map { // host offset -> guest instruction, ascending
@@ -260,7 +270,8 @@ struct bt {
 	const uint8_t *tc;       // executable
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
-	uint32_t ntus, nexits, nsites, ninsns, nmaps;
+	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs;
+	uint64_t moves;          // of pages of units to another address
 	uint32_t hash[TU_HASH];
 	struct tu *tu;
 	struct exit *exit;
@@ -268,6 +279,7 @@ struct bt {
 	struct x86_insn *insn;
 	struct vector_op *vop;   // beside insn, where that is a vector instruction
 	struct insn_map *map;
+	struct reloc *reloc;
 	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	uint32_t last_unit;      // entered or left last: for the crash report
@@ -328,6 +340,7 @@ void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
+void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table
 void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
@@ -340,6 +353,13 @@ static inline unsigned itab_index(uint64_t pc)
 {
 	return (uint16_t)((uint32_t)pc + ((uint32_t)pc >> 16));
 }
+
+// -- move.c
+#define MOVE_LOWEST (UINT64_C(8) << 30)
+bool move_is_possible(uint64_t pc, uint32_t mode);
+uint32_t move_clock(void);
+void move_note(struct bt *b, const struct tu *t, uint32_t at, uint32_t upper);
+struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);
 
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);

@@ -50,7 +50,11 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 
 		if (insn->addrsize != 8)
 			ea = insn->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
-		emit_mov_imm(e, HOST_T0, ea);
+		t->t->fixed |= m->base == X86_REG_RIP && insn->addrsize != 8;
+		if (m->base == X86_REG_RIP && insn->addrsize == 8)
+			emit_mov_pc(t, e, HOST_T0, ea);
+		else
+			emit_mov_imm(e, HOST_T0, ea);
 	} else {
 		if (m->base != X86_REG_NONE)
 			em.base = (uint8_t)host_of(t, m->base);

@@ -19,6 +19,12 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 	return b->nexits++;
 }
 
+void emit_mov_pc(struct trans *t, struct emit *e, unsigned dst, uint64_t pc)
+{
+	emit_mov_imm(e, dst, pc);
+	move_note(t->b, t->t, (uint32_t)(e->p - 8 - t->b->tc_rw), 0);
+}
+
 // -- register prologue and epilogue: r13-r15 move into the places of registers the unit does not name
 void emit_prologue(struct trans *t)
 {
@@ -194,7 +200,7 @@ static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	}
 	if (!chain && !one) {
 		emit_go_home(t, e);
-		emit_mov_imm(e, HOST_T0, target);
+		emit_mov_pc(t, e, HOST_T0, target);
 		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
 		nothing_left(t, before);
 		t->flags = was;
@@ -253,9 +259,11 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	uint8_t *here, *go;
 
 	t->indirect_entry = emit_here(e);
+	t->indirect_exit = id;
 	emit_mov(e, 8, HOST_T1, X86_RCX);
 	if ((int64_t)-t->pc != (int32_t)-t->pc) {
 		emit_mov_imm(e, X86_RCX, -t->pc);
+		t->indirect_imm = (uint32_t)(e->p - 8 - b->tc_rw);
 		difference.index = X86_RCX;
 		difference.disp = 0;
 	}
@@ -289,6 +297,8 @@ void emit_link_by_table(struct bt *b, struct exit *x)
 	if (x->flags_in_slot)
 		emit_restore_flags(e);
 	emit_mov_imm(e, HOST_T0, x->pc);
+	if (move_is_possible(x->pc, b->tu[x->tu].mode))
+		x->insn = (uint32_t)(e->p - 8 - b->tc_rw);
 	emit_table_jump(e, tc_mode_id(b, b->tu[x->tu].mode));
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
@@ -372,10 +382,13 @@ static void emit_push_return(struct trans *t)
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
 		struct emit_mem upper = m;
+		uint32_t low;
 
 		upper.disp += 4;
 		emit_store_imm32(e, 4, (uint32_t)ret, m);
+		low = (uint32_t)(e->p - 4 - t->b->tc_rw);
 		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
+		move_note(t->b, t->t, low, (uint32_t)(e->p - 4 - t->b->tc_rw));
 	}
 	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);
@@ -412,7 +425,7 @@ static void emit_landing(struct trans *t)
 	if ((int64_t)ret == (int32_t)ret) {
 		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
 	} else {
-		emit_mov_imm(e, HOST_T1, ret);
+		emit_mov_pc(t, e, HOST_T1, ret);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
 	other = emit_jcc32(e, CC_NE);

@@ -59,7 +59,7 @@ static void save(struct bt *b, uint16_t pcid)
 	s->valid = true;
 	s->pcid = pcid;
 	s->used = ++b->space_clock;
-	s->generation = b->st->tc_flushes;
+	s->generation = b->st->tc_flushes + b->moves;
 	s->n = s->nunits = 0;
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
 		save_table(s, &b->tlb_w[x], x * 2 + 1);
@@ -72,7 +72,7 @@ static void restore(struct bt *b, struct space *s)
 {
 	for (unsigned i = s->n; i-- > 0;)
 		tlb_restore(b, &s->e[i]);
-	if (s->generation != b->st->tc_flushes || b->flush_tc)
+	if (s->generation != b->st->tc_flushes + b->moves || b->flush_tc)
 		return;
 	for (unsigned i = s->nunits; i-- > 0;)
 		if (!b->tu[s->unit[i]].dead) {

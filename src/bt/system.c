@@ -249,7 +249,7 @@ static void set_ac(struct trans *t, bool ac)
 	emit_lea(e, 4, HOST_T0, mem_base(HOST_T0, ac ? RFLAGS_AC : -RFLAGS_AC));
 	emit_store_state(e, 4, HOST_T0, VCPU_RFLAGS);
 	emit_go_home_hot(t);
-	emit_mov_imm(e, HOST_T0, next_pc(t));
+	emit_mov_pc(t, e, HOST_T0, next_pc(t));
 	emit_mode_jump(t, t->t->mode ^ MODE_AC);
 }
 
@@ -318,7 +318,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 
 	emit_rflags(t);
 	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
-	emit_mov_imm(e, host_of(t, X86_RCX), next_pc(t));
+	emit_mov_pc(t, e, host_of(t, X86_RCX), next_pc(t));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, (int32_t)~t->v->fmask);
 	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
 	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);

@@ -36,6 +36,7 @@ void tc_init(struct vcpu *v)
 	b->insn = carve(&at, INSNS_MAX * sizeof(struct x86_insn));
 	b->vop = carve(&at, INSNS_MAX * sizeof(struct vector_op));
 	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
+	b->reloc = carve(&at, RELOCS_MAX * sizeof(struct reloc));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
 	ASSERT(at <= (char *)v + ZONE_VCPU_TC);
@@ -98,7 +99,7 @@ void tc_flush(struct vcpu *v)
 	for (unsigned i = 0; i < b->nmodes; i++)
 		itab_flush(b, &b->itab[i]);
 	b->ntus = b->nexits = b->nsites = b->ninsns = 1; // number 0 means none
-	b->nmaps = 0;
+	b->nmaps = b->nrelocs = 0;
 	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;
@@ -185,21 +186,26 @@ static void hash_remove(struct bt *b, struct tu *t)
 	*p = t->hash_next;
 }
 
-// The unit's code is no longer what the guest has: nothing may lead to it any more.
-void tc_retire(struct bt *b, struct tu *t)
+void tc_remove(struct bt *b, struct tu *t)
 {
 	const uint8_t **e;
 
+	hash_remove(b, t);
+	if (!t->indirect_entry)
+		return;
+	e = &b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)];
+	if (*e == t->indirect_entry)
+		*e = b->tc;
+}
+
+// The unit's code is no longer what the guest has: nothing may lead to it any more.
+void tc_retire(struct bt *b, struct tu *t)
+{
 	if (t->dead)
 		return;
 	t->dead = true;
-	hash_remove(b, t);
+	tc_remove(b, t);
 	tc_unlink_incoming(b, t);
-	if (t->indirect_entry) {
-		e = &b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)];
-		if (*e == t->indirect_entry)
-			*e = b->tc;
-	}
 	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
 		b->link_exit = 0;
 	b->st->tu_retired++;

@@ -95,6 +95,8 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 bool insn_may_fault(const struct x86_insn *insn);
 
 // -- flow.c
+// An address in the unit's own neighbourhood, which moves with it.
+void emit_mov_pc(struct trans *t, struct emit *e, unsigned dst, uint64_t pc);
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
 void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc); // the same in the cold half, aside
 void emit_go_home_hot(struct trans *t);                                 // canonical form, to leave by a jump

@@ -611,7 +611,7 @@ static bool room_left(const struct bt *b)
 {
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end && b->ntus + 1 < TUS_MAX &&
 	       b->nexits + 4 * TU_INSNS_MAX < EXITS_MAX && b->nsites + 4 * TU_INSNS_MAX < SITES_MAX &&
-	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX &&
+	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nrelocs + 8 * TU_INSNS_MAX < RELOCS_MAX && b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX &&
 	       b->nmodes + 4 < MODES_MAX; // a unit names its own mode's table and those of the modes it leads to
 }
 
@@ -624,6 +624,7 @@ static void start_emission(struct trans *t)
 	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state};
 	t->t->first_map = b->nmaps;
 	t->t->first_exit = b->nexits;
+	t->t->first_reloc = b->nrelocs;
 }
 
 // Both entries, into the state that the unit begins with: live flags in the host's, dead ones that a fault would show
@@ -704,6 +705,8 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 	emit_unit(&t);
 	t.t->nmaps = b->nmaps - t.t->first_map;
 	t.t->nexits = b->nexits - t.t->first_exit;
+	t.t->nrelocs = b->nrelocs - t.t->first_reloc;
+	t.t->since = move_clock();
 	b->hot = (uint32_t)align_up((uint64_t)(t.hot.p - b->tc_rw), 16);
 	b->cold = (uint32_t)(t.cold.p - b->tc_rw);
 	b->ntus++;

@@ -16,6 +16,7 @@
 	_(tu_cycles, "cycles", "host cycles spent translating") \
 	_(tu_ident, "instructions", "of these copied unchanged but for registers and memory operands") \
 	_(tu_retired, "units", "units retired because guest code changed") \
+	_(tu_moved, "units", "units given another address, where the guest maps their code now") \
 	_(tc_flushes, "times", "translation cache flushed whole") \
 	_(tc_chained, "links", "direct links made") \
 	_(tc_lookups, "times", "units looked up by the run loop") \

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+//
+// Units move. With address space randomization each new process has the same pages of code somewhere else. Units know
+// their own linear address in few places, all noted when they are made: so the units of a page that the running space
+// maps elsewhere are given the new address instead of being translated again. User code of 64-bit mode only, far from
+// the ends of the address space, where the length of no encoding depends on the address.
+//
+// All of a page and mode move together, so links between them stay as they are: user code links only within a page.
+// Nothing may lead to a moved unit by its old address: its slot of the indirect table is cleared, what is kept of other
+// spaces (space.c) becomes void, and every indirect entry and return landing compares with the address it has now.
+// Units that came a moment ago stay: with two processes that take turns, both come to have their own.
+#include "base/string.h"
+#include "bt/bt.h"
+
+enum { REST = 12, REST_SHIFT = 20 }; // how long a unit stays: in 2^20 cycles of the TSC
+
+static bool high_enough(uint64_t pc)
+{
+	return pc >= MOVE_LOWEST && pc < UINT64_C(1) << 47;
+}
+
+bool move_is_possible(uint64_t pc, uint32_t mode)
+{
+	return mode & MODE_USER && (mode & MODE_CODE) == MODE_CODE64 && high_enough(pc);
+}
+
+uint32_t move_clock(void)
+{
+	return (uint32_t)(__builtin_ia32_rdtsc() >> REST_SHIFT);
+}
+
+void move_note(struct bt *b, const struct tu *t, uint32_t at, uint32_t upper)
+{
+	if (move_is_possible(t->pc, t->mode))
+		b->reloc[b->nrelocs++] = (struct reloc){at, upper};
+}
+
+static void add(uint8_t *at, unsigned size, uint64_t delta)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, at, size);
+	value += delta;
+	memcpy(at, &value, size);
+}
+
+// The two halves of an address in two instructions.
+static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
+{
+	uint32_t l, h;
+	uint64_t value;
+
+	memcpy(&l, low, sizeof(l));
+	memcpy(&h, high, sizeof(h));
+	value = ((uint64_t)h << 32 | l) + delta;
+	memcpy(low, &value, sizeof(l));
+	value >>= 32;
+	memcpy(high, &value, sizeof(h));
+}
+
+static void move_exit(struct bt *b, struct exit *x, uint64_t delta)
+{
+	x->pc += delta;
+	if (x->kind == EXIT_DIRECT && x->insn) // by table: see emit_link_by_table
+		add(b->tc_rw + x->insn, 8, delta);
+}
+
+static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
+{
+	tc_remove(b, t);
+	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
+		const struct reloc *r = &b->reloc[i];
+
+		if (r->upper)
+			add_split(b->tc_rw + r->at, b->tc_rw + r->upper, delta);
+		else
+			add(b->tc_rw + r->at, 8, delta);
+	}
+	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
+		move_exit(b, &b->exit[i], delta);
+	if (t->indirect_entry) {
+		b->exit[t->indirect_exit].pc += delta;
+		add(b->tc_rw + t->indirect_imm, 8, -delta);
+	}
+	t->pc += delta;
+	t->since = now;
+	tc_insert(b, t);
+	tlb_note_user_code(b, t);
+	b->st->tu_moved++;
+}
+
+static struct tu *candidate(struct bt *b, gpa_t gpa, uint32_t mode, uint32_t now)
+{
+	struct tu *best = NULL;
+
+	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = b->tu[node >> 1].page_next[node & 1]) {
+		struct tu *t = &b->tu[node >> 1];
+
+		if (node & 1 || t->gpa != gpa || t->mode != mode || t->dead || t->fixed || !high_enough(t->pc))
+			continue;
+		if (now - t->since > REST && (!best || now - t->since > now - best->since))
+			best = t;
+	}
+	return best;
+}
+
+// A unit for pc, from another address of the same code; NULL if there is none.
+struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
+{
+	struct bt *b = bt_of(v);
+	uint32_t now = move_clock(), next;
+	struct tu *found;
+	uint64_t delta, from;
+
+	if (!move_is_possible(pc, mode) || mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE))
+		return NULL;
+	found = candidate(b, gpa, mode, now);
+	if (!found)
+		return NULL;
+	delta = pc - found->pc;
+	from = found->pc >> PAGE_SHIFT;
+	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = next) {
+		struct tu *t = &b->tu[node >> 1];
+
+		next = t->page_next[node & 1];
+		if (node & 1 || t->mode != mode || t->dead || t->pc >> PAGE_SHIFT != from)
+			continue;
+		if (t->fixed || tc_find(b, t->pc + delta, t->gpa, 0, mode)) { // it has been translated there meanwhile
+			code_unwatch(b, t);
+			tc_retire(b, t);
+		} else {
+			move_one(b, t, delta, now);
+		}
+	}
+	b->moves++;
+	tc_forget_calls(v);
+	return found;
+}
