@@ -22,7 +22,7 @@ static unsigned user_access(const struct bt *b, const struct site *s)
 // Raise what a write of these bytes would raise, without writing.
 static void probe_write(struct vcpu *v, gva_t gva, unsigned size, unsigned access)
 {
-	gva_t last = gva + size - 1;
+	gva_t last = vmem_advance(v, gva, size - 1);
 	struct mmu_walk w;
 
 	if (!mmu_walk(v, gva, VMEM_WRITE | access, &w))
@@ -98,7 +98,7 @@ static void probe_runs(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_acce
 	while (next_run(&bytes, &r)) {
 		if (!vcpu_code64(v))
 			segment_linear(v, seg, (uint32_t)(gva + r.first - v->seg[seg].base), r.n, access);
-		vmem_probe(v, gva + r.first, r.n, vmem_explicit(v, access), seg);
+		vmem_probe(v, vmem_advance(v, gva, r.first), r.n, vmem_explicit(v, access), seg);
 	}
 }
 
@@ -119,7 +119,7 @@ void masked_write(struct vcpu *v, gva_t gva, const uint8_t *data, uint64_t bytes
 	struct run r;
 
 	while (next_run(&bytes, &r))
-		vmem_write(v, gva + r.first, data + r.first, r.n, vmem_explicit(v, VMEM_WRITE));
+		vmem_write(v, vmem_advance(v, gva, r.first), data + r.first, r.n, vmem_explicit(v, VMEM_WRITE));
 }
 
 static void masked_read(struct vcpu *v, gva_t gva, uint8_t *data, uint64_t bytes)
@@ -127,7 +127,7 @@ static void masked_read(struct vcpu *v, gva_t gva, uint8_t *data, uint64_t bytes
 	struct run r;
 
 	while (next_run(&bytes, &r))
-		vmem_read(v, gva + r.first, data + r.first, r.n, vmem_explicit(v, VMEM_READ));
+		vmem_read(v, vmem_advance(v, gva, r.first), data + r.first, r.n, vmem_explicit(v, VMEM_READ));
 }
 
 static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o, uint8_t *data)

@@ -9,6 +9,7 @@
 // global ones.
 #include "base/string.h"
 #include "bt/bt.h"
+#include "cpu/vmem.h"
 
 static unsigned region_hash(gva_t gva, unsigned shift)
 {
@@ -273,7 +274,7 @@ static bool canonical(const struct vcpu *v, gva_t gva)
 static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x, bool write)
 {
 	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
-	gva_t second = align_down(gva, PAGE_SIZE) + PAGE_SIZE;
+	gva_t second = vmem_advance(v, align_down(gva, PAGE_SIZE), PAGE_SIZE);
 	struct bt *b = bt_of(v);
 	struct mmu_walk w, w2;
 

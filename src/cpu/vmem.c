@@ -53,7 +53,7 @@ static unsigned map_access(struct vcpu *v, gva_t gva, size_t size, enum vmem_acc
 		size_t here = MIN(size, PAGE_SIZE - (gva & PAGE_OFFSET));
 
 		map_page(v, gva, here, access, &spans[n++]);
-		gva += here;
+		gva = vmem_advance(v, gva, here);
 		size -= here;
 	}
 	return n;

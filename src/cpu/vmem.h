@@ -36,6 +36,14 @@ VMEM_TYPED(32)
 VMEM_TYPED(64)
 #undef VMEM_TYPED
 
+// The address n bytes on: an access of 32-bit code that reaches the end of its 4 GiB goes on at 0.
+static inline gva_t vmem_advance(const struct vcpu *v, gva_t gva, uint64_t n)
+{
+	gva_t next = gva + n;
+
+	return gva >> 32 == 0 && next >> 32 && !vcpu_code64(v) ? (uint32_t)next : next;
+}
+
 // Set bits of a byte of a system table atomically (a descriptor's accessed or busy bit): an implicit supervisor write.
 void vmem_set_bits(struct vcpu *v, gva_t gva, uint8_t bits);
 

@@ -93,7 +93,7 @@ static uint64_t draw_place(struct rng *r, const struct x86_insn *insn, bool targ
 		return ea;
 	if (insn->mem.vsib)
 		return SCRATCH_BASE + PAGE_SIZE + 512 + rng_below(r, 2048);
-	if (target && size <= (insn->class == X86_CLASS_X87 ? 10 : 64) && !leaves_traces(insn) && rng_chance(r, 9))
+	if (target && size <= (insn->class == X86_CLASS_X87 ? 8 : 64) && !leaves_traces(insn) && rng_chance(r, 9))
 		return faulting_place(r, size);
 	return ordinary_place(r, insn, size);
 }

@@ -140,10 +140,12 @@ static uint32_t run_case(const struct test_case *t, struct totals *total, const 
 	struct outcome o;
 	size_t changed;
 
+	if (opt->verbose) {
+		printf("%s case %u\n", t->form->name, t->number);
+		fflush(stdout); // in case it does not come back
+	}
 	execute_case(t, &o);
 	changed = execute_collect(t, dirty, MAX_DIRTY);
-	if (opt->verbose)
-		printf("%s case %u\n", t->form->name, t->number);
 	total->signals += o.signal != 0;
 	digest = digest_case(t, &o, dirty, changed, opt->verbose);
 	if (opt->show && expected_digest && *expected_digest != digest && total->shown++ < MAX_REPORTED) {

@@ -78,7 +78,7 @@ static bool give_stack(struct setup *s)
 	return fix_stack(s, true);
 }
 
-// For what is not atomic on processors: what was pushed before the fault stays.
+// For what is not atomic on processors: what was pushed or popped before the fault stays.
 static bool sure_stack(struct setup *s)
 {
 	return fix_stack(s, false);
@@ -399,7 +399,7 @@ static bool (*const setups[X86_CLASS_COUNT])(struct setup *) = {
 	[X86_CLASS_JMP_FAR] = setup_far_pointer, [X86_CLASS_CALL_FAR] = setup_far_pointer,
 	[X86_CLASS_RET_FAR] = setup_return_far, [X86_CLASS_IRET] = setup_iret,
 	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHA] = sure_stack,
-	[X86_CLASS_POPA] = give_stack, [X86_CLASS_PUSHF] = give_stack,
+	[X86_CLASS_POPA] = sure_stack, [X86_CLASS_PUSHF] = give_stack,
 	[X86_CLASS_POPF] = setup_popf, [X86_CLASS_ENTER] = setup_frame, [X86_CLASS_LEAVE] = setup_frame,
 	[X86_CLASS_PUSH_SEG] = give_stack, [X86_CLASS_POP_SEG] = setup_pop_segment,
 	[X86_CLASS_MOV_TO_SEG] = setup_selector, [X86_CLASS_LOAD_FAR_PTR] = setup_load_far,
