@@ -57,29 +57,24 @@ static const struct { u32 code, divide; } divides[] = {
 	{0xb, 1}, {0x0, 2}, {0x1, 4}, {0x2, 8}, {0x3, 16}, {0x8, 32}, {0x9, 64}, {0xa, 128},
 };
 
-/* Counts in a time, by the current-count register; least of three, for a busy host. */
+static u64 read_timer(void)
+{
+	return apic_read(APIC_TMCCT);
+}
+
+/* Counts in a time, by the current-count register. */
 static u64 timer_khz(u32 code)
 {
-	u64 best = 0, best_ticks = ~0ull;
+	struct sample t0, t1;
 
 	apic_write(APIC_TDCR, code);
 	apic_write(APIC_LVTT, V | MASKED);
-	for (int i = 0; i < 5; i++) {
-		u64 t0, t1, c0, c1;
-
-		apic_write(APIC_TMICT, 0xffffffff);
-		t0 = rdtsc();
-		c0 = apic_read(APIC_TMCCT);
-		wait_us(2000);
-		t1 = rdtsc();
-		c1 = apic_read(APIC_TMCCT);
-		if (t1 - t0 < best_ticks) {
-			best_ticks = t1 - t0;
-			best = (c0 - c1) * tsc_khz() / (t1 - t0);
-		}
-	}
+	apic_write(APIC_TMICT, 0xffffffff);
+	t0 = clock_sample(read_timer);
+	wait_us(5000);
+	t1 = clock_sample(read_timer);
 	apic_write(APIC_TMICT, 0);
-	return best;
+	return (t0.clock - t1.clock) * tsc_khz() / (t1.tsc - t0.tsc);
 }
 
 static u64 base_khz;
@@ -393,31 +388,10 @@ static void check_rate(const char *name, u64 got, u64 want, u64 percent)
 		"%lu, want %lu within %lu%%", got, want, percent);
 }
 
-/* A clock and the TSC read as one: the reading with the shortest way round of many. */
-struct sample {
-	u64 clock, tsc;
-};
-
 static u16 pm_port;
 static u64 read_pm(void) { return inl(pm_port); }
 static u64 read_hpet(void) { return *(volatile u32 *)0xfed000f0; }
 static u64 read_pit(void) { return pit_read(0); }
-
-static struct sample sample(u64 (*clock)(void))
-{
-	struct sample best = {0};
-	u64 shortest = ~0ull;
-
-	for (int i = 0; i < 10; i++) {
-		u64 t0 = rdtsc(), c = clock(), t1 = rdtsc();
-
-		if (t1 - t0 < shortest) {
-			shortest = t1 - t0;
-			best = (struct sample){c, t0 / 2 + t1 / 2};
-		}
-	}
-	return best;
-}
 
 static void test_clocks(void)
 {
@@ -431,9 +405,9 @@ static void test_clocks(void)
 		check_rate("TSC rate by CPUID 40000010H", cpuid(0x40000010, 0).a, tsc_khz(), 1);
 	pm_port = pm_timer_port();
 	if (pm_port) {
-		a = sample(read_pm);
+		a = clock_sample(read_pm);
 		wait_us(100000);
-		b = sample(read_pm);
+		b = clock_sample(read_pm);
 		check_rate("PM timer against the TSC",
 			((b.clock - a.clock) & 0xffffff) * tsc_khz() / ((b.tsc - a.tsc) / 1000), 3579545, 1);
 	} else {
@@ -443,9 +417,9 @@ static void test_clocks(void)
 		u64 period = *(volatile u32 *)0xfed00004;	/* femtoseconds */
 
 		*(volatile u32 *)0xfed00010 |= 1;
-		a = sample(read_hpet);
+		a = clock_sample(read_hpet);
 		wait_us(50000);
-		b = sample(read_hpet);
+		b = clock_sample(read_hpet);
 		check_rate("HPET against the TSC (us)", (u32)(b.clock - a.clock) * (period / 1000) / 1000000,
 			to_us(b.tsc - a.tsc), 1);
 	} else {
@@ -453,9 +427,9 @@ static void test_clocks(void)
 	}
 	pit_set(0, 2, 0xffff);
 	wait_us(200);
-	a = sample(read_pit);
+	a = clock_sample(read_pit);
 	wait_us(20000);
-	b = sample(read_pit);
+	b = clock_sample(read_pit);
 	check_rate("PIT count against the TSC (us)", ((a.clock - b.clock) & 0xffff) * 1000000ull / 1193182,
 		to_us(b.tsc - a.tsc) % 54925, 2);
 }

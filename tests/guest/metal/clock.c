@@ -102,7 +102,8 @@ static u64 kvmclock_ns(void)
 static void test_kvmclock(void)
 {
 	struct cpuid c = cpuid(0x40000000, 0);
-	u64 last, now, bad = 0, t0, n0;
+	u64 last, now, bad = 0, want;
+	struct sample a, b;
 
 	if (!(cpuid(1, 0).c >> 31) || c.b != 0x4b4d564b || !(cpuid(0x40000001, 0).a >> 3 & 1)) {
 		report_skip("kvmclock", "not in CPUID");
@@ -119,12 +120,12 @@ static void test_kvmclock(void)
 		last = now;
 	}
 	report(!bad, "kvmclock is monotonic", "%lu backwards", bad);
-	t0 = rdtsc();
-	n0 = kvmclock_ns();
+	a = clock_sample(kvmclock_ns);
 	wait_us(50000);
-	now = kvmclock_ns() - n0;
-	t0 = (rdtsc() - t0) * 1000 / (tsc_khz() / 1000);
-	report(now > t0 * 98 / 100 && now < t0 * 102 / 100, "kvmclock against the TSC", "%lu ns, want %lu", now, t0);
+	b = clock_sample(kvmclock_ns);
+	now = b.clock - a.clock;
+	want = (b.tsc - a.tsc) * 1000 / (tsc_khz() / 1000);
+	report(now > want * 99 / 100 && now < want * 101 / 100, "kvmclock against the TSC", "%lu ns, want %lu", now, want);
 	wrmsr(0x4b564d00, (u64)&page + 32);
 	wrmsr(0x4b564d01, 0);
 	report(true, "kvmclock off", "%d", 0);

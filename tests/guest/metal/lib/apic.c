@@ -113,32 +113,44 @@ u32 ioapic_read(u8 reg)
 	return *(volatile u32 *)0xfec00010ul;
 }
 
-/*
- * Channel 2 in mode 0, gated by port 0x61, its output read there. A busy host only makes it longer: the least
- * counts.
- */
+struct sample clock_sample(u64 (*clock)(void))
+{
+	struct sample best = {0};
+	u64 shortest = ~0ull;
+
+	for (int i = 0; i < 20; i++) {
+		u64 t0 = rdtsc(), c = clock(), t1 = rdtsc();
+
+		if (t1 - t0 < shortest) {
+			shortest = t1 - t0;
+			best = (struct sample){c, t0 / 2 + t1 / 2};
+		}
+	}
+	return best;
+}
+
+static u64 read_pit2(void)
+{
+	return pit_read(2);
+}
+
+/* Channel 2 in mode 0, gated by port 0x61: two readings 20 ms apart, within one run through. */
 u64 tsc_khz(void)
 {
 	static u64 khz;
-	u64 best = ~0ull;
+	struct sample a, b;
 
-	if (khz)
-		return khz;
-	outb(0x61, (inb(0x61) & ~2) | 1);
-	for (int i = 0; i < 8; i++) {
-		u64 start, end;
-
-		outb(0x43, 0xb0);
-		outb(0x42, 11932 & 0xff);	/* 10 ms */
-		start = rdtsc();
-		outb(0x42, 11932 >> 8);
-		while (!(inb(0x61) & 0x20))
+	for (int i = 0; !khz; i++) {
+		outb(0x61, (inb(0x61) & ~2) | 1);
+		pit_set(2, 0, 0xffff);
+		a = clock_sample(read_pit2);
+		while (pit_read(2) > 0xffff - 25000)
 			;
-		end = rdtsc();
-		if (end - start < best)
-			best = end - start;
+		b = clock_sample(read_pit2);
+		if (!(inb(0x61) & 0x20) || i == 20)
+			khz = (b.tsc - a.tsc) * 1193182 / ((a.clock - b.clock) & 0xffff) / 1000;
 	}
-	return khz = best / 10;
+	return khz;
 }
 
 void wait_us(u64 us)
@@ -160,5 +172,5 @@ u64 scaled(u64 n)
 			;
 		ticks = rdtsc() - start;
 	}
-	return ticks > 200 * 4000 ? n / 50 : n;
+	return ticks > 200 * 500 ? n / 50 : n;
 }

@@ -171,6 +171,11 @@ void pit_set(int channel, int mode, u16 count);
 u16 pit_read(int channel);
 void ioapic_write(u8 reg, u32 value);
 u32 ioapic_read(u8 reg);
+/* A clock and the TSC read as one: of many readings the one that took least, so that a busy host does no harm. */
+struct sample {
+	u64 clock, tsc;
+};
+struct sample clock_sample(u64 (*clock)(void));
 u64 tsc_khz(void);			/* from PIT channel 2, measured once */
 void wait_us(u64 us);			/* by the TSC */
 u64 scaled(u64 n);			/* n, or a fiftieth of it where code runs very slowly (stress settings) */
