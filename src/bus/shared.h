@@ -199,6 +199,7 @@ struct shared {
 	_Atomic uint32_t doorbell_asleep;
 	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
 	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
+	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor
 	struct stats stats;

@@ -54,8 +54,11 @@ void machine_set_irq(void *machine, unsigned gsi, bool level)
 	uint64_t old =
 	    level ? atomic_fetch_or(&m->shared->irq_lines, bit) : atomic_fetch_and(&m->shared->irq_lines, ~bit);
 
-	if (!(old & bit) == level)
-		machine_tell_lines(m);
+	if (!(old & bit) != level)
+		return;
+	if (!level)
+		atomic_fetch_or(&m->shared->irq_fell, bit);
+	machine_tell_lines(m);
 }
 
 void machine_ask_stop(struct machine *m)
@@ -212,6 +215,7 @@ static void reset(struct machine *m)
 		snprintf(err, sizeof(err), "cannot clear memory: %s", strerror(-r));
 	pthread_mutex_lock(&m->lock);
 	atomic_store(&m->shared->irq_lines, 0);
+	atomic_store(&m->shared->irq_fell, 0);
 	pc_reset(m);
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0)

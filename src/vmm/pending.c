@@ -12,10 +12,15 @@ static void run_timers(struct vmm *vm)
 	bus_run_timers(&vm->bus);
 }
 
-// A device of the app has changed a line, or a serial ring wants attention.
+// A device of the app has changed a line, or a serial ring wants attention. A line that fell and rose again before we
+// looked is taken through both: whoever waits for edges needs the second.
 static void take_lines(struct vmm *vm)
 {
-	board_set_app_lines(&vm->board, vm->shared->irq_lines);
+	uint64_t fell = atomic_exchange(&vm->shared->irq_fell, 0), lines = vm->shared->irq_lines;
+
+	if (fell & lines)
+		board_set_app_lines(&vm->board, lines & ~fell);
+	board_set_app_lines(&vm->board, lines);
 	board_poll_serial(&vm->board);
 }
 
