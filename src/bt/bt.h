@@ -216,6 +216,7 @@ struct selfcheck {
 	unsigned nsteps, nwrites;
 	struct check_state step[TU_INSNS_MAX + 1];
 	struct check_write write[CHECK_WRITES];
+	struct mmu_marks marks;
 	uint8_t before[XSAVE_AREA_MAX], careful[XSAVE_AREA_MAX];
 };
 

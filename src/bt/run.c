@@ -582,7 +582,7 @@ _Noreturn void bt_run(struct vcpu *v)
 {
 	jump_set(&v->landing); // vcpu_raise comes back here, with v->fault to deliver
 	tc_forget_calls(v);
-	bt_of(v)->check.recording = false;
+	selfcheck_stop(v);
 	for (;;)
 		step(v);
 }

@@ -81,18 +81,6 @@ void selfcheck_note_write(struct vcpu *v, gva_t gva, unsigned size)
 		note_piece(v, gva + room, size - room);
 }
 
-static void undo_writes(struct vcpu *v)
-{
-	struct selfcheck *c = &bt_of(v)->check;
-
-	for (unsigned i = 0; i < c->nwrites; i++)
-		memcpy(c->write[i].after, c->write[i].host, c->write[i].size);
-	for (unsigned i = c->nwrites; i-- > 0;) {
-		memcpy(c->write[i].host, c->write[i].before, c->write[i].size);
-		vcpu_ram_written(v, c->write[i].gpa, c->write[i].size);
-	}
-}
-
 // -- state ------------------------------------------------------------------------------------------------------------
 
 static void take(const struct vcpu *v, struct check_state *s)
@@ -186,21 +174,9 @@ static bool careful_run(struct vcpu *v, const struct tu *t)
 	return true;
 }
 
-// Accessed and dirty bits of a page-table entry just written are set by the first run's use of it; the second run finds
-// the software TLB filled.
 static bool write_differs(const struct check_write *w)
 {
-	enum { ACCESSED_DIRTY = 0x60 };
-
-	for (unsigned i = 0; i < w->size; i++) {
-		uint8_t d = w->host[i] ^ w->after[i];
-
-		if ((w->gpa + i) % 8 == 0 && w->size >= 4)
-			d &= (uint8_t)~ACCESSED_DIRTY;
-		if (d)
-			return true;
-	}
-	return false;
+	return memcmp(w->host, w->after, w->size);
 }
 
 static const char *const names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -278,55 +254,95 @@ static bool memory_differs(const struct selfcheck *c)
 }
 
 // The unit has come back with `why`. At an access that the careful form must make it has stopped on the way.
-static void compare(struct vcpu *v, const struct tu *t, uint64_t why)
+static const struct check_state *end_of_unit(const struct vcpu *v, const struct selfcheck *c, uint64_t why)
 {
-	struct selfcheck *c = &bt_of(v)->check;
-	const struct check_state *end = &c->step[c->nsteps];
-	int vector;
-
-	if ((why & LEAVE_MASK) == LEAVE_CAREFUL) {
+	if ((why & LEAVE_MASK) == LEAVE_CAREFUL)
 		for (unsigned i = 0; i < c->nsteps; i++)
 			if (c->step[i].rip == v->rip)
-				end = &c->step[i];
-		if (states_differ(v, end))
-			report(v, t, end, -1);
-		return;
-	}
-	vmm_save_vectors(v);
-	vector = vectors_differ(c->careful, v->xsave);
-	if ((why & LEAVE_MASK) == LEAVE_FAULT || states_differ(v, end) || vector >= 0 || memory_differs(c))
-		report(v, t, end, vector);
+				return &c->step[i];
+	return &c->step[c->nsteps];
 }
 
-// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the
-// careful run's result stands.
+// *vector: where in the image of the vectors they differ, or -1.
+static bool agrees(struct vcpu *v, uint64_t why, int *vector)
+{
+	struct selfcheck *c = &bt_of(v)->check;
+	bool early = (why & LEAVE_MASK) == LEAVE_CAREFUL;
+
+	*vector = -1;
+	if ((why & LEAVE_MASK) == LEAVE_FAULT || states_differ(v, end_of_unit(v, c, why)))
+		return false;
+	if (early)
+		return true;
+	vmm_save_vectors(v);
+	*vector = vectors_differ(c->careful, v->xsave);
+	return *vector < 0 && !memory_differs(c);
+}
+
+// Back to the state before the careful run. If that has marked page-table entries as accessed or dirty, the unit must
+// find the software TLB as empty as it did.
+static void go_back(struct vcpu *v)
+{
+	struct selfcheck *c = &bt_of(v)->check;
+
+	for (unsigned i = 0; i < c->nwrites; i++)
+		memcpy(c->write[i].after, c->write[i].host, c->write[i].size);
+	for (unsigned i = c->nwrites; i-- > 0;) {
+		memcpy(c->write[i].host, c->write[i].before, c->write[i].size);
+		vcpu_ram_written(v, c->write[i].gpa, c->write[i].size);
+	}
+	for (unsigned i = 0; i < c->marks.n; i++)
+		*c->marks.set[i].entry &= ~c->marks.set[i].bits;
+	if (c->marks.n)
+		tlb_flush(v, true);
+	give(v, &c->step[0]);
+	give_vectors(v, c->before);
+}
+
+static bool run_carefully(struct vcpu *v, const struct tu *t)
+{
+	struct selfcheck *c = &bt_of(v)->check;
+	bool comparable;
+
+	c->nwrites = c->marks.n = 0;
+	c->lost = false;
+	c->step[0].undefined = 0;
+	take_vectors(v, c->before);
+	c->recording = true;
+	v->marks = &c->marks;
+	comparable = careful_run(v, t);
+	selfcheck_stop(v);
+	return comparable && c->marks.n <= MMU_MARKS;
+}
+
+// What is noted during the careful run is noted no more: it has ended, or an exception has been raised in it.
+void selfcheck_stop(struct vcpu *v)
+{
+	bt_of(v)->check.recording = false;
+	v->marks = NULL;
+}
+
+// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the careful
+// run's result stands.
 bool selfcheck_unit(struct vcpu *v, uint64_t *why)
 {
 	struct bt *b = bt_of(v);
 	struct selfcheck *c = &b->check;
 	struct tu *t = bt_find_unit(v, b->mode_now | MODE_ALONE);
-	bool comparable;
+	int vector;
 
+	*why = ~UINT64_C(0);
 	if (t->uncheckable || t->gpa2 != ~UINT64_C(0))
 		return false;
-	c->nwrites = 0;
-	c->lost = false;
-	c->step[0].undefined = 0;
-	take_vectors(v, c->before);
-	c->recording = true;
-	comparable = careful_run(v, t);
-	c->recording = false;
-	*why = ~UINT64_C(0);
-	if (!comparable)
+	if (!run_carefully(v, t))
 		return c->nsteps || v->fault.pending;
 	take_vectors(v, c->careful);
-	undo_writes(v);
-	if (t->dead)
-		vmm_crash(v, "self-check: a unit's own code was restored");
-	give(v, &c->step[0]);
-	give_vectors(v, c->before);
+	go_back(v);
+	if (t->dead || b->flush_tc)
+		return false; // nothing has been run
 	*why = bt_enter_unit(v, t);
 	b->st->selfchecks++;
-	compare(v, t, *why);
+	if (!agrees(v, *why, &vector))
+		report(v, t, end_of_unit(v, c, *why), vector);
 	return true;
 }

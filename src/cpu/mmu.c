@@ -118,6 +118,15 @@ static inline uint32_t error_code(const struct vcpu *v, enum vmem_access access,
 	return why;
 }
 
+static __attribute__((noinline)) void note_mark(struct mmu_marks *m, uint64_t *entry, uint64_t bits)
+{
+	if (m->n < MMU_MARKS) {
+		m->set[m->n].entry = entry;
+		m->set[m->n].bits = bits;
+	}
+	m->n++;
+}
+
 static bool set_bits(struct vcpu *v, const struct path *p, int level, uint64_t bits)
 {
 	uint64_t old = p->value[level];
@@ -126,6 +135,8 @@ static bool set_bits(struct vcpu *v, const struct path *p, int level, uint64_t b
 		return true;
 	if (!__atomic_compare_exchange_n(p->host[level], &old, old | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return false;
+	if (v->marks)
+		note_mark(v->marks, p->host[level], bits & ~old);
 	vcpu_ram_written(v, p->gpa[level], sizeof(uint64_t));
 	return true;
 }

@@ -84,6 +84,15 @@ struct mmu_model {
 	bool valid;
 };
 
+// The accessed and dirty bits that walks have set, for somebody who may want to take them back.
+enum { MMU_MARKS = 64 };
+struct mmu_marks {
+	uint32_t n; // more than MMU_MARKS: not all were noted
+	struct {
+		uint64_t *entry, bits;
+	} set[MMU_MARKS];
+};
+
 struct vcpu {
 	// -- hot: addressed by translated code. Order of gpr[] is the architecture's (ORDER GPR: bt/ depends on it)
 	uint64_t gpr[X86_GPRS];
@@ -139,6 +148,7 @@ struct vcpu {
 	struct vcpu_delivering delivering;
 
 	struct mmu_model mmu;
+	struct mmu_marks *marks; // NULL: nobody asks
 
 	// -- the monitor's own: where vcpu_raise lands (set by the run loop), configuration, and what happened last
 	struct jump landing;
