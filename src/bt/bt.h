@@ -292,6 +292,7 @@ struct bt {
 	uint16_t pcid;           // the present one
 	struct region_set user_code;  // user pages that code has been fetched from
 	bool flush_tc;           // asked for: done by the run loop
+	uint32_t flush_in, flush_random; // --stress=flush
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_table;         // the unit found next enters the indirect table
 	bool step;               // one instruction a unit, for the debugger

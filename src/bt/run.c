@@ -537,6 +537,18 @@ static void run_unit(struct vcpu *v)
 		after_insn(v, rflags);
 }
 
+// --stress=flush: at every turn of the run loop together with nochain, else after 1 to 1024 turns.
+static bool flush_is_due(struct bt *b)
+{
+	if (b->sh->config.stress & STRESS_NOCHAIN || !b->flush_in) {
+		b->flush_random = b->flush_random * 1664525 + 1013904223;
+		b->flush_in = b->flush_random >> 22;
+		return true;
+	}
+	b->flush_in--;
+	return false;
+}
+
 static void step(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
@@ -559,7 +571,7 @@ static void step(struct vcpu *v)
 		try_nmi(v);
 	if (v->activity == VCPU_RUNNING)
 		run_unit(v);
-	if (b->sh->config.stress & STRESS_FLUSH && !b->careful) {
+	if (b->sh->config.stress & STRESS_FLUSH && !b->careful && flush_is_due(b)) {
 		tlb_flush(v, true);
 		b->flush_tc = true;
 	}

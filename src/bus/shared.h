@@ -82,7 +82,7 @@ struct request {
 enum accel_stress { // --stress= settings, bits
 	STRESS_TINY_TC = BIT(0),   // a very small translation cache
 	STRESS_NOCHAIN = BIT(1),   // no direct chaining
-	STRESS_FLUSH = BIT(2),     // flush TC and TLB after each unit
+	STRESS_FLUSH = BIT(2),     // flush TC and TLB every few units; with NOCHAIN after each
 	STRESS_IRQ = BIT(3),       // leave translated code at each unit boundary
 	STRESS_ONE = BIT(4),       // one instruction a unit
 	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form

@@ -30,7 +30,7 @@ static const struct word log_words[] = {
 static const struct word stress_words[] = {
 	{ "tiny_tc", STRESS_TINY_TC, "a very small translation cache" },
 	{ "nochain", STRESS_NOCHAIN, "no direct links between units" },
-	{ "flush", STRESS_FLUSH, "flush the translation cache and TLB after each unit" },
+	{ "flush", STRESS_FLUSH, "flush the translation cache and TLB every few units; with nochain after each" },
 	{ "irq", STRESS_IRQ, "leave translated code at each unit boundary" },
 	{ "one", STRESS_ONE, "one instruction a unit" },
 	{ "careful", STRESS_CAREFUL, "every instruction in the careful form" },
