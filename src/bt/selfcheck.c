@@ -322,8 +322,8 @@ void selfcheck_stop(struct vcpu *v)
 	v->marks = NULL;
 }
 
-// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the careful
-// run's result stands.
+// Run what is at rip both ways, if it can be. True: it has been run, and *why says how it ended, or is ~0 if the
+// careful run's result stands.
 bool selfcheck_unit(struct vcpu *v, uint64_t *why)
 {
 	struct bt *b = bt_of(v);

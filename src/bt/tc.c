@@ -45,7 +45,7 @@ void tc_init(struct vcpu *v)
 	b->delta = b->tc - b->tc_rw;
 	b->tc_size = (uint32_t)b->sh->config.tc_size;
 	if (b->sh->config.stress & STRESS_TINY_TC)
-		b->tc_size = MIN(b->tc_size, 256u << 10);
+		b->tc_size = MIN(b->tc_size, 1u << 20);
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
