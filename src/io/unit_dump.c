@@ -31,7 +31,7 @@ static size_t get_bytes(const char *text, uint8_t *out, size_t max)
 	return n;
 }
 
-// One instruction as text; returns its length, 1 for a byte that is none. is_call: a call through memory: of a stub.
+// One instruction as text; returns its length, 1 for a byte that is none. is_call: a call through a slot of the state: of a stub.
 static size_t disassemble(unsigned code, uint64_t at, const uint8_t *bytes, size_t n, char *text, size_t size,
 			  bool *is_call)
 {
@@ -49,7 +49,8 @@ static size_t disassemble(unsigned code, uint64_t at, const uint8_t *bytes, size
 		snprintf(text, size, ".byte 0x%02x", bytes[0]);
 		return 1;
 	}
-	*is_call = insn.mnemonic == ZYDIS_MNEMONIC_CALL && op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+	*is_call = insn.mnemonic == ZYDIS_MNEMONIC_CALL && op[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		   op[0].mem.base == ZYDIS_REGISTER_RIP;
 	return insn.length;
 }
 
