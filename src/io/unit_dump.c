@@ -31,7 +31,8 @@ static size_t get_bytes(const char *text, uint8_t *out, size_t max)
 	return n;
 }
 
-// One instruction as text; returns its length, 1 for a byte that is none. is_call: a call through a slot of the state: of a stub.
+// One instruction as text; returns its length, 1 for a byte that is none. is_call: a call through a slot of the state,
+// that is, of a stub.
 static size_t disassemble(unsigned code, uint64_t at, const uint8_t *bytes, size_t n, char *text, size_t size,
 			  bool *is_call)
 {
