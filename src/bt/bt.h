@@ -281,7 +281,6 @@ struct bt {
 	struct vector_op *vop;   // beside insn, where that is a vector instruction
 	struct insn_map *map;
 	struct reloc *reloc;
-	uint32_t *order;         // unit numbers by ascending host code address: they are made in that order
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
