@@ -4,9 +4,9 @@
 // memory (ZONE_VCPU + BT_OFFSET), reachable from translated code at constant offsets from the host's GS base.
 //
 //   run.c        the run loop: find or make a unit, enter it, handle why it was left
-//   translate.c  one unit: decode, analyse (registers, flags), emit
+//   translate.c  one unit: policy by class, emission; analyse.c: decoding, registers, flags; ident.c: most instructions
 //   check.c      memory operands: the inline TLB check, the careful form
-//   flow.c       control transfers; stack.c: push, pop, enter, leave
+//   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   tlb.c        the software TLB and its misses
 //   tc.c         the translation cache: units, look-up, chaining, flush
 //   move.c       units of code that is mapped at another address now
@@ -79,6 +79,10 @@ enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
 // Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them.
 enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
 
+// How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven to
+// run often, everything in place.
+enum tier { TIER_BASE, TIER_HOT };
+
 // -- translation units ----------------------------------------------------------------------------------------------
 struct tu {
 	uint64_t pc;            // linear address
@@ -92,6 +96,7 @@ struct tu {
 	uint32_t mode;
 	uint16_t len;           // guest bytes
 	uint8_t ninsns;
+	uint8_t tier;           // enum tier
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
 	bool flags_in;          // arithmetic flags are live at entry
@@ -377,7 +382,7 @@ void tlb_note_user_code(struct bt *b, const struct tu *t);
 bool window_failed(struct bt *b, const struct tu *tu);
 
 // -- translate.c
-struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);
+struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier);
 
 // -- tlb.c
 void tlb_init(struct bt *b);

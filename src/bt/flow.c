@@ -44,7 +44,7 @@ static bool has_epilogue(const struct trans *t)
 			    t->victim_of[X86_R15] != X86_REG_NONE);
 }
 
-static void emit_epilogue(const struct trans *t, struct emit *e)
+void emit_epilogue(const struct trans *t, struct emit *e)
 {
 	if (!has_epilogue(t))
 		return;
@@ -92,7 +92,7 @@ void emit_go_home_hot(struct trans *t)
 }
 
 // Jump (how 4) or call (how 2) through the table of the mode, by T0.
-static void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
+void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
 {
 	struct emit_mem sum = {.base = HOST_T0, .index = HOST_T1, .scale = 1};
 	struct emit_mem slot = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8,
@@ -116,7 +116,7 @@ void emit_jump_table(struct trans *t, unsigned mode_id)
 }
 
 // Registers home, then to the address in T0. Flags of the guest must already be in the host's.
-static void emit_indirect(struct trans *t)
+void emit_indirect(struct trans *t)
 {
 	emit_need_flags(t);
 	emit_epilogue(t, &t->hot);
@@ -125,11 +125,6 @@ static void emit_indirect(struct trans *t)
 	else
 		emit_table_jump(&t->hot, tc_mode_id(t->b, t->t->mode));
 	t->ended = true;
-}
-
-static bool same_page(const struct trans *t, uint64_t pc)
-{
-	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
 }
 
 // A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if
@@ -168,7 +163,7 @@ static void nothing_left(struct trans *t, uint32_t from)
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
 // The flags stay in the slot if they are there: the target's entry_slot is for that; a poll puts them there. place is
 // the hot branch's rel32.
-static void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
+void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 {
 	struct emit *e = &t->cold;
 	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
@@ -303,7 +298,7 @@ void emit_link_by_table(struct bt *b, struct exit *x)
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
 
-static uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
+uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
 {
 	uint64_t target = next_pc(t) + insn->imm;
 
@@ -362,206 +357,4 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 	emit_u8(e, 2);
 	emit_bytes(e, (const uint8_t[]){0xeb, 5}, 2); // jmp over the next
 	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn));
-}
-
-// How wide the present near branch takes addresses: a 66 prefix cuts them to 16 bits outside 64-bit mode.
-static unsigned code_size(const struct trans *t)
-{
-	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
-}
-
-static void emit_push_return(struct trans *t)
-{
-	struct emit *e = &t->hot;
-	unsigned size = code_size(t);
-	uint64_t ret = next_pc(t);
-	struct emit_mem m;
-
-	m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
-	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
-		emit_store_imm32(e, size, (uint32_t)ret, m);
-	} else {
-		struct emit_mem upper = m;
-		uint32_t low;
-
-		upper.disp += 4;
-		emit_store_imm32(e, 4, (uint32_t)ret, m);
-		low = (uint32_t)(e->p - 4 - t->b->tc_rw);
-		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
-		move_note(t->b, t->t, low, (uint32_t)(e->p - 4 - t->b->tc_rw));
-	}
-	emit_rsp_add(t, -(int)size);
-	emit_access_done(t);
-}
-
-// -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
-// return address lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a
-// host ret. What it arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The
-// stack is a prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By
-// convention the arithmetic flags are in the slot at a ret.
-
-enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
-
-static bool pairs_calls(const struct trans *t)
-{
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !(t->b->sh->config.stress & STRESS_IRQ);
-}
-
-// Meets the guard page if the stack of calls is full, and nothing else of the unit does.
-static void emit_probe_calls(struct emit *e)
-{
-	emit_op_mem(e, 4, 0x8b, HOST_T1, mem_base(X86_RSP, -CALLS_ROOM));
-}
-
-// Where the host's ret arrives.
-static void emit_landing(struct trans *t)
-{
-	struct emit *e = &t->hot;
-	uint64_t ret = next_pc(t);
-	uint8_t *other, *mode;
-
-	t->home = true;
-	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
-	if ((int64_t)ret == (int32_t)ret) {
-		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
-	} else {
-		emit_mov_pc(t, e, HOST_T1, ret);
-		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
-	}
-	other = emit_jcc32(e, CC_NE);
-	emit_op_state(e, 4, 0x81, 7, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now), 4);
-	emit_u32(e, t->t->mode);
-	mode = emit_jcc32(e, CC_NE);
-	emit_goto(t, ret);
-	emit_patch32(other, e->delta, emit_here(&t->cold));
-	emit_patch32(mode, e->delta, emit_here(&t->cold));
-	emit_jmp_state(&t->cold, SLOT_STUB_RET);
-}
-
-void flow_call(struct trans *t, const struct x86_insn *insn)
-{
-	struct emit *e = &t->hot;
-
-	emit_push_return(t);
-	if (!pairs_calls(t)) {
-		emit_goto(t, branch_target(t, insn));
-		return;
-	}
-	emit_probe_calls(e);
-	emit_epilogue(t, e);
-	t->home = true;
-	emit_u8(e, 0xe8);
-	emit_u32(e, 0);
-	emit_branch_stub(t, e->p - 4, branch_target(t, insn));
-	emit_landing(t);
-}
-
-// The target of an indirect branch into T0.
-static void emit_target(struct trans *t, const struct x86_insn *insn)
-{
-	struct emit *e = &t->hot;
-
-	if (insn->mem.present) {
-		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
-	} else {
-		unsigned reg = host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3);
-
-		if (code_size(t) == 2)
-			emit_movzwl(e, HOST_T0, reg);
-		else
-			emit_mov(e, code_size(t), HOST_T0, reg);
-	}
-}
-
-void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
-{
-	emit_target(t, insn);
-	emit_access_done(t);
-	emit_indirect(t);
-}
-
-void flow_call_ind(struct trans *t, const struct x86_insn *insn)
-{
-	struct emit *e = &t->hot;
-
-	emit_target(t, insn);
-	emit_u8(e, 0x41);
-	emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
-	emit_push_return(t);
-	emit_u8(e, 0x41);
-	emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
-	if (!pairs_calls(t)) {
-		emit_indirect(t);
-		return;
-	}
-	emit_need_flags(t);
-	emit_probe_calls(e);
-	emit_epilogue(t, e);
-	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
-	emit_landing(t);
-}
-
-void flow_ret(struct trans *t, const struct x86_insn *insn)
-{
-	unsigned size = code_size(t);
-
-	emit_load(&t->hot, size, HOST_T0, emit_stack_operand(t, 0, size, X86_READ));
-	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
-	emit_access_done(t);
-	if (!pairs_calls(t)) {
-		emit_indirect(t);
-		return;
-	}
-	emit_save_flags(t);
-	emit_epilogue(t, &t->hot);
-	emit_u8(&t->hot, 0xc3);
-	t->ended = true;
-}
-
-// Which arithmetic flags may be read before they are written, from pc on: looks a few instructions into the target, if
-// it lies on the unit's own page (whose change retires this unit); all of them otherwise. And which a fault may show.
-static uint16_t look_ahead(struct trans *t, uint64_t pc, uint16_t *shown)
-{
-	uint16_t live = 0, undecided = RFLAGS_ARITH;
-	const uint8_t *page = t->bytes - (t->t->pc & PAGE_OFFSET);
-	unsigned off = pc & PAGE_OFFSET;
-
-	*shown = 0;
-	if (!same_page(t, pc) || t->t->mode & (MODE_ONE | MODE_ALONE) || t->b->sh->config.stress & STRESS_ONE)
-		return RFLAGS_ARITH;
-	for (unsigned i = 0; i < 10 && undecided; i++) {
-		struct x86_insn insn;
-
-		if (off >= PAGE_SIZE || x86_decode(&insn, page + off, PAGE_SIZE - off, t->code) <= 0)
-			break;
-		live |= insn.flags_read & undecided;
-		*shown |= insn_may_fault(&insn) ? undecided : 0;
-		undecided &= (uint16_t) ~(insn.flags_read | insn.flags_written | insn.flags_undefined);
-		switch (insn.class) {
-		case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
-		case X86_CLASS_AVX512: case X86_CLASS_PUSH: case X86_CLASS_POP: case X86_CLASS_LEAVE:
-			break;
-		case X86_CLASS_JMP:
-			off += insn.len + (uint32_t)insn.imm; // leaving the page ends the search
-			continue;
-		default:
-			return live | undecided;
-		}
-		off += insn.len;
-	}
-	return live | undecided;
-}
-
-uint16_t flow_live_at(struct trans *t, uint64_t pc)
-{
-	uint16_t shown;
-
-	return look_ahead(t, pc, &shown);
-}
-
-uint16_t flow_shown_at(struct trans *t, uint64_t pc)
-{
-	uint16_t shown, live = look_ahead(t, pc, &shown);
-
-	return live | shown;
 }

@@ -280,7 +280,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 		}
 	}
 	if (!t)
-		t = bt_translate(v, v->rip, gpa, mode);
+		t = bt_translate(v, v->rip, gpa, mode, TIER_HOT);
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;

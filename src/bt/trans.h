@@ -71,6 +71,11 @@ static inline unsigned host_of(const struct trans *t, unsigned guest)
 	return t->t->map[guest];
 }
 
+static inline bool same_page(const struct trans *t, uint64_t pc)
+{
+	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
+}
+
 static inline unsigned stack_addr_size(const struct trans *t)
 {
 	return t->code == X86_MODE64 ? 8 : 4;
@@ -92,7 +97,24 @@ void note_op(struct trans *t);                   // the host code from here on b
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
 // -- translate.c
+const struct treatment *treat(const struct trans *t, const struct x86_insn *insn);
+bool uses_homes(const struct trans *t, const struct x86_insn *insn); // C code finds registers in struct vcpu
+bool is_vector_in_c(const struct x86_insn *insn);
+bool ends_unit(const struct trans *t, const struct x86_insn *insn);
+
+// -- analyse.c
+void decode_unit(struct trans *t);
+void place_registers(struct trans *t);
+void find_live_flags(struct trans *t);
 bool insn_may_fault(const struct x86_insn *insn);
+uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
+uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
+
+// -- ident.c
+void ident(struct trans *t, const struct x86_insn *insn);
+void fwait(struct trans *t, const struct x86_insn *insn);
+void ident_x87(struct trans *t, const struct x86_insn *insn);
+void ident_sse(struct trans *t, const struct x86_insn *insn);
 
 // -- flow.c
 // An address in the unit's own neighbourhood, which moves with it.
@@ -104,16 +126,21 @@ void emit_jump_table(struct trans *t, unsigned mode_id);                // to th
 void emit_goto(struct trans *t, uint64_t target);                       // to another unit
 void emit_prologue(struct trans *t);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
+uint64_t branch_target(const struct trans *t, const struct x86_insn *insn);
+void emit_epilogue(const struct trans *t, struct emit *e);
+void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how); // jump (4) or call (2), by T0
+void emit_indirect(struct trans *t);                                    // registers home, then to T0
+// The cold side of a direct branch; place is the hot branch's rel32.
+void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target);
 void flow_jmp(struct trans *t, const struct x86_insn *insn);
 void flow_jcc(struct trans *t, const struct x86_insn *insn);
 void flow_loop(struct trans *t, const struct x86_insn *insn);
+
+// -- pair.c
 void flow_call(struct trans *t, const struct x86_insn *insn);
 void flow_jmp_ind(struct trans *t, const struct x86_insn *insn);
 void flow_call_ind(struct trans *t, const struct x86_insn *insn);
 void flow_ret(struct trans *t, const struct x86_insn *insn);
-uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
-uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
-
 
 // -- count.c: --deterministic
 void emit_count(struct trans *t);                    // at the entry: all the unit's instructions

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+//
+// Calls, returns and indirect branches.
+#include "bt/trans.h"
+
+// How wide the present near branch takes addresses: a 66 prefix cuts them to 16 bits outside 64-bit mode.
+static unsigned code_size(const struct trans *t)
+{
+	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
+}
+
+static void emit_push_return(struct trans *t)
+{
+	struct emit *e = &t->hot;
+	unsigned size = code_size(t);
+	uint64_t ret = next_pc(t);
+	struct emit_mem m;
+
+	m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
+	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
+		emit_store_imm32(e, size, (uint32_t)ret, m);
+	} else {
+		struct emit_mem upper = m;
+		uint32_t low;
+
+		upper.disp += 4;
+		emit_store_imm32(e, 4, (uint32_t)ret, m);
+		low = (uint32_t)(e->p - 4 - t->b->tc_rw);
+		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
+		move_note(t->b, t->t, low, (uint32_t)(e->p - 4 - t->b->tc_rw));
+	}
+	emit_rsp_add(t, -(int)size);
+	emit_access_done(t);
+}
+
+// -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
+// return address lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a
+// host ret. What it arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The
+// stack is a prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By
+// convention the arithmetic flags are in the slot at a ret.
+
+enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
+
+static bool pairs_calls(const struct trans *t)
+{
+	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !(t->b->sh->config.stress & STRESS_IRQ);
+}
+
+// Meets the guard page if the stack of calls is full, and nothing else of the unit does.
+static void emit_probe_calls(struct emit *e)
+{
+	emit_op_mem(e, 4, 0x8b, HOST_T1, mem_base(X86_RSP, -CALLS_ROOM));
+}
+
+// Where the host's ret arrives.
+static void emit_landing(struct trans *t)
+{
+	struct emit *e = &t->hot;
+	uint64_t ret = next_pc(t);
+	uint8_t *other, *mode;
+
+	t->home = true;
+	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
+	if ((int64_t)ret == (int32_t)ret) {
+		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
+	} else {
+		emit_mov_pc(t, e, HOST_T1, ret);
+		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
+	}
+	other = emit_jcc32(e, CC_NE);
+	emit_op_state(e, 4, 0x81, 7, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now), 4);
+	emit_u32(e, t->t->mode);
+	mode = emit_jcc32(e, CC_NE);
+	emit_goto(t, ret);
+	emit_patch32(other, e->delta, emit_here(&t->cold));
+	emit_patch32(mode, e->delta, emit_here(&t->cold));
+	emit_jmp_state(&t->cold, SLOT_STUB_RET);
+}
+
+void flow_call(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	emit_push_return(t);
+	if (!pairs_calls(t)) {
+		emit_goto(t, branch_target(t, insn));
+		return;
+	}
+	emit_probe_calls(e);
+	emit_epilogue(t, e);
+	t->home = true;
+	emit_u8(e, 0xe8);
+	emit_u32(e, 0);
+	emit_branch_stub(t, e->p - 4, branch_target(t, insn));
+	emit_landing(t);
+}
+
+// The target of an indirect branch into T0.
+static void emit_target(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	if (insn->mem.present) {
+		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
+	} else {
+		unsigned reg = host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3);
+
+		if (code_size(t) == 2)
+			emit_movzwl(e, HOST_T0, reg);
+		else
+			emit_mov(e, code_size(t), HOST_T0, reg);
+	}
+}
+
+void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
+{
+	emit_target(t, insn);
+	emit_access_done(t);
+	emit_indirect(t);
+}
+
+void flow_call_ind(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+
+	emit_target(t, insn);
+	emit_u8(e, 0x41);
+	emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+	emit_push_return(t);
+	emit_u8(e, 0x41);
+	emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
+	if (!pairs_calls(t)) {
+		emit_indirect(t);
+		return;
+	}
+	emit_need_flags(t);
+	emit_probe_calls(e);
+	emit_epilogue(t, e);
+	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
+	emit_landing(t);
+}
+
+void flow_ret(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned size = code_size(t);
+
+	emit_load(&t->hot, size, HOST_T0, emit_stack_operand(t, 0, size, X86_READ));
+	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
+	emit_access_done(t);
+	if (!pairs_calls(t)) {
+		emit_indirect(t);
+		return;
+	}
+	emit_save_flags(t);
+	emit_epilogue(t, &t->hot);
+	emit_u8(&t->hot, 0xc3);
+	t->ended = true;
+}
