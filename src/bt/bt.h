@@ -79,8 +79,8 @@ enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
 // Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them.
 enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
 
-// How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven to
-// run often, everything in place.
+// How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
+// to run often, everything in place.
 enum tier { TIER_BASE, TIER_HOT };
 
 // -- translation units ----------------------------------------------------------------------------------------------

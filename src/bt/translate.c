@@ -174,7 +174,7 @@ static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
 	st->tu_cycles += cycles;
 }
 
-// Translate the unit at pc (physical address gpa) for the tier. Faults of a straddled second page are raised. May flush.
+// Translate the unit at pc (physical address gpa). Faults of a straddled second page are raised. May flush the cache.
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier)
 {
 	struct bt *b = bt_of(v);
