@@ -38,12 +38,12 @@ sed -n 's/^\([a-z]*\)  *|.*|  *\([^|]*\(|[^|]*\)*\)$/&/p' bench/programs.txt |
 data=$tree/bench/data
 if ! [ -s "$data/key.pem" ]; then
 	cat "$(find "$tree" -name cc1 | head -1)" | head -c 28000000 >"$data/binary"
-	head -c 2500000 "$data/binary" | tail -c 700000 >"$data/small"
-	awk 'BEGIN { x = 1; for (i = 0; i < 250000; i++) { x = (x * 69069 + 12345) % 4294967296; printf "%08x line %d\n", x, i } }' >"$data/lines"
+	head -c 3000000 "$data/binary" | tail -c 1600000 >"$data/small"
+	awk 'BEGIN { x = 1; for (i = 0; i < 1500000; i++) { x = (x * 69069 + 12345) % 4294967296; printf "%08x line %d\n", x, i } }' >"$data/lines"
 	openssl genrsa -traditional 2048 >"$data/key.pem" 2>/dev/null
 fi
 # What gcc compiles: files of ringer, already through the preprocessor.
-for file in src/x86/decode.c src/ctl/gdb_packets.c src/cpu/mmu.c; do
+for file in src/x86/decode.c src/bt/rewrite.c src/cpu/mmu.c src/machine/machine.c src/cli/options.c src/chip/i8254.c; do
 	name=$(basename $file .c)
 	[ -s "$tree/bench/src/$name.i" ] || gcc -std=gnu17 -D_GNU_SOURCE -E -P -Isrc -I"$build/src" -I"$build" $file -o "$tree/bench/src/$name.i"
 done

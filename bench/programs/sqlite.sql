@@ -4,7 +4,7 @@ CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, kind INTEGER, price REAL);
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 97)
 INSERT INTO kind SELECT i, 'kind ' || i FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 240000)
 INSERT INTO item SELECT i, 'item ' || (i * 7919 % 100003), i * 31 % 97 + 1, (i * 37 % 1000) / 8.0 FROM n;
 CREATE INDEX item_name ON item (name);
 SELECT count(*), sum(price) FROM item WHERE name BETWEEN 'item 2' AND 'item 4';
