@@ -117,7 +117,7 @@ void place_registers(struct trans *t)
 bool insn_may_fault(const struct x86_insn *insn)
 {
 	return insn->class != X86_CLASS_PLAIN || insn->mem.present || insn->mnemonic == X86_MNEM_DIV ||
-	       insn->mnemonic == X86_MNEM_IDIV;
+	       insn->mnemonic == X86_MNEM_IDIV || insn->mnemonic == X86_MNEM_AAM;
 }
 
 // Which arithmetic flags may be read before they are written, from pc on: looks a few instructions into the target, if

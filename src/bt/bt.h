@@ -117,12 +117,12 @@ struct reloc { // see move.c
 	uint32_t upper;
 };
 
-struct insn_map { // host offset -> guest instruction, ascending
-	uint32_t host;   // offset in the TC of the instruction's first host byte
-	uint16_t guest;  // offset from tu.pc
-	uint8_t flags;   // enum flag_state at its operation
-	bool saved_ax;   // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
-	uint8_t left;    // as in struct exit, behind this instruction
+struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
+	uint16_t host;      // offset of the instruction's first host byte from tu.start
+	uint16_t guest;     // offset from tu.pc
+	uint8_t left;       // as in struct exit, behind this instruction
+	uint8_t flags : 2;  // enum flag_state at its operation
+	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 };
 
 enum exit_kind {
@@ -143,11 +143,17 @@ struct exit {
 	uint64_t pc;        // guest linear address: target, or of the instruction
 	uint32_t tu;
 	uint32_t target;    // unit it is chained to, or 0
-	uint32_t next;      // next in target's incoming list
-	uint32_t patch;     // TC offset of the rel32 to patch, 0 if it cannot be chained
-	uint32_t unlinked;  // TC offset it leads to when not chained
-	uint32_t insn;      // index in insns for SYS, STRING, VECTOR
-	const char *what;   // for NYI
+	union {
+		uint32_t next; // next in target's incoming list
+		uint32_t insn; // index in insns for SYS, STRING, VECTOR
+	};
+	union {
+		struct {
+			uint32_t patch;    // TC offset of the rel32 to patch, 0 if it cannot be chained
+			uint32_t unlinked; // TC offset it leads to when not chained
+		};
+		const char *what;          // for NYI
+	};
 	uint8_t kind;
 	bool flags_in_slot; // what it is chained to is entered at entry_slot
 	uint8_t left;       // --deterministic: instructions of the unit counted but not run
@@ -155,21 +161,23 @@ struct exit {
 
 struct site { // one inline check: what the miss handler must know
 	uint32_t tu;
-	uint16_t guest;   // offset of the instruction
-	uint8_t access;   // enum x86_access
-	uint8_t flags;    // enum flag_state
-	uint16_t size;
-	uint8_t seg;      // #SS or #GP for a non-canonical address
-	bool merged;      // a window's: see window.c
-	bool masked;      // parts of the operand may not be accessed
-	uint8_t bounce;   // careful: which bounce buffer
-	bool x87;         // an x87 or MMX instruction
-	bool waits;       // one that first raises a waiting #MF
-	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
-	uint32_t retry;   // TC offset to go on at with the address in T0
+	union {
+		uint32_t retry; // TC offset to go on at with the address in T0
+		uint32_t insn;  // careful: index in insns if the operand is masked, or 0
+	};
 	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
-	uint32_t insn;    // careful: index in insns if the operand is masked, or 0
+	uint16_t guest;   // offset of the instruction
+	uint16_t size;
+	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint8_t left;     // as in struct exit, from this instruction on
+	uint8_t access : 2; // enum x86_access
+	uint8_t flags : 2;  // enum flag_state
+	uint8_t bounce : 2; // careful: which bounce buffer
+	uint8_t seg : 3;    // #SS or #GP for a non-canonical address
+	bool merged : 1;  // a window's: see window.c
+	bool masked : 1;  // parts of the operand may not be accessed
+	bool x87 : 1;     // an x87 or MMX instruction
+	bool waits : 1;   // one that first raises a waiting #MF
 };
 
 struct vpage { // a linear page of kernel code that direct links rely on

@@ -160,7 +160,7 @@ static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsign
 	*s = (struct site){
 		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
-		.retry = (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
+		.retry = t->careful ? 0 : (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
 		.left = (uint8_t)(t->n - t->i), .x87 = is_x87(&t->insn[t->i]), .waits = waits_for_x87(&t->insn[t->i]),
 		.masked = t->insn[t->i].class == X86_CLASS_MASKED,
 	};

@@ -61,7 +61,7 @@ static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
 static void move_exit(struct bt *b, struct exit *x, uint64_t delta)
 {
 	x->pc += delta;
-	if (x->kind == EXIT_DIRECT && x->insn) // by table: see emit_link_by_table
+	if (x->kind == EXIT_DIRECT && !x->patch && x->insn) // by table: see emit_link_by_table
 		add(b->tc_rw + x->insn, 8, delta);
 }
 

@@ -92,7 +92,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	}
 	if (!t || !guest_exception(v, &f, &fault))
 		return false;
-	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc));
+	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start));
 	if (!m)
 		return false;
 	recover(v, t, m->guest, m->flags, f.gpr, f.rflags);

@@ -74,7 +74,6 @@ void emit_push(struct trans *t, const struct x86_insn *insn)
 	} else {
 		struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 
-		note_op(t);
 		if (insn->imm_size) {
 			emit_store_imm32(e, size, (uint32_t)insn->imm, m);
 		} else {

@@ -6,6 +6,7 @@
 // A unit passes conditional branches on their not-taken side. It never reads beyond the page it starts on, except that
 // an instruction which straddles two pages makes a unit of its own.
 #include "bt/trans.h"
+#include "x86/mnemonic.h"
 
 static void undefined(struct trans *t, const struct x86_insn *insn);
 
@@ -85,13 +86,22 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn)
 	return treat(t, insn)->ends;
 }
 
+// May the instruction raise an exception where it runs, behind its checks?
+static bool host_may_fault(const struct x86_insn *insn)
+{
+	return insn->class != X86_CLASS_PLAIN || insn->mem.aligned || insn->mnemonic == X86_MNEM_DIV ||
+	       insn->mnemonic == X86_MNEM_IDIV || insn->mnemonic == X86_MNEM_AAM;
+}
+
 void note_op(struct trans *t)
 {
 	struct bt *b = t->b;
 
+	if (!host_may_fault(&t->insn[t->i]))
+		return;
 	ASSERT(b->nmaps < MAPS_MAX);
 	b->map[b->nmaps++] = (struct insn_map){
-		.host = (uint32_t)(emit_here(&t->hot) - b->tc), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
+		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
 		.left = (uint8_t)(t->n - 1 - t->i)};
 }
 

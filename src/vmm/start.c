@@ -87,8 +87,10 @@ uint64_t start_map(const uint64_t *sp)
 	map_private(STACK_BOTTOM, STACK_SIZE);
 	map_private(SIGNAL_STACK, SIGNAL_STACK_SIZE);
 	map_ram(&sh->config.mem);
-	// Tables and RAM are walked at random: large pages where the host gives them. Failure changes nothing.
-	linux_call3(SYS_madvise, area + ZONE_VCPU_BT, ZONE_VCPU_BT_SIZE, MADV_HUGEPAGE);
+	// The software TLB and RAM are walked at random: large pages where the host gives them. The other tables are
+	// touched here and there only. Failure changes nothing.
+	linux_call3(SYS_madvise, area + ZONE_VCPU_BT, ZONE_VCPU_BT_SIZE, MADV_NOHUGEPAGE);
+	linux_call3(SYS_madvise, area + ZONE_VCPU_BT, 2 << 20, MADV_HUGEPAGE);
 	linux_call3(SYS_madvise, ZONE_RAM, sh->config.mem.low_end, MADV_HUGEPAGE);
 
 	vm->self = vm;
