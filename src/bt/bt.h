@@ -109,6 +109,7 @@ struct tu {
 	uint32_t first_exit, nexits;
 	uint32_t first_reloc, nrelocs; // where its code names its own address, or one that moves with it
 	uint32_t indirect_exit, indirect_imm; // of the indirect entry: its exit, and TC offset of the address in it
+	uint64_t was;           // the address it came from, or 0
 	uint32_t since;         // move_clock() when it came to this address
 };
 
@@ -351,7 +352,8 @@ _Noreturn void bt_leave(uint64_t why);
 void tc_init(struct vcpu *v);
 void tc_flush(struct vcpu *v);
 void tc_forget_calls(struct vcpu *v);
-struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode);
+struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode);
+uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table

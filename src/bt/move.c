@@ -8,11 +8,15 @@
 // All of a page and mode move together, so links between them stay as they are: user code links only within a page.
 // Nothing may lead to a moved unit by its old address: its slot of the indirect table is cleared, what is kept of other
 // spaces (space.c) becomes void, and every indirect entry and return landing compares with the address it has now.
-// Units that came a moment ago stay: with two processes that take turns, both come to have their own.
+// With several processes that take turns each comes to have its own: units do not go back to where they came from, and
+// those that came a moment ago stay. The child that ends gives its units to the next one.
 #include "base/string.h"
 #include "bt/bt.h"
 
-enum { REST = 12, REST_SHIFT = 20 }; // how long a unit stays: in 2^20 cycles of the TSC
+enum {
+	REST = 1, REST_SHIFT = 20, // how long a unit stays: in 2^20 cycles of the TSC
+	COPIES = 6,                // of the same code: with more, the one that has been still the longest goes
+};
 
 static bool high_enough(uint64_t pc)
 {
@@ -82,6 +86,7 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 		b->exit[t->indirect_exit].pc += delta;
 		add(b->tc_rw + t->indirect_imm, 8, -delta);
 	}
+	t->was = t->pc;
 	t->pc += delta;
 	t->since = now;
 	tc_insert(b, t);
@@ -89,19 +94,26 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 	b->st->tu_moved++;
 }
 
-static struct tu *candidate(struct bt *b, gpa_t gpa, uint32_t mode, uint32_t now)
+// The one that came last is likely to be another process's that has ended, and to be in the host's caches.
+static struct tu *candidate(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode, uint32_t now)
 {
-	struct tu *best = NULL;
+	struct tu *last = NULL, *first = NULL;
+	unsigned copies = 0;
 
-	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = b->tu[node >> 1].page_next[node & 1]) {
-		struct tu *t = &b->tu[node >> 1];
+	for (uint32_t i = tc_chain(b, gpa, mode); i; i = b->tu[i].hash_next) {
+		struct tu *t = &b->tu[i];
 
-		if (node & 1 || t->gpa != gpa || t->mode != mode || t->dead || t->fixed || !high_enough(t->pc))
+		if (t->gpa != gpa || t->mode != mode || t->dead || t->fixed || !high_enough(t->pc))
 			continue;
-		if (now - t->since > REST && (!best || now - t->since > now - best->since))
-			best = t;
+		copies++;
+		if (!(mode & MODE_ONE) && (now - t->since <= REST || t->was == pc))
+			continue;
+		if (!last || now - t->since < now - last->since)
+			last = t;
+		if (!first || now - t->since > now - first->since)
+			first = t;
 	}
-	return best;
+	return copies > COPIES ? first : last;
 }
 
 // A unit for pc, from another address of the same code; NULL if there is none.
@@ -112,12 +124,16 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 	struct tu *found;
 	uint64_t delta, from;
 
-	if (!move_is_possible(pc, mode) || mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE))
+	if (!move_is_possible(pc, mode) || mode & MODE_ALONE)
 		return NULL;
-	found = candidate(b, gpa, mode, now);
+	found = candidate(b, pc, gpa, mode, now);
 	if (!found)
 		return NULL;
 	delta = pc - found->pc;
+	if (mode & MODE_ONE) { // leads nowhere, and nothing leads to it
+		move_one(b, found, delta, now);
+		return found;
+	}
 	from = found->pc >> PAGE_SHIFT;
 	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = next) {
 		struct tu *t = &b->tu[node >> 1];
@@ -125,7 +141,7 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 		next = t->page_next[node & 1];
 		if (node & 1 || t->mode != mode || t->dead || t->pc >> PAGE_SHIFT != from)
 			continue;
-		if (t->fixed || tc_find(b, t->pc + delta, t->gpa, 0, mode)) { // it has been translated there meanwhile
+		if (t->fixed || tc_find(b, t->pc + delta, t->gpa, mode)) { // it has been translated there meanwhile
 			code_unwatch(b, t);
 			tc_retire(b, t);
 		} else {

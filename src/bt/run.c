@@ -268,7 +268,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	struct tu *t;
 
 	code_gpa(v, v->rip, &gpa, &global);
-	t = tc_find(b, v->rip, gpa, 0, mode);
+	t = tc_find(b, v->rip, gpa, mode);
 	if (!t)
 		t = move_unit(v, v->rip, gpa, mode);
 	if (t && t->gpa2 != ~UINT64_C(0)) { // does it still continue on the same second page?

@@ -66,9 +66,10 @@ void tc_forget_calls(struct vcpu *v)
 	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
-static unsigned hash_of(uint64_t pc, gpa_t gpa, uint32_t mode)
+// Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c).
+static unsigned hash_of(gpa_t gpa, uint32_t mode)
 {
-	uint64_t h = (pc ^ gpa << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t h = (gpa ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return (unsigned)(h >> 48) & (TU_HASH - 1);
 }
@@ -91,7 +92,7 @@ void tc_flush(struct vcpu *v)
 	struct emit e;
 
 	for (uint32_t i = 1; i < b->ntus; i++) {
-		b->hash[hash_of(b->tu[i].pc, b->tu[i].gpa, b->tu[i].mode)] = 0;
+		b->hash[hash_of(b->tu[i].gpa, b->tu[i].mode)] = 0;
 		b->page_head[b->tu[i].gpa >> PAGE_SHIFT] = 0;
 		if (b->tu[i].gpa2 != ~UINT64_C(0))
 			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
@@ -129,10 +130,16 @@ unsigned tc_mode_id(struct bt *b, uint32_t mode)
 	return b->nmodes++;
 }
 
-struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, gpa_t gpa2, uint32_t mode)
+// First of the units that may have this physical address and mode: the others by hash_next.
+uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode)
+{
+	return b->hash[hash_of(gpa, mode)];
+}
+
+struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 {
 	b->st->tc_lookups++;
-	for (uint32_t i = b->hash[hash_of(pc, gpa, mode)]; i; i = b->tu[i].hash_next) {
+	for (uint32_t i = b->hash[hash_of(gpa, mode)]; i; i = b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
 		if (t->pc == pc && t->gpa == gpa && t->mode == mode)
@@ -148,7 +155,7 @@ struct tu *tc_new_tu(struct bt *b)
 
 void tc_insert(struct bt *b, struct tu *t)
 {
-	unsigned h = hash_of(t->pc, t->gpa, t->mode);
+	unsigned h = hash_of(t->gpa, t->mode);
 
 	t->hash_next = b->hash[h];
 	b->hash[h] = (uint32_t)(t - b->tu);
@@ -179,7 +186,7 @@ void tc_unlink_incoming(struct bt *b, struct tu *t)
 
 static void hash_remove(struct bt *b, struct tu *t)
 {
-	uint32_t *p = &b->hash[hash_of(t->pc, t->gpa, t->mode)];
+	uint32_t *p = &b->hash[hash_of(t->gpa, t->mode)];
 
 	while (*p != (uint32_t)(t - b->tu))
 		p = &b->tu[*p].hash_next;
