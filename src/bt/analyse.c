@@ -41,50 +41,73 @@ static bool names_fit(uint16_t named)
 	return n <= TU_NAMES_MAX;
 }
 
+// One more instruction of the unit, at this offset from its pc. False: it cannot have it.
+bool decode_next(struct trans *t, int off)
+{
+	struct x86_insn *insn = &t->insn[t->n];
+	unsigned room = (unsigned)((int)(PAGE_SIZE - (t->t->pc & PAGE_OFFSET)) - off);
+	int len = room ? x86_decode(insn, t->bytes + off, MIN(room, X86_INSN_MAX), t->code) : 0;
+	uint16_t named = t->named;
+
+	if (t->n && (len == 0 || debugger_breaks_at(&t->b->sh->debugger, t->t->pc + (uint64_t)(int64_t)off)))
+		return false; // at the page's end the next unit begins
+	if (len == 0)
+		len = decode_straddling(t, insn, room);
+	if (len <= 0 || !offered(t, insn)) {
+		insn->class = insn->len > X86_INSN_MAX ? X86_CLASS_INVALID : X86_CLASS_UD;
+		insn->gpr_read = insn->gpr_written = 0;
+		insn->flags_read = RFLAGS_ARITH;
+		if (insn->len == 0 || insn->len > X86_INSN_MAX)
+			insn->len = 1;
+	}
+	if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
+		if (t->n)
+			return false;
+		t->t->uncheckable = true;
+	}
+	if (uses_homes(t, insn))
+		named |= insn->gpr_read | insn->gpr_written;
+	if (!names_fit(named))
+		return false;
+	t->named = named;
+	t->off[t->n] = (int16_t)off;
+	t->next[t->n] = t->target[t->n] = NOWHERE;
+	t->n++;
+	return true;
+}
+
+// What the unit covers, and which registers it changes.
+static void measure(struct trans *t)
+{
+	int first = 0, end = 0;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		first = MIN(first, t->off[i]);
+		end = MAX(end, t->off[i] + t->insn[i].len);
+		if (uses_homes(t, &t->insn[i]))
+			t->written |= t->insn[i].gpr_written;
+	}
+	t->t->before = (uint16_t)-first;
+	t->t->len = (uint16_t)end;
+	t->t->ninsns = (uint8_t)t->n;
+}
+
 void decode_unit(struct trans *t)
 {
 	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
-	unsigned max = one ? 1 : TU_INSNS_MAX, off = 0;
-	unsigned room = PAGE_SIZE - (t->t->pc & PAGE_OFFSET);
+	unsigned max = one ? 1 : TRACE_INSNS;
+	int off = 0;
 
-	while (t->n < max) {
-		struct x86_insn *insn = &t->insn[t->n];
-		int len = off < room ? x86_decode(insn, t->bytes + off, MIN(room - off, X86_INSN_MAX), t->code) : 0;
-		uint16_t named = t->named;
-
-		if (t->n && debugger_breaks_at(&t->b->sh->debugger, t->t->pc + off))
-			break;
-		if (len == 0 && t->n)
-			break; // the page ends: the next unit begins here
-		if (len == 0)
-			len = decode_straddling(t, insn, room);
-		if (len <= 0 || !offered(t, insn)) {
-			insn->class = insn->len > X86_INSN_MAX ? X86_CLASS_INVALID : X86_CLASS_UD;
-			insn->gpr_read = insn->gpr_written = 0;
-			insn->flags_read = RFLAGS_ARITH;
-			if (insn->len == 0 || insn->len > X86_INSN_MAX)
-				insn->len = 1;
-		}
-		if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
-			if (t->n)
+	if (!region_grow(t))
+		while (t->n < max && decode_next(t, off)) {
+			if (t->n > 1)
+				t->next[t->n - 2] = (uint8_t)(t->n - 1);
+			off += t->insn[t->n - 1].len;
+			if (ends_unit(t, &t->insn[t->n - 1]) || t->t->gpa2 != ~UINT64_C(0))
 				break;
-			t->t->uncheckable = true;
 		}
-		if (uses_homes(t, insn))
-			named |= insn->gpr_read | insn->gpr_written;
-		if (!names_fit(named))
-			break;
-		t->named = named;
-		if (uses_homes(t, insn))
-			t->written |= insn->gpr_written;
-		t->off[t->n++] = (uint16_t)off;
-		off += insn->len;
-		if (ends_unit(t, insn) || t->t->gpa2 != ~UINT64_C(0))
-			break;
-	}
-	t->off[t->n] = (uint16_t)off;
-	t->t->len = (uint16_t)off;
-	t->t->ninsns = (uint8_t)t->n;
+	measure(t);
+	region_analyse(t);
 }
 
 // -- registers and flags ------------------------------------------------------------------------------------------
@@ -174,36 +197,87 @@ static bool leads_to_constant(const struct x86_insn *insn)
 	       insn->class == X86_CLASS_LOOP;
 }
 
+struct fate { // of the arithmetic flags at some place
+	uint16_t live, visible;
+};
+
+static struct fate fate_at(const struct trans *t, unsigned i)
+{
+	return (struct fate){t->live_in[i], t->visible_in[i]};
+}
+
+static struct fate fate_outside(struct trans *t, uint64_t pc)
+{
+	return (struct fate){flow_live_at(t, pc), flow_shown_at(t, pc)};
+}
+
+// What becomes of flags behind instruction i where it leads out of the unit.
+static struct fate fate_of_exits(struct trans *t, unsigned i)
+{
+	const struct x86_insn *insn = &t->insn[i];
+	uint64_t next = insn_pc(t, i) + insn->len;
+	struct fate f = {0, 0}, g;
+
+	if (!ends_unit(t, insn) && t->next[i] == NOWHERE)
+		f = fate_outside(t, next);
+	else if (ends_unit(t, insn) && !leads_to_constant(insn))
+		f = (struct fate){RFLAGS_ARITH, RFLAGS_ARITH};
+	if (!leads_to_constant(insn) || t->target[i] != NOWHERE || (insn->class == X86_CLASS_JMP && t->next[i] != NOWHERE))
+		return f;
+	g = fate_outside(t, next + insn->imm);
+	return (struct fate){f.live | g.live, f.visible | g.visible};
+}
+
+static struct fate fate_behind(const struct trans *t, unsigned i, struct fate f)
+{
+	struct fate g;
+
+	if (t->next[i] != NOWHERE && t->insn[i].class != X86_CLASS_CALL && t->insn[i].class != X86_CLASS_CALL_IND) {
+		g = fate_at(t, t->next[i]);
+		f = (struct fate){f.live | g.live, f.visible | g.visible};
+	}
+	if (t->target[i] != NOWHERE) {
+		g = fate_at(t, t->target[i]);
+		f = (struct fate){f.live | g.live, f.visible | g.visible};
+	}
+	return f;
+}
+
 // An instruction that writes only some flags (INC, rotates) leaves them in the host with the rest as it found them:
 // dead or not, the rest must be right if a fault can show it.
+static struct fate fate_before(const struct trans *t, const struct x86_insn *insn, struct fate f)
+{
+	uint16_t kills = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
+
+	f.live = (uint16_t)((f.live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
+	if (kills && kills != RFLAGS_ARITH)
+		f.live |= f.visible & ~kills;
+	if (!uses_homes(t, insn) || insn->class == X86_CLASS_UD || insn->class == X86_CLASS_INVALID)
+		f.live = RFLAGS_ARITH;
+	f.visible = insn_may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((f.visible & ~kills) | f.live);
+	return f;
+}
+
+// Backwards until nothing changes: once, but where there are loops.
 void find_live_flags(struct trans *t)
 {
-	struct x86_insn *last = &t->insn[t->n - 1];
-	uint16_t live = RFLAGS_ARITH, visible = RFLAGS_ARITH;
+	struct fate exits[TU_INSNS_MAX];
+	bool again = true;
 
-	if (!ends_unit(t, last)) {
-		live = flow_live_at(t, insn_pc(t, t->n));
-		visible = flow_shown_at(t, insn_pc(t, t->n));
+	for (unsigned i = 0; i < t->n; i++) {
+		exits[i] = fate_of_exits(t, i);
+		t->live_in[i] = t->visible_in[i] = 0;
 	}
-	t->live_in[t->n] = live;
-	for (unsigned i = t->n; i-- > 0;) {
-		const struct x86_insn *insn = &t->insn[i];
-		uint16_t kills = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
+	while (again) {
+		again = false;
+		for (unsigned i = t->n; i-- > 0;) {
+			struct fate f = fate_before(t, &t->insn[i], fate_behind(t, i, exits[i]));
 
-		if (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL)
-			live = visible = 0;
-		if (leads_to_constant(insn)) {
-			live |= flow_live_at(t, insn_pc(t, i + 1) + insn->imm);
-			visible |= flow_shown_at(t, insn_pc(t, i + 1) + insn->imm);
+			again |= t->nlabels && (f.live != t->live_in[i] || f.visible != t->visible_in[i]);
+			t->live_in[i] = f.live;
+			t->visible_in[i] = f.visible;
 		}
-		live = (uint16_t)((live & ~kills) | insn->flags_read) & RFLAGS_ARITH;
-		if (kills && kills != RFLAGS_ARITH)
-			live |= visible & ~kills;
-		if (!uses_homes(t, insn) || insn->class == X86_CLASS_UD || insn->class == X86_CLASS_INVALID)
-			live = RFLAGS_ARITH;
-		visible = insn_may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((visible & ~kills) | live);
-		t->live_in[i] = live;
 	}
-	t->t->flags_in = live != 0;
-	t->shown_in = !live && visible;
+	t->t->flags_in = t->label_of[0] == NOWHERE ? t->live_in[0] != 0 : t->visible_in[0] != 0;
+	t->shown_in = !t->t->flags_in && t->visible_in[0];
 }

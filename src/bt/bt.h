@@ -29,12 +29,13 @@ enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
 
 enum {
 	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
-	TU_INSNS_MAX = 32,        // instructions in a unit at most
+	TRACE_INSNS = 32,         // instructions in a straight unit at most
+	TU_INSNS_MAX = 160,       // in a region: see region.c
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
 	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
 	MAPS_MAX = 1 << 21, RELOCS_MAX = 1 << 20, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24,
-	EMIT_ROOM = 16 << 10,     // bytes one unit may take in each half of the cache
+	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
 };
 
@@ -91,10 +92,10 @@ struct tu {
 	const uint8_t *entry_slot; // entry for those who leave the arithmetic flags in the slot
 	const uint8_t *entry;   // the same with all flags in the host's
 	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
-	const uint8_t *body;    // behind the register prologue: for a loop to itself
 	uint32_t code_size;     // host bytes in the hot half
 	uint32_t mode;
-	uint16_t len;           // guest bytes
+	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
+	uint16_t before;        // as many bytes in front of pc
 	uint8_t ninsns;
 	uint8_t tier;           // enum tier
 	bool dead;
@@ -120,7 +121,7 @@ struct reloc { // see move.c
 
 struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
-	uint16_t guest;     // offset from tu.pc
+	int16_t guest;      // offset from tu.pc
 	uint8_t left;       // as in struct exit, behind this instruction
 	uint8_t flags : 2;  // enum flag_state at its operation
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
@@ -167,7 +168,7 @@ struct site { // one inline check: what the miss handler must know
 		uint32_t insn;  // careful: index in insns if the operand is masked, or 0
 	};
 	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
-	uint16_t guest;   // offset of the instruction
+	int16_t guest;    // offset of the instruction
 	uint16_t size;
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint8_t left;     // as in struct exit, from this instruction on

@@ -127,9 +127,7 @@ void emit_indirect(struct trans *t)
 	t->ended = true;
 }
 
-// A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if
-// `live`.
-static void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
+void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
 {
 	enum flag_state was = t->flags;
 	uint8_t *skip;
@@ -173,25 +171,16 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	struct exit *x;
 	uint32_t id;
 	bool early = t->v->counting && t->i + 1 < t->n;
-	bool self = target == t->t->pc && !t->home && !one && !t->v->counting &&
-		    !(t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ));
 	uint32_t before = t->b->nexits;
 
 	emit_patch32(place, e->delta, stub);
 	emit_uncount(t, e);
 	if (backward && !one) {
-		if (t->flags == FLAGS_HOST && (self ? t->t->flags_in || t->shown_in : flow_shown_at(t, target))) {
+		if (t->flags == FLAGS_HOST && flow_shown_at(t, target)) {
 			emit_keep_flags(e);
 			t->flags = FLAGS_SLOT;
 		}
 		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, false);
-	}
-	if (self) { // keeps its registers
-		if (t->t->flags_in)
-			emit_restore_flags(e);
-		emit_patch32(emit_jmp32(e), e->delta, t->t->body);
-		t->flags = was;
-		return;
 	}
 	if (!chain && !one) {
 		emit_go_home(t, e);
@@ -309,13 +298,19 @@ uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
 
 void flow_jmp(struct trans *t, const struct x86_insn *insn)
 {
-	emit_goto(t, branch_target(t, insn));
+	if (t->next[t->i] == NOWHERE)
+		emit_goto(t, branch_target(t, insn));
+	else if (region_polls(t, t->i, t->next[t->i]))
+		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, t->next[t->i]), t->visible_in[t->next[t->i]]);
 }
 
 void flow_jcc(struct trans *t, const struct x86_insn *insn)
 {
 	emit_need_flags(t);
-	emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn));
+	if (t->target[t->i] != NOWHERE)
+		label_branch(t, insn, t->target[t->i]);
+	else
+		emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn));
 }
 
 // Those that count in CX, which the host has not: ECX is CX for the moment, T0 what RCX will be.
@@ -349,6 +344,10 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 	emit_need_flags(t);
 	if (insn->addrsize == 2) {
 		flow_loop16(t, insn);
+		return;
+	}
+	if (t->target[t->i] != NOWHERE) {
+		label_branch(t, insn, t->target[t->i]);
 		return;
 	}
 	if (insn->addrsize == 4)

@@ -41,7 +41,7 @@ static void emit_push_return(struct trans *t)
 
 enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
 
-static bool pairs_calls(const struct trans *t)
+bool pairs_calls(const struct trans *t)
 {
 	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !(t->b->sh->config.stress & STRESS_IRQ);
 }
@@ -71,10 +71,16 @@ static void emit_landing(struct trans *t)
 	emit_op_state(e, 4, 0x81, 7, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now), 4);
 	emit_u32(e, t->t->mode);
 	mode = emit_jcc32(e, CC_NE);
-	emit_goto(t, ret);
 	emit_patch32(other, e->delta, emit_here(&t->cold));
 	emit_patch32(mode, e->delta, emit_here(&t->cold));
 	emit_jmp_state(&t->cold, SLOT_STUB_RET);
+	if (t->next[t->i] == NOWHERE) {
+		emit_goto(t, ret);
+		return;
+	}
+	t->home = false; // the region goes on
+	emit_prologue(t);
+	window_drop_all(t);
 }
 
 void flow_call(struct trans *t, const struct x86_insn *insn)

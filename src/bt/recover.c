@@ -16,7 +16,7 @@ static uint64_t flags_from_slot(const struct vcpu *v)
 }
 
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.
-static void recover(struct vcpu *v, const struct tu *t, unsigned guest_off, enum flag_state flags, const uint64_t *host,
+static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag_state flags, const uint64_t *host,
 		    uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
@@ -25,7 +25,7 @@ static void recover(struct vcpu *v, const struct tu *t, unsigned guest_off, enum
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (t->map[r] != X86_REG_NONE)
 			v->gpr[r] = host[t->map[r]];
-	v->rip = t->pc + guest_off;
+	v->rip = t->pc + (uint64_t)(int64_t)guest_off;
 	v->rflags = (v->rflags & ~(uint64_t)(HOST_FLAGS_MASK | RFLAGS_IF)) | arith | (host_flags & RFLAGS_DF) |
 		    (iflag ? RFLAGS_IF : 0);
 }

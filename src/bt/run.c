@@ -483,7 +483,7 @@ static bool few_left(struct vcpu *v)
 		v->count_left++;
 		v->count_end++;
 	}
-	return v->count_left < TU_INSNS_MAX;
+	return v->count_left < TRACE_INSNS;
 }
 
 // Is it this unit's turn to be checked, and has that been done?

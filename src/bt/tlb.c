@@ -246,7 +246,7 @@ void tlb_restore(struct bt *b, const struct space_entry *e)
 void tlb_note_user_code(struct bt *b, const struct tu *t)
 {
 	region_add(&b->user_code, t->pc, PAGE_SHIFT);
-	region_add(&b->user_code, t->pc + t->len - 1, PAGE_SHIFT);
+	region_add(&b->user_code, t->pc + t->len - 1, PAGE_SHIFT); // a region stays on its first page
 }
 
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)

@@ -6,7 +6,7 @@
 
 #include "bt/bt.h"
 
-enum { WINDOWS = 4 };
+enum { WINDOWS = 8, LABELS = 48, NOWHERE = 255 };
 
 struct window { // see window.c
 	uint8_t base;    // guest register
@@ -17,20 +17,29 @@ struct window { // see window.c
 	int at;          // how far the register has moved since
 };
 
+struct label { // a place that instructions of the same region lead to: see label.c
+	bool loop;           // later ones too
+	uint8_t last;        // the last one that does
+	bool met;            // a way in has been emitted
+	const uint8_t *at;   // for those from behind
+	struct window window[WINDOWS]; // what is valid here
+};
+
+struct fixup { // a branch forward: the rel32, and the instruction it leads to
+	uint8_t *place;
+	uint8_t to;
+};
+
 struct trans {
 	struct vcpu *v;
 	struct bt *b;
 	struct tu *t;
 	uint32_t tu_id;
 	struct emit hot, cold;
-	struct x86_insn insn[TU_INSNS_MAX];
-	uint16_t off[TU_INSNS_MAX + 1];      // guest offset of each instruction
-	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
 	const uint8_t *bytes;                // the unit's guest bytes (host address, or the straddle buffer)
 	uint8_t straddle[2 * X86_INSN_MAX + 2];
 	uint32_t n;                          // instructions
 	uint32_t i;                          // the one being emitted
-	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code
 	enum flag_state flags;
 	enum x86_mode code;
 	bool careful, user;
@@ -45,6 +54,21 @@ struct trans {
 	bool home;                           // the registers are back in their homes
 	bool ended;                          // an unconditional exit has been emitted
 	bool shown_in;                       // the flags at entry are dead, but a fault can show them
+	unsigned nlabels, nfixups;
+
+	// By instruction, in the order of emission; not cleared when a translation begins.
+	struct x86_insn insn[TU_INSNS_MAX];
+	int16_t off[TU_INSNS_MAX + 1];       // offset in the guest's code from the unit's pc
+	uint8_t next[TU_INSNS_MAX];          // what follows if it does not branch: an instruction, or NOWHERE
+	uint8_t target[TU_INSNS_MAX];        // where it branches to in the region, or NOWHERE
+	uint8_t label_of[TU_INSNS_MAX];      // its label, or NOWHERE
+	uint8_t depth[TU_INSNS_MAX];         // of loops around it
+	bool poll_before[TU_INSNS_MAX];      // for a backward branch behind it
+	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
+	uint16_t visible_in[TU_INSNS_MAX];   // those, and what a fault would show
+	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code, or 0
+	struct label label[LABELS];
+	struct fixup fixup[TU_INSNS_MAX];
 };
 
 // What an emitter treats an instruction as: policy, one row per class (by_class in translate.c).
@@ -55,12 +79,12 @@ struct treatment {
 
 static inline uint64_t insn_pc(const struct trans *t, unsigned i)
 {
-	return t->t->pc + t->off[i];
+	return t->t->pc + (uint64_t)(int64_t)t->off[i];
 }
 
 static inline uint64_t next_pc(const struct trans *t)
 {
-	uint64_t pc = insn_pc(t, t->i + 1);
+	uint64_t pc = insn_pc(t, t->i) + t->insn[t->i].len;
 
 	return t->code == X86_MODE64 ? pc : t->code == X86_MODE32 ? (uint32_t)pc : pc;
 }
@@ -96,6 +120,17 @@ void emit_keep_flags(struct emit *e);            // the code of saving them
 void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
+// -- region.c: more than a straight line
+bool region_grow(struct trans *t);     // instead of a straight unit; false: it is to be one
+void region_analyse(struct trans *t);
+bool region_polls(const struct trans *t, unsigned from, unsigned to); // at the branch, in the absence of a better place
+
+// -- label.c: ways inside a region
+void label_bind(struct trans *t);                        // before the present instruction
+void label_jump(struct trans *t, unsigned to);           // go on there
+void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
+void label_poll(struct trans *t);
+
 // -- translate.c
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn);
 bool uses_homes(const struct trans *t, const struct x86_insn *insn); // C code finds registers in struct vcpu
@@ -104,6 +139,7 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn);
 
 // -- analyse.c
 void decode_unit(struct trans *t);
+bool decode_next(struct trans *t, int off);             // one more instruction; false: it cannot be
 void place_registers(struct trans *t);
 void find_live_flags(struct trans *t);
 bool insn_may_fault(const struct x86_insn *insn);
@@ -125,8 +161,12 @@ void emit_go_home_hot(struct trans *t);                                 // canon
 void emit_jump_table(struct trans *t, unsigned mode_id);                // to the address in T0
 void emit_goto(struct trans *t, uint64_t target);                       // to another unit
 void emit_prologue(struct trans *t);
+// A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if
+// `live`.
+void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
-uint64_t branch_target(const struct trans *t, const struct x86_insn *insn);
+uint64_t branch_target(const struct trans *t, const struct x86_insn *insn); // of the present one
+bool pairs_calls(const struct trans *t);
 void emit_epilogue(const struct trans *t, struct emit *e);
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how); // jump (4) or call (2), by T0
 void emit_indirect(struct trans *t);                                    // registers home, then to T0
@@ -155,6 +195,11 @@ void emit_rsp_add(struct trans *t, int n);
 // -- window.c: merged checks
 void window_plan(struct trans *t, uint16_t taken);
 void window_after(struct trans *t, const struct x86_insn *insn);
+void window_drop_all(struct trans *t);
+void window_join(struct window *w, const struct window *other);
+void window_enter_loop(struct trans *t, unsigned last); // before the present instruction: what lasts through it
+bool window_fits(const struct trans *t, const struct window *wanted);
+void window_make(struct trans *t, const struct window *wanted);
 struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size);
 struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, unsigned access);
 

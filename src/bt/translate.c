@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// One translation unit: decode from the guest's code until an unconditional transfer, a page end or a cap; find which
-// registers it names and which flags live; emit. Everything is decided by the guest's bytes, the mode and the options.
+// One translation unit: decode from the guest's code until an unconditional transfer, a page end or a cap, or a region
+// around a loop (region.c); find which registers it names and which flags live; emit. Everything is decided by the
+// guest's bytes, the mode and the options.
 //
-// A unit passes conditional branches on their not-taken side. It never reads beyond the page it starts on, except that
-// an instruction which straddles two pages makes a unit of its own.
+// A straight unit passes conditional branches on their not-taken side. None ever reads beyond the page it starts on,
+// except that an instruction which straddles two pages makes a unit of its own.
+#include "base/string.h"
 #include "bt/trans.h"
 #include "x86/mnemonic.h"
 
@@ -150,6 +152,31 @@ static void emit_entries(struct trans *t)
 	t->flags = FLAGS_HOST;
 }
 
+// Go on behind the present instruction.
+static void emit_next(struct trans *t)
+{
+	unsigned to = t->next[t->i];
+
+	if (to == NOWHERE)
+		emit_goto(t, insn_pc(t, t->i) + t->insn[t->i].len);
+	else if (to != t->i + 1)
+		label_jump(t, to);
+}
+
+static void emit_insn(struct trans *t)
+{
+	t->host[t->i] = (uint32_t)(emit_here(&t->hot) - t->b->tc);
+	t->home = false;
+	if (t->poll_before[t->i])
+		label_poll(t);
+	if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
+		t->flags = FLAGS_DEAD;
+	treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
+	window_after(t, &t->insn[t->i]);
+	if (!t->ended)
+		emit_next(t);
+}
+
 static void emit_unit(struct trans *t)
 {
 	start_emission(t);
@@ -158,19 +185,22 @@ static void emit_unit(struct trans *t)
 	if (t->v->counting)
 		emit_count(t);
 	emit_prologue(t);
-	t->t->body = emit_here(&t->hot);
-	for (t->i = 0; t->i < t->n && !t->ended; t->i++) {
-		t->host[t->i] = (uint32_t)(emit_here(&t->hot) - t->b->tc);
-		if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
-			t->flags = FLAGS_DEAD;
-		treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
-		window_after(t, &t->insn[t->i]);
-	}
-	if (!t->ended) {
-		t->i = t->n - 1;
-		emit_goto(t, insn_pc(t, t->n));
+	for (t->i = 0; t->i < t->n; t->i++) {
+		t->host[t->i] = 0;
+		label_bind(t);
+		if (!t->ended)
+			emit_insn(t);
 	}
 	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
+}
+
+static unsigned guest_bytes(const struct trans *t)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < t->n; i++)
+		sum += t->insn[i].len;
+	return sum;
 }
 
 static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
@@ -179,18 +209,28 @@ static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
 
 	st->tu_translated++;
 	st->tu_insns += t->n;
-	st->tu_bytes_in += t->t->len;
+	st->tu_bytes_in += guest_bytes(t);
 	st->tu_bytes_out += t->b->hot - hot + t->b->cold - cold;
 	st->tu_cycles += cycles;
+}
+
+// What is counted by instruction comes to be as they are decoded.
+static void start_trans(struct trans *t, struct vcpu *v, uint32_t mode)
+{
+	memset(t, 0, offsetof(struct trans, insn));
+	t->v = v;
+	t->b = bt_of(v);
+	t->code = mode & MODE_CODE;
+	t->user = mode & MODE_USER;
+	t->careful = mode & MODE_CAREFUL;
+	t->tlb = t->user ? TLB_USER : mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
 }
 
 // Translate the unit at pc (physical address gpa). Faults of a straddled second page are raised. May flush the cache.
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier)
 {
 	struct bt *b = bt_of(v);
-	struct trans t = {.v = v, .b = b, .code = mode & MODE_CODE, .user = mode & MODE_USER,
-		.careful = mode & MODE_CAREFUL,
-		.tlb = mode & MODE_USER ? TLB_USER : mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL};
+	struct trans t;
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint32_t hot, cold;
 
@@ -198,6 +238,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		tc_flush(v);
 	hot = b->hot;
 	cold = b->cold;
+	start_trans(&t, v, mode);
 	t.bytes = mem_host(&b->sh->config.mem, gpa, 1);
 	if (!t.bytes)
 		vcpu_nyi(v, "code outside RAM");

@@ -9,6 +9,8 @@
 // All of a window lies on one page, and is checked for writing if anything writes. If that fails, the instruction at
 // hand takes the careful form and a new unit begins behind it, which decides again; a unit whose windows fail often
 // (a frame across two pages) is translated without.
+//
+// In a region a window on a register that a loop does not change is checked before the loop, for all of it.
 #include "bt/trans.h"
 
 enum { SPAN_MAX = 512, FAILURES = 4 };
@@ -142,7 +144,7 @@ static unsigned scan(const struct trans *t, unsigned first, unsigned base, struc
 			w->access |= x.access;
 			n++;
 		}
-		if (!moves_base(insn, base, &by))
+		if (!moves_base(insn, base, &by) || t->next[i] != i + 1)
 			break;
 		at += by;
 	}
@@ -184,13 +186,69 @@ static unsigned longest_run(const struct trans *t, unsigned base)
 	return longest;
 }
 
+// Do the instructions from first to last leave a window on the register as it is?
+static bool lasts(const struct trans *t, unsigned first, unsigned last, unsigned base)
+{
+	int by;
+
+	for (unsigned i = first; i <= last; i++) {
+		unsigned class = t->insn[i].class;
+
+		if ((class == X86_CLASS_CALL || class == X86_CLASS_CALL_IND) && t->next[i] != NOWHERE)
+			return false;
+		if (!moves_base(&t->insn[i], base, &by) && t->next[i] != NOWHERE)
+			return false;
+	}
+	return true;
+}
+
+// What a loop, from first to last, needs of a window that lasts through it.
+static unsigned scan_loop(const struct trans *t, unsigned first, unsigned last, unsigned base, struct window *w)
+{
+	int at = 0, by;
+	unsigned n = 0;
+
+	*w = (struct window){.base = (uint8_t)base, .lo = INT32_MAX, .hi = INT32_MIN};
+	for (unsigned i = first; i <= last; i++) {
+		struct touch x;
+
+		if (touches(&t->insn[i], base, &x)) {
+			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
+
+			if (hi - lo > SPAN_MAX)
+				continue;
+			w->lo = lo;
+			w->hi = hi;
+			w->access |= x.access;
+			n++;
+		}
+		moves_base(&t->insn[i], base, &by);
+		at += by;
+	}
+	return n;
+}
+
+// How often accesses through the register may happen while it stays: by loops around them.
+static unsigned weigh(const struct trans *t, unsigned base)
+{
+	unsigned sum = 0;
+	struct window w;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct label *l = t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
+
+		if (l && l->loop && lasts(t, i, l->last, base))
+			sum = MAX(sum, scan_loop(t, i, l->last, base, &w) * 8 << 2 * MIN(t->depth[i] - 1u, 3u));
+	}
+	return sum;
+}
+
 // Which registers get a window: the stack pointer, then those that most accesses go through, while there are registers
 // for the addends.
 void window_plan(struct trans *t, uint16_t taken)
 {
-	uint8_t uses[X86_GPRS] = {0};
+	unsigned worth[X86_GPRS] = {0};
 	struct touch x;
-	unsigned stack = 0;
 
 	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
 	    t->b->window_failures[failure_slot(t->t->pc)] >= FAILURES)
@@ -198,23 +256,26 @@ void window_plan(struct trans *t, uint16_t taken)
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct x86_insn *insn = &t->insn[i];
 
-		stack += touches(insn, X86_RSP, &x);
+		worth[X86_RSP] += touches(insn, X86_RSP, &x);
 		if (insn->mem.present && insn->mem.base < X86_GPRS && insn->mem.base != X86_RSP)
-			uses[insn->mem.base]++;
+			worth[insn->mem.base]++;
 	}
-	if (stack >= 2)
-		plan_one(t, X86_RSP, &taken);
+	for (unsigned base = 0; base < X86_GPRS; base++) {
+		if (worth[base] < 3 || (base != X86_RSP && longest_run(t, base) < 3))
+			worth[base] = base == X86_RSP && worth[base] == 2 ? 2 : 0;
+		if (t->nlabels)
+			worth[base] = MAX(worth[base], weigh(t, base));
+	}
 	while (t->nwindows < WINDOWS) {
-		unsigned best = 0;
+		unsigned best = worth[X86_RSP] ? X86_RSP : 0;
 
-		for (unsigned base = 1; base < X86_GPRS; base++)
-			if (uses[base] > uses[best])
+		for (unsigned base = 0; base < X86_GPRS; base++)
+			if (worth[base] > worth[best])
 				best = base;
-		if (uses[best] < 3)
+		if (!worth[best])
 			return;
-		uses[best] = 0;
-		if (longest_run(t, best) >= 3)
-			plan_one(t, best, &taken);
+		worth[best] = 0;
+		plan_one(t, best, &taken);
 	}
 }
 
@@ -223,13 +284,12 @@ static void establish(struct trans *t, struct window *w)
 	struct emit *e = &t->hot;
 	unsigned base = host_of(t, w->base);
 
-	emit_lea(e, 8, HOST_T0, mem_base(base, w->lo));
+	emit_lea(e, 8, HOST_T0, mem_base(base, w->lo - w->at));
 	emit_check(t, w->access, (unsigned)(w->hi - w->lo), w->base == X86_RSP || w->base == X86_RBP ? X86_SS : X86_DS);
 	t->b->site[t->b->nsites - 1].merged = true;
-	emit_lea(e, 8, w->addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = -w->lo});
+	emit_lea(e, 8, w->addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = w->at - w->lo});
 	emit_op_rr(e, 8, 0x29, base, w->addend); // sub
 	w->valid = true;
-	w->at = 0;
 }
 
 // The host operand for disp(base), if a window covers it or can be made to. May leave for a miss.
@@ -291,5 +351,64 @@ void window_after(struct trans *t, const struct x86_insn *insn)
 		if (!moves_base(insn, w->base, &by))
 			w->valid = false;
 		w->at += by;
+	}
+}
+
+void window_drop_all(struct trans *t)
+{
+	for (unsigned i = 0; i < t->nwindows; i++)
+		t->window[i].valid = false;
+}
+
+static bool covers(const struct window *have, const struct window *wanted)
+{
+	return have->valid && have->lo - have->at <= wanted->lo - wanted->at &&
+	       have->hi - have->at >= wanted->hi - wanted->at && !(wanted->access & ~have->access);
+}
+
+// Both ways meet: what both have.
+void window_join(struct window *w, const struct window *other)
+{
+	int lo = MAX(w->lo - w->at, other->lo - other->at), hi = MIN(w->hi - w->at, other->hi - other->at);
+
+	w->valid = w->valid && other->valid && lo < hi;
+	w->access &= other->access;
+	w->lo = lo;
+	w->hi = hi;
+	w->at = 0;
+}
+
+bool window_fits(const struct trans *t, const struct window *wanted)
+{
+	for (unsigned i = 0; i < t->nwindows; i++)
+		if (t->window[i].addend == wanted->addend)
+			return covers(&t->window[i], wanted);
+	return false;
+}
+
+void window_make(struct trans *t, const struct window *wanted)
+{
+	for (unsigned i = 0; i < t->nwindows; i++)
+		if (t->window[i].addend == wanted->addend) {
+			t->window[i] = *wanted;
+			establish(t, &t->window[i]);
+		}
+}
+
+// A loop begins with the present instruction: what it needs and does not change is checked before it.
+void window_enter_loop(struct trans *t, unsigned last)
+{
+	for (unsigned i = 0; i < t->nwindows; i++) {
+		struct window *w = &t->window[i], need;
+
+		if (!lasts(t, t->i, last, w->base)) {
+			w->valid = false;
+			continue;
+		}
+		if (!scan_loop(t, t->i, last, w->base, &need) || covers(w, &need))
+			continue;
+		need.addend = w->addend;
+		*w = need;
+		establish(t, w);
 	}
 }

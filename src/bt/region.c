@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+//
+// Regions: units that are more than a straight line. From the unit's entry all direct branches within its page are
+// followed, both ways, and calls to where they return; what can come to a branch backward - the loops, and the ways to
+// them - makes the unit, with branches inside it that are nothing but branches. Its other ways are exits as ever.
+//
+// Instructions are laid out as they are found: on from the entry, jumps followed, then the taken sides of branches in
+// the order in which these stand. A backward branch means one to a place that is laid out before it.
+//
+// What must hold at a place with several ways in is label.c's.
+#include "base/string.h"
+#include "bt/trans.h"
+
+struct layout {
+	uint8_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
+};
+
+static uint8_t *place_of(const struct trans *t, struct layout *l, int off)
+{
+	return &l->at[(t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off];
+}
+
+static bool allowed(const struct trans *t)
+{
+	return t->t->tier == TIER_HOT && !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !t->v->counting &&
+	       !(t->b->sh->config.stress &
+		 (STRESS_ONE | STRESS_CAREFUL | STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ));
+}
+
+// Where the branch i leads, as an offset from the unit's pc; false if that is on another page.
+static bool constant_target(const struct trans *t, unsigned i, int *off)
+{
+	const struct x86_insn *insn = &t->insn[i];
+	uint64_t target = insn_pc(t, i) + insn->len + insn->imm;
+
+	if (insn->class != X86_CLASS_JMP && insn->class != X86_CLASS_JCC && insn->class != X86_CLASS_LOOP)
+		return false;
+	if (t->code != X86_MODE64)
+		target = insn->opsize == 2 ? (uint16_t)target : (uint32_t)target;
+	*off = (int)(target - t->t->pc);
+	return same_page(t, target);
+}
+
+static bool returns_here(const struct trans *t, const struct x86_insn *insn)
+{
+	return (insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_CALL_IND) && pairs_calls(t);
+}
+
+// Where the unit goes on behind instruction i, if it does: offset from the unit's pc.
+static bool successor(const struct trans *t, unsigned i, int *off)
+{
+	const struct x86_insn *insn = &t->insn[i];
+
+	if (insn->class == X86_CLASS_JMP)
+		return constant_target(t, i, off);
+	*off = t->off[i] + insn->len;
+	return !ends_unit(t, insn) || returns_here(t, insn);
+}
+
+// One way from this offset on, until it meets what is there already or leaves.
+static void follow(struct trans *t, struct layout *l, int off)
+{
+	bool on = true;
+
+	while (on && t->n < TU_INSNS_MAX && (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE &&
+	       *place_of(t, l, off) == NOWHERE && decode_next(t, off)) {
+		*place_of(t, l, off) = (uint8_t)(t->n - 1);
+		if (t->t->gpa2 != ~UINT64_C(0))
+			return;
+		on = successor(t, t->n - 1, &off);
+	}
+}
+
+static unsigned index_at(const struct trans *t, struct layout *l, int off)
+{
+	return (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE ? *place_of(t, l, off) : NOWHERE;
+}
+
+static void find_ways(struct trans *t, struct layout *l)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		int off;
+
+		t->next[i] = successor(t, i, &off) ? (uint8_t)index_at(t, l, off) : NOWHERE;
+		t->target[i] = t->insn[i].class != X86_CLASS_JMP && constant_target(t, i, &off) ?
+			       (uint8_t)index_at(t, l, off) : NOWHERE;
+	}
+}
+
+static bool has(const bool *set, unsigned i)
+{
+	return i != NOWHERE && set[i];
+}
+
+// Which instructions can come to a branch backward; false if there is none.
+static bool find_loops(const struct trans *t, bool *keep)
+{
+	bool any = false, again = true;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		keep[i] = t->next[i] <= i || t->target[i] <= i;
+		any |= keep[i];
+	}
+	while (any && again) {
+		again = false;
+		for (unsigned i = t->n; i-- > 0;)
+			if (!keep[i] && (has(keep, t->next[i]) || has(keep, t->target[i])))
+				again = keep[i] = true;
+	}
+	return any && keep[0];
+}
+
+// The straight unit that would have been stays.
+static void keep_trace(const struct trans *t, bool *keep)
+{
+	for (unsigned i = 0; i < t->n && i < TRACE_INSNS; i++) {
+		keep[i] = true;
+		if (ends_unit(t, &t->insn[i]))
+			return;
+	}
+}
+
+static void drop_others(struct trans *t, struct layout *l, const bool *keep)
+{
+	unsigned n = 0;
+
+	t->named = 0;
+	for (unsigned i = 0; i < t->n; i++) {
+		*place_of(t, l, t->off[i]) = keep[i] ? (uint8_t)n : NOWHERE;
+		if (!keep[i])
+			continue;
+		if (uses_homes(t, &t->insn[i]))
+			t->named |= t->insn[i].gpr_read | t->insn[i].gpr_written;
+		t->off[n] = t->off[i];
+		if (n != i)
+			t->insn[n] = t->insn[i];
+		n++;
+	}
+	t->n = n;
+}
+
+bool region_grow(struct trans *t)
+{
+	struct layout l;
+	bool keep[TU_INSNS_MAX];
+	int off;
+
+	if (!allowed(t))
+		return false;
+	memset(l.at, NOWHERE, sizeof(l.at));
+	follow(t, &l, 0);
+	if (t->t->gpa2 != ~UINT64_C(0))
+		return true; // one instruction, across the page's end
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->insn[i].class != X86_CLASS_JMP && constant_target(t, i, &off))
+			follow(t, &l, off);
+	find_ways(t, &l);
+	if (!find_loops(t, keep)) {
+		t->n = 0;
+		t->named = 0;
+		return false;
+	}
+	keep_trace(t, keep);
+	drop_others(t, &l, keep);
+	find_ways(t, &l);
+	return true;
+}
+
+// -- labels, loops, polls -----------------------------------------------------------------------------------------
+
+// The way to a label; if there are too many it leaves the unit.
+static uint8_t note_way(struct trans *t, unsigned from, unsigned to)
+{
+	struct label *l;
+
+	if (to == NOWHERE || (t->label_of[to] == NOWHERE && t->nlabels == LABELS))
+		return NOWHERE;
+	if (t->label_of[to] == NOWHERE) {
+		t->label_of[to] = (uint8_t)t->nlabels;
+		t->label[t->nlabels++] = (struct label){.loop = false};
+	}
+	l = &t->label[t->label_of[to]];
+	if (to <= from) {
+		l->loop = true;
+		l->last = MAX(l->last, (uint8_t)from);
+	}
+	return (uint8_t)to;
+}
+
+// Does the way lead to a lower address? Each circle of code has one that does: that is where it is polled.
+static bool goes_back(const struct trans *t, unsigned from, unsigned to)
+{
+	return to != NOWHERE && t->off[to] <= t->off[from];
+}
+
+// The last instruction before the branch, on all ways to it, at which nobody can see the flags; or NOWHERE.
+static unsigned place_for_poll(const struct trans *t, unsigned from)
+{
+	for (unsigned i = from;; i--) {
+		if (!t->visible_in[i])
+			return i;
+		if (!i || t->label_of[i] != NOWHERE || t->next[i - 1] != i)
+			return NOWHERE;
+	}
+}
+
+bool region_polls(const struct trans *t, unsigned from, unsigned to)
+{
+	return goes_back(t, from, to) && place_for_poll(t, from) == NOWHERE;
+}
+
+void region_analyse(struct trans *t)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		t->label_of[i] = NOWHERE;
+		t->depth[i] = 0;
+		t->poll_before[i] = false;
+	}
+	for (unsigned i = 0; i < t->n; i++) {
+		if (t->next[i] != i + 1)
+			t->next[i] = note_way(t, i, t->next[i]);
+		t->target[i] = note_way(t, i, t->target[i]);
+	}
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->label_of[i] != NOWHERE && t->label[t->label_of[i]].loop)
+			for (unsigned k = i; k <= t->label[t->label_of[i]].last; k++)
+				t->depth[k]++;
+	find_live_flags(t);
+	for (unsigned i = 0; i < t->n; i++)
+		if (goes_back(t, i, t->next[i]) || goes_back(t, i, t->target[i])) {
+			unsigned at = place_for_poll(t, i);
+
+			if (at != NOWHERE)
+				t->poll_before[at] = true;
+		}
+}
