@@ -9,7 +9,7 @@
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   tlb.c        the software TLB and its misses
 //   tc.c         the translation cache: units, look-up, chaining, flush
-//   move.c       units of code that is mapped at another address now
+//   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
 //   code.c       coherency: pages that hold translated code, retirement
 //   recover.c    from host state back to guest state: misses, host faults
 //   string.c     string instructions
@@ -34,7 +34,7 @@ enum {
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
 	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
 	MAPS_MAX = 1 << 21, RELOCS_MAX = 1 << 20, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
-	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24,
+	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
 };
@@ -106,10 +106,13 @@ struct tu {
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
+	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
+	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
 	uint32_t first_map, nmaps;   // struct insn_map
 	uint32_t first_exit, nexits;
 	uint32_t first_reloc, nrelocs; // where its code names its own address, or one that moves with it
-	uint32_t indirect_exit, indirect_imm; // of the indirect entry: its exit, and TC offset of the address in it
+	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
+							      // in it, and of the jump for other targets
 	uint64_t was;           // the address it came from, or 0
 	uint32_t since;         // move_clock() when it came to this address
 };
@@ -182,6 +185,16 @@ struct site { // one inline check: what the miss handler must know
 	bool waits : 1;   // one that first raises a waiting #MF
 };
 
+struct footing {
+	uint64_t held;      // not 0: the present space has gpa at va (and gpa2 behind it)
+	uint64_t va;
+	gpa_t gpa, gpa2;    // gpa2: of a unit that straddles, or ~0
+	uint32_t mode;
+	uint32_t next;      // in the hash chain
+	uint32_t place;     // in bt.held
+	bool moved;         // its units or those they are linked with have moved: check_links
+};
+
 struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;
 	gpa_t gpa;
@@ -237,14 +250,12 @@ struct selfcheck {
 
 struct itab {
 	const uint8_t *e[ITAB_SIZE];
-	struct {
-		uint32_t tu;
-		uint16_t index;
-	} log[ITAB_LOG]; // what has been entered since the last flush; all of it if nlog > ITAB_LOG
+	uint32_t tu[ITAB_SIZE];
+	uint16_t log[ITAB_LOG]; // what has been entered since the last flush; all of it if nlog > ITAB_LOG
 	uint32_t nlog;
 };
 
-enum { SPACES = 8, SPACE_ENTRIES = 512, SPACE_UNITS = 512 };
+enum { SPACES = 8, SPACE_ENTRIES = 512, SPACE_FOOTINGS = 512 };
 
 struct space_entry {
 	uint64_t tag, host;
@@ -256,10 +267,13 @@ struct space_entry {
 struct space { // see space.c
 	bool valid;
 	uint16_t pcid;
-	uint32_t n, nunits;
+	uint32_t n, nfootings;
 	uint64_t used, generation;
 	struct space_entry e[SPACE_ENTRIES];
-	uint32_t unit[SPACE_UNITS];
+	struct {
+		uint32_t id;
+		uint64_t va;
+	} footing[SPACE_FOOTINGS];
 };
 
 // A set of regions of the address space, by hash: it may say yes to one that is not in it.
@@ -287,7 +301,6 @@ struct bt {
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
 	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs;
-	uint64_t moves;          // of pages of units to another address
 	uint32_t hash[TU_HASH];
 	struct tu *tu;
 	struct exit *exit;
@@ -296,6 +309,9 @@ struct bt {
 	struct vector_op *vop;   // beside insn, where that is a vector instruction
 	struct insn_map *map;
 	struct reloc *reloc;
+	struct footing *footing;
+	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];
+	uint32_t nfootings, nheld;
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
@@ -359,12 +375,12 @@ struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table
 void tc_link(struct bt *b, struct exit *x, struct tu *t);
+void tc_unlink(struct bt *b, uint32_t exit);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
 unsigned tc_mode_id(struct bt *b, uint32_t mode);
 struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 void itab_set(struct bt *b, struct tu *t);
-void itab_flush_user(struct bt *b);
 void itab_flush_all(struct bt *b);
 static inline unsigned itab_index(uint64_t pc)
 {
@@ -380,14 +396,23 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);
 
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);
-void emit_link_by_table(struct bt *b, struct exit *x);
+const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t);
+
+// -- footing.c
+uint32_t footing_of(struct bt *b, const struct tu *t);
+void footing_flush(struct bt *b);
+bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta);
+void footing_hold(struct bt *b, uint32_t id);
+void footing_release(struct bt *b, uint32_t id);
+void footing_release_all(struct bt *b);
+void footing_release_at(struct bt *b, gva_t gva, unsigned shift);
 
 // -- space.c
 void space_switch(struct vcpu *v, uint16_t pcid, bool keep);
 void space_drop(struct bt *b, uint16_t pcid);
 void space_drop_all(struct bt *b);
 void tlb_restore(struct bt *b, const struct space_entry *e);
-void tlb_note_user_code(struct bt *b, const struct tu *t);
+void tlb_note_user_code(struct bt *b, gva_t page);
 
 // -- window.c
 bool window_failed(struct bt *b, const struct tu *tu);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Control transfers. A direct branch ends in an exit that is chained to its target when first taken: at once within a
-// page; across pages only for global (kernel) code, whose mapping is checked again at global flushes; user code crosses
-// pages through the indirect table, which is emptied when the address space changes. An indirect branch jumps through
-// the table by a hash of its target, without touching flags; the unit it arrives at compares the target with its own
-// address.
+// page; over pages of global (kernel) code, whose mapping is asked again at flushes; over other pages through a guard,
+// which looks whether the present address space has the target where it was (footing.c). An indirect branch jumps
+// through the table by a hash of its target, with the flags in the slot; the unit it arrives at compares the target
+// with its own address.
 //
 // A loop must meet a poll: backward direct branches and all indirect entries look at vcpu.pending.
 #include "bt/trans.h"
@@ -86,11 +86,6 @@ void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 	emit_leave(t, &t->cold, new_exit(t, kind, pc));
 }
 
-void emit_go_home_hot(struct trans *t)
-{
-	emit_go_home(t, &t->hot);
-}
-
 // Jump (how 4) or call (how 2) through the table of the mode, by T0.
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
 {
@@ -105,25 +100,20 @@ void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
 	emit_op_mem(e, 4, 0xff, how, slot);
 }
 
-static void emit_table_jump(struct emit *e, uint32_t mode_id)
-{
-	emit_table_branch(e, mode_id, 4);
-}
-
 void emit_jump_table(struct trans *t, unsigned mode_id)
 {
-	emit_table_jump(&t->hot, mode_id);
+	emit_table_branch(&t->hot, mode_id, 4);
 }
 
-// Registers home, then to the address in T0. Flags of the guest must already be in the host's.
+// Registers home, then to the address in T0. The arithmetic flags are in the slot there.
 void emit_indirect(struct trans *t)
 {
-	emit_need_flags(t);
+	emit_save_flags(t);
 	emit_epilogue(t, &t->hot);
 	if (t->t->mode & (MODE_ONE | MODE_ALONE))
 		emit_jmp_state(&t->hot, SLOT_STUB_IND);
 	else
-		emit_table_jump(&t->hot, tc_mode_id(t->b, t->t->mode));
+		emit_jump_table(t, tc_mode_id(t->b, t->t->mode));
 	t->ended = true;
 }
 
@@ -166,7 +156,6 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 	struct emit *e = &t->cold;
 	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
 	enum flag_state was = t->flags;
-	bool chain = !one && (same_page(t, target) || !t->user);
 	const uint8_t *stub = emit_here(e);
 	struct exit *x;
 	uint32_t id;
@@ -182,18 +171,10 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 		}
 		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, false);
 	}
-	if (!chain && !one) {
-		emit_go_home(t, e);
-		emit_mov_pc(t, e, HOST_T0, target);
-		emit_table_jump(e, tc_mode_id(t->b, t->t->mode));
-		nothing_left(t, before);
-		t->flags = was;
-		return;
-	}
-	id = new_exit(t, chain ? EXIT_DIRECT : EXIT_NEXT, target);
+	id = new_exit(t, one ? EXIT_NEXT : EXIT_DIRECT, target);
 	x = &t->b->exit[id];
 	x->flags_in_slot = t->flags != FLAGS_HOST;
-	if (chain) {
+	if (!one) {
 		bool straight = !has_epilogue(t) && !backward && !early;
 		uint8_t *at = place;
 
@@ -232,59 +213,86 @@ static void emit_patch8(uint8_t *place, const struct emit *e)
 	*place = (uint8_t)(e->p - place - 1);
 }
 
-// The entry for indirect branches, made when the first one arrives: r13 must be the unit's address (another with the
-// same hash goes on to the stub). It polls too, for loops through returns. Without touching the flags, even where this
-// unit would not miss them: who is only passing may. rcx, kept in T1, is what JRCXZ can look at. Into the cold half.
+static struct emit cold_half(struct bt *b)
+{
+	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET};
+}
+
+static uint32_t held_word(const struct bt *b, uint32_t footing)
+{
+	return (uint32_t)((uint64_t)&b->footing[footing].held - ((uint64_t)b - BT_OFFSET));
+}
+
+// The entry for indirect branches, made when the first one arrives: T0 must be the unit's address (another with the
+// same hash goes on to the next unit's, or the stub), and its page be there in the present address space. It polls too,
+// for loops through returns. The arithmetic flags are in the slot. Into the cold half.
 void emit_indirect_entry(struct bt *b, struct tu *t)
 {
-	struct emit cold = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET}, *e = &cold;
-	struct emit_mem difference = {.base = HOST_T0, .index = X86_REG_NONE, .scale = 1, .disp = (int32_t)-t->pc};
+	struct emit cold = cold_half(b), *e = &cold;
 	uint32_t id = b->nexits++;
-	uint8_t *here, *go;
+	uint8_t *same, *held = NULL, *poll;
 
 	t->indirect_entry = emit_here(e);
 	t->indirect_exit = id;
-	emit_mov(e, 8, HOST_T1, X86_RCX);
-	if ((int64_t)-t->pc != (int32_t)-t->pc) {
-		emit_mov_imm(e, X86_RCX, -t->pc);
+	if ((int64_t)t->pc == (int32_t)t->pc) {
+		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->pc);
+	} else {
+		emit_mov_imm(e, HOST_T1, t->pc);
 		t->indirect_imm = (uint32_t)(e->p - 8 - b->tc_rw);
-		difference.index = X86_RCX;
-		difference.disp = 0;
+		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
-	emit_lea(e, 8, X86_RCX, difference);
-	here = emit_jrcxz(e);
-	emit_mov(e, 8, X86_RCX, HOST_T1);
+	same = emit_jcc32(e, CC_E);
+	t->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
+	emit_patch32(same, e->delta, emit_here(e));
+	if (t->footing) {
+		emit_cmp_state_imm8(e, 1, held_word(b, t->footing), 0);
+		held = emit_jcc32(e, CC_E);
+	}
+	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
+	poll = emit_jcc32(e, CC_NE);
+	emit_patch32(emit_jmp32(e), e->delta, t->entry_slot);
+	if (held)
+		emit_patch32(held, e->delta, emit_here(e));
 	emit_jmp_state(e, SLOT_STUB_IND);
-	emit_patch8(here, e);
-	emit_load_state(e, 4, X86_RCX, VCPU_PENDING);
-	go = emit_jrcxz(e);
-	emit_mov(e, 8, X86_RCX, HOST_T1);
+	emit_patch32(poll, e->delta, emit_here(e));
+	emit_restore_flags(e);
 	b->exit[id] = (struct exit){.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu)};
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
-	emit_patch8(go, e);
-	emit_mov(e, 8, X86_RCX, HOST_T1);
-	emit_patch32(emit_jmp32(e), e->delta, t->entry);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 }
 
-// A direct branch in user code whose target reaches into a second page cannot be linked: that page may be another in
-// the next address space. It goes by the indirect table instead, which is emptied when the space changes.
-void emit_link_by_table(struct bt *b, struct exit *x)
+static void emit_jmp_to(struct emit *e, const uint8_t *target)
 {
-	struct emit cold = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET}, *e = &cold;
+	emit_patch32(emit_jmp32(e), e->delta, target);
+}
 
-	if (!x->patch || x->target || b->cold + EMIT_ROOM > b->cold_end)
-		return;
-	emit_patch32(b->tc_rw + x->patch, b->delta, emit_here(e));
-	x->patch = 0; // for good
-	if (x->flags_in_slot)
-		emit_restore_flags(e);
-	emit_mov_imm(e, HOST_T0, x->pc);
-	if (move_is_possible(x->pc, b->tu[x->tu].mode))
-		x->insn = (uint32_t)(e->p - 8 - b->tc_rw);
-	emit_table_jump(e, tc_mode_id(b, b->tu[x->tu].mode));
+// What stands between an exit and a unit on another footing: if that is not held, take the exit. NULL: the
+// cache is full.
+const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t)
+{
+	struct emit guard = cold_half(b), *e = &guard;
+	uint32_t word = held_word(b, t->footing);
+	const uint8_t *start = emit_here(e);
+	uint8_t *no;
+
+	if (b->cold + EMIT_ROOM > b->cold_end)
+		return NULL;
+	if (x->flags_in_slot) {
+		emit_cmp_state_imm8(e, 1, word, 0);
+		emit_patch32(emit_jcc32(e, CC_NE), e->delta, t->entry_slot);
+	} else {
+		emit_mov(e, 8, HOST_T1, X86_RCX);
+		emit_load_state(e, 8, X86_RCX, word);
+		no = emit_jrcxz(e);
+		emit_mov(e, 8, X86_RCX, HOST_T1);
+		emit_jmp_to(e, t->entry);
+		emit_patch8(no, e);
+		emit_mov(e, 8, X86_RCX, HOST_T1);
+	}
+	emit_jmp_to(e, b->tc + x->unlinked);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
+	return start;
 }
 
 uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)

@@ -5,11 +5,11 @@
 // maps elsewhere are given the new address instead of being translated again. User code of 64-bit mode only, far from
 // the ends of the address space, where the length of no encoding depends on the address.
 //
-// All of a page and mode move together, so links between them stay as they are: user code links only within a page.
-// Nothing may lead to a moved unit by its old address: its slot of the indirect table is cleared, what is kept of other
-// spaces (space.c) becomes void, and every indirect entry and return landing compares with the address it has now.
-// With several processes that take turns each comes to have its own: units do not go back to where they came from, and
-// those that came a moment ago stay. The child that ends gives its units to the next one.
+// All of a page and mode move together, so links between them stay as they are. Nothing may lead to a moved unit by its
+// old address: its slot of the indirect table is cleared, every indirect entry and return landing compares with the
+// address it has now, and links from other pages find that its footing is not held until it is found to be there
+// (footing.c). With several processes that take turns each comes to have its own: units do not go back to where they
+// came from, and those that came a moment ago stay. The child that ends gives its units to the next one.
 #include "base/string.h"
 #include "bt/bt.h"
 
@@ -62,16 +62,15 @@ static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
 	memcpy(high, &value, sizeof(h));
 }
 
-static void move_exit(struct bt *b, struct exit *x, uint64_t delta)
-{
-	x->pc += delta;
-	if (x->kind == EXIT_DIRECT && !x->patch && x->insn) // by table: see emit_link_by_table
-		add(b->tc_rw + x->insn, 8, delta);
-}
-
 static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 {
+	bool joins = !footing_move(b, t->footing, align_down(t->pc, PAGE_SIZE), delta);
+
 	tc_remove(b, t);
+	if (joins) { // units that are there already: links and indirect entry look at the wrong footing
+		tc_unlink_incoming(b, t);
+		t->indirect_entry = NULL;
+	}
 	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
 		const struct reloc *r = &b->reloc[i];
 
@@ -81,16 +80,19 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 			add(b->tc_rw + r->at, 8, delta);
 	}
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
-		move_exit(b, &b->exit[i], delta);
+		b->exit[i].pc += delta;
 	if (t->indirect_entry) {
 		b->exit[t->indirect_exit].pc += delta;
-		add(b->tc_rw + t->indirect_imm, 8, -delta);
+		add(b->tc_rw + t->indirect_imm, 8, delta);
 	}
 	t->was = t->pc;
 	t->pc += delta;
 	t->since = now;
+	if (joins)
+		t->footing = footing_of(b, t);
 	tc_insert(b, t);
-	tlb_note_user_code(b, t);
+	if (t->indirect_entry)
+		itab_set(b, t);
 	b->st->tu_moved++;
 }
 
@@ -148,7 +150,6 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 			move_one(b, t, delta, now);
 		}
 	}
-	b->moves++;
 	tc_forget_calls(v);
 	return found;
 }

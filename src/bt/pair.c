@@ -139,7 +139,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 		emit_indirect(t);
 		return;
 	}
-	emit_need_flags(t);
+	emit_save_flags(t);
 	emit_probe_calls(e);
 	emit_epilogue(t, e);
 	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);

@@ -242,11 +242,8 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
 		return; // something was delivered in between
 	if (crosses) {
-		if (t->mode & MODE_USER || (!global && b->spaces_differ)) {
-			emit_link_by_table(b, x);
-			return;
-		}
-		note_pages(b, t, gpa, global);
+		if (!t->footing)
+			note_pages(b, t, gpa, global);
 	}
 	tc_link(b, x, t);
 }
@@ -255,7 +252,7 @@ static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
 {
 	struct bt *b = bt_of(v);
 
-	if (!(t->mode & MODE_USER) && (global || !b->spaces_differ))
+	if (!t->footing)
 		note_pages(b, t, gpa, global);
 	itab_set(b, t);
 }
@@ -284,6 +281,11 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;
+	if (plain && (!(t->pc >> 63) || (!global && b->spaces_differ))) {
+		if (!t->footing)
+			t->footing = footing_of(b, t);
+		footing_hold(b, t->footing);
+	}
 	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))
 		link(v, &b->exit[b->link_exit], t, gpa, global);
 	if (plain && b->want_table && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Address spaces that were left a moment ago. With PCIDs a CR3 write may keep what is known of the space it enters
-// (bit 63, "Process-Context Identifiers (PCIDs)" in the SDM); the software TLB and the indirect tables hold one space
-// at a time, so what they know of the one being left is noted here, and comes back with it. As in a processor, an entry
-// may be lost at any time; one that the guest has invalidated is dropped, and code is only entered again while its unit
-// lives.
+// (bit 63, "Process-Context Identifiers (PCIDs)" in the SDM); the software TLB and the footings (footing.c) hold one
+// space at a time, so what they know of the one being left is noted here, and comes back with it. As in a processor, an
+// entry may be lost at any time; one that the guest has invalidated is dropped.
 #include "bt/bt.h"
 
 static struct space *find(struct bt *b, uint16_t pcid)
@@ -38,15 +37,12 @@ static void save_table(struct space *s, const struct tlb *t, unsigned table)
 	}
 }
 
-static void save_units(struct bt *b, struct space *s)
+static void save_footings(struct bt *b, struct space *s)
 {
-	for (unsigned m = 0; m < b->nmodes; m++) {
-		const struct itab *it = &b->itab[m];
-
-		if (!(b->modes[m] & MODE_USER))
-			continue;
-		for (unsigned k = MIN(it->nlog, ITAB_LOG); k-- > 0 && s->nunits < SPACE_UNITS;)
-			s->unit[s->nunits++] = it->log[k].tu;
+	s->nfootings = MIN(b->nheld, SPACE_FOOTINGS);
+	for (unsigned i = 0; i < s->nfootings; i++) {
+		s->footing[i].id = b->held[i];
+		s->footing[i].va = b->footing[b->held[i]].va;
 	}
 }
 
@@ -59,26 +55,24 @@ static void save(struct bt *b, uint16_t pcid)
 	s->valid = true;
 	s->pcid = pcid;
 	s->used = ++b->space_clock;
-	s->generation = b->st->tc_flushes + b->moves;
-	s->n = s->nunits = 0;
+	s->generation = b->st->tc_flushes;
+	s->n = 0;
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
 		save_table(s, &b->tlb_w[x], x * 2 + 1);
 		save_table(s, &b->tlb_r[x], x * 2);
 	}
-	save_units(b, s);
+	save_footings(b, s);
 }
 
 static void restore(struct bt *b, struct space *s)
 {
 	for (unsigned i = s->n; i-- > 0;)
 		tlb_restore(b, &s->e[i]);
-	if (s->generation != b->st->tc_flushes + b->moves || b->flush_tc)
+	if (s->generation != b->st->tc_flushes)
 		return;
-	for (unsigned i = s->nunits; i-- > 0;)
-		if (!b->tu[s->unit[i]].dead) {
-			tlb_note_user_code(b, &b->tu[s->unit[i]]);
-			itab_set(b, &b->tu[s->unit[i]]);
-		}
+	for (unsigned i = 0; i < s->nfootings; i++)
+		if (b->footing[s->footing[i].id].va == s->footing[i].va) // has not moved
+			footing_hold(b, s->footing[i].id);
 }
 
 void space_drop(struct bt *b, uint16_t pcid)

@@ -86,10 +86,15 @@ bt_stub_exit:
 	shl	$8, %rax		// LEAVE_EXIT is 0
 	leave_to_c
 
-// Jumped to with the target of an indirect branch in r13.
+// Jumped to with the target of an indirect branch in r13 and the arithmetic flags in the slot.
 	.globl	bt_stub_ind
 	.hidden	bt_stub_ind
 bt_stub_ind:
+	mov	%rax, %gs:SLOT_RAX
+	movzwl	%gs:SLOT_FLAGS, %eax
+	add	$0x7f, %al
+	sahf
+	mov	%gs:SLOT_RAX, %rax
 	save_guest
 	mov	%rsp, %gs:SLOT_CALLS
 	mov	%r13, %gs:VCPU_RIP
@@ -114,16 +119,11 @@ bt_leave:
 bt_stub_ret_empty:
 	lea	-8(%rsp), %rsp
 bt_stub_ret:
-	mov	%rax, %gs:SLOT_RAX
-	movzwl	%gs:SLOT_FLAGS, %eax
-	add	$0x7f, %al
-	sahf
-	mov	%gs:SLOT_TABLE, %rax
 	rorx	$16, %r13d, %r14d
 	lea	(%r13d, %r14d), %r14d
 	movzwl	%r14w, %r14d
-	lea	(%rax, %r14, 8), %r14
-	mov	%gs:SLOT_RAX, %rax
+	shl	$3, %r14d
+	add	%gs:SLOT_TABLE, %r14
 	jmp	*(%r14)
 
 // Save host registers as they are (the unit's own register map applies) around a C function

@@ -231,6 +231,8 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 // On to `target` (in T0 if it is not constant) in another mode.
 static void emit_mode_jump(struct trans *t, uint32_t mode)
 {
+	emit_save_flags(t);
+	emit_epilogue(t, &t->hot);
 	emit_uncount(t, &t->hot);
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
 	emit_load_table(t, tc_mode_id(t->b, mode));
@@ -248,7 +250,6 @@ static void set_ac(struct trans *t, bool ac)
 	emit_load_state(e, 4, HOST_T0, VCPU_RFLAGS);
 	emit_lea(e, 4, HOST_T0, mem_base(HOST_T0, ac ? RFLAGS_AC : -RFLAGS_AC));
 	emit_store_state(e, 4, HOST_T0, VCPU_RFLAGS);
-	emit_go_home_hot(t);
 	emit_mov_pc(t, e, HOST_T0, next_pc(t));
 	emit_mode_jump(t, t->t->mode ^ MODE_AC);
 }
@@ -326,7 +327,6 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	emit_set_segs(t, cs, cs + 8, 0);
 	emit_store_state_imm32(e, 0, SLOT_FLAGS);
 	t->flags = FLAGS_SLOT;
-	emit_go_home_hot(t);
 	emit_u8(e, 0xfc); // cld
 	emit_mov_imm(e, HOST_T0, t->v->lstar);
 	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC));
@@ -353,6 +353,5 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
 	emit_take_flags(t);
 	emit_mov(e, 8, HOST_T0, rcx);
-	emit_go_home_hot(t);
 	emit_mode_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
 }

@@ -37,6 +37,7 @@ void tc_init(struct vcpu *v)
 	b->vop = carve(&at, INSNS_MAX * sizeof(struct vector_op));
 	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
 	b->reloc = carve(&at, RELOCS_MAX * sizeof(struct reloc));
+	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
 	ASSERT(at <= (char *)v + ZONE_VCPU_TC);
@@ -78,7 +79,7 @@ static void itab_flush(struct bt *b, struct itab *it)
 {
 	if (it->nlog <= ITAB_LOG)
 		for (unsigned i = 0; i < it->nlog; i++)
-			it->e[it->log[i].index] = b->tc;
+			it->e[it->log[i]] = b->tc;
 	else
 		for (unsigned i = 0; i < ITAB_SIZE; i++)
 			it->e[i] = b->tc;
@@ -101,6 +102,7 @@ void tc_flush(struct vcpu *v)
 		itab_flush(b, &b->itab[i]);
 	b->ntus = b->nexits = b->nsites = b->ninsns = 1; // number 0 means none
 	b->nmaps = b->nrelocs = 0;
+	footing_flush(b);
 	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;
@@ -163,13 +165,33 @@ void tc_insert(struct bt *b, struct tu *t)
 
 void tc_link(struct bt *b, struct exit *x, struct tu *t)
 {
+	const uint8_t *to;
+
 	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
 		return;
-	emit_patch32(b->tc_rw + x->patch, b->delta, x->flags_in_slot ? t->entry_slot : t->entry);
+	if (t->footing == b->tu[x->tu].footing)
+		to = x->flags_in_slot ? t->entry_slot : t->entry;
+	else
+		to = emit_guard(b, x, t);
+	if (!to)
+		return;
+	emit_patch32(b->tc_rw + x->patch, b->delta, to);
 	x->target = (uint32_t)(t - b->tu);
 	x->next = t->incoming;
 	t->incoming = (uint32_t)(x - b->exit);
 	b->st->tc_chained++;
+}
+
+void tc_unlink(struct bt *b, uint32_t exit)
+{
+	struct exit *x = &b->exit[exit];
+	uint32_t *p = &b->tu[x->target].incoming;
+
+	while (*p != exit)
+		p = &b->exit[*p].next;
+	*p = x->next;
+	emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
+	x->target = 0;
 }
 
 void tc_unlink_incoming(struct bt *b, struct tu *t)
@@ -195,14 +217,9 @@ static void hash_remove(struct bt *b, struct tu *t)
 
 void tc_remove(struct bt *b, struct tu *t)
 {
-	const uint8_t **e;
-
 	hash_remove(b, t);
-	if (!t->indirect_entry)
-		return;
-	e = &b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)];
-	if (*e == t->indirect_entry)
-		*e = b->tc;
+	if (t->indirect_entry) // with all others of the same hash
+		b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)] = b->tc;
 }
 
 // The unit's code is no longer what the guest has: nothing may lead to it any more.
@@ -239,30 +256,39 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 
 // -- indirect tables --------------------------------------------------------------------------------------------------
 
+enum { CHAIN_MAX = 4 };
+
+// Is it in the chain that begins with unit i, and how long is that?
+static bool chained(const struct bt *b, uint32_t i, const struct tu *t, unsigned *n)
+{
+	for (*n = 0; i && *n < CHAIN_MAX; i = b->tu[i].itab_next, ++*n)
+		if (&b->tu[i] == t)
+			return true;
+	return false;
+}
+
+// Who comes to an indirect entry with another's address goes on to that of the next unit with the same hash.
 void itab_set(struct bt *b, struct tu *t)
 {
 	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
+	unsigned i = itab_index(t->pc), n;
+	bool used = it->e[i] != b->tc;
 
 	if (!t->indirect_entry && (b->cold + EMIT_ROOM > b->cold_end || b->nexits + 1 >= EXITS_MAX)) {
 		b->flush_tc = true;
 		return;
 	}
+	if (used && chained(b, it->tu[i], t, &n))
+		return;
 	if (!t->indirect_entry)
 		emit_indirect_entry(b, t);
-	it->e[itab_index(t->pc)] = t->indirect_entry;
-	if (it->nlog < ITAB_LOG) {
-		it->log[it->nlog].tu = (uint32_t)(t - b->tu);
-		it->log[it->nlog].index = (uint16_t)itab_index(t->pc);
-	}
+	t->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
+	emit_patch32(b->tc_rw + t->indirect_other, b->delta, t->itab_next ? it->e[i] : b->tc);
+	it->e[i] = t->indirect_entry;
+	it->tu[i] = (uint32_t)(t - b->tu);
+	if (it->nlog < ITAB_LOG)
+		it->log[it->nlog] = (uint16_t)i;
 	it->nlog++;
-}
-
-// User addresses now may mean other pages.
-void itab_flush_user(struct bt *b)
-{
-	for (unsigned i = 0; i < b->nmodes; i++)
-		if (b->modes[i] & MODE_USER)
-			itab_flush(b, &b->itab[i]);
 }
 
 void itab_flush_all(struct bt *b)

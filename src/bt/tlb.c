@@ -104,10 +104,7 @@ void tlb_flush(struct vcpu *v, bool global)
 	region_clear(&b->user_code);
 	flush_fetch(b, global);
 	tc_forget_calls(v);
-	if (b->spaces_differ)
-		itab_flush_all(b);
-	else
-		itab_flush_user(b);
+	footing_release_all(b);
 	if (global || b->nonglobal)
 		code_check_vpages(v, 0, 64, global);
 	b->st->tlb_flushes++;
@@ -178,11 +175,8 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	if (gva >> 63 || b->nonglobal)
 		code_check_vpages(v, gva, shift, true);
-	if (b->spaces_differ) {
-		itab_flush_all(b);
-		tc_forget_calls(v);
-	} else if (!(gva >> 63) && (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT))) {
-		itab_flush_user(b);
+	if (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT)) {
+		footing_release_at(b, gva, shift);
 		tc_forget_calls(v);
 	}
 	b->st->tlb_flush_pages++;
@@ -243,10 +237,9 @@ void tlb_restore(struct bt *b, const struct space_entry *e)
 		note_write(b, e->tag, gpa);
 }
 
-void tlb_note_user_code(struct bt *b, const struct tu *t)
+void tlb_note_user_code(struct bt *b, gva_t page)
 {
-	region_add(&b->user_code, t->pc, PAGE_SHIFT);
-	region_add(&b->user_code, t->pc + t->len - 1, PAGE_SHIFT); // a region stays on its first page
+	region_add(&b->user_code, page, PAGE_SHIFT);
 }
 
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)

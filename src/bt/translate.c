@@ -118,7 +118,7 @@ static bool room_left(const struct bt *b)
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end && b->ntus + 1 < TUS_MAX &&
 	       b->nexits + 4 * TU_INSNS_MAX < EXITS_MAX && b->nsites + 4 * TU_INSNS_MAX < SITES_MAX &&
 	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nrelocs + 8 * TU_INSNS_MAX < RELOCS_MAX &&
-	       b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX &&
+	       b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX && b->nfootings < FOOTINGS_MAX &&
 	       b->nmodes + 4 < MODES_MAX; // a unit names its own mode's table and those of the modes it leads to
 }
 

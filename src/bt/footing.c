@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+//
+// Footings: the linear pages that units stand on, each with the physical page it was translated from and a word that
+// says whether the present address space is known to have it there. Units of code in the lower half (and of kernel
+// code that is not in every address space) may be linked over pages, and stay in the indirect table through a change of
+// the address space, because whoever arrives from elsewhere looks at that word first. It is set when the run loop has asked the
+// page tables, and cleared by every flush that might concern the page: then the next to come asks again, once for all
+// units of the page.
+//
+// A unit that straddles two pages has a footing of its own. Footing 0 is that of units which need none.
+//
+// Invariant: a link between two units whose footings are both held leads to the address it was made for. Moving units
+// (move.c) may break that for links to pages that have not moved yet; check_links() takes care of it when the later of
+// the two is held.
+#include "bt/bt.h"
+
+static unsigned hash_of(uint64_t va, gpa_t gpa, uint32_t mode)
+{
+	return (unsigned)((va ^ gpa << 7 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15) >> 48) &
+	       (FOOTING_HASH - 1);
+}
+
+static uint32_t find(const struct bt *b, uint64_t va, gpa_t gpa, gpa_t gpa2, uint32_t mode)
+{
+	uint32_t i = b->footing_hash[hash_of(va, gpa, mode)];
+
+	while (i && !(b->footing[i].va == va && b->footing[i].gpa == gpa && b->footing[i].gpa2 == gpa2 &&
+		      b->footing[i].mode == mode))
+		i = b->footing[i].next;
+	return i;
+}
+
+static void insert(struct bt *b, uint32_t id)
+{
+	struct footing *f = &b->footing[id];
+	uint32_t *head = &b->footing_hash[hash_of(f->va, f->gpa, f->mode)];
+
+	f->next = *head;
+	*head = id;
+}
+
+static void take_out(struct bt *b, uint32_t id)
+{
+	const struct footing *f = &b->footing[id];
+	uint32_t *p = &b->footing_hash[hash_of(f->va, f->gpa, f->mode)];
+
+	while (*p != id)
+		p = &b->footing[*p].next;
+	*p = f->next;
+}
+
+// With the cache.
+void footing_flush(struct bt *b)
+{
+	for (uint32_t i = 1; i < b->nfootings; i++)
+		b->footing_hash[hash_of(b->footing[i].va, b->footing[i].gpa, b->footing[i].mode)] = 0;
+	b->nfootings = 1;
+	b->nheld = 0;
+}
+
+uint32_t footing_of(struct bt *b, const struct tu *t)
+{
+	uint64_t va = align_down(t->pc, PAGE_SIZE);
+	gpa_t gpa = align_down(t->gpa, PAGE_SIZE);
+	uint32_t id = find(b, va, gpa, t->gpa2, t->mode);
+
+	if (id)
+		return id;
+	ASSERT(b->nfootings < FOOTINGS_MAX);
+	id = b->nfootings++;
+	b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = t->gpa2, .mode = t->mode};
+	insert(b, id);
+	return id;
+}
+
+// -- links of units that have moved -----------------------------------------------------------------------------------
+
+static bool is_held(const struct bt *b, const struct tu *t)
+{
+	return b->footing[t->footing].held;
+}
+
+// False: the other end is not held, and will look when it is.
+static bool check_link(struct bt *b, uint32_t exit, struct tu *t, const struct tu *other)
+{
+	if (b->exit[exit].pc == t->pc)
+		return true;
+	if (is_held(b, other)) {
+		tc_unlink(b, exit);
+		return true;
+	}
+	b->footing[other->footing].moved = true;
+	return false;
+}
+
+static bool check_links_of(struct bt *b, struct tu *t)
+{
+	bool all = true;
+
+	for (uint32_t x = t->incoming, next; x; x = next) {
+		next = b->exit[x].next;
+		all &= check_link(b, x, t, &b->tu[b->exit[x].tu]);
+	}
+	for (uint32_t x = t->first_exit; x < t->first_exit + t->nexits; x++) {
+		struct tu *to = &b->tu[b->exit[x].target];
+
+		if (b->exit[x].target)
+			all &= check_link(b, x, to, to);
+	}
+	return all;
+}
+
+static void check_links(struct bt *b, uint32_t id)
+{
+	struct footing *f = &b->footing[id];
+	bool all = true;
+
+	for (uint32_t node = b->page_head[f->gpa >> PAGE_SHIFT]; node; node = b->tu[node >> 1].page_next[node & 1]) {
+		struct tu *t = &b->tu[node >> 1];
+
+		if (!(node & 1) && t->footing == id)
+			all &= check_links_of(b, t);
+	}
+	f->moved = !all;
+}
+
+// The footing at va becomes that of the same code, delta further on. False: there is one already.
+bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta)
+{
+	struct footing *f = &b->footing[id];
+
+	if (!id || f->va != va) // moved with another unit
+		return true;
+	if (find(b, va + delta, f->gpa, f->gpa2, f->mode))
+		return false;
+	footing_release(b, id);
+	take_out(b, id);
+	f->va += delta;
+	insert(b, id);
+	f->moved = true;
+	return true;
+}
+
+// -- held or not ------------------------------------------------------------------------------------------------------
+
+// The page tables of the present space say so.
+void footing_hold(struct bt *b, uint32_t id)
+{
+	struct footing *f = &b->footing[id];
+
+	if (!id || f->held)
+		return;
+	f->held = 1;
+	f->place = b->nheld;
+	b->held[b->nheld++] = id;
+	tlb_note_user_code(b, f->va);
+	if (f->gpa2 != ~UINT64_C(0))
+		tlb_note_user_code(b, f->va + PAGE_SIZE);
+	if (f->moved)
+		check_links(b, id);
+}
+
+void footing_release(struct bt *b, uint32_t id)
+{
+	struct footing *f = &b->footing[id];
+
+	if (!f->held)
+		return;
+	f->held = 0;
+	b->held[f->place] = b->held[--b->nheld];
+	b->footing[b->held[f->place]].place = f->place;
+}
+
+void footing_release_all(struct bt *b)
+{
+	for (uint32_t i = 0; i < b->nheld; i++)
+		b->footing[b->held[i]].held = 0;
+	b->nheld = 0;
+}
+
+// Those in the 2^shift bytes around gva.
+void footing_release_at(struct bt *b, gva_t gva, unsigned shift)
+{
+	for (uint32_t i = b->nheld; i-- > 0;) {
+		const struct footing *f = &b->footing[b->held[i]];
+
+		if ((f->va ^ gva) >> shift == 0 ||
+		    (f->gpa2 != ~UINT64_C(0) && ((f->va + PAGE_SIZE) ^ gva) >> shift == 0))
+			footing_release(b, b->held[i]);
+	}
+}
