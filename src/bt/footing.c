@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Footings: the linear pages that units stand on, each with the physical page it was translated from and a word that
-// says whether the present address space is known to have it there. Units of code in the lower half (and of kernel
-// code that is not in every address space) may be linked over pages, and stay in the indirect table through a change of
-// the address space, because whoever arrives from elsewhere looks at that word first. It is set when the run loop has asked the
-// page tables, and cleared by every flush that might concern the page: then the next to come asks again, once for all
-// units of the page.
+// says whether the present address space is known to have it there. Units of code in the lower half (and of kernel code
+// that is not in every address space) may be linked over pages, and stay in the indirect table through a change of the
+// address space, because whoever arrives from elsewhere looks at that word first. It is set when the run loop has asked
+// the page tables, and cleared by every flush that might concern the page: then the next to come asks again, once for
+// all units of the page.
 //
 // A unit that straddles two pages has a footing of its own. Footing 0 is that of units which need none.
 //
