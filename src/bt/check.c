@@ -151,7 +151,7 @@ static bool waits_for_x87(const struct x86_insn *insn)
 	}
 }
 
-static uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
+uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	struct bt *b = t->b;
 	struct site *s = &b->site[b->nsites];

@@ -12,7 +12,8 @@ _Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, r
 	       offsetof(struct vcpu, tsc_offset) == VCPU_TSC_OFFSET && offsetof(struct vcpu, seg) == VCPU_SEG &&
 	       offsetof(struct vcpu, bt) == VCPU_BT && sizeof(struct x86_seg) == VCPU_SEG_SIZE &&
 	       offsetof(struct x86_seg, base) == VCPU_SEG_BASE, "ORDER VCPU: bt/slots.h");
-_Static_assert(offsetof(struct bt, tlb_r) == 0, "ORDER TLB");
+_Static_assert(offsetof(struct bt, tlb_r) == 0 && BT_TLB_R == BT_OFFSET && BT_TLB_STRIDE == sizeof(struct tlb) &&
+	       BT_TLB_W == BT_OFFSET + offsetof(struct bt, tlb_w) && BT_TLB_BITS == TLB_BITS, "ORDER TLB");
 
 enum { LIVE_FLAGS = RFLAGS_ARITH | RFLAGS_DF };
 
@@ -404,11 +405,12 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	    [EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll",       [EXIT_SYS] = "system", [EXIT_STRING] = "string",
 	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu",  [EXIT_NYI] = "not built",
 	    [EXIT_NEXT] = "next",     [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti",    [EXIT_COUNT] = "count"};
-	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access"};
+	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access",
+					   [LEAVE_NEXT] = "next"};
 	const struct bt *b = bt_of(v);
 	const struct exit *x = &b->exit[why >> 8];
 	bool exit = (why & 0xff) == LEAVE_EXIT;
-	const char *what = exit ? kinds[x->kind] : whys[why & 3];
+	const char *what = exit ? kinds[x->kind] : whys[why & 7];
 	uint64_t from = exit ? b->tu[x->tu].pc : 0;
 
 	if (exit) {
@@ -443,6 +445,8 @@ static bool leave(struct vcpu *v, uint64_t why)
 	case LEAVE_CAREFUL:
 		b->careful = true;
 		return false;
+	case LEAVE_NEXT:
+		return true;
 	default: // LEAVE_FAULT: v->fault is pending
 		return false;
 	}

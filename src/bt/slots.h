@@ -38,10 +38,17 @@
 #define SLOT_ENTRY SLOT(34)        // bt_enter: where to
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 
+// The first and the first write table of the software TLB, from the GS base (ORDER TLB).
+#define BT_TLB_R 0x8000000
+#define BT_TLB_W (BT_TLB_R + 3 * BT_TLB_STRIDE)
+#define BT_TLB_STRIDE 0x45008
+#define BT_TLB_BITS 14
+
 // Why translated code was left: what bt_enter returns, in the low 8 bits; the rest is a number.
 #define LEAVE_EXIT 0   // through an exit record: number = exit id
 #define LEAVE_IND 1    // indirect branch not in the table: v->rip is the target
 #define LEAVE_FAULT 2  // v->fault holds an exception for v->rip
 #define LEAVE_CAREFUL 3 // the instruction at v->rip must be run in the careful form
+#define LEAVE_NEXT 4   // nothing else: go on at v->rip
 
 #endif

@@ -192,4 +192,9 @@ bt_stub_careful:
 bt_stub_commit:
 	callout	bt_careful_commit
 
+	.globl	bt_stub_string
+	.hidden	bt_stub_string
+bt_stub_string:
+	callout bt_string_slow
+
 	.section .note.GNU-stack,"",@progbits

@@ -112,6 +112,7 @@ void emit_seg_base(struct trans *t, unsigned seg);
 // The host address of T0's `size` bytes becomes T1 + T0. May leave for a miss or fault; then nothing has happened yet.
 void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
 void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
+uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct emit_mem checked_mem(void);
 void emit_save_flags(struct trans *t);           // FLAGS_HOST -> FLAGS_SLOT, if anybody may still look
 void emit_need_flags(struct trans *t);           // FLAGS_SLOT -> FLAGS_HOST
@@ -222,6 +223,10 @@ uint32_t keep_vector(struct trans *t, const struct x86_insn *insn);     // with 
 void emit_vector(struct trans *t, const struct x86_insn *insn);         // leave for C
 void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
 void emit_string(struct trans *t, const struct x86_insn *insn);
+
+// -- string_inline.c
+bool string_inline(const struct trans *t, const struct x86_insn *insn); // may it stay within its unit?
+void emit_string_inline(struct trans *t, const struct x86_insn *insn);
 
 // -- dump.c: records for the app; hot and cold: TC offsets where the unit's two parts begin
 void dump_unit(const struct trans *t, uint32_t hot, uint32_t cold);

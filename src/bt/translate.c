@@ -58,6 +58,7 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_RDGSBASE] = {sys_rdbase, false},
 };
 
+static const struct treatment string_in_place = {emit_string_inline, false};
 static const struct treatment in_c = {emit_sys, true};
 static const struct treatment vector_in_c = {ident_sse, true};
 
@@ -73,6 +74,8 @@ const struct treatment *treat(const struct trans *t, const struct x86_insn *insn
 
 	if (is_vector_in_c(insn))
 		return &vector_in_c;
+	if (insn->class == X86_CLASS_STRING && string_inline(t, insn))
+		return &string_in_place;
 	if (sys_inline(t, insn))
 		return &inline_by_class[insn->class];
 	return tr->emit ? tr : &in_c;
@@ -80,7 +83,7 @@ const struct treatment *treat(const struct trans *t, const struct x86_insn *insn
 
 bool uses_homes(const struct trans *t, const struct x86_insn *insn)
 {
-	return treat(t, insn) != &in_c && insn->class != X86_CLASS_STRING && !is_vector_in_c(insn);
+	return treat(t, insn) != &in_c && treat(t, insn)->emit != emit_string && !is_vector_in_c(insn);
 }
 
 bool ends_unit(const struct trans *t, const struct x86_insn *insn)
