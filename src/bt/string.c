@@ -62,23 +62,8 @@ static uint64_t room(const struct str *s, gva_t gva)
 // The host address of gva if plain RAM may be used there; NULL if the access must go the long way (or will fault).
 static uint8_t *host_page(struct str *s, gva_t gva, bool write)
 {
-	struct vcpu *v = s->v;
-	struct bt *b = bt_of(v);
-	enum tlb_index x = s->access & VMEM_USER ? TLB_USER : b->mode_now & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
-	struct tlb_entry *e = &(write ? &b->tlb_w[x] : &b->tlb_r[x])->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-	struct mmu_walk w;
-
-	if (e->tag == align_down(gva, PAGE_SIZE))
-		return (uint8_t *)e->host + (gva & PAGE_OFFSET);
-	if (debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
-		return NULL;
-	if (!vcpu_canonical(gva) || !mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | s->access, &w))
-		return NULL;
-	if (write && code_is_watched(b, w.gpa))
-		vcpu_ram_written(v, w.gpa, 1);
-	return mem_host(&b->sh->config.mem, w.gpa, PAGE_SIZE - (w.gpa & PAGE_OFFSET));
+	return tlb_host(s->v, gva, 1, write, bt_of(s->v)->mode_now);
 }
-
 
 #define BY_SIZE(s, run) \
 	switch ((s)->size) { \
