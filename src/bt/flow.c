@@ -136,6 +136,14 @@ void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kin
 		emit_restore_flags(e);
 }
 
+// The same where nobody can see the host's flags, and the leaving aside.
+void emit_cold_poll(struct trans *t, uint64_t pc)
+{
+	emit_cmp_state_imm8(&t->hot, 4, VCPU_PENDING, 0);
+	emit_patch32(emit_jcc32(&t->hot, CC_NE), t->hot.delta, emit_here(&t->cold));
+	emit_cold_exit(t, EXIT_POLL, pc);
+}
+
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc)
 {
 	emit_poll(t, &t->hot, off, kind, pc, true);
@@ -150,11 +158,11 @@ static void nothing_left(struct trans *t, uint32_t from)
 
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
 // The flags stay in the slot if they are there: the target's entry_slot is for that; a poll puts them there. place is
-// the hot branch's rel32.
-void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
+// the hot branch's rel32; polled: that has been done.
+void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled)
 {
 	struct emit *e = &t->cold;
-	bool backward = target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
+	bool backward = !polled && target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
 	enum flag_state was = t->flags;
 	const uint8_t *stub = emit_here(e);
 	struct exit *x;
@@ -197,7 +205,7 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target)
 
 void emit_goto(struct trans *t, uint64_t target)
 {
-	emit_branch_stub(t, emit_jmp32(&t->hot), target);
+	emit_branch_stub(t, emit_jmp32(&t->hot), target, false);
 	t->ended = true;
 }
 
@@ -318,7 +326,7 @@ void flow_jcc(struct trans *t, const struct x86_insn *insn)
 	if (t->target[t->i] != NOWHERE)
 		label_branch(t, insn, t->target[t->i]);
 	else
-		emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn));
+		emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn), false);
 }
 
 // Those that count in CX, which the host has not: ECX is CX for the moment, T0 what RCX will be.
@@ -341,7 +349,7 @@ static void flow_loop16(struct trans *t, const struct x86_insn *insn)
 	emit_mov(e, 8, X86_RCX, HOST_T0); // taken
 	over = emit_jmp32(e);
 	emit_mov(e, 8, X86_RCX, HOST_T0); // not taken
-	emit_branch_stub(t, over, branch_target(t, insn));
+	emit_branch_stub(t, over, branch_target(t, insn), false);
 }
 
 // LOOPcc and JrCXZ run as they are, over a jump to the exit.
@@ -363,5 +371,5 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 	emit_u8(e, insn->opcode);
 	emit_u8(e, 2);
 	emit_bytes(e, (const uint8_t[]){0xeb, 5}, 2); // jmp over the next
-	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn));
+	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn), false);
 }

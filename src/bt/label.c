@@ -148,9 +148,5 @@ void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 // Nobody can see the flags here.
 void label_poll(struct trans *t)
 {
-	struct emit *e = &t->cold;
-
-	emit_cmp_state_imm8(&t->hot, 4, VCPU_PENDING, 0);
-	emit_patch32(emit_jcc32(&t->hot, CC_NE), t->hot.delta, emit_here(e));
-	emit_cold_exit(t, EXIT_POLL, insn_pc(t, t->i));
+	emit_cold_poll(t, insn_pc(t, t->i));
 }

@@ -9,25 +9,23 @@ static unsigned code_size(const struct trans *t)
 	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
 }
 
+// One store of 64 bits: the return's load of as many would wait for two halves.
 static void emit_push_return(struct trans *t)
 {
 	struct emit *e = &t->hot;
 	unsigned size = code_size(t);
 	uint64_t ret = next_pc(t);
-	struct emit_mem m;
+	struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 
-	m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
-		struct emit_mem upper = m;
-		uint32_t low;
-
-		upper.disp += 4;
-		emit_store_imm32(e, 4, (uint32_t)ret, m);
-		low = (uint32_t)(e->p - 4 - t->b->tc_rw);
-		emit_store_imm32(e, 4, (uint32_t)(ret >> 32), upper);
-		move_note(t->b, t->t, low, (uint32_t)(e->p - 4 - t->b->tc_rw));
+		if (m.base == HOST_T1) {
+			emit_lea(e, 8, HOST_T0, m);
+			m = mem_base(HOST_T0, 0);
+		}
+		emit_mov_pc(t, e, HOST_T1, ret);
+		emit_store(e, 8, HOST_T1, m);
 	}
 	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);
@@ -35,21 +33,17 @@ static void emit_push_return(struct trans *t)
 
 // -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
 // return address lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a
-// host ret. What it arrives at compares: if T0 and the mode are its own it goes on there, else through the table. The
-// stack is a prediction only: any flush empties it, and its guard page makes it begin anew (bt_host_fault). By
-// convention the arithmetic flags are in the slot at a ret.
-
-enum { CALLS_ROOM = 256 }; // what callouts and values on their way need below a return address
+// host ret. What it arrives at compares: if T0 is its own it goes on there, else through the table. The stack is a
+// prediction only: any flush empties it, and so does its guard page (bt_host_fault). By convention the arithmetic flags
+// are in the slot at a ret.
+//
+// Landings do not ask for the mode: all those on the stack are of the present one. C empties it when the mode changes;
+// SYSCALL and SYSRET switch between the user's part of it and the kernel's (emit_calls_of_kernel); and code with EFLAGS.AC
+// set, between STAC and CLAC, takes no part.
 
 bool pairs_calls(const struct trans *t)
 {
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !(t->b->sh->config.stress & STRESS_IRQ);
-}
-
-// Meets the guard page if the stack of calls is full, and nothing else of the unit does.
-static void emit_probe_calls(struct emit *e)
-{
-	emit_op_mem(e, 4, 0x8b, HOST_T1, mem_base(X86_RSP, -CALLS_ROOM));
+	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE | MODE_AC)) && !(t->b->sh->config.stress & STRESS_IRQ);
 }
 
 // Where the host's ret arrives.
@@ -57,7 +51,6 @@ static void emit_landing(struct trans *t)
 {
 	struct emit *e = &t->hot;
 	uint64_t ret = next_pc(t);
-	uint8_t *other, *mode;
 
 	t->home = true;
 	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
@@ -67,12 +60,7 @@ static void emit_landing(struct trans *t)
 		emit_mov_pc(t, e, HOST_T1, ret);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
-	other = emit_jcc32(e, CC_NE);
-	emit_op_state(e, 4, 0x81, 7, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now), 4);
-	emit_u32(e, t->t->mode);
-	mode = emit_jcc32(e, CC_NE);
-	emit_patch32(other, e->delta, emit_here(&t->cold));
-	emit_patch32(mode, e->delta, emit_here(&t->cold));
+	emit_patch32(emit_jcc32(e, CC_NE), e->delta, emit_here(&t->cold));
 	emit_jmp_state(&t->cold, SLOT_STUB_RET);
 	if (t->next[t->i] == NOWHERE) {
 		emit_goto(t, ret);
@@ -86,18 +74,23 @@ static void emit_landing(struct trans *t)
 void flow_call(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
+	uint64_t target = branch_target(t, insn);
 
 	emit_push_return(t);
 	if (!pairs_calls(t)) {
-		emit_goto(t, branch_target(t, insn));
+		emit_goto(t, target);
 		return;
 	}
-	emit_probe_calls(e);
 	emit_epilogue(t, e);
 	t->home = true;
+	if (target <= insn_pc(t, t->i)) {
+		if (flow_shown_at(t, target))
+			emit_save_flags(t);
+		emit_cold_poll(t, target);
+	}
 	emit_u8(e, 0xe8);
 	emit_u32(e, 0);
-	emit_branch_stub(t, e->p - 4, branch_target(t, insn));
+	emit_branch_stub(t, e->p - 4, target, true);
 	emit_landing(t);
 }
 
@@ -125,22 +118,29 @@ void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
 	emit_indirect(t);
 }
 
+// A target in memory is read before the return address is written, and waits on the host's stack.
 void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
+	bool late = !insn->mem.present && ((insn->modrm & 7) | (insn->rex & 1) << 3) != X86_RSP;
 
-	emit_target(t, insn);
-	emit_u8(e, 0x41);
-	emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+	if (!late) {
+		emit_target(t, insn);
+		emit_u8(e, 0x41);
+		emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+	}
 	emit_push_return(t);
-	emit_u8(e, 0x41);
-	emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
+	if (late) {
+		emit_target(t, insn);
+	} else {
+		emit_u8(e, 0x41);
+		emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
+	}
 	if (!pairs_calls(t)) {
 		emit_indirect(t);
 		return;
 	}
 	emit_save_flags(t);
-	emit_probe_calls(e);
 	emit_epilogue(t, e);
 	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
 	emit_landing(t);

@@ -3,6 +3,7 @@
 // From host state in the middle of a unit back to the guest's canonical state between two instructions. A unit's
 // register map is one for the whole unit, so the host registers and the unit tell every guest register; where the
 // arithmetic flags are stands with each check (struct site) and each copied instruction (struct insn_map).
+#include "base/string.h"
 #include "bt/bt.h"
 #include "bt/host_signal.h"
 
@@ -67,12 +68,20 @@ static bool guest_exception(const struct vcpu *v, const struct host_fault *f, st
 	}
 }
 
-// The stack of calls is full: begin anew and try again (flow.c probes where nothing else lies on it).
-static bool calls_overflow(const struct vcpu *v, const struct host_fault *f)
+// The stack of calls is full, in translated code or in a stub: begin anew, with what may be on its way on it, and try
+// again. What lies below is of the same mode, or the user's, which ends at the floor.
+static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *ucontext)
 {
-	uint64_t low = (uint64_t)v + ZONE_VCPU_CALLS;
+	const uint64_t *floor = (const uint64_t *)((const char *)v + SLOT_CALLS_FLOOR);
+	uint64_t low = (uint64_t)v + ZONE_VCPU_CALLS, rsp = f->gpr[X86_RSP], n;
 
-	return f->trapno == VEC_PF && f->cr2 < low && f->cr2 >= low - PAGE_SIZE;
+	if (f->trapno != VEC_PF || f->cr2 >= low || f->cr2 < low - PAGE_SIZE || rsp < low || rsp > *floor)
+		return false;
+	n = MIN(*floor - rsp, 256);
+	tc_forget_calls(v);
+	memmove((void *)(*floor - n), (const void *)rsp, n);
+	host_fault_set_rsp(ucontext, *floor - n);
+	return true;
 }
 
 // A host exception at an address in the translation cache: make it the guest's. False: it is a bug of ours.
@@ -85,11 +94,9 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	struct vcpu_fault fault;
 
 	host_fault_read(&f, ucontext);
-	t = tc_owner(b, (const uint8_t *)f.rip);
-	if (t && calls_overflow(v, &f)) {
-		host_fault_set_rsp(ucontext, *(const uint64_t *)((const char *)v + SLOT_CALLS_BASE));
+	if (calls_overflow(v, &f, ucontext))
 		return true;
-	}
+	t = tc_owner(b, (const uint8_t *)f.rip);
 	if (!t || !guest_exception(v, &f, &fault))
 		return false;
 	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start));

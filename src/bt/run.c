@@ -114,6 +114,16 @@ static void flush_page(struct vcpu *v, const struct sys_result *res)
 		tlb_flush_page(v, res->flush_gva);
 }
 
+static void set_mode(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	uint32_t mode = bt_mode(v);
+
+	if (mode != b->mode_now)
+		tc_forget_calls(v);
+	b->mode_now = mode;
+}
+
 static void apply(struct vcpu *v, const struct sys_result *res)
 {
 	struct bt *b = bt_of(v);
@@ -125,7 +135,7 @@ static void apply(struct vcpu *v, const struct sys_result *res)
 		flush_space(v, res);
 	if (res->effect & SYS_FLUSH_PAGE)
 		flush_page(v, res);
-	b->mode_now = bt_mode(v);
+	set_mode(v);
 	if (b->key != translation_key(v)) {
 		b->key = translation_key(v);
 		b->flush_tc = true;
@@ -206,7 +216,7 @@ static void service(struct vcpu *v)
 		bt_of(v)->stopped_at = v->rip;
 		tlb_flush(v, true);
 		bt_of(v)->flush_tc = true;
-		bt_of(v)->mode_now = bt_mode(v);
+		set_mode(v);
 	}
 	bt_of(v)->step = left & PENDING_STEP;
 	if (left & PENDING_NMI)

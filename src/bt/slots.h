@@ -32,6 +32,9 @@
 #define SLOT_CALLS SLOT(12)        // host RSP in translated code, while outside it
 #define SLOT_CALLS_BASE SLOT(13)   // where that stack is empty: the address of bt_stub_ret_empty stands there
 #define SLOT_STUB_RET SLOT(14)
+#define SLOT_STUB_EMPTY SLOT(35)   // bt_stub_ret_empty
+#define SLOT_CALLS_FLOOR SLOT(36)  // as SLOT_CALLS_BASE, for the part of the stack that the present mode uses
+#define SLOT_CALLS_USER SLOT(37)   // user code's SLOT_CALLS while in the kernel, by SYSCALL in the cache
 #define SLOT_TABLE SLOT(15)        // the present mode's indirect table
 #define SLOT_HOST_REGS SLOT(16)    // 16 words: host registers as saved by the miss and careful stubs
 #define SLOT_HOST_FLAGS SLOT(32)   // host RFLAGS saved by the same

@@ -105,13 +105,13 @@ bt_stub_ind:
 	.globl	bt_leave
 	.hidden	bt_leave
 bt_leave:
-	mov	%gs:SLOT_CALLS_BASE, %rax
+	mov	%gs:SLOT_CALLS_FLOOR, %rax
 	mov	%rax, %gs:SLOT_CALLS	// what lies on it is not known
 	mov	%rdi, %rax
 	leave_to_c
 
 // A guest return met a host return address that is not its own: by the table, to the address in r13. The guest's flags
-// are in SLOT_FLAGS. The second entry stands at the bottom of the stack of calls, and stays there.
+// are in SLOT_FLAGS. The first entry stands at the bottom of the stack of calls, and stays there.
 	.globl	bt_stub_ret_empty
 	.hidden	bt_stub_ret_empty
 	.globl	bt_stub_ret

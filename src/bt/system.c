@@ -312,6 +312,26 @@ bool syscall_is_plain(const struct vcpu *v)
 	return v->efer & EFER_SCE && (v->fmask & all) == all;
 }
 
+static void emit_stack_switch(struct emit *e, unsigned opcode, uint32_t slot) // mov of RSP: 0x8b from, 0x89 to
+{
+	emit_op_state(e, 8, opcode, X86_RSP, slot, 0);
+}
+
+// The kernel's part of the stack of calls begins below the user's, which is as it was on return (see pair.c).
+static void emit_calls_of_kernel(struct emit *e)
+{
+	emit_stack_switch(e, 0x89, SLOT_CALLS_USER);
+	emit_op_state(e, 4, 0xff, 6, SLOT_STUB_EMPTY, 0); // push
+	emit_stack_switch(e, 0x89, SLOT_CALLS_FLOOR);
+}
+
+static void emit_calls_of_user(struct emit *e)
+{
+	emit_stack_switch(e, 0x8b, SLOT_CALLS_BASE);
+	emit_stack_switch(e, 0x89, SLOT_CALLS_FLOOR);
+	emit_stack_switch(e, 0x8b, SLOT_CALLS_USER);
+}
+
 void sys_syscall(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
@@ -328,6 +348,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	emit_store_state_imm32(e, 0, SLOT_FLAGS);
 	t->flags = FLAGS_SLOT;
 	emit_u8(e, 0xfc); // cld
+	emit_calls_of_kernel(e);
 	emit_mov_imm(e, HOST_T0, t->v->lstar);
 	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC));
 }
@@ -353,5 +374,6 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
 	emit_take_flags(t);
 	emit_mov(e, 8, HOST_T0, rcx);
+	emit_calls_of_user(e);
 	emit_mode_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
 }

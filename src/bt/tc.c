@@ -55,7 +55,7 @@ void tc_init(struct vcpu *v)
 	slot[SLOT_STUB_RET / 8] = (uint64_t)bt_stub_ret;
 	slot[SLOT_SELF / 8] = (uint64_t)v;
 	slot[SLOT_CALLS_BASE / 8] = (uint64_t)v + ZONE_VCPU_CALLS + ZONE_VCPU_CALLS_SIZE - 64;
-	*(uint64_t *)slot[SLOT_CALLS_BASE / 8] = (uint64_t)bt_stub_ret_empty;
+	slot[SLOT_STUB_EMPTY / 8] = *(uint64_t *)slot[SLOT_CALLS_BASE / 8] = (uint64_t)bt_stub_ret_empty;
 	tc_flush(v);
 }
 
@@ -64,7 +64,7 @@ void tc_forget_calls(struct vcpu *v)
 {
 	uint64_t *slot = (uint64_t *)v;
 
-	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_BASE / 8];
+	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_FLOOR / 8] = slot[SLOT_CALLS_USER / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
 // Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c).

@@ -164,6 +164,7 @@ void emit_prologue(struct trans *t);
 // A poll in e: leave through an exit of the given kind at pc if the word is not zero. Keeps the guest's flags if
 // `live`.
 void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live);
+void emit_cold_poll(struct trans *t, uint64_t pc);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
 uint64_t branch_target(const struct trans *t, const struct x86_insn *insn); // of the present one
 bool pairs_calls(const struct trans *t);
@@ -171,7 +172,7 @@ void emit_epilogue(const struct trans *t, struct emit *e);
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how); // jump (4) or call (2), by T0
 void emit_indirect(struct trans *t);                                    // registers home, then to T0
 // The cold side of a direct branch; place is the hot branch's rel32.
-void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target);
+void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled);
 void flow_jmp(struct trans *t, const struct x86_insn *insn);
 void flow_jcc(struct trans *t, const struct x86_insn *insn);
 void flow_loop(struct trans *t, const struct x86_insn *insn);
