@@ -8,7 +8,7 @@
 //   check.c      memory operands: the inline TLB check, the careful form
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   tlb.c        the software TLB and its misses
-//   tc.c         the translation cache: units, look-up, chaining, flush
+//   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
 //   code.c       coherency: pages that hold translated code, retirement
 //   recover.c    from host state back to guest state: misses, host faults
@@ -32,10 +32,13 @@ enum {
 	TRACE_INSNS = 32,         // instructions in a straight unit at most
 	TU_INSNS_MAX = 160,       // in a region: see region.c
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
-	TUS_MAX = 1 << 17, TU_HASH = 1 << 16, EXITS_MAX = 1 << 19, SITES_MAX = 1 << 20, INSNS_MAX = 1 << 18,
-	MAPS_MAX = 1 << 21, RELOCS_MAX = 1 << 20, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
+	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
+	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
+	TUS_SEGMENT = 1 << 15, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
+	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17,
+	TC_FIRST = 64,            // the miss stub of the indirect tables stands before the first unit
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
 };
 
@@ -190,8 +193,9 @@ struct footing {
 	uint64_t va;
 	gpa_t gpa, gpa2;    // gpa2: of a unit that straddles, or ~0
 	uint32_t mode;
-	uint32_t next;      // in the hash chain
+	uint32_t next;      // in the hash chain, or of free ones
 	uint32_t place;     // in bt.held
+	uint32_t users;     // units that stand on it
 	bool moved;         // its units or those they are linked with have moved: check_links
 };
 
@@ -271,8 +275,9 @@ struct space { // see space.c
 	uint64_t used, generation;
 	struct space_entry e[SPACE_ENTRIES];
 	struct {
-		uint32_t id;
+		uint32_t id, mode;
 		uint64_t va;
+		gpa_t gpa, gpa2;
 	} footing[SPACE_FOOTINGS];
 };
 
@@ -289,6 +294,11 @@ struct code_fetch { // instruction TLB of the run loop: linear page -> physical 
 };
 enum { CODE_FETCH = 256 };
 
+struct segment { // of the translation cache
+	uint32_t hot;          // where its hot code begins
+	uint32_t ntus, nexits; // one more than the last number used in it, when it was left
+};
+
 struct bt {
 	struct tlb tlb_r[TLB_INDEXES], tlb_w[TLB_INDEXES]; // ORDER TLB: first, translated code addresses them
 	struct shared *sh;
@@ -300,7 +310,10 @@ struct bt {
 	const uint8_t *tc;       // executable
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
-	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs;
+	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
+	unsigned segment, nsegments; // being filled; there are
+	struct segment segments[TC_SEGMENTS];
+	bool wants_room;         // the present segment is full: the run loop goes on to the next
 	uint32_t hash[TU_HASH];
 	struct tu *tu;
 	struct exit *exit;
@@ -311,7 +324,7 @@ struct bt {
 	struct reloc *reloc;
 	struct footing *footing;
 	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];
-	uint32_t nfootings, nheld;
+	uint32_t nfootings, nheld, free_footing;
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
@@ -374,17 +387,28 @@ uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table
+void tc_detach(struct bt *b, struct tu *t); // nothing leads to it any more
 void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink(struct bt *b, uint32_t exit);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
 unsigned tc_mode_id(struct bt *b, uint32_t mode);
-struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 void itab_set(struct bt *b, struct tu *t);
 void itab_flush_all(struct bt *b);
 static inline unsigned itab_index(uint64_t pc)
 {
 	return (uint16_t)((uint32_t)pc + ((uint32_t)pc >> 16));
+}
+
+// -- evict.c
+bool tc_has_room(const struct bt *b); // for one more unit
+void tc_make_room(struct vcpu *v);
+void tc_open_segment(struct bt *b, unsigned segment);
+void tc_empty_segments(struct bt *b);
+struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
+static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of units may come to mean others
+{
+	return b->st->tc_flushes + b->st->tc_evictions;
 }
 
 // -- move.c
@@ -399,7 +423,8 @@ void emit_indirect_entry(struct bt *b, struct tu *t);
 const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t);
 
 // -- footing.c
-uint32_t footing_of(struct bt *b, const struct tu *t);
+uint32_t footing_of(struct bt *b, const struct tu *t); // for t to stand on
+void footing_leave(struct bt *b, struct tu *t);
 void footing_flush(struct bt *b);
 bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta);
 void footing_hold(struct bt *b, uint32_t id);
@@ -443,6 +468,7 @@ static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 }
 // After flushes: links over changed pages die.
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global);
+void code_drop_vpages(struct bt *b);                        // those without units
 void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
 
 // -- recover.c

@@ -156,7 +156,7 @@ uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 	struct bt *b = t->b;
 	struct site *s = &b->site[b->nsites];
 
-	ASSERT(b->nsites < SITES_MAX);
+	ASSERT(b->nsites < (b->segment + 1) * SITES_SEGMENT);
 	*s = (struct site){
 		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,

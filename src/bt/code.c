@@ -89,6 +89,17 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global)
 	b->nonglobal += !global;
 }
 
+// After an eviction: no link relies on a page without units.
+void code_drop_vpages(struct bt *b)
+{
+	for (unsigned i = b->nvpages; i-- > 0;) {
+		if (b->page_head[b->vpage[i].gpa >> PAGE_SHIFT])
+			continue;
+		b->nonglobal -= !b->vpage[i].global;
+		b->vpage[i] = b->vpage[--b->nvpages];
+	}
+}
+
 static bool lies_on(const struct tu *t, uint64_t va)
 {
 	uint64_t first = align_down(t->pc, PAGE_SIZE);
@@ -96,13 +107,19 @@ static bool lies_on(const struct tu *t, uint64_t va)
 	return first == va || (t->gpa2 != ~UINT64_C(0) && first + PAGE_SIZE == va);
 }
 
-static void retire_vpage(struct bt *b, uint64_t va)
+static void retire_vpage(struct bt *b, const struct vpage *p)
 {
-	for (uint32_t i = 1; i < b->ntus; i++)
-		if (!b->tu[i].dead && lies_on(&b->tu[i], va)) {
-			code_unwatch(b, &b->tu[i]);
-			tc_retire(b, &b->tu[i]);
-		}
+	uint32_t next;
+
+	for (uint32_t node = b->page_head[p->gpa >> PAGE_SHIFT]; node; node = next) {
+		struct tu *t = &b->tu[node >> 1];
+
+		next = t->page_next[node & 1];
+		if (!lies_on(t, p->va))
+			continue;
+		code_unwatch(b, t);
+		tc_retire(b, t);
+	}
 }
 
 // Where page table isolation takes the kernel away at each return to user mode, its units must not die with their
@@ -137,7 +154,7 @@ void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool g
 			continue;
 		if (mmu_walk(v, p->va, VMEM_FETCH, &w) && align_down(w.gpa, PAGE_SIZE) == p->gpa)
 			continue; // still there, and may be run
-		retire_vpage(b, p->va);
+		retire_vpage(b, p);
 		if (!p->global)
 			note_moved(b);
 		*p = b->vpage[--b->nvpages];

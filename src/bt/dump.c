@@ -62,7 +62,7 @@ bool bt_view_unit(const struct vcpu *v, uint64_t host_rip, struct bt_unit_view *
 	struct bt *b = bt_of(v);
 	const struct tu *u = tc_owner(b, (const uint8_t *)host_rip);
 
-	if (!u && b->last_unit && b->last_unit < b->ntus)
+	if (!u && b->last_unit)
 		u = &b->tu[b->last_unit];
 	if (!u)
 		return false;

@@ -13,7 +13,7 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
 	struct bt *b = t->b;
 
-	ASSERT(b->nexits < EXITS_MAX);
+	ASSERT(b->nexits < (b->segment + 1) * EXITS_SEGMENT);
 	b->exit[b->nexits] = (struct exit){
 		.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id, .left = (uint8_t)(t->n - 1 - t->i + (kind == EXIT_CAREFUL))};
 	return b->nexits++;

@@ -55,7 +55,21 @@ void footing_flush(struct bt *b)
 	for (uint32_t i = 1; i < b->nfootings; i++)
 		b->footing_hash[hash_of(b->footing[i].va, b->footing[i].gpa, b->footing[i].mode)] = 0;
 	b->nfootings = 1;
-	b->nheld = 0;
+	b->nheld = b->free_footing = 0;
+}
+
+static uint32_t new_footing(struct bt *b)
+{
+	enum { MARGIN = 64 }; // what may be asked for before the run loop flushes
+	uint32_t id = b->free_footing;
+
+	if (id) {
+		b->free_footing = b->footing[id].next;
+		return id;
+	}
+	ASSERT(b->nfootings < FOOTINGS_MAX);
+	b->flush_tc |= b->nfootings + MARGIN > FOOTINGS_MAX;
+	return b->nfootings++;
 }
 
 uint32_t footing_of(struct bt *b, const struct tu *t)
@@ -64,13 +78,28 @@ uint32_t footing_of(struct bt *b, const struct tu *t)
 	gpa_t gpa = align_down(t->gpa, PAGE_SIZE);
 	uint32_t id = find(b, va, gpa, t->gpa2, t->mode);
 
-	if (id)
-		return id;
-	ASSERT(b->nfootings < FOOTINGS_MAX);
-	id = b->nfootings++;
-	b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = t->gpa2, .mode = t->mode};
-	insert(b, id);
+	if (!id) {
+		id = new_footing(b);
+		b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = t->gpa2, .mode = t->mode};
+		insert(b, id);
+	}
+	b->footing[id].users++;
 	return id;
+}
+
+// The last one to leave gives it up: no link looks at it any more.
+void footing_leave(struct bt *b, struct tu *t)
+{
+	struct footing *f = &b->footing[t->footing];
+
+	if (t->footing && !--f->users) {
+		footing_release(b, t->footing);
+		take_out(b, t->footing);
+		f->va = 1; // no page
+		f->next = b->free_footing;
+		b->free_footing = t->footing;
+	}
+	t->footing = 0;
 }
 
 // -- links of units that have moved -----------------------------------------------------------------------------------

@@ -88,8 +88,10 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 	t->was = t->pc;
 	t->pc += delta;
 	t->since = now;
-	if (joins)
+	if (joins) {
+		footing_leave(b, t);
 		t->footing = footing_of(b, t);
+	}
 	tc_insert(b, t);
 	if (t->indirect_entry)
 		itab_set(b, t);

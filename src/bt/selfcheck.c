@@ -151,7 +151,7 @@ static bool careful_run(struct vcpu *v, const struct tu *t)
 {
 	struct bt *b = bt_of(v);
 	struct selfcheck *c = &b->check;
-	uint64_t flushes = b->st->tc_flushes;
+	uint64_t epoch = tc_epoch(b);
 
 	for (c->nsteps = 0; c->nsteps < t->ninsns; c->nsteps++) {
 		struct check_state *s = &c->step[c->nsteps];
@@ -163,7 +163,7 @@ static bool careful_run(struct vcpu *v, const struct tu *t)
 		take(v, s);
 		next = v->rip + insn.len;
 		c->step[c->nsteps + 1].undefined = (s->undefined & ~insn.flags_written) | insn.flags_undefined;
-		if (!careful_step(v) || c->lost || t->dead || b->flush_tc || b->st->tc_flushes != flushes)
+		if (!careful_step(v) || c->lost || t->dead || b->flush_tc || tc_epoch(b) != epoch)
 			return false;
 		if (v->rip != next) {
 			c->nsteps++;

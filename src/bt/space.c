@@ -41,8 +41,13 @@ static void save_footings(struct bt *b, struct space *s)
 {
 	s->nfootings = MIN(b->nheld, SPACE_FOOTINGS);
 	for (unsigned i = 0; i < s->nfootings; i++) {
+		const struct footing *f = &b->footing[b->held[i]];
+
 		s->footing[i].id = b->held[i];
-		s->footing[i].va = b->footing[b->held[i]].va;
+		s->footing[i].mode = f->mode;
+		s->footing[i].va = f->va;
+		s->footing[i].gpa = f->gpa;
+		s->footing[i].gpa2 = f->gpa2;
 	}
 }
 
@@ -70,9 +75,13 @@ static void restore(struct bt *b, struct space *s)
 		tlb_restore(b, &s->e[i]);
 	if (s->generation != b->st->tc_flushes)
 		return;
-	for (unsigned i = 0; i < s->nfootings; i++)
-		if (b->footing[s->footing[i].id].va == s->footing[i].va) // has not moved
+	for (unsigned i = 0; i < s->nfootings; i++) {
+		const struct footing *f = &b->footing[s->footing[i].id];
+
+		if (f->va == s->footing[i].va && f->gpa == s->footing[i].gpa && f->gpa2 == s->footing[i].gpa2 &&
+		    f->mode == s->footing[i].mode) // has not moved, nor been given up
 			footing_hold(b, s->footing[i].id);
+	}
 }
 
 void space_drop(struct bt *b, uint16_t pcid)

@@ -16,7 +16,7 @@ enum {
 
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
 {
-	ASSERT(t->b->ninsns < INSNS_MAX);
+	ASSERT(t->b->ninsns < (t->b->segment + 1) * INSNS_SEGMENT);
 	t->b->insn[t->b->ninsns] = *insn;
 	return t->b->ninsns++;
 }

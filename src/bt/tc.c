@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The translation cache: where units live, how they are found, chained and thrown away. Two halves, hot and cold, grow
-// upwards; nothing is freed singly: when it is full, all goes at once. A retired unit stays as dead code that nothing
-// leads to. Never writable and executable at once: units are written through the twin mapping, at `delta` from where
+// The translation cache: where units live, how they are found, chained and thrown away. Nothing is freed singly, but
+// by segments (evict.c), or all at once. A retired unit stays as dead code that nothing leads to. Never writable and executable at once: units are written through the twin mapping, at `delta` from where
 // they run.
 #include "base/string.h"
 #include "bt/bt.h"
@@ -30,13 +29,13 @@ void tc_init(struct vcpu *v)
 	char *at = (char *)b + align_up(sizeof(*b), 4096);
 	uint64_t *slot = (uint64_t *)v;
 
-	b->tu = carve(&at, TUS_MAX * sizeof(struct tu));
-	b->exit = carve(&at, EXITS_MAX * sizeof(struct exit));
-	b->site = carve(&at, SITES_MAX * sizeof(struct site));
-	b->insn = carve(&at, INSNS_MAX * sizeof(struct x86_insn));
-	b->vop = carve(&at, INSNS_MAX * sizeof(struct vector_op));
-	b->map = carve(&at, MAPS_MAX * sizeof(struct insn_map));
-	b->reloc = carve(&at, RELOCS_MAX * sizeof(struct reloc));
+	b->tu = carve(&at, TC_SEGMENTS * TUS_SEGMENT * sizeof(struct tu));
+	b->exit = carve(&at, TC_SEGMENTS * EXITS_SEGMENT * sizeof(struct exit));
+	b->site = carve(&at, TC_SEGMENTS * SITES_SEGMENT * sizeof(struct site));
+	b->insn = carve(&at, TC_SEGMENTS * INSNS_SEGMENT * sizeof(struct x86_insn));
+	b->vop = carve(&at, TC_SEGMENTS * INSNS_SEGMENT * sizeof(struct vector_op));
+	b->map = carve(&at, TC_SEGMENTS * MAPS_SEGMENT * sizeof(struct insn_map));
+	b->reloc = carve(&at, TC_SEGMENTS * RELOCS_SEGMENT * sizeof(struct reloc));
 	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
@@ -46,7 +45,8 @@ void tc_init(struct vcpu *v)
 	b->delta = b->tc - b->tc_rw;
 	b->tc_size = (uint32_t)b->sh->config.tc_size;
 	if (b->sh->config.stress & STRESS_TINY_TC)
-		b->tc_size = MIN(b->tc_size, 1u << 20);
+		b->tc_size = MIN(b->tc_size, 2u << 20);
+	b->nsegments = MAX(2, MIN(b->tc_size / TC_SEGMENT_MIN, TC_SEGMENTS));
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
@@ -92,26 +92,16 @@ void tc_flush(struct vcpu *v)
 	struct bt *b = bt_of(v);
 	struct emit e;
 
-	for (uint32_t i = 1; i < b->ntus; i++) {
-		b->hash[hash_of(b->tu[i].gpa, b->tu[i].mode)] = 0;
-		b->page_head[b->tu[i].gpa >> PAGE_SHIFT] = 0;
-		if (b->tu[i].gpa2 != ~UINT64_C(0))
-			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
-	}
+	memset(b->hash, 0, sizeof(b->hash));
+	tc_empty_segments(b);
 	for (unsigned i = 0; i < b->nmodes; i++)
 		itab_flush(b, &b->itab[i]);
-	b->ntus = b->nexits = b->nsites = b->ninsns = 1; // number 0 means none
-	b->nmaps = b->nrelocs = 0;
 	footing_flush(b);
 	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;
 	tc_forget_calls(v);
-	b->hot = 64; // the miss stub of the indirect tables stands first
-	b->hot_end = b->tc_size / 2;
-	b->cold = b->hot_end;
-	b->cold_end = b->tc_size;
-	e = (struct emit){b->tc_rw, b->tc_rw + 64, b->delta, (uint64_t)v};
+	e = (struct emit){b->tc_rw, b->tc_rw + TC_FIRST, b->delta, (uint64_t)v};
 	emit_jmp_state(&e, SLOT_STUB_IND);
 	b->nmodes = 0;
 	b->flush_tc = false;
@@ -222,36 +212,23 @@ void tc_remove(struct bt *b, struct tu *t)
 		b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)] = b->tc;
 }
 
+void tc_detach(struct bt *b, struct tu *t)
+{
+	t->dead = true;
+	tc_remove(b, t);
+	tc_unlink_incoming(b, t);
+	footing_leave(b, t);
+	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
+		b->link_exit = 0;
+}
+
 // The unit's code is no longer what the guest has: nothing may lead to it any more.
 void tc_retire(struct bt *b, struct tu *t)
 {
 	if (t->dead)
 		return;
-	t->dead = true;
-	tc_remove(b, t);
-	tc_unlink_incoming(b, t);
-	if (b->link_exit && b->exit[b->link_exit].tu == (uint32_t)(t - b->tu))
-		b->link_exit = 0;
+	tc_detach(b, t);
 	b->st->tu_retired++;
-}
-
-// Units are laid out in the order of their numbers.
-struct tu *tc_owner(struct bt *b, const uint8_t *host)
-{
-	uint32_t lo = 1, hi = b->ntus;
-
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-		const struct tu *t = &b->tu[mid];
-
-		if (host < t->start)
-			hi = mid;
-		else if (host >= t->start + t->code_size)
-			lo = mid + 1;
-		else
-			return &b->tu[mid];
-	}
-	return NULL;
 }
 
 // -- indirect tables --------------------------------------------------------------------------------------------------
@@ -271,11 +248,11 @@ static bool chained(const struct bt *b, uint32_t i, const struct tu *t, unsigned
 void itab_set(struct bt *b, struct tu *t)
 {
 	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
-	unsigned i = itab_index(t->pc), n;
+	unsigned i = itab_index(t->pc), n = 0;
 	bool used = it->e[i] != b->tc;
 
-	if (!t->indirect_entry && (b->cold + EMIT_ROOM > b->cold_end || b->nexits + 1 >= EXITS_MAX)) {
-		b->flush_tc = true;
+	if (!t->indirect_entry && !tc_has_room(b)) {
+		b->wants_room = true;
 		return;
 	}
 	if (used && chained(b, it->tu[i], t, &n))

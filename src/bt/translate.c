@@ -104,7 +104,7 @@ void note_op(struct trans *t)
 
 	if (!host_may_fault(&t->insn[t->i]))
 		return;
-	ASSERT(b->nmaps < MAPS_MAX);
+	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
 		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
 		.left = (uint8_t)(t->n - 1 - t->i)};
@@ -114,15 +114,6 @@ static void undefined(struct trans *t, const struct x86_insn *insn)
 {
 	emit_exit(t, EXIT_UD, insn_pc(t, t->i));
 	t->b->exit[t->b->nexits - 1].insn = insn->class == X86_CLASS_INVALID;
-}
-
-static bool room_left(const struct bt *b)
-{
-	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end && b->ntus + 1 < TUS_MAX &&
-	       b->nexits + 4 * TU_INSNS_MAX < EXITS_MAX && b->nsites + 4 * TU_INSNS_MAX < SITES_MAX &&
-	       b->ninsns + TU_INSNS_MAX < INSNS_MAX && b->nrelocs + 8 * TU_INSNS_MAX < RELOCS_MAX &&
-	       b->nmaps + 2 * TU_INSNS_MAX < MAPS_MAX && b->nfootings < FOOTINGS_MAX &&
-	       b->nmodes + 4 < MODES_MAX; // a unit names its own mode's table and those of the modes it leads to
 }
 
 static void start_emission(struct trans *t)
@@ -237,8 +228,8 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint32_t hot, cold;
 
-	if (!room_left(b))
-		tc_flush(v);
+	if (!tc_has_room(b))
+		tc_make_room(v);
 	hot = b->hot;
 	cold = b->cold;
 	start_trans(&t, v, mode);

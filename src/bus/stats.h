@@ -17,7 +17,9 @@
 	_(tu_ident, "instructions", "of these copied unchanged but for registers and memory operands") \
 	_(tu_retired, "units", "units retired because guest code changed") \
 	_(tu_moved, "units", "units given another address, where the guest maps their code now") \
+	_(tu_evicted, "units", "units that went with the oldest segment of the translation cache") \
 	_(tc_flushes, "times", "translation cache flushed whole") \
+	_(tc_evictions, "times", "oldest segment of the translation cache emptied") \
 	_(tc_chained, "links", "direct links made") \
 	_(tc_lookups, "times", "units looked up by the run loop") \
 	_(ind_misses, "times", "indirect branches that missed the inline table") \
