@@ -191,6 +191,20 @@ uint16_t flow_shown_at(struct trans *t, uint64_t pc)
 	return live | shown;
 }
 
+// Does its translation overwrite the host's flags before it can raise something?
+bool insn_checks(const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
+	case X86_CLASS_AVX512: case X86_CLASS_RDRAND: case X86_CLASS_FWAIT:
+		return insn->mem.present;
+	case X86_CLASS_JMP: case X86_CLASS_JCC: case X86_CLASS_LOOP:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static bool leads_to_constant(const struct x86_insn *insn)
 {
 	return insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_JCC ||
@@ -199,16 +213,22 @@ static bool leads_to_constant(const struct x86_insn *insn)
 
 struct fate { // of the arithmetic flags at some place
 	uint16_t live, visible;
+	bool shown; // a check of the unit takes the host's flags
 };
+
+static struct fate either(struct fate f, struct fate g)
+{
+	return (struct fate){f.live | g.live, f.visible | g.visible, f.shown || g.shown};
+}
 
 static struct fate fate_at(const struct trans *t, unsigned i)
 {
-	return (struct fate){t->live_in[i], t->visible_in[i]};
+	return (struct fate){t->live_in[i], t->visible_in[i], t->shown_at[i]};
 }
 
 static struct fate fate_outside(struct trans *t, uint64_t pc)
 {
-	return (struct fate){flow_live_at(t, pc), flow_shown_at(t, pc)};
+	return (struct fate){flow_live_at(t, pc), flow_shown_at(t, pc), false};
 }
 
 // What becomes of flags behind instruction i where it leads out of the unit.
@@ -216,31 +236,23 @@ static struct fate fate_of_exits(struct trans *t, unsigned i)
 {
 	const struct x86_insn *insn = &t->insn[i];
 	uint64_t next = insn_pc(t, i) + insn->len;
-	struct fate f = {0, 0}, g;
+	struct fate f = {0, 0, false}, g;
 
 	if (!ends_unit(t, insn) && t->next[i] == NOWHERE)
 		f = fate_outside(t, next);
 	else if (ends_unit(t, insn) && !leads_to_constant(insn))
-		f = (struct fate){RFLAGS_ARITH, RFLAGS_ARITH};
+		f = (struct fate){RFLAGS_ARITH, RFLAGS_ARITH, false};
 	if (!leads_to_constant(insn) || t->target[i] != NOWHERE || (insn->class == X86_CLASS_JMP && t->next[i] != NOWHERE))
 		return f;
 	g = fate_outside(t, next + insn->imm);
-	return (struct fate){f.live | g.live, f.visible | g.visible};
+	return either(f, g);
 }
 
 static struct fate fate_behind(const struct trans *t, unsigned i, struct fate f)
 {
-	struct fate g;
-
-	if (t->next[i] != NOWHERE && t->insn[i].class != X86_CLASS_CALL && t->insn[i].class != X86_CLASS_CALL_IND) {
-		g = fate_at(t, t->next[i]);
-		f = (struct fate){f.live | g.live, f.visible | g.visible};
-	}
-	if (t->target[i] != NOWHERE) {
-		g = fate_at(t, t->target[i]);
-		f = (struct fate){f.live | g.live, f.visible | g.visible};
-	}
-	return f;
+	if (t->next[i] != NOWHERE && t->insn[i].class != X86_CLASS_CALL && t->insn[i].class != X86_CLASS_CALL_IND)
+		f = either(f, fate_at(t, t->next[i]));
+	return t->target[i] != NOWHERE ? either(f, fate_at(t, t->target[i])) : f;
 }
 
 // An instruction that writes only some flags (INC, rotates) leaves them in the host with the rest as it found them:
@@ -254,6 +266,7 @@ static struct fate fate_before(const struct trans *t, const struct x86_insn *ins
 		f.live |= f.visible & ~kills;
 	if (!uses_homes(t, insn) || insn->class == X86_CLASS_UD || insn->class == X86_CLASS_INVALID)
 		f.live = RFLAGS_ARITH;
+	f.shown = insn_checks(insn) || (f.shown && kills != RFLAGS_ARITH);
 	f.visible = insn_may_fault(insn) ? RFLAGS_ARITH : (uint16_t)((f.visible & ~kills) | f.live);
 	return f;
 }
@@ -267,14 +280,19 @@ void find_live_flags(struct trans *t)
 	for (unsigned i = 0; i < t->n; i++) {
 		exits[i] = fate_of_exits(t, i);
 		t->live_in[i] = t->visible_in[i] = 0;
+		t->shown_at[i] = false;
 	}
 	while (again) {
 		again = false;
 		for (unsigned i = t->n; i-- > 0;) {
-			struct fate f = fate_before(t, &t->insn[i], fate_behind(t, i, exits[i]));
+			struct fate out = fate_behind(t, i, exits[i]), f = fate_before(t, &t->insn[i], out);
 
-			again |= t->nlabels && (f.live != t->live_in[i] || f.visible != t->visible_in[i]);
+			again |= t->nlabels && (f.live != t->live_in[i] || f.visible != t->visible_in[i] ||
+						f.shown != t->shown_at[i]);
+			t->visible_out[i] = out.visible;
+			t->shown_out[i] = out.shown;
 			t->live_in[i] = f.live;
+			t->shown_at[i] = f.shown;
 			t->visible_in[i] = f.visible;
 		}
 	}

@@ -11,6 +11,7 @@
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
 //   code.c       coherency: pages that hold translated code, retirement
+//   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults
 //   string.c     string instructions
 //   vector.c     vector registers for C code; gather.c: gathers and scatters; masked.c: masks of memory operands
@@ -18,6 +19,7 @@
 #define BT_BT_H
 
 #include "bt/emit.h"
+#include "bt/recipe.h"
 #include "bt/slots.h"
 #include "cpu/system.h"
 #include "cpu/vcpu.h"
@@ -32,6 +34,7 @@ enum {
 	TRACE_INSNS = 32,         // instructions in a straight unit at most
 	TU_INSNS_MAX = 160,       // in a region: see region.c
 	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
+	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
@@ -80,8 +83,9 @@ struct tlb {
 };
 enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
 
-// Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them.
-enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD };
+// Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them; RECIPE:
+// nowhere, but there is a recipe.
+enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD, FLAGS_RECIPE };
 
 // How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
 // to run often, everything in place.
@@ -129,6 +133,7 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
 	int16_t guest;      // offset from tu.pc
 	uint8_t left;       // as in struct exit, behind this instruction
+	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
 	uint8_t flags : 2;  // enum flag_state at its operation
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 };
@@ -178,6 +183,7 @@ struct site { // one inline check: what the miss handler must know
 	uint16_t size;
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint8_t left;     // as in struct exit, from this instruction on
+	uint16_t recipe;  // number in bt.recipe, with FLAGS_RECIPE
 	uint8_t access : 2; // enum x86_access
 	uint8_t flags : 2;  // enum flag_state
 	uint8_t bounce : 2; // careful: which bounce buffer
@@ -311,6 +317,7 @@ struct bt {
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
 	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
+	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
 	struct segment segments[TC_SEGMENTS];
 	bool wants_room;         // the present segment is full: the run loop goes on to the next
@@ -321,6 +328,7 @@ struct bt {
 	struct x86_insn *insn;
 	struct vector_op *vop;   // beside insn, where that is a vector instruction
 	struct insn_map *map;
+	struct recipe *recipe;
 	struct reloc *reloc;
 	struct footing *footing;
 	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];

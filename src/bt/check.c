@@ -5,8 +5,7 @@
 // fills the entry and returns to the look-up. Careful form (MODE_CAREFUL): C reads the operand into a bounce buffer
 // first and writes it back after the operation: for MMIO, watched pages and page crossings.
 //
-// Flags: the look-up uses the host's flags. If the guest's are there they go to SLOT_FLAGS first and come back when an
-// instruction needs them, so a run of accesses pays once.
+// Flags: the look-up uses the host's flags: see flags.c for what becomes of the guest's.
 #include "bt/trans.h"
 #include "x86/mnemonic.h"
 
@@ -92,40 +91,6 @@ struct emit_mem checked_mem(void)
 	return (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = 0};
 }
 
-// The five flags of lahf, and OF by seto: into SLOT_FLAGS. T1 is free here.
-void emit_keep_flags(struct emit *e)
-{
-	emit_mov(e, 8, HOST_T1, X86_RAX);
-	emit_u8(e, 0x9f);                                  // lahf
-	emit_bytes(e, (const uint8_t[]){0x0f, 0x90, 0xc0}, 3); // seto %al
-	emit_store_state(e, 2, X86_RAX, SLOT_FLAGS);
-	emit_mov(e, 8, X86_RAX, HOST_T1);
-}
-
-void emit_restore_flags(struct emit *e)
-{
-	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
-	emit_load_state(e, 2, X86_RAX, SLOT_FLAGS);
-	emit_bytes(e, (const uint8_t[]){0x04, 0x7f}, 2); // add $0x7f, %al: OF again
-	emit_u8(e, 0x9e);                                // sahf
-	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
-}
-
-void emit_save_flags(struct trans *t)
-{
-	if (t->flags != FLAGS_HOST)
-		return;
-	emit_keep_flags(&t->hot);
-	t->flags = FLAGS_SLOT;
-}
-
-void emit_need_flags(struct trans *t)
-{
-	if (t->flags == FLAGS_SLOT)
-		emit_restore_flags(&t->hot);
-	t->flags = FLAGS_HOST;
-}
-
 // The alignment without which an instruction raises #GP(0).
 static uint8_t required_alignment(const struct x86_insn *insn)
 {
@@ -162,7 +127,7 @@ uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
 		.retry = t->careful ? 0 : (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
 		.left = (uint8_t)(t->n - t->i), .x87 = is_x87(&t->insn[t->i]), .waits = waits_for_x87(&t->insn[t->i]),
-		.masked = t->insn[t->i].class == X86_CLASS_MASKED,
+		.masked = t->insn[t->i].class == X86_CLASS_MASKED, .recipe = flags_recipe(t),
 	};
 	return b->nsites++;
 }

@@ -62,8 +62,7 @@ void emit_epilogue(const struct trans *t, struct emit *e)
 // Canonical form at an exit: flags to the host's, registers home.
 static void emit_go_home(const struct trans *t, struct emit *e)
 {
-	if (t->flags != FLAGS_HOST) // dead to the code, not to the fault that may come
-		emit_restore_flags(e);
+	emit_flags_home(t, e); // dead to the code perhaps, not to the fault that may come
 	emit_epilogue(t, e);
 }
 
@@ -108,7 +107,7 @@ void emit_jump_table(struct trans *t, unsigned mode_id)
 // Registers home, then to the address in T0. The arithmetic flags are in the slot there.
 void emit_indirect(struct trans *t)
 {
-	emit_save_flags(t);
+	emit_flags_to_slot(t);
 	emit_epilogue(t, &t->hot);
 	if (t->t->mode & (MODE_ONE | MODE_ALONE))
 		emit_jmp_state(&t->hot, SLOT_STUB_IND);
@@ -169,21 +168,32 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool pol
 	uint32_t id;
 	bool early = t->v->counting && t->i + 1 < t->n;
 	uint32_t before = t->b->nexits;
+	bool again = false; // the flags have been made anew
 
 	emit_patch32(place, e->delta, stub);
 	emit_uncount(t, e);
 	if (backward && !one) {
 		if (t->flags == FLAGS_HOST && flow_shown_at(t, target)) {
-			emit_keep_flags(e);
-			t->flags = FLAGS_SLOT;
+			if (t->recipe.op) {
+				t->flags = FLAGS_RECIPE;
+			} else {
+				emit_keep_flags(e);
+				t->flags = FLAGS_SLOT;
+			}
 		}
 		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, false);
+	}
+	if (t->flags == FLAGS_RECIPE) {
+		if (one || flow_shown_at(t, target))
+			emit_flags_home(t, e);
+		t->flags = FLAGS_HOST;
+		again = true;
 	}
 	id = new_exit(t, one ? EXIT_NEXT : EXIT_DIRECT, target);
 	x = &t->b->exit[id];
 	x->flags_in_slot = t->flags != FLAGS_HOST;
 	if (!one) {
-		bool straight = !has_epilogue(t) && !backward && !early;
+		bool straight = !has_epilogue(t) && !backward && !early && !again;
 		uint8_t *at = place;
 
 		if (!straight) {
@@ -357,7 +367,8 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 
-	emit_need_flags(t);
+	if (insn->flags_read & RFLAGS_ARITH)
+		emit_need_flags(t);
 	if (insn->addrsize == 2) {
 		flow_loop16(t, insn);
 		return;

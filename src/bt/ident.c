@@ -165,6 +165,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	bool partial = sets && sets != RFLAGS_ARITH;
 	uint8_t out[REWRITE_MAX];
 	unsigned access = insn->mem.access;
+	struct emit_mem m = {0};
 	int n;
 
 	if (is_lea(insn)) {
@@ -178,9 +179,11 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	if (insn->mem.present)
-		use_operand(&rw, emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn)));
+		use_operand(&rw, m = emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn)));
 	if (insn->flags_read & RFLAGS_ARITH || partial)
 		emit_need_flags(t);
+	if (emit_producer(t, insn, m))
+		return;
 	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);

@@ -16,8 +16,8 @@ static struct label *label_at(struct trans *t, unsigned i)
 
 static void flags_for(struct trans *t, unsigned to)
 {
-	if (t->visible_in[to] && t->flags != FLAGS_HOST)
-		emit_restore_flags(&t->hot);
+	if (t->visible_in[to])
+		emit_flags_home(t, &t->hot);
 	t->flags = t->visible_in[to] ? FLAGS_HOST : FLAGS_DEAD;
 }
 
@@ -53,6 +53,7 @@ void label_bind(struct trans *t)
 			emit_patch32(t->fixup[i].place, t->hot.delta, emit_here(&t->hot));
 	memcpy(t->window, l->window, sizeof(t->window));
 	t->flags = t->visible_in[t->i] ? FLAGS_HOST : FLAGS_DEAD;
+	t->recipe.op = RECIPE_NONE;
 	t->ended = false;
 	if (l->loop)
 		start_loop(t, l);

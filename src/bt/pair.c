@@ -54,6 +54,7 @@ static void emit_landing(struct trans *t)
 
 	t->home = true;
 	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
+	t->recipe.op = RECIPE_NONE;
 	if ((int64_t)ret == (int32_t)ret) {
 		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
 	} else {
@@ -140,7 +141,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 		emit_indirect(t);
 		return;
 	}
-	emit_save_flags(t);
+	emit_flags_to_slot(t);
 	emit_epilogue(t, e);
 	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
 	emit_landing(t);
@@ -157,7 +158,7 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 		emit_indirect(t);
 		return;
 	}
-	emit_save_flags(t);
+	emit_flags_to_slot(t);
 	emit_epilogue(t, &t->hot);
 	emit_u8(&t->hot, 0xc3);
 	t->ended = true;

@@ -17,15 +17,19 @@ static uint64_t flags_from_slot(const struct vcpu *v)
 }
 
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.
-static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag_state flags, const uint64_t *host,
-		    uint64_t host_flags)
+static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag_state flags, uint16_t recipe,
+		    const uint64_t *host, uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
-	uint64_t arith = flags == FLAGS_HOST ? host_flags & RFLAGS_ARITH : flags_from_slot(v);
+	uint64_t arith;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (t->map[r] != X86_REG_NONE)
 			v->gpr[r] = host[t->map[r]];
+	if (flags == FLAGS_RECIPE)
+		arith = recipe_flags(&bt_of(v)->recipe[recipe], v->gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
+	else
+		arith = flags == FLAGS_HOST ? host_flags & RFLAGS_ARITH : flags_from_slot(v);
 	v->rip = t->pc + (uint64_t)(int64_t)guest_off;
 	v->rflags = (v->rflags & ~(uint64_t)(HOST_FLAGS_MASK | RFLAGS_IF)) | arith | (host_flags & RFLAGS_DF) |
 		    (iflag ? RFLAGS_IF : 0);
@@ -35,7 +39,7 @@ void recover_site(struct vcpu *v, const struct site *s)
 {
 	const char *state = (const char *)v;
 
-	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->flags, (const uint64_t *)(state + SLOT_HOST_REGS),
+	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->flags, s->recipe, (const uint64_t *)(state + SLOT_HOST_REGS),
 		*(const uint64_t *)(state + SLOT_HOST_FLAGS));
 }
 
@@ -102,7 +106,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start));
 	if (!m)
 		return false;
-	recover(v, t, m->guest, m->flags, f.gpr, f.rflags);
+	recover(v, t, m->guest, m->flags, m->recipe, f.gpr, f.rflags);
 	if (m->saved_ax) {
 		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
 		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);

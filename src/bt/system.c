@@ -163,8 +163,7 @@ static void emit_rflags(struct trans *t)
 {
 	struct emit *e = &t->hot;
 
-	if (t->flags != FLAGS_HOST)
-		emit_restore_flags(e);
+	emit_flags_home(t, e);
 	t->flags = FLAGS_HOST;
 	emit_pushfq(e);
 	emit_host_pop(e, HOST_T0);
@@ -202,6 +201,7 @@ static void emit_take_flags(struct trans *t)
 	emit_host_push(e, HOST_T0);
 	emit_popfq(e);
 	t->flags = FLAGS_HOST;
+	t->recipe.op = RECIPE_NONE;
 }
 
 void sys_popf(struct trans *t, const struct x86_insn *insn)
@@ -231,7 +231,7 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 // On to `target` (in T0 if it is not constant) in another mode.
 static void emit_mode_jump(struct trans *t, uint32_t mode)
 {
-	emit_save_flags(t);
+	emit_flags_to_slot(t);
 	emit_epilogue(t, &t->hot);
 	emit_uncount(t, &t->hot);
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));

@@ -36,6 +36,7 @@ void tc_init(struct vcpu *v)
 	b->vop = carve(&at, TC_SEGMENTS * INSNS_SEGMENT * sizeof(struct vector_op));
 	b->map = carve(&at, TC_SEGMENTS * MAPS_SEGMENT * sizeof(struct insn_map));
 	b->reloc = carve(&at, TC_SEGMENTS * RELOCS_SEGMENT * sizeof(struct reloc));
+	b->recipe = carve(&at, RECIPES_MAX * sizeof(struct recipe));
 	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
@@ -97,6 +98,8 @@ void tc_flush(struct vcpu *v)
 	for (unsigned i = 0; i < b->nmodes; i++)
 		itab_flush(b, &b->itab[i]);
 	footing_flush(b);
+	memset(b->recipe, 0, b->nrecipes ? RECIPES_MAX * sizeof(struct recipe) : 0);
+	b->nrecipes = 0;
 	b->nvpages = b->nonglobal = 0;
 	b->vpages_overflow = false;
 	b->link_exit = 0;

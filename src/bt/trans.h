@@ -41,6 +41,8 @@ struct trans {
 	uint32_t n;                          // instructions
 	uint32_t i;                          // the one being emitted
 	enum flag_state flags;
+	struct recipe recipe;                // of the present flags, if there is one
+	bool noted;                          // the present instruction has noted what its recipe needs
 	enum x86_mode code;
 	bool careful, user;
 	enum tlb_index tlb;
@@ -66,6 +68,8 @@ struct trans {
 	bool poll_before[TU_INSNS_MAX];      // for a backward branch behind it
 	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
 	uint16_t visible_in[TU_INSNS_MAX];   // those, and what a fault would show
+	uint16_t visible_out[TU_INSNS_MAX];  // the same behind each
+	bool shown_at[TU_INSNS_MAX], shown_out[TU_INSNS_MAX];        // a check will take the host's flags before the next are produced
 	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code, or 0
 	struct label label[LABELS];
 	struct fixup fixup[TU_INSNS_MAX];
@@ -114,10 +118,6 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
 void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
 uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct emit_mem checked_mem(void);
-void emit_save_flags(struct trans *t);           // FLAGS_HOST -> FLAGS_SLOT, if anybody may still look
-void emit_need_flags(struct trans *t);           // FLAGS_SLOT -> FLAGS_HOST
-void emit_restore_flags(struct emit *e);         // the code of it
-void emit_keep_flags(struct emit *e);            // the code of saving them
 void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
@@ -131,6 +131,17 @@ void label_bind(struct trans *t);                        // before the present i
 void label_jump(struct trans *t, unsigned to);           // go on there
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
 void label_poll(struct trans *t);
+// -- flags.c
+void emit_save_flags(struct trans *t);           // the host's flags will be overwritten
+void emit_need_flags(struct trans *t);           // the guest's flags to the host's, if they are alive
+void emit_flags_home(const struct trans *t, struct emit *e); // the code of it: always; keeps t->flags
+void emit_flags_to_slot(struct trans *t);
+void emit_restore_flags(struct emit *e);         // from the slot
+void emit_keep_flags(struct emit *e);            // to the slot
+bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m);
+void flags_before(struct trans *t, const struct x86_insn *insn); // around the emission of each instruction
+void flags_after(struct trans *t, const struct x86_insn *insn);
+uint16_t flags_recipe(struct trans *t);          // number of the present recipe
 
 // -- translate.c
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn);
@@ -144,6 +155,7 @@ bool decode_next(struct trans *t, int off);             // one more instruction;
 void place_registers(struct trans *t);
 void find_live_flags(struct trans *t);
 bool insn_may_fault(const struct x86_insn *insn);
+bool insn_checks(const struct x86_insn *insn);
 uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
 uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
 
@@ -194,6 +206,8 @@ void emit_leave_insn(struct trans *t, const struct x86_insn *insn);
 void emit_rsp_add(struct trans *t, int n);
 
 // -- window.c: merged checks
+// False: the instruction sets the register anew; else *by: how much it moves it.
+bool moves_base(const struct x86_insn *insn, unsigned base, int *by);
 void window_plan(struct trans *t, uint16_t taken);
 void window_after(struct trans *t, const struct x86_insn *insn);
 void window_drop_all(struct trans *t);

@@ -107,7 +107,7 @@ void note_op(struct trans *t)
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
 		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
-		.left = (uint8_t)(t->n - 1 - t->i)};
+		.left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
 }
 
 static void undefined(struct trans *t, const struct x86_insn *insn)
@@ -135,6 +135,7 @@ static void emit_entries(struct trans *t)
 	if (t->shown_in) {
 		t->t->entry = emit_here(&t->hot);
 		emit_keep_flags(&t->hot);
+		t->b->st->flags_entry++;
 		t->t->entry_slot = emit_here(&t->hot);
 		t->flags = FLAGS_DEAD;
 		return;
@@ -165,7 +166,9 @@ static void emit_insn(struct trans *t)
 		label_poll(t);
 	if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
 		t->flags = FLAGS_DEAD;
+	flags_before(t, &t->insn[t->i]);
 	treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
+	flags_after(t, &t->insn[t->i]);
 	window_after(t, &t->insn[t->i]);
 	if (!t->ended)
 		emit_next(t);

@@ -108,7 +108,7 @@ static bool rsp_constant(const struct x86_insn *insn, int *by)
 }
 
 // What the instruction does to the base register: false if it sets it anew, else *by how much it moves it.
-static bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
+bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
 {
 	struct touch t;
 

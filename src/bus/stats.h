@@ -15,6 +15,10 @@
 	_(tu_bytes_out, "bytes", "host bytes emitted") \
 	_(tu_cycles, "cycles", "host cycles spent translating") \
 	_(tu_ident, "instructions", "of these copied unchanged but for registers and memory operands") \
+	_(flags_saved, "checks", "emitted with a saving of the guest's flags") \
+	_(flags_recipe, "checks", "emitted where flags have a recipe") \
+	_(flags_free, "checks", "emitted where flags had been saved before") \
+	_(flags_entry, "units", "that save flags at their entry") \
 	_(tu_retired, "units", "units retired because guest code changed") \
 	_(tu_moved, "units", "units given another address, where the guest maps their code now") \
 	_(tu_evicted, "units", "units that went with the oldest segment of the translation cache") \

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: MIT
+//
+// Where the guest's arithmetic flags are while a unit is emitted. The inline checks need the host's flags. If the
+// guest's are there, and the instruction that produced them has a recipe (recipe.h), they are just given up: who reads
+// them after all gets them by the operation carried out anew, and a fault by recipe_flags. Without a recipe they go to
+// SLOT_FLAGS.
+//
+// A recipe is one of the present registers: before an instruction overwrites one of them, its value is noted, if
+// anybody may still want the flags.
+#include "bt/trans.h"
+
+enum { ALU_TEST = 8 }; // behind enum emit_alu
+
+static uint16_t flags_set(const struct x86_insn *insn)
+{
+	return (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
+}
+
+// -- the slot: the five flags of lahf, and OF by seto. T1 is free here.
+void emit_keep_flags(struct emit *e)
+{
+	emit_mov(e, 8, HOST_T1, X86_RAX);
+	emit_u8(e, 0x9f);                                  // lahf
+	emit_bytes(e, (const uint8_t[]){0x0f, 0x90, 0xc0}, 3); // seto %al
+	emit_store_state(e, 2, X86_RAX, SLOT_FLAGS);
+	emit_mov(e, 8, X86_RAX, HOST_T1);
+}
+
+void emit_restore_flags(struct emit *e)
+{
+	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_load_state(e, 2, X86_RAX, SLOT_FLAGS);
+	emit_bytes(e, (const uint8_t[]){0x04, 0x7f}, 2); // add $0x7f, %al: OF again
+	emit_u8(e, 0x9e);                                // sahf
+	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
+}
+
+// -- a recipe as code -------------------------------------------------------------------------------------------------
+
+static uint32_t note_slot(unsigned which)
+{
+	return SLOT_NOTES + (which == RECIPE_NOTE_B ? 8 : 0);
+}
+
+// SPL to DIL need a REX prefix.
+static void emit_byte_rex(struct emit *e, unsigned size, unsigned reg, unsigned rm)
+{
+	if (size == 1 && reg < 8 && rm < 8 && (reg >= 4 || rm >= 4))
+		emit_u8(e, 0x40);
+}
+
+static unsigned alu_opcode(unsigned size, unsigned op) // rm, reg
+{
+	return (op == ALU_TEST ? 0x84 : op << 3) | (size > 1);
+}
+
+static void emit_alu_rr(struct emit *e, unsigned size, unsigned op, unsigned dst, unsigned src)
+{
+	emit_byte_rex(e, size, src, dst);
+	emit_op_rr(e, size, alu_opcode(size, op), src, dst);
+}
+
+static void emit_alu_state(struct emit *e, unsigned size, unsigned op, unsigned dst, uint32_t off) // reg, memory
+{
+	emit_byte_rex(e, size, dst, 0);
+	emit_op_state(e, size, alu_opcode(size, op) | (op == ALU_TEST ? 0 : 2), dst, off, 0);
+}
+
+static unsigned imm_bytes(unsigned size, unsigned op, int32_t imm)
+{
+	if (size == 1 || (op != ALU_TEST && imm == (int8_t)imm))
+		return 1;
+	return size == 2 ? 2 : 4;
+}
+
+static unsigned imm_opcode(unsigned size, unsigned op, unsigned bytes)
+{
+	if (op == ALU_TEST)
+		return size == 1 ? 0xf6 : 0xf7;
+	return size == 1 ? 0x80 : bytes == 1 ? 0x83 : 0x81;
+}
+
+static void emit_imm(struct emit *e, unsigned bytes, int32_t imm)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		emit_u8(e, (uint32_t)imm >> 8 * i & 0xff);
+}
+
+static void emit_alu_ri(struct emit *e, unsigned size, unsigned op, unsigned dst, int32_t imm)
+{
+	unsigned n = imm_bytes(size, op, imm);
+
+	emit_byte_rex(e, size, 0, dst);
+	emit_op_rr(e, size, imm_opcode(size, op, n), op == ALU_TEST ? 0 : op, dst);
+	emit_imm(e, n, imm);
+}
+
+static void emit_alu_state_imm(struct emit *e, unsigned size, unsigned op, uint32_t off, int32_t imm)
+{
+	unsigned n = imm_bytes(size, op, imm);
+
+	emit_op_state(e, size, imm_opcode(size, op, n), op == ALU_TEST ? 0 : op, off, n);
+	emit_imm(e, n, imm);
+}
+
+// op b, reg; RAX's guest value is in SLOT_RAX if `saved`.
+static void emit_with_b(const struct trans *t, struct emit *e, unsigned op, unsigned reg, bool saved)
+{
+	const struct recipe *r = &t->recipe;
+
+	if (r->b == RECIPE_IMM)
+		emit_alu_ri(e, r->size, op, reg, r->imm);
+	else if (r->b >= X86_GPRS)
+		emit_alu_state(e, r->size, op, reg, note_slot(r->b));
+	else if (saved && host_of(t, r->b) == X86_RAX)
+		emit_alu_state(e, r->size, op, reg, SLOT_RAX);
+	else
+		emit_alu_rr(e, r->size, op, reg, host_of(t, r->b));
+}
+
+// A comparison of what is there: one instruction, and no register. False: it takes more.
+static bool emit_compare_again(const struct trans *t, struct emit *e)
+{
+	const struct recipe *r = &t->recipe;
+	unsigned op = r->op == RECIPE_AND ? ALU_TEST : ALU_CMP;
+
+	if ((r->op != RECIPE_SUB && r->op != RECIPE_AND) || r->result || r->moved)
+		return false;
+	if (r->a < X86_GPRS) {
+		emit_with_b(t, e, op, host_of(t, r->a), false);
+	} else if (r->a == RECIPE_IMM) { // of 0 with 0
+		emit_alu_rr(e, 4, ALU_CMP, X86_RAX, X86_RAX);
+	} else if (r->a == r->b) { // of a result
+		emit_alu_state_imm(e, r->size, ALU_CMP, note_slot(r->a), 0);
+	} else if (r->b == RECIPE_IMM) {
+		emit_alu_state_imm(e, r->size, op, note_slot(r->a), r->imm);
+	} else if (r->b < X86_GPRS) { // TEST has one form for both orders
+		unsigned reg = host_of(t, r->b);
+
+		emit_byte_rex(e, r->size, reg, 0);
+		emit_op_state(e, r->size, alu_opcode(r->size, op), reg, note_slot(r->a), 0);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void emit_load_a(const struct trans *t, struct emit *e)
+{
+	const struct recipe *r = &t->recipe;
+
+	if (r->a >= X86_GPRS)
+		emit_load_state(e, 8, X86_RAX, note_slot(r->a));
+	else if (r->a == X86_RSP)
+		emit_lea(e, 8, X86_RAX, mem_base(HOST_GUEST_RSP, -r->moved));
+	else
+		emit_mov(e, 8, X86_RAX, host_of(t, r->a));
+}
+
+static void emit_imul_b(const struct trans *t, struct emit *e)
+{
+	const struct recipe *r = &t->recipe;
+
+	if (r->b == RECIPE_IMM) {
+		emit_op_rr(e, r->size, 0x69, X86_RAX, X86_RAX);
+		emit_imm(e, r->size == 2 ? 2 : 4, r->imm);
+	} else if (r->b >= X86_GPRS) {
+		emit_op_state(e, r->size, 0x0faf, X86_RAX, note_slot(r->b), 0);
+	} else if (host_of(t, r->b) == X86_RAX) {
+		emit_op_state(e, r->size, 0x0faf, X86_RAX, SLOT_RAX, 0);
+	} else {
+		emit_op_rr(e, r->size, 0x0faf, X86_RAX, host_of(t, r->b));
+	}
+}
+
+static void emit_shift_rax(const struct recipe *r, struct emit *e)
+{
+	unsigned op = r->op == RECIPE_SHL ? 4 : r->op == RECIPE_SHR ? 5 : 7;
+
+	emit_op_rr(e, r->size, r->size == 1 ? 0xc0 : 0xc1, op, X86_RAX);
+	emit_u8(e, (unsigned)r->imm);
+}
+
+static void emit_neg_rax(unsigned size, struct emit *e)
+{
+	emit_op_rr(e, size, size == 1 ? 0xf6 : 0xf7, 3, X86_RAX);
+}
+
+// The operation anew, in RAX: the guest's flags to the host's. Keeps all registers.
+static void emit_operation_again(const struct trans *t, struct emit *e)
+{
+	const struct recipe *r = &t->recipe;
+
+	if (emit_compare_again(t, e))
+		return;
+	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_load_a(t, e);
+	switch ((enum recipe_op)r->op) {
+	case RECIPE_ADD: case RECIPE_SUB:
+		if (r->result)
+			emit_with_b(t, e, r->op == RECIPE_ADD ? ALU_SUB : ALU_ADD, X86_RAX, true);
+		emit_with_b(t, e, r->op == RECIPE_ADD ? ALU_ADD : ALU_SUB, X86_RAX, true);
+		break;
+	case RECIPE_AND:
+		emit_with_b(t, e, ALU_AND, X86_RAX, true);
+		break;
+	case RECIPE_NEG:
+		emit_neg_rax(r->size, e);
+		emit_neg_rax(r->size, e);
+		break;
+	case RECIPE_SHL: case RECIPE_SHR: case RECIPE_SAR:
+		emit_shift_rax(r, e);
+		break;
+	case RECIPE_IMUL:
+		emit_imul_b(t, e);
+		break;
+	case RECIPE_NONE:
+		NOT_REACHED();
+	}
+	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
+}
+
+// -- states -----------------------------------------------------------------------------------------------------------
+
+void emit_save_flags(struct trans *t)
+{
+	struct stats *st = t->b->st;
+
+	*(t->flags == FLAGS_RECIPE || (t->flags == FLAGS_HOST && t->recipe.op) ? &st->flags_recipe
+	  : t->flags == FLAGS_HOST ? &st->flags_saved : &st->flags_free) += 1;
+	if (t->flags != FLAGS_HOST)
+		return;
+	if (t->recipe.op) {
+		t->flags = FLAGS_RECIPE;
+		return;
+	}
+	emit_keep_flags(&t->hot);
+	t->flags = FLAGS_SLOT;
+}
+
+void emit_flags_home(const struct trans *t, struct emit *e)
+{
+	if (t->flags == FLAGS_RECIPE)
+		emit_operation_again(t, e);
+	else if (t->flags != FLAGS_HOST)
+		emit_restore_flags(e);
+}
+
+void emit_flags_to_slot(struct trans *t)
+{
+	if (t->flags == FLAGS_RECIPE) {
+		emit_operation_again(t, &t->hot);
+		t->flags = FLAGS_HOST;
+	}
+	if (t->flags == FLAGS_HOST) {
+		emit_keep_flags(&t->hot);
+		t->flags = FLAGS_SLOT;
+	}
+}
+
+void emit_need_flags(struct trans *t)
+{
+	if (t->flags != FLAGS_DEAD && t->live_in[t->i])
+		emit_flags_home(t, &t->hot);
+	t->flags = FLAGS_HOST;
+}
+
+// -- the recipe -------------------------------------------------------------------------------------------------------
+
+static void drop(struct trans *t)
+{
+	t->recipe.op = RECIPE_NONE;
+	if (t->flags == FLAGS_RECIPE) { // nobody will ask: any will do
+		ASSERT(!t->visible_out[t->i]);
+		t->flags = FLAGS_HOST;
+	}
+}
+
+// Between instructions, or behind the checks of one that reads no memory: T1 is free.
+static void note(struct trans *t, unsigned reg, unsigned which)
+{
+	unsigned from = host_of(t, reg);
+
+	if (reg == X86_RSP && t->recipe.moved) {
+		emit_lea(&t->hot, 8, HOST_T1, mem_base(from, -t->recipe.moved));
+		from = HOST_T1;
+		t->recipe.moved = 0;
+	}
+	emit_store_state(&t->hot, 8, from, note_slot(which));
+}
+
+static void note_operands(struct trans *t, uint16_t regs)
+{
+	struct recipe *r = &t->recipe;
+	bool same = r->a == r->b;
+
+	if (r->a < X86_GPRS && regs & BIT(r->a)) {
+		note(t, r->a, RECIPE_NOTE_A);
+		r->a = RECIPE_NOTE_A;
+		r->b = same ? RECIPE_NOTE_A : r->b;
+	}
+	if (r->b < X86_GPRS && regs & BIT(r->b)) {
+		note(t, r->b, RECIPE_NOTE_B);
+		r->b = RECIPE_NOTE_B;
+	}
+}
+
+// The registers of the recipe that the instruction sets anew. That RSP moves by a constant can be told later.
+static uint16_t lost_registers(const struct trans *t, const struct x86_insn *insn, int *rsp_by)
+{
+	uint16_t lost = insn->gpr_written & recipe_registers(&t->recipe);
+	const struct recipe *r = &t->recipe;
+
+	*rsp_by = 0;
+	if (lost & BIT(X86_RSP) && r->a == X86_RSP && r->b != X86_RSP && t->code == X86_MODE64 &&
+	    moves_base(insn, X86_RSP, rsp_by))
+		lost &= (uint16_t)~BIT(X86_RSP);
+	return lost;
+}
+
+// A check of the present instruction will take the host's flags.
+static bool will_check(const struct trans *t, const struct x86_insn *insn)
+{
+	return t->flags == FLAGS_HOST && insn_checks(insn);
+}
+
+void flags_before(struct trans *t, const struct x86_insn *insn)
+{
+	bool gone = t->flags == FLAGS_RECIPE || will_check(t, insn);
+	int by;
+	uint16_t lost;
+
+	t->noted = false;
+	if (!t->recipe.op || flags_set(insn) == RFLAGS_ARITH)
+		return;
+	lost = lost_registers(t, insn, &by);
+	if (lost && (insn->class == X86_CLASS_LOOP || (gone ? t->visible_out[t->i] : t->shown_out[t->i])))
+		note_operands(t, lost);
+}
+
+void flags_after(struct trans *t, const struct x86_insn *insn)
+{
+	uint16_t set = flags_set(insn), lost;
+	struct producer p;
+	int by;
+
+	if (set) {
+		t->recipe.op = RECIPE_NONE;
+		if (set == RFLAGS_ARITH && t->flags == FLAGS_HOST && recipe_of(insn, &p) &&
+		    (t->noted || !(p.old || p.memory)))
+			t->recipe = p.recipe;
+		return;
+	}
+	if (!t->recipe.op)
+		return;
+	lost = lost_registers(t, insn, &by);
+	t->recipe.moved += by;
+	if (lost)
+		drop(t);
+}
+
+// The operation with the memory operand in T1.
+static void emit_from_t1(struct trans *t, const struct x86_insn *insn, const struct producer *p)
+{
+	static const uint8_t ops[] = {[RECIPE_ADD] = ALU_ADD, [RECIPE_SUB] = ALU_SUB, [RECIPE_AND] = ALU_TEST};
+	unsigned op = ops[p->recipe.op], size = insn->opsize;
+
+	if (op == ALU_SUB && !p->recipe.result)
+		op = ALU_CMP;
+	if (p->as == RECIPE_NOTE_B)
+		emit_alu_rr(&t->hot, size, op, host_of(t, p->dst), HOST_T1);
+	else if (p->src == RECIPE_IMM)
+		emit_alu_ri(&t->hot, size, op, HOST_T1, p->recipe.imm);
+	else
+		emit_alu_rr(&t->hot, size, op, HOST_T1, host_of(t, p->src));
+}
+
+// Note what the recipe of the present instruction needs, if it is worth that. True: that was its memory operand, and
+// the operation has been emitted too.
+bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m)
+{
+	struct producer p;
+
+	if (t->careful || !t->shown_out[t->i] || !recipe_of(insn, &p) || !(p.old || p.memory))
+		return false;
+	t->noted = true;
+	if (p.old)
+		emit_store_state(&t->hot, 8, host_of(t, p.dst), SLOT_NOTES);
+	if (!p.memory)
+		return false;
+	note_op(t);
+	emit_load(&t->hot, insn->opsize, HOST_T1, m);
+	emit_store_state(&t->hot, 8, HOST_T1, note_slot(p.as));
+	emit_from_t1(t, insn, &p);
+	t->flags = FLAGS_HOST;
+	t->b->st->tu_ident++;
+	return true;
+}
+
+// -- numbers ----------------------------------------------------------------------------------------------------------
+
+static bool equal(const struct recipe *a, const struct recipe *b)
+{
+	return a->op == b->op && a->size == b->size && a->a == b->a && a->b == b->b && a->result == b->result &&
+	       a->moved == b->moved && a->imm == b->imm;
+}
+
+static unsigned hash_of(const struct recipe *r)
+{
+	uint64_t h = (uint64_t)r->op << 56 ^ (uint64_t)r->size << 48 ^ (uint64_t)r->a << 40 ^ (uint64_t)r->b << 32 ^
+		     (uint64_t)r->result << 63 ^ (uint32_t)r->imm ^ (uint64_t)(uint32_t)r->moved << 20;
+
+	return (unsigned)(h * UINT64_C(0x9e3779b97f4a7c15) >> 48);
+}
+
+uint16_t flags_recipe(struct trans *t)
+{
+	struct bt *b = t->b;
+	unsigned i = hash_of(&t->recipe);
+
+	if (t->flags != FLAGS_RECIPE)
+		return 0;
+	while (b->recipe[i].op && !equal(&b->recipe[i], &t->recipe))
+		i = (i + 1) & (RECIPES_MAX - 1);
+	if (!b->recipe[i].op) {
+		ASSERT(b->nrecipes < RECIPES_MAX - 1);
+		b->flush_tc |= ++b->nrecipes > RECIPES_MAX / 4 * 3;
+		b->recipe[i] = t->recipe;
+	}
+	return (uint16_t)i;
+}
