@@ -69,7 +69,7 @@ struct trans {
 	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
 	uint16_t visible_in[TU_INSNS_MAX];   // those, and what a fault would show
 	uint16_t visible_out[TU_INSNS_MAX];  // the same behind each
-	bool shown_at[TU_INSNS_MAX], shown_out[TU_INSNS_MAX];        // a check will take the host's flags before the next are produced
+	bool shown_at[TU_INSNS_MAX], shown_out[TU_INSNS_MAX];        // a check takes the host's flags before more are made
 	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code, or 0
 	struct label label[LABELS];
 	struct fixup fixup[TU_INSNS_MAX];
