@@ -43,7 +43,9 @@ static void emit_push_return(struct trans *t)
 
 bool pairs_calls(const struct trans *t)
 {
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE | MODE_AC)) && !(t->b->sh->config.stress & STRESS_IRQ);
+	const uint32_t not = MODE_ONE | MODE_CAREFUL | MODE_ALONE | MODE_AC;
+
+	return !(t->t->mode & not) && !(t->b->sh->config.stress & STRESS_IRQ);
 }
 
 // Where the host's ret arrives.
