@@ -38,7 +38,7 @@ static void emit_push_return(struct trans *t)
 // are in the slot at a ret.
 //
 // Landings do not ask for the mode: all those on the stack are of the present one. C empties it when the mode changes;
-// SYSCALL and SYSRET switch between the user's part of it and the kernel's (emit_calls_of_kernel); and code with EFLAGS.AC
+// SYSCALL and SYSRET switch between the user's part of it and the kernel's (emit_calls_of_kernel); code with EFLAGS.AC
 // set, between STAC and CLAC, takes no part.
 
 bool pairs_calls(const struct trans *t)
