@@ -149,6 +149,7 @@ enum exit_kind {
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
 	EXIT_CAREFUL,  // the instruction at pc needs the careful form
 	EXIT_STI,      // as POLL, after sti and one more instruction
+	EXIT_LANDING,  // no exit: at `patch` a return comes back into a region, until that is retired
 	EXIT_COUNT,    // --deterministic: the unit at pc holds more instructions than may run
 };
 

@@ -53,6 +53,7 @@ static void emit_landing(struct trans *t)
 {
 	struct emit *e = &t->hot;
 	uint64_t ret = next_pc(t);
+	uint8_t *other;
 
 	t->home = true;
 	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
@@ -63,12 +64,14 @@ static void emit_landing(struct trans *t)
 		emit_mov_pc(t, e, HOST_T1, ret);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
-	emit_patch32(emit_jcc32(e, CC_NE), e->delta, emit_here(&t->cold));
+	other = emit_jcc32(e, CC_NE);
+	emit_patch32(other, e->delta, emit_here(&t->cold));
 	emit_jmp_state(&t->cold, SLOT_STUB_RET);
 	if (t->next[t->i] == NOWHERE) {
 		emit_goto(t, ret);
 		return;
 	}
+	t->b->exit[new_exit(t, EXIT_LANDING, ret)].patch = (uint32_t)(other - t->b->tc_rw);
 	t->home = false; // the region goes on
 	emit_prologue(t);
 	window_drop_all(t);

@@ -395,6 +395,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		b->careful = true;
 		return false;
 	case EXIT_COUNT:
+	case EXIT_LANDING:
 		return false;
 	case EXIT_UD:
 		if (x->insn)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The translation cache: where units live, how they are found, chained and thrown away. Nothing is freed singly, but
-// by segments (evict.c), or all at once. A retired unit stays as dead code that nothing leads to. Never writable and executable at once: units are written through the twin mapping, at `delta` from where
-// they run.
+// by segments (evict.c), or all at once. A retired unit stays as dead code that nothing leads to. Never writable and
+// executable at once: units are written through the twin mapping, at `delta` from where they run.
 #include "base/string.h"
 #include "bt/bt.h"
 
@@ -225,12 +225,21 @@ void tc_detach(struct bt *b, struct tu *t)
 		b->link_exit = 0;
 }
 
+// Returns on their way to it go by the table: its JNE becomes a JMP.
+static void close_landings(struct bt *b, const struct tu *t)
+{
+	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
+		if (b->exit[i].kind == EXIT_LANDING)
+			memcpy(b->tc_rw + b->exit[i].patch - 2, (const uint8_t[]){0x90, 0xe9}, 2);
+}
+
 // The unit's code is no longer what the guest has: nothing may lead to it any more.
 void tc_retire(struct bt *b, struct tu *t)
 {
 	if (t->dead)
 		return;
 	tc_detach(b, t);
+	close_landings(b, t);
 	b->st->tu_retired++;
 }
 

@@ -128,16 +128,32 @@ static void start_emission(struct trans *t)
 	t->t->first_reloc = b->nrelocs;
 }
 
-// Both entries, into the state that the unit begins with: live flags in the host's, dead ones that a fault would show
-// in the slot.
+// Is a check, or a return or an indirect branch, the first to do anything to the flags that the unit begins with?
+static bool slot_first(const struct trans *t)
+{
+	for (unsigned i = 0; t->t->flags_in && i < t->n && t->label_of[i] == NOWHERE; i++) {
+		const struct x86_insn *insn = &t->insn[i];
+
+		if (!uses_homes(t, insn) || insn->flags_read & RFLAGS_ARITH)
+			return false;
+		if (insn_checks(insn) || insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND)
+			return true;
+		if ((insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH || ends_unit(t, insn))
+			return false;
+	}
+	return false;
+}
+
+// Both entries, into the state that the unit begins with: live flags in the host's, or in the slot if they would have
+// to go there first; dead ones that a fault would show in the slot.
 static void emit_entries(struct trans *t)
 {
-	if (t->shown_in) {
+	if (t->shown_in || slot_first(t)) {
 		t->t->entry = emit_here(&t->hot);
 		emit_keep_flags(&t->hot);
 		t->b->st->flags_entry++;
 		t->t->entry_slot = emit_here(&t->hot);
-		t->flags = FLAGS_DEAD;
+		t->flags = t->shown_in ? FLAGS_DEAD : FLAGS_SLOT;
 		return;
 	}
 	t->t->entry_slot = emit_here(&t->hot);
