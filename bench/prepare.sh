@@ -36,7 +36,7 @@ sed -n 's/^\([a-z]*\)  *|.*|  *\([^|]*\(|[^|]*\)*\)$/&/p' bench/programs.txt |
 
 # Input: from the userland's own files and a generator, so the same for everybody.
 data=$tree/bench/data
-if ! [ -s "$data/key.pem" ]; then
+if ! [ "$data/key.pem" -nt bench/prepare.sh ]; then
 	cat "$(find "$tree" -name cc1 | head -1)" | head -c 28000000 >"$data/binary"
 	head -c 3000000 "$data/binary" | tail -c 1600000 >"$data/small"
 	awk 'BEGIN { x = 1; for (i = 0; i < 1500000; i++) { x = (x * 69069 + 12345) % 4294967296; printf "%08x line %d\n", x, i } }' >"$data/lines"
