@@ -60,6 +60,8 @@ bool decode_next(struct trans *t, int off)
 		if (insn->len == 0 || insn->len > X86_INSN_MAX)
 			insn->len = 1;
 	}
+	if (insn->class == X86_CLASS_MOV_FROM_CR || insn->class == X86_CLASS_MOV_TO_CR)
+		insn->flags_undefined = 0; // processors leave them
 	if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
 		if (t->n)
 			return false;

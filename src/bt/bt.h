@@ -381,6 +381,7 @@ void bt_init(struct vcpu *v);
 _Noreturn void bt_run(struct vcpu *v);
 uint32_t bt_mode(const struct vcpu *v);
 struct tu *bt_find_unit(struct vcpu *v, uint32_t mode); // at v->rip; may raise
+uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn); // enum sys_effect
 uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t); // returns why it was left; v is canonical again, rip known
 
 // -- stubs.S

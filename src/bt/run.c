@@ -332,19 +332,18 @@ static bool does_io(const struct x86_insn *insn)
 	       insn->class == X86_CLASS_OUTS;
 }
 
-static void system_insn(struct vcpu *v, const struct exit *x)
+uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 {
-	struct bt *b = bt_of(v);
 	struct sys_result res = {0};
 
-	b->st->sys_insns++;
-	sys_execute(v, &b->insn[x->insn], &res);
-	b->sys_effect = res.effect;
-	if (v->dr[7] & 0xff && does_io(&b->insn[x->insn]))
-		debug_note_io(v, &b->insn[x->insn]);
+	bt_of(v)->st->sys_insns++;
+	sys_execute(v, insn, &res);
+	if (v->dr[7] & 0xff && does_io(insn))
+		debug_note_io(v, insn);
 	apply(v, &res);
 	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
+	return res.effect;
 }
 
 // Gathers, scatters, MASKMOV.
@@ -379,7 +378,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		v->shadow = SHADOW_STI;
 		return true;
 	case EXIT_SYS:
-		system_insn(v, x);
+		b->sys_effect = bt_system_insn(v, &b->insn[x->insn]);
 		return true;
 	case EXIT_STRING:
 		b->st->callouts++;
@@ -525,13 +524,15 @@ static void run_unit(struct vcpu *v)
 	uint64_t rflags = v->rflags;
 	uint32_t mode = b->mode_now;
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
-	bool one = v->shadow || rflags & (RFLAGS_TF | RFLAGS_RF) || v->dr[7] & 0xff || b->step || at_breakpoint ||
+	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);
 	struct tu *t;
 
 	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
 		return;
 
+	if (!one)
+		v->rflags &= ~(uint64_t)RFLAGS_RF; // without breakpoints only a fault would show it, and pushes it set
 	if (b->flush_tc || b->nmodes + MODES_SPARE > MODES_MAX)
 		tc_flush(v);
 	else if (b->wants_room)

@@ -40,6 +40,7 @@
 #define SLOT_HOST_FLAGS SLOT(32)   // host RFLAGS saved by the same
 #define SLOT_ENTRY SLOT(34)        // bt_enter: where to
 #define SLOT_NOTES SLOT(48)         // two words: operands of a recipe (recipe.h)
+#define SLOT_STUB_SYS SLOT(40)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 
 // The first and the first write table of the software TLB, from the GS base (ORDER TLB).

@@ -129,7 +129,8 @@ bt_stub_ret:
 // Save host registers as they are (the unit's own register map applies) around a C function
 //   void f(struct vcpu *v, const uint8_t *return_address)
 // that may change SLOT_HOST_REGS and the return address (by returning another).
-	.macro	callout fn
+// With `calls` it may empty the stack of calls too.
+	.macro	callout fn, calls
 	mov	%rax, %gs:SLOT_HOST_REGS+0x00
 	mov	%rcx, %gs:SLOT_HOST_REGS+0x08
 	mov	%rdx, %gs:SLOT_HOST_REGS+0x10
@@ -152,10 +153,16 @@ bt_stub_ret:
 	cld
 	mov	%gs:SLOT_SELF, %rdi
 	mov	%rsp, %rbp
+	.ifnb \calls
+	mov	%rsp, %gs:SLOT_CALLS
+	.endif
 	mov	%gs:SLOT_HOST_RSP, %rsp
 	and	$-16, %rsp
 	call	\fn
 	mov	%rbp, %rsp
+	.ifnb \calls
+	mov	%gs:SLOT_CALLS, %rsp
+	.endif
 	push	%gs:SLOT_HOST_FLAGS
 	popfq
 	push	%rax
@@ -196,5 +203,10 @@ bt_stub_commit:
 	.hidden	bt_stub_string
 bt_stub_string:
 	callout bt_string_slow
+
+	.globl	bt_stub_sys
+	.hidden	bt_stub_sys
+bt_stub_sys:
+	callout bt_sys_callout, calls
 
 	.section .note.GNU-stack,"",@progbits

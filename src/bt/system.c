@@ -67,6 +67,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 		return false;
 	switch (insn->class) {
 	case X86_CLASS_CLI: case X86_CLASS_STI: case X86_CLASS_SWAPGS: return !t->user;
+	case X86_CLASS_MOV_FROM_CR: return !t->user && !(insn->rex & 4) && BIT(insn->modrm >> 3 & 7) & 0x1d;
 	case X86_CLASS_PUSHF: return insn->opsize == 8;
 	case X86_CLASS_POPF: return insn->opsize == 8 && !t->user;
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: return !t->user && v->cr4 & CR4_SMAP;
@@ -78,6 +79,34 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE: return v->cr4 & CR4_FSGSBASE;
 	default: return false;
 	}
+}
+
+// What C does without leaving the unit (callout.c). Not what always changes the mode, goes elsewhere or sleeps.
+bool sys_stays(const struct trans *t, const struct x86_insn *insn)
+{
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64 || t->v->counting)
+		return false;
+	switch (insn->class) {
+	case X86_CLASS_IN: case X86_CLASS_OUT: case X86_CLASS_CPUID: case X86_CLASS_RDMSR: case X86_CLASS_WRMSR:
+	case X86_CLASS_MOV_FROM_CR: case X86_CLASS_MOV_TO_CR: case X86_CLASS_MOV_FROM_DR: case X86_CLASS_MOV_TO_DR:
+	case X86_CLASS_INVLPG: case X86_CLASS_INVPCID: case X86_CLASS_RDPMC: case X86_CLASS_RDPID: case X86_CLASS_XGETBV:
+	case X86_CLASS_WRFSBASE: case X86_CLASS_WRGSBASE: case X86_CLASS_LLDT: case X86_CLASS_SLDT: case X86_CLASS_STR:
+	case X86_CLASS_SGDT: case X86_CLASS_SIDT: case X86_CLASS_LGDT: case X86_CLASS_LIDT: case X86_CLASS_SMSW:
+	case X86_CLASS_LAR: case X86_CLASS_LSL: case X86_CLASS_VERR: case X86_CLASS_VERW: case X86_CLASS_WBINVD:
+		return true;
+	case X86_CLASS_MOV_TO_SEG:
+		return (insn->modrm >> 3 & 7) != X86_SS;
+	default:
+		return false;
+	}
+}
+
+void sys_from_cr(struct trans *t, const struct x86_insn *insn)
+{
+	static const uint16_t at[] = {[0] = offsetof(struct vcpu, cr0), [2] = offsetof(struct vcpu, cr2),
+				      [3] = offsetof(struct vcpu, cr3), [4] = offsetof(struct vcpu, cr4)};
+
+	emit_load_state(&t->hot, 8, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3), at[insn->modrm >> 3 & 7]);
 }
 
 // A selector is 16 bits in memory, and zero-extended to the operand size in a register.

@@ -12,6 +12,7 @@ void bt_stub_miss(void);
 void bt_stub_careful(void);
 void bt_stub_commit(void);
 void bt_stub_ret(void);
+void bt_stub_sys(void);
 void bt_stub_ret_empty(void);
 
 static void *carve(char **at, size_t size)
@@ -54,6 +55,7 @@ void tc_init(struct vcpu *v)
 	slot[SLOT_STUB_CAREFUL / 8] = (uint64_t)bt_stub_careful;
 	slot[SLOT_STUB_COMMIT / 8] = (uint64_t)bt_stub_commit;
 	slot[SLOT_STUB_RET / 8] = (uint64_t)bt_stub_ret;
+	slot[SLOT_STUB_SYS / 8] = (uint64_t)bt_stub_sys;
 	slot[SLOT_SELF / 8] = (uint64_t)v;
 	slot[SLOT_CALLS_BASE / 8] = (uint64_t)v + ZONE_VCPU_CALLS + ZONE_VCPU_CALLS_SIZE - 64;
 	slot[SLOT_STUB_EMPTY / 8] = *(uint64_t *)slot[SLOT_CALLS_BASE / 8] = (uint64_t)bt_stub_ret_empty;

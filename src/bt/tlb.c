@@ -303,7 +303,8 @@ static _Noreturn void leave_page_fault(struct vcpu *v, const struct site *s, gva
 static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, bool *fault, uint32_t *error)
 {
 	struct bt *b = bt_of(v);
-	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
+	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0) |
+			  (x == TLB_KERNEL ? VMEM_IMPLICIT : 0); // whatever EFLAGS.AC says
 	struct mmu_walk w;
 	uint8_t *page;
 
@@ -345,6 +346,15 @@ uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t
 		return NULL;
 	page = e->tag == align_down(gva, PAGE_SIZE) ? (uint8_t *)e->host : learn(v, x, gva, write, &fault, &error);
 	return page ? page + (gva & PAGE_OFFSET) : NULL;
+}
+
+uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access)
+{
+	uint32_t mode = access & VMEM_USER ? MODE_USER : access & VMEM_IMPLICIT ? 0 : bt_of(v)->mode_now & MODE_AC;
+
+	if (access & VMEM_FETCH || (access & VMEM_READ && access & VMEM_WRITE))
+		return NULL;
+	return tlb_host(v, gva, 1, access & VMEM_WRITE, mode);
 }
 
 // An inline check failed. Fill the entry and have it tried again; or leave for the careful form, or for a fault.

@@ -232,12 +232,18 @@ void sys_rdtsc(struct trans *t, const struct x86_insn *insn);
 void sys_syscall(struct trans *t, const struct x86_insn *insn);
 void sys_sysret(struct trans *t, const struct x86_insn *insn);
 void sys_from_seg(struct trans *t, const struct x86_insn *insn);
+void sys_from_cr(struct trans *t, const struct x86_insn *insn);
+bool sys_stays(const struct trans *t, const struct x86_insn *insn); // for C, but within the unit?
 void sys_rdbase(struct trans *t, const struct x86_insn *insn);
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn);       // number in bt.insn
 uint32_t keep_vector(struct trans *t, const struct x86_insn *insn);     // with its vector registers
 void emit_vector(struct trans *t, const struct x86_insn *insn);         // leave for C
 void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
 void emit_string(struct trans *t, const struct x86_insn *insn);
+
+// -- callout.c
+void emit_callout_site(struct trans *t, const struct x86_insn *insn);
+void sys_callout(struct trans *t, const struct x86_insn *insn);
 
 // -- string_inline.c
 bool string_inline(const struct trans *t, const struct x86_insn *insn); // may it stay within its unit?

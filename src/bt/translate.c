@@ -54,11 +54,13 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_SYSCALL] = {sys_syscall, true},
 	[X86_CLASS_SYSRET] = {sys_sysret, true},
 	[X86_CLASS_MOV_FROM_SEG] = {sys_from_seg, false},
+	[X86_CLASS_MOV_FROM_CR] = {sys_from_cr, false},
 	[X86_CLASS_RDFSBASE] = {sys_rdbase, false},
 	[X86_CLASS_RDGSBASE] = {sys_rdbase, false},
 };
 
 static const struct treatment string_in_place = {emit_string_inline, false};
+static const struct treatment sys_in_place = {sys_callout, false};
 static const struct treatment in_c = {emit_sys, true};
 static const struct treatment vector_in_c = {ident_sse, true};
 
@@ -78,6 +80,8 @@ const struct treatment *treat(const struct trans *t, const struct x86_insn *insn
 		return &string_in_place;
 	if (sys_inline(t, insn))
 		return &inline_by_class[insn->class];
+	if (!tr->emit && sys_stays(t, insn))
+		return &sys_in_place;
 	return tr->emit ? tr : &in_c;
 }
 

@@ -41,7 +41,6 @@ static void write_cr0(struct vcpu *v, uint64_t value, struct sys_result *res)
 		v->efer |= EFER_LMA;
 	if ((was ^ value) & (CR0_PG | CR0_WP | CR0_PE))
 		res->effect |= SYS_FLUSH_ALL;
-	res->effect |= SYS_MODE;
 }
 
 static void write_cr3(struct vcpu *v, uint64_t value, struct sys_result *res)
@@ -73,7 +72,6 @@ static void write_cr4(struct vcpu *v, uint64_t value, struct sys_result *res)
 	v->cr4 = value;
 	if ((was ^ value) & flushes)
 		res->effect |= SYS_FLUSH_ALL;
-	res->effect |= SYS_MODE;
 }
 
 static void write_cr8(struct vcpu *v, uint64_t value, struct sys_result *res)
@@ -81,7 +79,6 @@ static void write_cr8(struct vcpu *v, uint64_t value, struct sys_result *res)
 	if (value >> 4)
 		raise_gp(v);
 	lapic_set_cr8(v, value);
-	res->effect |= SYS_IRQ;
 }
 
 static unsigned control_size(const struct x86_insn *i)

@@ -46,5 +46,4 @@ void insn_mov_to_dr(struct vcpu *v, const struct x86_insn *i, struct sys_result 
 	else if (n == 7)
 		value = (value & DR7_WRITABLE) | DR7_ONES;
 	v->dr[n] = value;
-	res->effect |= SYS_MODE;
 }

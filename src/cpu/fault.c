@@ -76,7 +76,6 @@ static void deliver(struct vcpu *v, const struct event *e, struct sys_result *re
 	delivery_enter(v, e);
 	v->delivering.active = false;
 	v->shadow = 0;
-	res->effect |= SYS_MODE;
 }
 
 void sys_deliver_fault(struct vcpu *v, struct sys_result *res)

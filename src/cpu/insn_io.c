@@ -33,7 +33,6 @@ void insn_out(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 
 	tss_check_io(v, port, size);
 	vcpu_port_write(v, port, size, gpr_read(v, X86_RAX, size));
-	res->effect |= SYS_IRQ;
 }
 
 static void advance(struct vcpu *v, const struct x86_insn *i, unsigned reg, unsigned size)
@@ -103,5 +102,4 @@ void insn_outs(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 	for (uint64_t n = item_count(v, i); n; n--)
 		one_out(v, i, seg, port, size);
 	finish(v, i);
-	res->effect |= SYS_IRQ;
 }

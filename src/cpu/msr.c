@@ -123,7 +123,7 @@ static bool write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value, struct
 	if (old == value)
 		return true;
 	cpuid_refresh(v);
-	res->effect |= SYS_MODE | SYS_FLUSH_ALL; // the APIC's page has moved or gone
+	res->effect |= SYS_FLUSH_ALL; // the APIC's page has moved or gone
 	return true;
 }
 
@@ -150,7 +150,7 @@ static bool write_efer(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_
 		return false;
 	v->efer = next;
 	if (changed)
-		res->effect |= SYS_MODE | SYS_FLUSH_ALL;
+		res->effect |= SYS_FLUSH_ALL;
 	return true;
 }
 
@@ -330,7 +330,7 @@ static bool write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value, stru
 	v->misc_enable = value;
 	if (changed & (MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XD_DISABLE)) {
 		cpuid_refresh(v);
-		res->effect |= SYS_MODE | SYS_FLUSH_ALL;
+		res->effect |= SYS_FLUSH_ALL;
 	}
 	return true;
 }
@@ -501,8 +501,6 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *
 		vmm_trace(v, LOG_GUEST_ERRORS, "wrmsr %x (%s) at %lx: bad value %lx, #GP\n", msr, row->name, v->rip, value);
 		return false;
 	}
-	if (v->pending & PENDING_IRQ)
-		res->effect |= SYS_IRQ;
 	return true;
 }
 

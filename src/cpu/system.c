@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // System instructions by one table: class to handler, with the privilege that the SDM asks for as a column. The
-// handlers stand by subject in insn_*.c and control.c. What an instruction changed that translated code depends on is
-// found by comparing the state before and after it, so that no handler can forget to say so.
+// handlers stand by subject in insn_*.c and control.c. The mode that translated code depends on is computed anew after
+// each (bt_mode), so that no handler can forget to say that it has changed something.
 #include "cpu/insn.h"
 
 enum check {
@@ -121,44 +121,9 @@ static void check_privilege(struct vcpu *v, unsigned check)
 		vcpu_raise(v, VEC_GP, 0);
 }
 
-struct snapshot { // what the translation mode and the deliverability of interrupts depend on
-	uint64_t cr0, cr4, efer, xcr0, dr7, rflags;
-	uint32_t attr[X86_SREGS];
-	uint64_t cs_base, flat;
-	uint8_t cpl;
-};
-
-static inline struct snapshot take_snapshot(const struct vcpu *v)
-{
-	struct snapshot s = {.cr0 = v->cr0, .cr4 = v->cr4, .efer = v->efer, .xcr0 = v->xcr0, .dr7 = v->dr[7],
-			     .rflags = v->rflags, .cpl = v->cpl};
-
-	for (unsigned i = 0; i < X86_SREGS; i++) {
-		s.attr[i] = v->seg[i].attr & (SEG_L | SEG_DB | SEG_UNUSABLE | SEG_TYPE);
-		s.flat |= v->seg[i].base | (uint32_t)~v->seg[i].limit;
-	}
-	s.cs_base = v->seg[X86_CS].base;
-	return s;
-}
-
-static uint32_t effects(const struct vcpu *v, const struct snapshot *was)
-{
-	struct snapshot now = take_snapshot(v);
-	uint64_t flags = now.rflags ^ was->rflags;
-	bool mode = now.cr0 != was->cr0 || now.cr4 != was->cr4 || now.efer != was->efer || now.xcr0 != was->xcr0 ||
-		    now.dr7 != was->dr7 || now.cpl != was->cpl || flags & (RFLAGS_AC | RFLAGS_TF | RFLAGS_VM) ||
-		    now.cs_base != was->cs_base || (!vcpu_code64(v) && now.flat != was->flat);
-
-	for (unsigned i = 0; i < X86_SREGS; i++)
-		if (i == X86_CS || !vcpu_code64(v))
-			mode = mode || now.attr[i] != was->attr[i];
-	return (mode ? SYS_MODE : 0) | (flags & now.rflags & RFLAGS_IF ? SYS_IRQ : 0);
-}
-
 void sys_execute(struct vcpu *v, const struct x86_insn *insn, struct sys_result *res)
 {
 	const struct treatment *t = &by_class[insn->class];
-	struct snapshot was = take_snapshot(v);
 	uint64_t next = insn_next(v, insn);
 
 	if (!t->run)
@@ -171,5 +136,4 @@ void sys_execute(struct vcpu *v, const struct x86_insn *insn, struct sys_result 
 		res->effect |= SYS_NO_TRAP;
 	if (t->check & SETS_RF && v->rflags & RFLAGS_RF)
 		res->effect |= SYS_KEEP_RF;
-	res->effect |= effects(v, &was);
 }

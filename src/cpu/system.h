@@ -13,15 +13,13 @@
 // What a system instruction may have changed that bt/ must react to.
 enum sys_effect {
 	SYS_NONE = 0,
-	SYS_MODE = BIT(0),       // CPL, code size, AC, CR0/CR4/EFER/XCR0 bits: the translation mode must be computed again
-	SYS_FLUSH_TLB = BIT(1),  // all non-global translations (CR3 write)
-	SYS_FLUSH_ALL = BIT(2),  // all translations, global ones too (CR0, CR4, EFER changes)
-	SYS_FLUSH_PAGE = BIT(3), // the page at v->flush_gva: passed through sys_result
-	SYS_HALT = BIT(4),       // v->activity says what to do
-	SYS_SHADOW = BIT(5),     // v->shadow was set: no interrupt before the next instruction has run
-	SYS_IRQ = BIT(6),        // interrupts may have become deliverable (IF, TPR, EOI): check before going on
-	SYS_NO_TRAP = BIT(7),    // no single-step trap after it although TF was set: INT n and kin, SYSCALL that masks TF
-	SYS_KEEP_RF = BIT(8),    // IRET has set RF for the instruction it returns to: do not clear it
+	SYS_FLUSH_TLB = BIT(0),  // all non-global translations (CR3 write)
+	SYS_FLUSH_ALL = BIT(1),  // all translations, global ones too (CR0, CR4, EFER changes)
+	SYS_FLUSH_PAGE = BIT(2), // the page at v->flush_gva: passed through sys_result
+	SYS_HALT = BIT(3),       // v->activity says what to do
+	SYS_SHADOW = BIT(4),     // v->shadow was set: no interrupt before the next instruction has run
+	SYS_NO_TRAP = BIT(5),    // no single-step trap after it although TF was set: INT n and kin, SYSCALL that masks TF
+	SYS_KEEP_RF = BIT(6),    // IRET has set RF for the instruction it returns to: do not clear it
 };
 
 struct sys_result {

@@ -203,6 +203,10 @@ void vmem_write_seg(struct vcpu *v, gva_t gva, const void *in, size_t size, enum
 // Can this access be made? Faults as the access itself would; sets A and D.
 void vmem_probe(struct vcpu *v, gva_t gva, size_t size, enum vmem_access access, enum x86_sreg seg);
 
+// bt/ supplies this: where in RAM such an access within a page goes, by its software TLB, if nothing has to be known of
+// it: no watched code is written. NULL: ask mmu_walk.
+uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access);
+
 // bt/ supplies this: C code has written guest RAM, so translated code in that place is stale.
 void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size);
 

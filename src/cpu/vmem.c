@@ -13,6 +13,7 @@ struct span { // a piece of an access within one page
 	gpa_t gpa;
 	size_t size;
 	uint8_t *host; // NULL: a device
+	bool watch;    // a write must be made known
 };
 
 static void check_canonical(struct vcpu *v, gva_t gva, size_t size, enum x86_sreg seg)
@@ -25,10 +26,14 @@ static inline void map_page(struct vcpu *v, gva_t gva, size_t size, enum vmem_ac
 {
 	struct mmu_walk w;
 
+	s->size = size;
+	s->host = vcpu_ram_host(v, gva, access);
+	s->watch = !s->host;
+	if (s->host)
+		return;
 	if (!mmu_walk(v, gva, access, &w))
 		vcpu_raise_pf(v, gva, w.error);
 	s->gpa = w.gpa;
-	s->size = size;
 	s->host = mem_host(&v->shared->config.mem, w.gpa, size);
 }
 
@@ -140,7 +145,8 @@ void vmem_write_seg(struct vcpu *v, gva_t gva, const void *in, size_t size, enum
 	for (unsigned i = 0; i < n; from += spans[i++].size) {
 		if (spans[i].host) {
 			copy(spans[i].host, from, spans[i].size);
-			vcpu_ram_written(v, spans[i].gpa, spans[i].size);
+			if (spans[i].watch)
+				vcpu_ram_written(v, spans[i].gpa, spans[i].size);
 		} else {
 			device_write(v, spans[i].gpa, from, spans[i].size);
 		}
@@ -172,5 +178,6 @@ void vmem_set_bits(struct vcpu *v, gva_t gva, uint8_t bits)
 	if (!s.host)
 		return;
 	__atomic_fetch_or(s.host, bits, __ATOMIC_SEQ_CST);
-	vcpu_ram_written(v, s.gpa, 1);
+	if (s.watch)
+		vcpu_ram_written(v, s.gpa, 1);
 }

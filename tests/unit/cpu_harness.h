@@ -52,6 +52,11 @@ void vmm_trace_text(struct vcpu *v, const char *fmt, ...)
 {
 }
 
+uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access)
+{
+	return NULL;
+}
+
 void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 {
 }
