@@ -7,7 +7,7 @@
 //   translate.c  one unit: policy by class, emission; analyse.c: decoding, registers, flags; ident.c: most instructions
 //   check.c      memory operands: the inline TLB check, the careful form
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
-//   tlb.c        the software TLB and its misses
+//   tlb.c        the software TLB and its misses; site.c: an entry per check site
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
 //   code.c       coherency: pages that hold translated code, retirement
@@ -40,8 +40,9 @@ enum {
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
 	TUS_SEGMENT = 1 << 15, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
-	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17,
-	TC_FIRST = 64,            // the miss stub of the indirect tables stands before the first unit
+	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	TC_FIRST = 64,            // the miss stub of the indirect tables stands before the first unit, and
+	TC_STUB_SITE = 16,        // ... a jump to bt_stub_site
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
 };
 
@@ -71,6 +72,27 @@ struct tlb_entry {
 	uint64_t host; // host address of the page
 };
 
+// Of one check site: see site.c. Translated code compares and uses it in place.
+struct site_entry {
+	uint64_t tag;    // linear address of the page
+	uint64_t limit;  // what an address xor the tag must be below: the page's size less what is accessed; 0: invalid
+	uint64_t host;   // host address of the page; 0: invalid
+	uint64_t addend; // host less tag
+};
+
+struct site_info { // what else belongs to an entry
+	uint32_t next, prev; // ring it hangs on, as byte offsets into the array
+	uint32_t table;      // GS offset of the table of the TLB it is filled from
+	uint32_t retry;      // TC offset to go on at once it is filled, with the address in T0
+	uint16_t limit;      // of a 4 KiB page
+	uint16_t refills;    // counts up to 0x10000
+	uint32_t since;      // when that began: see site_is_worth
+	uint32_t site;       // its number
+	uint8_t addend;      // host register that becomes host address less linear address, or X86_REG_NONE: T1 + T0
+	bool constant;       // the address is
+};
+enum { GUILTY = 4096 };
+
 struct tlb_log { // entries filled since the last flush; all of them if n > TLB_LOG
 	uint32_t n;
 	uint16_t slot[TLB_LOG];
@@ -81,7 +103,7 @@ struct tlb {
 	uint8_t kind[TLB_SIZE]; // enum tlb_kind
 	struct tlb_log log[2];  // of non-global and of global entries
 };
-enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) };
+enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) }; // ORDER SITE: bt_stub_site
 
 // Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them; RECIPE:
 // nowhere, but there is a recipe.
@@ -117,6 +139,7 @@ struct tu {
 	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
 	uint32_t first_map, nmaps;   // struct insn_map
 	uint32_t first_exit, nexits;
+	uint32_t first_entry, nentries; // struct site_entry
 	uint32_t first_reloc, nrelocs; // where its code names its own address, or one that moves with it
 	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
 							      // in it, and of the jump for other targets
@@ -212,6 +235,10 @@ struct vpage { // a linear page of kernel code that direct links rely on
 	bool global;
 };
 
+struct window_failures { // how often merged checks of a unit have failed, since when
+	uint32_t since, n;
+};
+
 struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
 	uint64_t bytes; // those that a masked operand consists of, bit by byte
@@ -303,11 +330,17 @@ enum { CODE_FETCH = 256 };
 
 struct segment { // of the translation cache
 	uint32_t hot;          // where its hot code begins
-	uint32_t ntus, nexits; // one more than the last number used in it, when it was left
+	uint32_t ntus, nexits, nentries; // one more than the last number used in it, when it was left
 };
 
 struct bt {
 	struct tlb tlb_r[TLB_INDEXES], tlb_w[TLB_INDEXES]; // ORDER TLB: first, translated code addresses them
+	struct site_entry entry[SITE_ENTRIES];             // ORDER SITE: the same
+	struct site_info entry_info[SITE_ENTRIES];
+	uint64_t site_refills;   // of entries, ever
+	uint8_t guilty[GUILTY];  // instructions, by hash, whose sites have no entries of their own
+	uint64_t refills_then;   // site_refills some time ago ...
+	uint32_t refills_since;  // ... and when that was
 	struct shared *sh;
 	struct stats *st;
 	uint32_t mode_now;
@@ -317,7 +350,7 @@ struct bt {
 	const uint8_t *tc;       // executable
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
-	uint32_t ntus, nexits, nsites, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
+	uint32_t ntus, nexits, nsites, nentries, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
 	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
 	struct segment segments[TC_SEGMENTS];
@@ -362,7 +395,7 @@ struct bt {
 	struct vpage vpage[CODE_VPAGES];
 	uint32_t nvpages;
 	bool vpages_overflow;
-	uint8_t window_failures[4096]; // by unit, hashed: how often a merged check has failed
+	struct window_failures window_failures[4096]; // by unit, hashed
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct selfcheck check;
@@ -455,6 +488,23 @@ bool window_failed(struct bt *b, const struct tu *tu);
 // -- translate.c
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier);
 
+// -- site.c
+static inline uint32_t site_clock(void) // in units of 1024 cycles of the TSC
+{
+	return (uint32_t)(__builtin_ia32_rdtsc() >> 10);
+}
+void site_forget_all(struct bt *b);
+void site_forget(struct bt *b, uint32_t from, uint32_t to); // entries, by number
+uint32_t site_entry_new(struct bt *b, uint32_t site, uint64_t pc, uint32_t table, unsigned size);
+void site_fill(struct bt *b, uint32_t entry, const struct tlb_entry *from, uint8_t kind);
+bool site_is_worth(struct bt *b, uint32_t entry);
+void site_mark_guilty(struct bt *b, uint64_t pc);
+void site_flush(struct bt *b, bool global);
+void site_flush_page(struct bt *b, gva_t gva, unsigned shift);
+void site_drop_writes(struct bt *b, unsigned slot, uint64_t host);
+void site_drop_large_writes(struct bt *b, uint64_t host);
+void site_flush_unit(struct bt *b, const struct tu *t);
+
 // -- tlb.c
 void tlb_init(struct bt *b);
 void tlb_flush(struct vcpu *v, bool global);
@@ -463,6 +513,7 @@ void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to th
 bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
 uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode);
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
+const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra);
 static inline uint64_t tlb_invalid_tag(unsigned slot)
 {
 	return slot ? 0 : PAGE_SIZE; // index bits that this slot can never be asked with

@@ -36,6 +36,43 @@ static bool seg_has_base(const struct trans *t, unsigned seg)
 	return seg == X86_FS || seg == X86_GS || (t->code != X86_MODE64 && t->t->mode & MODE_BASES);
 }
 
+static bool is_constant(const struct x86_mem *m)
+{
+	return m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE);
+}
+
+static uint64_t constant_ea(const struct trans *t, const struct x86_insn *insn, int adjust)
+{
+	uint64_t ea = (uint64_t)(insn->mem.disp + adjust) + (insn->mem.base == X86_REG_RIP ? next_pc(t) : 0);
+
+	return insn->addrsize == 8 ? ea : insn->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
+}
+
+static void emit_constant_ea(struct trans *t, struct emit *e, const struct x86_insn *insn, int adjust)
+{
+	bool by_rip = insn->mem.base == X86_REG_RIP;
+
+	t->t->fixed |= by_rip && insn->addrsize != 8;
+	if (by_rip && insn->addrsize == 8)
+		emit_mov_pc(t, e, HOST_T0, constant_ea(t, insn, adjust));
+	else
+		emit_mov_imm(e, HOST_T0, constant_ea(t, insn, adjust));
+}
+
+// disp in FS or GS, as operating systems keep what belongs to a thread or a processor.
+static bool emit_segment_ea(struct trans *t, const struct x86_insn *insn, int adjust)
+{
+	int64_t disp = insn->mem.disp + adjust;
+
+	if (t->code != X86_MODE64 || insn->addrsize != 8 || insn->mem.seg < X86_FS || insn->mem.base != X86_REG_NONE ||
+	    insn->mem.index != X86_REG_NONE || disp != (int32_t)disp)
+		return false;
+	emit_load_state(&t->hot, 8, HOST_T0, VCPU_SEG + insn->mem.seg * VCPU_SEG_SIZE + VCPU_SEG_BASE);
+	if (disp)
+		emit_lea(&t->hot, 8, HOST_T0, mem_base(HOST_T0, (int32_t)disp));
+	return true;
+}
+
 void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 {
 	const struct x86_mem *m = &insn->mem;
@@ -44,16 +81,10 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 	struct emit_mem em = {.base = X86_REG_NONE, .index = X86_REG_NONE, .scale = m->scale ? m->scale : 1};
 	unsigned size = insn->addrsize == 8 ? 8 : 4;
 
-	if (m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE)) {
-		uint64_t ea = (uint64_t)disp + (m->base == X86_REG_RIP ? next_pc(t) : 0);
-
-		if (insn->addrsize != 8)
-			ea = insn->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
-		t->t->fixed |= m->base == X86_REG_RIP && insn->addrsize != 8;
-		if (m->base == X86_REG_RIP && insn->addrsize == 8)
-			emit_mov_pc(t, e, HOST_T0, ea);
-		else
-			emit_mov_imm(e, HOST_T0, ea);
+	if (emit_segment_ea(t, insn, adjust))
+		return;
+	if (is_constant(m)) {
+		emit_constant_ea(t, e, insn, adjust);
 	} else {
 		if (m->base != X86_REG_NONE)
 			em.base = (uint8_t)host_of(t, m->base);
@@ -157,37 +188,185 @@ static bool writes_code_segment(const struct trans *t, unsigned access, unsigned
 	return t->code != X86_MODE64 && seg == X86_CS && access & X86_WRITE;
 }
 
-void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+static uint32_t table_of(const struct trans *t, unsigned access)
+{
+	return BT_OFFSET + (uint32_t)(t->tlb * sizeof(struct tlb)) +
+	       (uint32_t)(access & X86_WRITE ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r));
+}
+
+// May the normal form be used? If not, the instruction has been left for the careful one.
+static bool check_is_plain(struct trans *t, unsigned access, unsigned seg)
+{
+	if (!seg_is_odd(t, seg) && !writes_code_segment(t, access, seg))
+		return true;
+	emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i)); // what the caller emits behind is never reached
+	return false;
+}
+
+static void emit_look_up(struct trans *t, uint32_t id, uint32_t table)
 {
 	struct emit *e = &t->hot;
-	uint32_t table, id;
+	struct site *s = &t->b->site[id];
 	uint8_t *miss;
+
+	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
+	emit_gs(e);
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, (int32_t)table)); // xor tag, T0
+	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - s->size));
+	miss = emit_jcc32(e, CC_A);
+	emit_gs(e);
+	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)table + 8));
+	s->done = (uint32_t)(emit_here(e) - t->b->tc);
+
+	emit_patch32(miss, e->delta, emit_here(&t->cold));
+	emit_call_state(&t->cold, SLOT_STUB_MISS);
+	emit_u32(&t->cold, id);
+}
+
+// -- sites with an entry of their own
+
+static uint32_t entry_offset(uint32_t entry, size_t field)
+{
+	return BT_OFFSET + (uint32_t)(offsetof(struct bt, entry) + entry * sizeof(struct site_entry) + field);
+}
+
+#define ENTRY(n, field) entry_offset(n, offsetof(struct site_entry, field))
+
+static void emit_call_site_stub(struct emit *e, const struct bt *b, uint32_t entry)
+{
+	emit_u8(e, 0xe8);
+	emit_u32(e, 0);
+	emit_patch32(e->p - 4, e->delta, b->tc + TC_STUB_SITE);
+	emit_u32(e, entry * (uint32_t)sizeof(struct site_entry));
+}
+
+// A new site, and its entry if it may have one.
+static uint32_t new_entry(struct trans *t, unsigned access, unsigned size, unsigned seg, uint32_t *id)
+{
+	struct bt *b = t->b;
+	uint32_t entry;
+
+	*id = new_site(t, access, size, seg);
+	entry = site_entry_new(b, *id, insn_pc(t, t->i), table_of(t, access), size);
+	if (entry)
+		b->entry_info[entry].retry = b->site[*id].retry;
+	return entry;
+}
+
+static void emit_compare_entry(struct trans *t, uint32_t entry)
+{
+	struct emit *e = &t->hot;
+	uint8_t *miss;
+
+	emit_op_state(e, 8, 0x33, HOST_T0, ENTRY(entry, tag), 0);   // xor tag, T0
+	emit_op_state(e, 8, 0x3b, HOST_T0, ENTRY(entry, limit), 0); // cmp limit, T0
+	miss = emit_jcc32(e, CC_AE);
+	emit_patch32(miss, e->delta, emit_here(&t->cold));
+	emit_call_site_stub(&t->cold, t->b, entry);
+}
+
+void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	uint32_t id, entry;
 
 	if (t->careful) {
 		emit_careful_check(t, access, size, seg);
 		return;
 	}
-	if (seg_is_odd(t, seg) || writes_code_segment(t, access, seg)) { // what the caller emits behind is never reached
-		emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
+	if (!check_is_plain(t, access, seg))
+		return;
+	emit_save_flags(t);
+	entry = new_entry(t, access, size, seg, &id);
+	if (!entry) {
+		emit_look_up(t, id, table_of(t, access));
 		return;
 	}
-	emit_save_flags(t);
-	table = BT_OFFSET + (uint32_t)(access & X86_WRITE ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r)) +
-		(uint32_t)(t->tlb * sizeof(struct tlb));
-	id = new_site(t, access, size, seg);
-	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
-	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
-	emit_gs(e);
-	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, (int32_t)table)); // xor tag, T0
-	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - size));
-	miss = emit_jcc32(e, CC_A);
-	emit_gs(e);
-	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)table + 8));
-	t->b->site[id].done = (uint32_t)(emit_here(e) - t->b->tc);
+	emit_compare_entry(t, entry);
+	emit_load_state(&t->hot, 8, HOST_T1, ENTRY(entry, host));
+	t->b->site[id].done = (uint32_t)(emit_here(&t->hot) - t->b->tc);
+}
 
+static void emit_base_ea(struct emit *e, unsigned base, int disp)
+{
+	if (disp)
+		emit_lea(e, 8, HOST_T0, mem_base(base, disp));
+	else
+		emit_mov(e, 8, HOST_T0, base);
+}
+
+static void emit_entry_addend(struct trans *t, uint32_t id, uint32_t entry, unsigned addend)
+{
+	t->b->entry_info[entry].addend = (uint8_t)addend;
+	emit_compare_entry(t, entry);
+	emit_load_state(&t->hot, 8, addend, ENTRY(entry, addend));
+	t->b->site[id].done = (uint32_t)(emit_here(&t->hot) - t->b->tc);
+}
+
+struct emit_mem emit_based_operand(struct trans *t, unsigned base, int disp, unsigned access, unsigned size,
+				   unsigned seg)
+{
+	uint32_t id, entry;
+
+	emit_save_flags(t);
+	emit_base_ea(&t->hot, base, disp);
+	entry = new_entry(t, access, size, seg, &id);
+	if (!entry) {
+		emit_look_up(t, id, table_of(t, access));
+		return checked_mem();
+	}
+	emit_entry_addend(t, id, entry, HOST_T1);
+	return (struct emit_mem){.base = (uint8_t)base, .index = HOST_T1, .scale = 1, .disp = disp};
+}
+
+void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access, unsigned size, unsigned seg,
+		       unsigned addend)
+{
+	struct emit *e = &t->hot;
+	uint32_t id, entry;
+
+	emit_save_flags(t);
+	emit_base_ea(e, base, disp);
+	entry = new_entry(t, access, size, seg, &id);
+	t->b->site[id].merged = true;
+	if (entry) {
+		emit_entry_addend(t, id, entry, addend);
+		return;
+	}
+	emit_look_up(t, id, table_of(t, access));
+	emit_lea(e, 8, addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = -disp});
+	emit_op_rr(e, 8, 0x29, base, addend); // sub
+}
+
+// An address that is known now: its entry is either right or invalid, and the operand is an offset from the host's
+// page. The linear address is made in the cold half, for the stub. False: this is no such instruction.
+bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size,
+			   struct emit_mem *out)
+{
+	struct emit *e = &t->hot;
+	uint64_t ea = constant_ea(t, insn, 0);
+	uint32_t id, entry;
+	uint8_t *miss;
+
+	if (t->careful || !is_constant(&insn->mem) || seg_has_base(t, insn->mem.seg) || seg_is_odd(t, insn->mem.seg) ||
+	    writes_code_segment(t, access, insn->mem.seg) || (ea & PAGE_OFFSET) + size > PAGE_SIZE)
+		return false;
+	emit_save_flags(t);
+	entry = new_entry(t, access, size, insn->mem.seg, &id);
+	if (!entry) {
+		t->b->nsites--;
+		return false;
+	}
+	t->b->entry_info[entry].constant = true;
+	emit_load_state(e, 8, HOST_T1, ENTRY(entry, host));
+	emit_op_rr(e, 8, 0x85, HOST_T1, HOST_T1); // test
+	miss = emit_jcc32(e, CC_E);
 	emit_patch32(miss, e->delta, emit_here(&t->cold));
-	emit_call_state(&t->cold, SLOT_STUB_MISS);
-	emit_u32(&t->cold, id);
+	emit_constant_ea(t, &t->cold, insn, 0);
+	emit_op_state(&t->cold, 8, 0x33, HOST_T0, ENTRY(entry, tag), 0); // xor tag, T0: as the stub expects it
+	emit_call_site_stub(&t->cold, t->b, entry);
+	*out = mem_base(HOST_T1, (int32_t)(ea & PAGE_OFFSET));
+	return true;
 }
 
 void emit_access_done(struct trans *t)

@@ -73,6 +73,7 @@ void tc_open_segment(struct bt *b, unsigned segment)
 	b->ntus = segment * TUS_SEGMENT + 1; // number 0 means none
 	b->nexits = segment * EXITS_SEGMENT + 1;
 	b->nsites = segment * SITES_SEGMENT + 1;
+	b->nentries = segment ? segment * ENTRIES_SEGMENT : SITE_HEADS;
 	b->ninsns = segment * INSNS_SEGMENT + 1;
 	b->nmaps = segment * MAPS_SEGMENT;
 	b->nrelocs = segment * RELOCS_SEGMENT;
@@ -83,6 +84,7 @@ static void close_segment(struct bt *b)
 {
 	b->segments[b->segment].ntus = b->ntus;
 	b->segments[b->segment].nexits = b->nexits;
+	b->segments[b->segment].nentries = b->nentries;
 }
 
 // Exits of the range no longer lead to the unit.
@@ -128,6 +130,7 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 		b->st->tu_evicted++;
 	}
 	drop_links(b, exits);
+	site_forget(b, segment ? segment * ENTRIES_SEGMENT : SITE_HEADS, b->segments[segment].nentries);
 	if (in(units, b->last_unit))
 		b->last_unit = 0;
 	tc_forget_calls(v);

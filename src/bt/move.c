@@ -87,6 +87,7 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 	}
 	t->was = t->pc;
 	t->pc += delta;
+	site_flush_unit(b, t);
 	t->since = now;
 	if (joins) {
 		footing_leave(b, t);

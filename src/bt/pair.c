@@ -20,7 +20,7 @@ static void emit_push_return(struct trans *t)
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
-		if (m.base == HOST_T1) {
+		if (m.base == HOST_T1 || m.index == HOST_T1) {
 			emit_lea(e, 8, HOST_T0, m);
 			m = mem_base(HOST_T0, 0);
 		}

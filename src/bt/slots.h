@@ -41,6 +41,7 @@
 #define SLOT_ENTRY SLOT(34)        // bt_enter: where to
 #define SLOT_NOTES SLOT(48)         // two words: operands of a recipe (recipe.h)
 #define SLOT_STUB_SYS SLOT(40)
+#define SLOT_STUB_SITE SLOT(50)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 
 // The first and the first write table of the software TLB, from the GS base (ORDER TLB).
@@ -48,6 +49,24 @@
 #define BT_TLB_W (BT_TLB_R + 3 * BT_TLB_STRIDE)
 #define BT_TLB_STRIDE 0x45008
 #define BT_TLB_BITS 14
+
+// Entries per check site (site.c, ORDER SITE): two arrays of 32 bytes each, behind the software TLB.
+#define SITE_ENTRIES 0x20000
+#define SITE_ENTRY_AT (BT_TLB_R + 6 * BT_TLB_STRIDE)
+#define SITE_INFO_AT (SITE_ENTRY_AT + SITE_ENTRIES * 32)
+#define SITE_REFILLS_AT (SITE_INFO_AT + SITE_ENTRIES * 32)
+#define SITE_INFO_PREV 4
+#define SITE_INFO_TABLE 8
+#define SITE_INFO_RETRY 12
+#define SITE_INFO_LIMIT 16
+#define SITE_INFO_REFILLS 18
+#define SITE_HASH 128         // rings of valid entries, by page
+#define SITE_HALF_SHIFT 8     // of the rings' heads: those of global pages begin at 1 << this
+#define SITE_HEADS (2 << SITE_HALF_SHIFT)
+#define SITE_REFILLS_MAX 64   // after so many it is asked whether a site is worth its entry
+#define SITE_REFILLS_START (0x10000 - SITE_REFILLS_MAX)
+#define SITE_TLB_SIZE 0x4000
+#define SITE_TLB_KIND (SITE_TLB_SIZE * 16)
 
 // Why translated code was left: what bt_enter returns, in the low 8 bits; the rest is a number.
 #define LEAVE_EXIT 0   // through an exit record: number = exit id

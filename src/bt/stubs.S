@@ -4,6 +4,7 @@
 // name, but guest RSP in r15, guest r13-r15 in vcpu.gpr[], r13 and r14 work registers, host RSP on a
 // stack of calls (see flow.c); arithmetic flags and DF in the host's RFLAGS. Vector state is never touched here.
 #include "bt/slots.h"
+#include "mem/zone.h"
 
 	.macro gsmov_out reg, off
 	mov	\reg, %gs:\off
@@ -188,6 +189,72 @@ bt_stub_ret:
 	.hidden	bt_stub_miss
 bt_stub_miss:
 	callout	bt_tlb_miss
+
+// A site's own entry does not hold its address: T0 is the address xor the entry's tag; behind the call is the entry's
+// place. If the TLB has the page, the entry is filled and hung on the ring of its page here; all else is C's.
+	.globl	bt_stub_site
+	.hidden	bt_stub_site
+bt_stub_site:
+	mov	%rax, %gs:SLOT_HOST_REGS+0x00
+	mov	%rcx, %gs:SLOT_HOST_REGS+0x08
+	mov	%rdx, %gs:SLOT_HOST_REGS+0x10
+	mov	(%rsp), %r14
+	mov	(%r14), %r14d
+	xor	%gs:SITE_ENTRY_AT(%r14), %r13
+	rorx	$8, %r13, %rax
+	and	$(SITE_TLB_SIZE - 1) << 4, %eax
+	mov	%eax, %edx
+	shr	$4, %edx
+	mov	%gs:SITE_INFO_AT+SITE_INFO_TABLE(%r14), %ecx
+	add	%rcx, %rax
+	movzbl	%gs:SITE_TLB_KIND(%rcx, %rdx), %ecx
+	mov	%gs:(%rax), %rdx
+	xor	%r13, %rdx
+	test	$2, %cl			// TLB_LARGE
+	jnz	1f
+	cmp	%dx, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
+	jbe	1f
+	shr	$16, %rdx
+	jnz	1f
+	cmpq	$0, %gs:SITE_ENTRY_AT+8(%r14)
+	je	2f			// it had been flushed
+	addw	$1, %gs:SITE_INFO_AT+SITE_INFO_REFILLS(%r14)
+	jc	1f
+2:	and	$1, %ecx		// TLB_GLOBAL
+	shl	$SITE_HALF_SHIFT + 5, %ecx
+	mov	%gs:(%rax), %rdx
+	mov	%gs:8(%rax), %rax
+	mov	%rdx, %gs:SITE_ENTRY_AT(%r14)
+	mov	%rax, %gs:SITE_ENTRY_AT+16(%r14)
+	sub	%rdx, %rax
+	mov	%rax, %gs:SITE_ENTRY_AT+24(%r14)
+	movzwl	%gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14), %eax
+	mov	%rax, %gs:SITE_ENTRY_AT+8(%r14)
+	shr	$7, %edx
+	and	$(SITE_HASH - 1) << 5, %edx
+	add	%rdx, %rcx		// the ring's head
+	mov	%gs:SITE_INFO_AT(%r14), %eax
+	mov	%gs:SITE_INFO_AT+SITE_INFO_PREV(%r14), %edx
+	mov	%eax, %gs:SITE_INFO_AT(%rdx)
+	mov	%edx, %gs:SITE_INFO_AT+SITE_INFO_PREV(%rax)
+	mov	%gs:SITE_INFO_AT(%rcx), %eax
+	mov	%eax, %gs:SITE_INFO_AT(%r14)
+	mov	%ecx, %gs:SITE_INFO_AT+SITE_INFO_PREV(%r14)
+	mov	%r14d, %gs:SITE_INFO_AT+SITE_INFO_PREV(%rax)
+	mov	%r14d, %gs:SITE_INFO_AT(%rcx)
+	incq	%gs:SITE_REFILLS_AT
+	mov	%gs:SITE_INFO_AT+SITE_INFO_RETRY(%r14), %r14d
+	add	%gs:SLOT_SELF, %r14
+	add	$ZONE_VCPU_TC, %r14
+	mov	%gs:SLOT_HOST_REGS+0x00, %rax
+	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
+	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
+	add	$8, %rsp
+	jmp	*%r14
+1:	mov	%gs:SLOT_HOST_REGS+0x00, %rax
+	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
+	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
+	callout	bt_site_miss
 
 	.globl	bt_stub_careful
 	.hidden	bt_stub_careful

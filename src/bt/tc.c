@@ -10,6 +10,7 @@ void bt_stub_exit(void);
 void bt_stub_ind(void);
 void bt_stub_miss(void);
 void bt_stub_careful(void);
+void bt_stub_site(void);
 void bt_stub_commit(void);
 void bt_stub_ret(void);
 void bt_stub_sys(void);
@@ -52,6 +53,7 @@ void tc_init(struct vcpu *v)
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
+	slot[SLOT_STUB_SITE / 8] = (uint64_t)bt_stub_site;
 	slot[SLOT_STUB_CAREFUL / 8] = (uint64_t)bt_stub_careful;
 	slot[SLOT_STUB_COMMIT / 8] = (uint64_t)bt_stub_commit;
 	slot[SLOT_STUB_RET / 8] = (uint64_t)bt_stub_ret;
@@ -108,6 +110,9 @@ void tc_flush(struct vcpu *v)
 	tc_forget_calls(v);
 	e = (struct emit){b->tc_rw, b->tc_rw + TC_FIRST, b->delta, (uint64_t)v};
 	emit_jmp_state(&e, SLOT_STUB_IND);
+	e.p = b->tc_rw + TC_STUB_SITE;
+	emit_jmp_state(&e, SLOT_STUB_SITE);
+	site_forget_all(b);
 	b->nmodes = 0;
 	b->flush_tc = false;
 	b->st->tc_flushes++;

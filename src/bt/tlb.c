@@ -97,6 +97,7 @@ void tlb_flush(struct vcpu *v, bool global)
 		flush_table(&b->tlb_r[x], global);
 		flush_table(&b->tlb_w[x], global);
 	}
+	site_flush(b, global);
 	if (global)
 		space_drop_all(b);
 	if (global)
@@ -172,6 +173,7 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 			flush_region(&b->tlb_w[x], gva, shift);
 		}
 	}
+	site_flush_page(b, gva, shift);
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	if (gva >> 63 || b->nonglobal)
 		code_check_vpages(v, gva, shift, true);
@@ -188,6 +190,7 @@ static void drop_write(struct bt *b, unsigned slot, uint64_t host)
 	for (unsigned x = 0; x < TLB_INDEXES; x++)
 		if (b->tlb_w[x].e[slot].host == host)
 			flush_entry(&b->tlb_w[x], slot);
+	site_drop_writes(b, slot, host);
 }
 
 void tlb_drop_writes(struct bt *b, gpa_t page)
@@ -201,6 +204,7 @@ void tlb_drop_writes(struct bt *b, gpa_t page)
 	else
 		for (unsigned i = 0; i < w->n; i++)
 			drop_write(b, w->slot[i], host);
+	site_drop_large_writes(b, host);
 	w->n = 0;
 }
 
@@ -357,45 +361,100 @@ uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access)
 	return tlb_host(v, gva, 1, access & VMEM_WRITE, mode);
 }
 
-// An inline check failed. Fill the entry and have it tried again; or leave for the careful form, or for a fault.
-// T0 is the address xor the tag of the entry that T1 points to. Returns where translated code goes on.
-const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
+static struct tlb *table_of(struct bt *b, const struct site *s)
+{
+	enum tlb_index x = index_of_mode(b->tu[s->tu].mode);
+
+	return s->access & X86_WRITE ? &b->tlb_w[x] : &b->tlb_r[x];
+}
+
+static void retire(struct bt *b, struct tu *t)
+{
+	if (t->dead)
+		return;
+	code_unwatch(b, t);
+	tc_retire(b, t);
+}
+
+// An access that crosses into the next page, which is next to it in RAM too: the check is done, with what follows from
+// it in the site's registers.
+static const uint8_t *pass_crossing(struct vcpu *v, const struct site *s, gva_t gva, const uint8_t *page,
+				    uint8_t addend)
+{
+	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
+
+	host[HOST_T0] = gva & PAGE_OFFSET;
+	host[HOST_T1] = (uint64_t)page;
+	if (addend != X86_REG_NONE)
+		host[addend] = (uint64_t)page - align_down(gva, PAGE_SIZE);
+	return bt_of(v)->tc + s->done;
+}
+
+// A check of the address in T0 failed. Fill the entry and have it tried again; or leave for the careful form, or for a
+// fault. Returns where translated code goes on.
+static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend)
 {
 	struct bt *b = bt_of(v);
-	const struct site *s = &b->site[*(const uint32_t *)ra];
-	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
-	const struct tu *tu = &b->tu[s->tu];
+	struct tu *tu = &b->tu[s->tu];
 	enum tlb_index x = index_of_mode(tu->mode);
 	bool write = s->access & X86_WRITE;
-	struct tlb *t = write ? &b->tlb_w[x] : &b->tlb_r[x];
-	gva_t gva = host[HOST_T0] ^ t->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
+	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
 	bool fault = false;
 	uint32_t error;
 
 	b->st->tlb_misses++;
 	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE) {
-		uint8_t *page = spans_plain_ram(v, s, gva, x, write);
+		const uint8_t *page = spans_plain_ram(v, s, gva, x, write);
 
-		if (page) {
-			host[HOST_T0] = gva & PAGE_OFFSET;
-			host[HOST_T1] = (uint64_t)page;
-			return b->tc + s->done;
-		}
+		if (page && s->merged && window_failed(b, tu))
+			retire(b, tu);
+		if (page)
+			return pass_crossing(v, s, gva, page, addend);
 	} else {
-		if (learn(v, x, gva, write, &fault, &error)) {
-			host[HOST_T0] = gva;
+		if (learn(v, x, gva, write, &fault, &error))
 			return b->tc + s->retry;
-		}
 		if (fault && plain_fault(tu, s, gva))
 			leave_page_fault(v, s, gva, error);
 	}
-	if (!fault && s->merged && window_failed(b, tu) && !tu->dead) {
-		code_unwatch(b, &b->tu[s->tu]);
-		tc_retire(b, &b->tu[s->tu]);
-	}
+	if (!fault && s->merged && window_failed(b, tu))
+		retire(b, tu);
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
 	v->count_left += s->left;
 	bt_leave(LEAVE_CAREFUL);
+}
+
+// From an inline look-up by address: T0 is the address xor the tag of the entry that T1 points to.
+const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
+{
+	struct bt *b = bt_of(v);
+	const struct site *s = &b->site[*(const uint32_t *)ra];
+	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
+
+	host[HOST_T0] ^= table_of(b, s)->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
+	return missed(v, s, X86_REG_NONE);
+}
+
+// From bt_stub_site, if it cannot fill the site's entry by itself: the address is in T0.
+const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra)
+{
+	struct bt *b = bt_of(v);
+	uint32_t entry = *(const uint32_t *)ra / sizeof(struct site_info);
+	const struct site *s = &b->site[b->entry_info[entry].site];
+	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
+	unsigned slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+	struct tlb *t = table_of(b, s);
+	const uint8_t *on = b->tc + s->retry;
+
+	b->st->site_misses++;
+	if (!site_is_worth(b, entry)) {
+		site_mark_guilty(b, b->tu[s->tu].pc + s->guest);
+		retire(b, &b->tu[s->tu]);
+	}
+	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE || t->e[slot].tag != align_down(gva, PAGE_SIZE))
+		on = missed(v, s, b->entry_info[entry].addend);
+	if (on == b->tc + s->retry)
+		site_fill(b, entry, &t->e[slot], t->kind[slot]);
+	return on;
 }
 
 // Where the code at pc lies in guest-physical memory. Raises what the fetch raises.

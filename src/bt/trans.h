@@ -115,6 +115,14 @@ void emit_stack_ea(struct trans *t, int disp);   // T0 = linear address of guest
 void emit_seg_base(struct trans *t, unsigned seg);
 // The host address of T0's `size` bytes becomes T1 + T0. May leave for a miss or fault; then nothing has happened yet.
 void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
+bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size,
+			   struct emit_mem *out);
+// disp(base), in 64-bit code without a segment's base: its operand; or a window's check, where host address less linear
+// address goes to addend.
+struct emit_mem emit_based_operand(struct trans *t, unsigned base, int disp, unsigned access, unsigned size,
+				   unsigned seg);
+void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access, unsigned size, unsigned seg,
+		       unsigned addend);
 void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
 uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct emit_mem checked_mem(void);

@@ -129,6 +129,7 @@ static void start_emission(struct trans *t)
 	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state};
 	t->t->first_map = b->nmaps;
 	t->t->first_exit = b->nexits;
+	t->t->first_entry = b->nentries;
 	t->t->first_reloc = b->nrelocs;
 }
 
@@ -268,6 +269,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	emit_unit(&t);
 	t.t->nmaps = b->nmaps - t.t->first_map;
 	t.t->nexits = b->nexits - t.t->first_exit;
+	t.t->nentries = b->nentries - t.t->first_entry;
 	t.t->nrelocs = b->nrelocs - t.t->first_reloc;
 	t.t->since = move_clock();
 	b->hot = (uint32_t)align_up((uint64_t)(t.hot.p - b->tc_rw), 16);

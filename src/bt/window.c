@@ -13,26 +13,37 @@
 // In a region a window on a register that a loop does not change is checked before the loop, for all of it.
 #include "bt/trans.h"
 
-enum { SPAN_MAX = 512, FAILURES = 4 };
+// Failures that make a unit lose its windows, in how many ticks, and for how long at least.
+enum { SPAN_MAX = 512, FAILURES = 16, FAILURES_TIME = 100 * FAILURES, FAILED_TIME = 1 << 20 };
 
 struct touch { // one access of an instruction through the base register
 	int disp;
 	unsigned size, access;
 };
 
-static unsigned failure_slot(uint64_t pc)
+static struct window_failures *failures_of(struct bt *b, uint64_t pc)
 {
-	return (unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+	return &b->window_failures[(unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 52)];
 }
 
 // A merged check of this unit has failed. True: translate it again, without.
 bool window_failed(struct bt *b, const struct tu *tu)
 {
-	uint8_t *n = &b->window_failures[failure_slot(tu->pc)];
+	struct window_failures *f = failures_of(b, tu->pc);
+	uint32_t now = site_clock();
 
-	if (*n < FAILURES)
-		++*n;
-	return *n == FAILURES;
+	if (f->n < FAILURES && now - f->since > FAILURES_TIME)
+		*f = (struct window_failures){.since = now};
+	if (f->n < FAILURES)
+		f->n++;
+	return f->n == FAILURES;
+}
+
+static bool windows_fail(struct bt *b, uint64_t pc)
+{
+	const struct window_failures *f = failures_of(b, pc);
+
+	return f->n == FAILURES && site_clock() - f->since < FAILED_TIME;
 }
 
 static bool plain_class(const struct x86_insn *insn)
@@ -250,8 +261,7 @@ void window_plan(struct trans *t, uint16_t taken)
 	unsigned worth[X86_GPRS] = {0};
 	struct touch x;
 
-	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
-	    t->b->window_failures[failure_slot(t->t->pc)] >= FAILURES)
+	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) || windows_fail(t->b, t->t->pc))
 		return;
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct x86_insn *insn = &t->insn[i];
@@ -279,16 +289,15 @@ void window_plan(struct trans *t, uint16_t taken)
 	}
 }
 
+static unsigned segment_of(unsigned base)
+{
+	return base == X86_RSP || base == X86_RBP ? X86_SS : X86_DS;
+}
+
 static void establish(struct trans *t, struct window *w)
 {
-	struct emit *e = &t->hot;
-	unsigned base = host_of(t, w->base);
-
-	emit_lea(e, 8, HOST_T0, mem_base(base, w->lo - w->at));
-	emit_check(t, w->access, (unsigned)(w->hi - w->lo), w->base == X86_RSP || w->base == X86_RBP ? X86_SS : X86_DS);
-	t->b->site[t->b->nsites - 1].merged = true;
-	emit_lea(e, 8, w->addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = w->at - w->lo});
-	emit_op_rr(e, 8, 0x29, base, w->addend); // sub
+	emit_merged_check(t, host_of(t, w->base), w->lo - w->at, w->access, (unsigned)(w->hi - w->lo), segment_of(w->base),
+			  w->addend);
 	w->valid = true;
 }
 
@@ -315,6 +324,15 @@ bool window_operand(struct trans *t, unsigned base, int disp, unsigned size, uns
 	return true;
 }
 
+// disp(base) can be accessed as disp(base) + T1, with the guest's own base.
+static bool has_plain_base(const struct trans *t, const struct x86_insn *insn)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	return t->code == X86_MODE64 && !t->careful && m->base < X86_GPRS && m->index == X86_REG_NONE && m->seg < X86_FS &&
+	       insn->addrsize == 8 && !names_high(insn) && m->disp == (int32_t)m->disp;
+}
+
 // The operand of an explicit memory access; T1 + T0 if no window has it.
 struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size)
 {
@@ -323,6 +341,11 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
+		return m;
+	if (has_plain_base(t, insn))
+		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
+					  segment_of(insn->mem.base));
+	if (emit_constant_operand(t, insn, access, size, &m))
 		return m;
 	emit_ea(t, insn, 0);
 	emit_check(t, access, size, insn->mem.seg);
@@ -336,6 +359,8 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 
 	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
 		return m;
+	if (t->code == X86_MODE64 && !t->careful)
+		return emit_based_operand(t, HOST_GUEST_RSP, disp, access, size, X86_SS);
 	emit_stack_ea(t, disp);
 	emit_check(t, access, size, X86_SS);
 	return checked_mem();

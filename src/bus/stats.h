@@ -28,6 +28,9 @@
 	_(tc_lookups, "times", "units looked up by the run loop") \
 	_(ind_misses, "times", "indirect branches that missed the inline table") \
 	_(tlb_misses, "times", "inline checks that missed (hidden faults filled)") \
+	_(site_refills, "times", "entries of check sites filled") \
+	_(site_misses, "times", "of these with the help of C") \
+	_(site_guilty, "sites", "sites that went to ever new pages and became address-indexed") \
 	_(tlb_flushes, "times", "address space flushes") \
 	_(tlb_flush_pages, "pages", "single page flushes") \
 	_(careful, "instructions", "instructions run in the careful form") \
