@@ -419,6 +419,7 @@ uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t); // returns why it wa
 
 // -- stubs.S
 uint64_t bt_enter(const void *entry, uint64_t host_flags);
+uint64_t bt_enter_table(const void *entry, uint64_t pc);
 _Noreturn void bt_leave(uint64_t why);
 
 // -- tc.c

@@ -374,6 +374,10 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	if (t->target[t->i] != NOWHERE) {
+		if (t->visible_in[t->target[t->i]]) {
+			emit_flags_home(t, &t->hot);
+			t->flags = FLAGS_HOST;
+		}
 		label_branch(t, insn, t->target[t->i]);
 		return;
 	}

@@ -314,16 +314,45 @@ static void canonical_flags(struct vcpu *v)
 		    (*slot(v, SLOT_IF) & 1 ? RFLAGS_IF : 0);
 }
 
+static struct itab *present_table(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	struct itab *it = &b->itab[tc_mode_id(b, b->mode_now)];
+
+	*slot(v, SLOT_IF) = !!(v->rflags & RFLAGS_IF);
+	*slot(v, SLOT_TABLE) = (uint64_t)it->e;
+	return it;
+}
+
+static void take_state(struct vcpu *v, uint64_t why)
+{
+	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND)
+		canonical_flags(v);
+}
+
 static uint64_t enter(struct vcpu *v, const struct tu *t)
 {
 	uint64_t why;
 
-	*slot(v, SLOT_IF) = !!(v->rflags & RFLAGS_IF);
-	*slot(v, SLOT_TABLE) = (uint64_t)bt_of(v)->itab[tc_mode_id(bt_of(v), bt_of(v)->mode_now)].e;
+	present_table(v);
 	why = bt_enter(t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
-	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND)
-		canonical_flags(v);
+	take_state(v, why);
 	return why;
+}
+
+// As an indirect branch does, without looking for the unit. False: the table has nothing there.
+static bool enter_by_table(struct vcpu *v, uint64_t *why)
+{
+	struct bt *b = bt_of(v);
+	struct itab *it = present_table(v);
+	const uint8_t *entry = it->e[itab_index(v->rip)];
+
+	if (entry == b->tc || b->link_exit || b->want_table || v->rflags & RFLAGS_DF)
+		return false;
+	*slot(v, SLOT_FLAGS) = (v->rflags & (RFLAGS_ARITH & ~RFLAGS_OF)) << 8 | !!(v->rflags & RFLAGS_OF);
+	*why = bt_enter_table(entry, v->rip);
+	take_state(v, *why);
+	return true;
 }
 
 static bool does_io(const struct x86_insn *insn)
@@ -527,6 +556,7 @@ static void run_unit(struct vcpu *v)
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);
 	struct tu *t;
+	uint64_t why;
 
 	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
 		return;
@@ -548,6 +578,12 @@ static void run_unit(struct vcpu *v)
 		debug_check_fetch(v, v->rip);
 	if (mode == b->mode_now && run_checked(v))
 		return;
+	if (mode == b->mode_now && !one && enter_by_table(v, &why)) {
+		note_exit(v, why);
+		leave(v, why);
+		return;
+	}
+	b->want_table |= !b->link_exit;
 	t = bt_find_unit(v, mode);
 	b->careful = false;
 	b->last_unit = (uint32_t)(t - b->tu);

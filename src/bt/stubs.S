@@ -11,11 +11,7 @@
 	.endm
 
 	.text
-// uint64_t bt_enter(const void *entry, uint64_t host_flags): run translated code; returns LEAVE_x | number << 8.
-	.globl	bt_enter
-	.hidden	bt_enter
-	.type	bt_enter, @function
-bt_enter:
+	.macro	enter_from_c
 	push	%rbx
 	push	%rbp
 	push	%r12
@@ -26,7 +22,9 @@ bt_enter:
 	mov	%rsp, %gs:SLOT_HOST_RSP
 	mov	%rdi, %gs:SLOT_ENTRY
 	mov	%gs:SLOT_CALLS, %rsp
-	push	%rsi
+	.endm
+
+	.macro	load_guest
 	mov	%gs:0x00, %rax
 	mov	%gs:0x08, %rcx
 	mov	%gs:0x10, %rdx
@@ -40,7 +38,28 @@ bt_enter:
 	mov	%gs:0x50, %r10
 	mov	%gs:0x58, %r11
 	mov	%gs:0x60, %r12
+	.endm
+
+// uint64_t bt_enter(const void *entry, uint64_t host_flags): run translated code; returns LEAVE_x | number << 8.
+	.globl	bt_enter
+	.hidden	bt_enter
+	.type	bt_enter, @function
+bt_enter:
+	enter_from_c
+	push	%rsi
+	load_guest
 	popfq
+	jmp	*%gs:SLOT_ENTRY
+
+// uint64_t bt_enter_table(const void *entry, uint64_t pc): the same by an entry of the indirect table. The arithmetic
+// flags are in their slot, DF is clear.
+	.globl	bt_enter_table
+	.hidden	bt_enter_table
+	.type	bt_enter_table, @function
+bt_enter_table:
+	enter_from_c
+	mov	%rsi, %r13
+	load_guest
 	jmp	*%gs:SLOT_ENTRY
 
 // Save the guest's registers from their homes, and the flags. Clobbers rax, rcx afterwards.
