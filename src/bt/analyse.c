@@ -2,8 +2,9 @@
 //
 // What a unit consists of, and what is known of it before a byte is emitted: decode from the guest's code until an
 // unconditional transfer, a page end or a cap; which registers it names and where these are; where flags live.
+#include "bt/base.h"
 #include "bt/selfcheck.h"
-#include "bt/trans.h"
+
 #include "x86/mnemonic.h"
 
 // The bytes of an instruction that straddles the page end; the second page's fetch may fault.
@@ -69,7 +70,12 @@ bool decode_next(struct trans *t, int off)
 	}
 	if (uses_homes(t, insn))
 		named |= insn->gpr_read | insn->gpr_written;
-	if (!names_fit(named))
+	if (t->t->tier == TIER_BASE && !base_can(t, insn)) {
+		if (t->n)
+			return false;
+		t->t->tier = TIER_HOT;
+	}
+	if (t->t->tier == TIER_HOT && !names_fit(named))
 		return false;
 	t->named = named;
 	t->off[t->n] = (int16_t)off;
@@ -100,7 +106,7 @@ void decode_unit(struct trans *t)
 	unsigned max = one ? 1 : TRACE_INSNS;
 	int off = 0;
 
-	if (!region_grow(t))
+	if (t->t->tier == TIER_BASE || !region_grow(t))
 		while (t->n < max && decode_next(t, off)) {
 			if (t->n > 1)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
@@ -109,7 +115,8 @@ void decode_unit(struct trans *t)
 				break;
 		}
 	measure(t);
-	region_analyse(t);
+	if (t->t->tier == TIER_HOT)
+		region_analyse(t);
 }
 
 // -- registers and flags ------------------------------------------------------------------------------------------

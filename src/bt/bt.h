@@ -41,8 +41,7 @@ enum {
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
 	TUS_SEGMENT = 1 << 15, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
 	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
-	TC_FIRST = 64,            // the miss stub of the indirect tables stands before the first unit, and
-	TC_STUB_SITE = 16,        // ... a jump to bt_stub_site
+	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
 };
 
@@ -177,13 +176,14 @@ enum exit_kind {
 };
 
 struct exit {
-	uint64_t pc;        // guest linear address: target, or of the instruction
+	uint64_t pc;        // guest linear address: target, or of the instruction. In a thunk: relative to that
 	uint32_t tu;
 	uint32_t target;    // unit it is chained to, or 0
 	union {
 		uint32_t next; // next in target's incoming list
 		uint32_t insn; // index in insns for SYS, STRING, VECTOR
 	};
+	uint32_t at;        // base: TC offset of its own code
 	union {
 		struct {
 			uint32_t patch;    // TC offset of the rel32 to patch, 0 if it cannot be chained
@@ -194,6 +194,7 @@ struct exit {
 	uint8_t kind;
 	bool flags_in_slot; // what it is chained to is entered at entry_slot
 	uint8_t left;       // --deterministic: instructions of the unit counted but not run
+	uint8_t tries;      // how often a hot unit was left here for a base unit
 };
 
 struct site { // one inline check: what the miss handler must know
@@ -293,6 +294,57 @@ struct itab {
 	uint32_t nlog;
 };
 
+// -- the base tier: see base.h ----------------------------------------------------------------------------------------
+enum {
+	LOOKUPS = 1 << 14, THUNKS_MAX = 48 << 10, THUNK_HASH = 1 << 16, BASE_SITES_MAX = 1 << 16, BASE_SITE_HASH = 1 << 14,
+	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
+	PASSES = 1 << 16, PASSES_HOT = 64, HOT_TRIES = 8, RETIRED = 1 << 12,
+};
+
+struct base_map { // where in a base unit each guest instruction is, ascending
+	uint16_t host, guest; // offsets from tu.start, tu.pc
+};
+
+struct thunk_key { // an instruction's bytes and length, and the mode; or a routine
+	uint64_t lo, hi;
+	uint32_t mode;
+	uint32_t code; // TC offset, 0: free
+};
+
+struct thunk {
+	uint32_t start;      // TC offset
+	uint8_t victim[3];   // of r13, r14, r15: the register whose place each takes, or X86_REG_NONE
+	uint8_t flags : 2;   // enum flag_state at its operation
+	bool saved_ax : 1;   // as in struct insn_map
+};
+
+struct base_site { // a call of ROUTINE_CHECK
+	uint32_t ra;         // TC offset behind the call
+	uint32_t next;       // in the hash chain
+	uint8_t victim[3];   // as in struct thunk
+	uint8_t on_stack;    // bytes on the host's stack above the return address into the unit
+	struct site site;    // unit and instruction to be filled in
+};
+
+struct base {
+	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
+	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
+	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
+	uint64_t tag[MODES_MAX];  // of present entries in lookup, xor their address
+	uint64_t generation;      // of user addresses in lookup
+	struct {
+		uint64_t tag;
+		const uint8_t *entry;
+	} lookup[LOOKUPS];        // indirect targets
+	uint8_t passes[PASSES];   // counters of places and targets by hash; hot when one becomes 0
+	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
+	struct thunk_key key[THUNK_HASH];
+	struct thunk thunk[THUNKS_MAX];
+	struct base_site site[BASE_SITES_MAX];
+	uint32_t site_hash[BASE_SITE_HASH];
+	struct base_map bmap[TC_SEGMENTS * BASE_MAPS_SEGMENT];
+};
+
 enum { SPACES = 8, SPACE_ENTRIES = 512, SPACE_FOOTINGS = 512 };
 
 struct space_entry {
@@ -379,6 +431,7 @@ struct bt {
 	bool flush_tc;           // asked for: done by the run loop
 	uint32_t flush_in, flush_random; // --stress=flush
 	bool careful;            // the instruction at v->rip goes through the careful form
+	bool want_hot;           // the unit found next has run often
 	bool want_table;         // the unit found next enters the indirect table
 	bool step;               // one instruction a unit, for the debugger
 	bool nmi_waits;
@@ -399,6 +452,7 @@ struct bt {
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct selfcheck check;
+	struct base base;
 	struct itab itab[MODES_MAX];
 };
 
@@ -454,6 +508,30 @@ static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of u
 {
 	return b->st->tc_flushes + b->st->tc_evictions;
 }
+
+// -- base tier
+struct place { // in base code
+	uint32_t tu, exit; // exit: the one that begins or ends there, or 0
+	uint16_t guest;    // offset of the instruction
+	bool ends;         // the exit has just been taken
+};
+bool base_place(struct bt *b, const uint8_t *ra, struct place *p);
+bool base_host_fault(struct bt *b, const uint8_t *rip, const uint64_t *host, struct tu **t, struct insn_map *m);
+uint64_t base_return(struct vcpu *v, struct exit *x);
+const uint8_t *base_flags_entry(struct bt *b, struct tu *t);
+void base_flush(struct bt *b);
+void base_forget_user(struct bt *b);
+void base_forget_all(struct bt *b);
+void base_enter_lookup(struct bt *b, struct tu *t);
+void base_leave_lookup(struct bt *b, const struct tu *t);
+bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc); // is it in the look-up?
+void base_name_mode(struct bt *b, unsigned mode_id);
+const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id); // code: to the address in T0, by look-up
+void base_note_retired(struct bt *b, const struct tu *t);
+struct tu *bt_promote(struct vcpu *v, struct tu *t);
+bool bt_passed_often(struct bt *b, uint16_t counter);
+bool bt_left_often(struct exit *x);
+const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
 
 // -- move.c
 #define MOVE_LOWEST (UINT64_C(8) << 30)
@@ -515,6 +593,7 @@ bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruc
 uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode);
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra);
+uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva);
 static inline uint64_t tlb_invalid_tag(unsigned slot)
 {
 	return slot ? 0 : PAGE_SIZE; // index bits that this slot can never be asked with

@@ -6,7 +6,7 @@
 // first and writes it back after the operation: for MMIO, watched pages and page crossings.
 //
 // Flags: the look-up uses the host's flags: see flags.c for what becomes of the guest's.
-#include "bt/trans.h"
+#include "bt/base.h"
 #include "x86/mnemonic.h"
 
 void emit_seg_base(struct trans *t, unsigned seg)
@@ -83,7 +83,9 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 
 	if (emit_segment_ea(t, insn, adjust))
 		return;
-	if (is_constant(m)) {
+	if (m->base == X86_REG_RIP && t->shared) {
+		; // the caller of the thunk has put it there
+	} else if (is_constant(m)) {
 		emit_constant_ea(t, e, insn, adjust);
 	} else {
 		if (m->base != X86_REG_NONE)
@@ -147,20 +149,23 @@ static bool waits_for_x87(const struct x86_insn *insn)
 	}
 }
 
-uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
+struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
-	struct bt *b = t->b;
-	struct site *s = &b->site[b->nsites];
-
-	ASSERT(b->nsites < (b->segment + 1) * SITES_SEGMENT);
-	*s = (struct site){
+	return (struct site){
 		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
-		.retry = t->careful ? 0 : (uint32_t)(emit_here(&t->hot) - b->tc), .align = required_alignment(&t->insn[t->i]),
+		.retry = t->careful ? 0 : (uint32_t)(emit_here(&t->hot) - t->b->tc),
+		.align = required_alignment(&t->insn[t->i]),
 		.left = (uint8_t)(t->n - t->i), .x87 = is_x87(&t->insn[t->i]), .waits = waits_for_x87(&t->insn[t->i]),
 		.masked = t->insn[t->i].class == X86_CLASS_MASKED, .recipe = flags_recipe(t),
 	};
-	return b->nsites++;
+}
+
+uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	ASSERT(t->b->nsites < (t->b->segment + 1) * SITES_SEGMENT);
+	t->b->site[t->b->nsites] = site_of(t, access, size, seg);
+	return t->b->nsites++;
 }
 
 static void emit_careful_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
@@ -276,6 +281,10 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 	}
 	if (!check_is_plain(t, access, seg))
 		return;
+	if (t->t->tier == TIER_BASE) {
+		base_check(t, access, size, seg);
+		return;
+	}
 	emit_save_flags(t);
 	entry = new_entry(t, access, size, seg, &id);
 	if (!entry) {

@@ -41,12 +41,13 @@ bool tc_has_room(const struct bt *b)
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end &&
 	       b->ntus + 1 < n * TUS_SEGMENT && b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
 	       b->nsites + 4 * TU_INSNS_MAX < n * SITES_SEGMENT && b->ninsns + TU_INSNS_MAX < n * INSNS_SEGMENT &&
-	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT && b->nmaps + 2 * TU_INSNS_MAX < n * MAPS_SEGMENT;
+	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT && b->nmaps + 2 * TU_INSNS_MAX < n * MAPS_SEGMENT &&
+	       b->base.nmaps + 2 * TRACE_INSNS < n * BASE_MAPS_SEGMENT;
 }
 
 static uint32_t segment_size(const struct bt *b)
 {
-	return b->tc_size / b->nsegments;
+	return (b->tc_size - b->base.cold_end) / b->nsegments;
 }
 
 // How much of a segment is hot code: as it was in the last one, within limits.
@@ -63,10 +64,10 @@ static uint32_t hot_share(const struct bt *b)
 // Begin to fill a segment, which is empty.
 void tc_open_segment(struct bt *b, unsigned segment)
 {
-	uint32_t start = segment * segment_size(b), share = b->hot ? hot_share(b) : segment_size(b) / 2;
+	uint32_t start = b->base.cold_end + segment * segment_size(b), share = b->hot ? hot_share(b) : segment_size(b) / 2;
 
 	b->segment = segment;
-	b->hot = start + (segment ? 0 : TC_FIRST);
+	b->hot = start;
 	b->segments[segment].hot = b->hot;
 	b->hot_end = b->cold = start + share;
 	b->cold_end = start + segment_size(b);
@@ -76,6 +77,7 @@ void tc_open_segment(struct bt *b, unsigned segment)
 	b->nentries = segment ? segment * ENTRIES_SEGMENT : SITE_HEADS;
 	b->ninsns = segment * INSNS_SEGMENT + 1;
 	b->nmaps = segment * MAPS_SEGMENT;
+	b->base.nmaps = segment * BASE_MAPS_SEGMENT;
 	b->nrelocs = segment * RELOCS_SEGMENT;
 	b->wants_room = false;
 }
@@ -188,7 +190,9 @@ static struct tu *owner_in(struct bt *b, struct range units, const uint8_t *host
 
 struct tu *tc_owner(struct bt *b, const uint8_t *host)
 {
-	if (host < b->tc || host >= b->tc + b->tc_size)
+	const uint8_t *first = b->tc + b->base.cold_end;
+
+	if (host < first || host >= first + b->nsegments * segment_size(b))
 		return NULL;
-	return owner_in(b, units_of(b, (unsigned)(host - b->tc) / segment_size(b)), host);
+	return owner_in(b, units_of(b, (unsigned)(host - first) / segment_size(b)), host);
 }

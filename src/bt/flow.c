@@ -7,13 +7,13 @@
 // with its own address.
 //
 // A loop must meet a poll: backward direct branches and all indirect entries look at vcpu.pending.
-#include "bt/trans.h"
+#include "bt/base.h"
 
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
 	struct bt *b = t->b;
 
-	ASSERT(b->nexits < (b->segment + 1) * EXITS_SEGMENT);
+	ASSERT(t->shared || b->nexits < (b->segment + 1) * EXITS_SEGMENT);
 	b->exit[b->nexits] = (struct exit){
 		.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id, .left = (uint8_t)(t->n - 1 - t->i + (kind == EXIT_CAREFUL))};
 	return b->nexits++;
@@ -308,7 +308,10 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 		emit_patch8(no, e);
 		emit_mov(e, 8, X86_RCX, HOST_T1);
 	}
-	emit_jmp_to(e, b->tc + x->unlinked);
+	if (x->at)
+		base_emit_exit(b, e, x);
+	else
+		emit_jmp_to(e, b->tc + x->unlinked);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
 	return start;
 }

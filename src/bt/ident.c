@@ -257,7 +257,7 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 	n = rewrite_insn(out, &plain, t->bytes + t->off[t->i], &rw);
 	ASSERT(n > 0);
 	note_op(t);
-	t->b->map[t->b->nmaps - 1].saved_ax = true;
+	note_saved_ax(t);
 	emit_bytes(e, out, (size_t)n);
 	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
 	emit_load_state(e, 8, X86_RDX, SLOT_TMP);

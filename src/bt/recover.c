@@ -23,9 +23,11 @@ static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
 	uint64_t arith;
 
+	const uint8_t *map = t->tier == TIER_BASE ? bt_of(v)->base.map : t->map;
+
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if (t->map[r] != X86_REG_NONE)
-			v->gpr[r] = host[t->map[r]];
+		if (map[r] != X86_REG_NONE)
+			v->gpr[r] = host[map[r]];
 	if (flags == FLAGS_RECIPE)
 		arith = recipe_flags(&bt_of(v)->recipe[recipe], v->gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
 	else
@@ -92,18 +94,21 @@ static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *uco
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 {
 	struct bt *b = bt_of(v);
-	struct host_fault f;
-	const struct tu *t;
-	const struct insn_map *m;
+	struct insn_map at;
+	const struct insn_map *m = &at;
 	struct vcpu_fault fault;
+	struct host_fault f;
+	struct tu *t;
 
 	host_fault_read(&f, ucontext);
 	if (calls_overflow(v, &f, ucontext))
 		return true;
-	t = tc_owner(b, (const uint8_t *)f.rip);
-	if (!t || !guest_exception(v, &f, &fault))
+	if (f.rip - (uint64_t)b->tc >= b->tc_size || !guest_exception(v, &f, &fault))
 		return false;
-	m = find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start));
+	if (!base_host_fault(b, (const uint8_t *)f.rip, f.gpr, &t, &at)) {
+		t = tc_owner(b, (const uint8_t *)f.rip);
+		m = t ? find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start)) : NULL;
+	}
 	if (!m)
 		return false;
 	recover(v, t, m->guest, m->flags, m->recipe, f.gpr, f.rflags);

@@ -252,6 +252,8 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 
 	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
 		return; // something was delivered in between
+	if (b->tu[x->tu].tier == TIER_HOT && t->tier == TIER_BASE && x->tries < HOT_TRIES)
+		return;
 	if (crosses) {
 		if (!t->footing)
 			note_pages(b, t, gpa, global);
@@ -266,6 +268,20 @@ static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)
 	if (!t->footing)
 		note_pages(b, t, gpa, global);
 	itab_set(b, t);
+}
+
+// The unit, or a hot one in its place if that is due.
+static struct tu *hotter(struct vcpu *v, struct tu *t)
+{
+	struct bt *b = bt_of(v);
+	bool want = b->want_hot;
+
+	b->want_hot = false;
+	if (t->tier == TIER_HOT)
+		return t;
+	if (b->link_exit && b->tu[b->exit[b->link_exit].tu].tier == TIER_HOT)
+		want |= bt_left_often(&b->exit[b->link_exit]);
+	return want ? bt_promote(v, t) : t;
 }
 
 struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
@@ -288,7 +304,8 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 		}
 	}
 	if (!t)
-		t = bt_translate(v, v->rip, gpa, mode, TIER_HOT);
+		t = bt_translate(v, v->rip, gpa, mode, TIER_BASE);
+	t = hotter(v, t);
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;
@@ -326,7 +343,7 @@ static struct itab *present_table(struct vcpu *v)
 
 static void take_state(struct vcpu *v, uint64_t why)
 {
-	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND)
+	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND || (why & 0xff) == LEAVE_AT)
 		canonical_flags(v);
 }
 
@@ -340,6 +357,13 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 	return why;
 }
 
+static bool leads_on(const struct bt *b, const struct itab *it, uint64_t pc)
+{
+	unsigned mode_id = (unsigned)(it - b->itab);
+
+	return it->e[itab_index(pc)] != base_lookup_of(b, mode_id) || base_has(b, mode_id, pc);
+}
+
 // As an indirect branch does, without looking for the unit. False: the table has nothing there.
 static bool enter_by_table(struct vcpu *v, uint64_t *why)
 {
@@ -347,7 +371,7 @@ static bool enter_by_table(struct vcpu *v, uint64_t *why)
 	struct itab *it = present_table(v);
 	const uint8_t *entry = it->e[itab_index(v->rip)];
 
-	if (entry == b->tc || b->link_exit || b->want_table || v->rflags & RFLAGS_DF)
+	if (!leads_on(b, it, v->rip) || b->link_exit || b->want_table || b->want_hot || v->rflags & RFLAGS_DF)
 		return false;
 	*slot(v, SLOT_FLAGS) = (v->rflags & (RFLAGS_ARITH & ~RFLAGS_OF)) << 8 | !!(v->rflags & RFLAGS_OF);
 	*why = bt_enter_table(entry, v->rip);
@@ -445,16 +469,26 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu",  [EXIT_NYI] = "not built",
 	    [EXIT_NEXT] = "next",     [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti",    [EXIT_COUNT] = "count"};
 	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access",
-					   [LEAVE_NEXT] = "next"};
-	const struct bt *b = bt_of(v);
-	const struct exit *x = &b->exit[why >> 8];
+					   [LEAVE_NEXT] = "next", [LEAVE_AT] = "place"};
+	struct bt *b = bt_of(v);
+	struct exit *x = &b->exit[why >> 8];
 	bool exit = (why & 0xff) == LEAVE_EXIT;
 	const char *what = exit ? kinds[x->kind] : whys[why & 7];
-	uint64_t from = exit ? b->tu[x->tu].pc : 0;
+	uint64_t from;
+	struct place p;
 
-	if (exit) {
+	if (exit && !x->tu) {
+		v->rip = base_return(v, x);
+	} else if (exit) {
 		v->rip = x->pc;
-		bt_of(v)->last_unit = x->tu;
+		b->last_unit = x->tu;
+	} else if ((why & 0xff) == LEAVE_AT) {
+		base_place(b, (const uint8_t *)*slot(v, SLOT_TMP), &p);
+		v->rip = b->exit[p.exit].pc;
+		b->last_unit = p.tu;
+	}
+	from = b->tu[b->last_unit].pc;
+	if (exit) {
 		v->count_left += x->left;
 	}
 	vcpu_log_exit(v, what, from);
@@ -469,6 +503,23 @@ uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t)
 	return why;
 }
 
+// Base code was left at an exit that is not linked, for a poll, or because it has passed there often.
+static void take_place(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+	const uint8_t *ra = (const uint8_t *)*slot(v, SLOT_TMP);
+	struct place p;
+
+	base_place(b, ra, &p);
+	if (p.ends) {
+		if (b->exit[p.exit].kind == EXIT_DIRECT)
+			b->link_exit = p.exit;
+	} else if (bt_passed_often(b, (uint16_t)(uint64_t)ra)) {
+		bt_promote(v, &b->tu[p.tu]);
+		b->want_hot = true;
+	}
+}
+
 // Do what translated code was left for.
 static bool leave(struct vcpu *v, uint64_t why)
 {
@@ -477,9 +528,13 @@ static bool leave(struct vcpu *v, uint64_t why)
 	switch (why & 0xff) {
 	case LEAVE_EXIT:
 		return take_exit(v, (uint32_t)(why >> 8));
+	case LEAVE_AT:
+		take_place(v);
+		return true;
 	case LEAVE_IND:
 		b->st->ind_misses++;
 		b->want_table = true;
+		b->want_hot = bt_passed_often(b, (uint16_t)itab_index(v->rip));
 		return true;
 	case LEAVE_CAREFUL:
 		b->careful = true;

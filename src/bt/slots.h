@@ -39,6 +39,8 @@
 #define SLOT_HOST_REGS SLOT(16)    // 16 words: host registers as saved by the miss and careful stubs
 #define SLOT_HOST_FLAGS SLOT(32)   // host RFLAGS saved by the same
 #define SLOT_ENTRY SLOT(34)        // bt_enter: where to
+#define SLOT_STUB_AT SLOT(38)      // see base.h
+#define SLOT_STUB_BASE_MISS SLOT(39)
 #define SLOT_NOTES SLOT(48)         // two words: operands of a recipe (recipe.h)
 #define SLOT_STUB_SYS SLOT(40)
 #define SLOT_STUB_SITE SLOT(50)
@@ -74,5 +76,6 @@
 #define LEAVE_FAULT 2  // v->fault holds an exception for v->rip
 #define LEAVE_CAREFUL 3 // the instruction at v->rip must be run in the careful form
 #define LEAVE_NEXT 4   // nothing else: go on at v->rip
+#define LEAVE_AT 5     // from a place of base code: its address is in SLOT_TMP (base_place)
 
 #endif

@@ -68,8 +68,10 @@ void emit_push(struct trans *t, const struct x86_insn *insn)
 			emit_load(e, size, HOST_T0, checked_mem());
 			emit_host_push_t0(e);
 		}
+		t->on_stack = 8;
 		emit_stack_ea(t, -(int)size);
 		emit_check(t, X86_WRITE, size, X86_SS);
+		t->on_stack = 0;
 		emit_host_pop_to_mem(t, size);
 	} else {
 		struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
@@ -98,8 +100,10 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 		emit_check(t, X86_READ, size, X86_SS);
 		emit_load(e, size, HOST_T0, checked_mem());
 		emit_host_push_t0(e);
+		t->on_stack = 8;
 		emit_ea(t, insn, by_rsp ? (int)size : 0);
 		emit_check(t, X86_WRITE, size, insn->mem.seg);
+		t->on_stack = 0;
 		emit_host_pop_to_mem(t, size);
 		emit_rsp_add(t, (int)size);
 	} else {

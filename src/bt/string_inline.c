@@ -22,8 +22,9 @@ static uint64_t routine(const struct x86_insn *insn)
 
 bool string_inline(const struct trans *t, const struct x86_insn *insn)
 {
-	return !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && t->code == X86_MODE64 && insn->addrsize == 8 &&
-	       insn->mem.seg != X86_FS && insn->mem.seg != X86_GS && routine(insn);
+	return t->t->tier == TIER_HOT && !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) &&
+	       t->code == X86_MODE64 && insn->addrsize == 8 && insn->mem.seg != X86_FS && insn->mem.seg != X86_GS &&
+	       routine(insn);
 }
 
 void emit_string_inline(struct trans *t, const struct x86_insn *insn)

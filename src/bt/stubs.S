@@ -121,6 +121,16 @@ bt_stub_ind:
 	mov	$LEAVE_IND, %eax
 	leave_to_c
 
+// Jumped to from base code with the place in r14.
+	.globl	bt_stub_at
+	.hidden	bt_stub_at
+bt_stub_at:
+	save_guest
+	mov	%rsp, %gs:SLOT_CALLS
+	mov	%r14, %gs:SLOT_TMP
+	mov	$LEAVE_AT, %eax
+	leave_to_c
+
 // _Noreturn void bt_leave(uint64_t why): leave from C code that was called out of translated code.
 	.globl	bt_leave
 	.hidden	bt_leave
@@ -166,6 +176,7 @@ bt_stub_ret:
 	mov	%r13, %gs:SLOT_HOST_REGS+0x68
 	mov	%r14, %gs:SLOT_HOST_REGS+0x70
 	mov	%r15, %gs:SLOT_HOST_REGS+0x78
+	mov	%rsp, %gs:SLOT_HOST_REGS+0x20
 	pop	%rsi			// return address: what follows the call
 	pushfq
 	pop	%rcx
@@ -274,6 +285,11 @@ bt_stub_site:
 	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
 	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
 	callout	bt_site_miss
+
+	.globl	bt_stub_base_miss
+	.hidden	bt_stub_base_miss
+bt_stub_base_miss:
+	callout	bt_base_miss
 
 	.globl	bt_stub_careful
 	.hidden	bt_stub_careful

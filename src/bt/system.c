@@ -16,7 +16,7 @@ enum {
 
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn)
 {
-	ASSERT(t->b->ninsns < (t->b->segment + 1) * INSNS_SEGMENT);
+	ASSERT(t->shared || t->b->ninsns < (t->b->segment + 1) * INSNS_SEGMENT);
 	t->b->insn[t->b->ninsns] = *insn;
 	return t->b->ninsns++;
 }
@@ -84,7 +84,8 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 // What C does without leaving the unit (callout.c). Not what always changes the mode, goes elsewhere or sleeps.
 bool sys_stays(const struct trans *t, const struct x86_insn *insn)
 {
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64 || t->v->counting)
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64 || t->v->counting ||
+	    t->t->tier == TIER_BASE)
 		return false;
 	switch (insn->class) {
 	case X86_CLASS_IN: case X86_CLASS_OUT: case X86_CLASS_CPUID: case X86_CLASS_RDMSR: case X86_CLASS_WRMSR:
@@ -210,8 +211,10 @@ void sys_pushf(struct trans *t, const struct x86_insn *insn)
 {
 	emit_rflags(t);
 	emit_host_push(&t->hot, HOST_T0);
+	t->on_stack = 8;
 	emit_stack_ea(t, -8);
 	emit_check(t, X86_WRITE, 8, X86_SS);
+	t->on_stack = 0;
 	emit_op_mem(&t->hot, 4, 0x8f, 0, checked_mem()); // pop to the guest's stack
 	emit_rsp_add(t, -8);
 	emit_access_done(t);

@@ -4,11 +4,13 @@
 // by segments (evict.c), or all at once. A retired unit stays as dead code that nothing leads to. Never writable and
 // executable at once: units are written through the twin mapping, at `delta` from where they run.
 #include "base/string.h"
-#include "bt/bt.h"
+#include "bt/base.h"
 
 void bt_stub_exit(void);
 void bt_stub_ind(void);
 void bt_stub_miss(void);
+void bt_stub_base_miss(void);
+void bt_stub_at(void);
 void bt_stub_careful(void);
 void bt_stub_site(void);
 void bt_stub_commit(void);
@@ -32,10 +34,10 @@ void tc_init(struct vcpu *v)
 	uint64_t *slot = (uint64_t *)v;
 
 	b->tu = carve(&at, TC_SEGMENTS * TUS_SEGMENT * sizeof(struct tu));
-	b->exit = carve(&at, TC_SEGMENTS * EXITS_SEGMENT * sizeof(struct exit));
+	b->exit = carve(&at, (TC_SEGMENTS * EXITS_SEGMENT + BASE_EXITS_MAX) * sizeof(struct exit));
 	b->site = carve(&at, TC_SEGMENTS * SITES_SEGMENT * sizeof(struct site));
-	b->insn = carve(&at, TC_SEGMENTS * INSNS_SEGMENT * sizeof(struct x86_insn));
-	b->vop = carve(&at, TC_SEGMENTS * INSNS_SEGMENT * sizeof(struct vector_op));
+	b->insn = carve(&at, (TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX) * sizeof(struct x86_insn));
+	b->vop = carve(&at, (TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX) * sizeof(struct vector_op));
 	b->map = carve(&at, TC_SEGMENTS * MAPS_SEGMENT * sizeof(struct insn_map));
 	b->reloc = carve(&at, TC_SEGMENTS * RELOCS_SEGMENT * sizeof(struct reloc));
 	b->recipe = carve(&at, RECIPES_MAX * sizeof(struct recipe));
@@ -54,6 +56,8 @@ void tc_init(struct vcpu *v)
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
 	slot[SLOT_STUB_SITE / 8] = (uint64_t)bt_stub_site;
+	slot[SLOT_STUB_BASE_MISS / 8] = (uint64_t)bt_stub_base_miss;
+	slot[SLOT_STUB_AT / 8] = (uint64_t)bt_stub_at;
 	slot[SLOT_STUB_CAREFUL / 8] = (uint64_t)bt_stub_careful;
 	slot[SLOT_STUB_COMMIT / 8] = (uint64_t)bt_stub_commit;
 	slot[SLOT_STUB_RET / 8] = (uint64_t)bt_stub_ret;
@@ -80,14 +84,17 @@ static unsigned hash_of(gpa_t gpa, uint32_t mode)
 	return (unsigned)(h >> 48) & (TU_HASH - 1);
 }
 
-static void itab_flush(struct bt *b, struct itab *it)
+static void itab_flush(struct bt *b, unsigned mode_id)
 {
+	struct itab *it = &b->itab[mode_id];
+	const uint8_t *miss = base_lookup_of(b, mode_id);
+
 	if (it->nlog <= ITAB_LOG)
 		for (unsigned i = 0; i < it->nlog; i++)
-			it->e[it->log[i]] = b->tc;
+			it->e[it->log[i]] = miss;
 	else
 		for (unsigned i = 0; i < ITAB_SIZE; i++)
-			it->e[i] = b->tc;
+			it->e[i] = miss;
 	it->nlog = 0;
 }
 
@@ -98,9 +105,10 @@ void tc_flush(struct vcpu *v)
 	struct emit e;
 
 	memset(b->hash, 0, sizeof(b->hash));
+	base_flush(b);
 	tc_empty_segments(b);
 	for (unsigned i = 0; i < b->nmodes; i++)
-		itab_flush(b, &b->itab[i]);
+		itab_flush(b, i);
 	footing_flush(b);
 	memset(b->recipe, 0, b->nrecipes ? RECIPES_MAX * sizeof(struct recipe) : 0);
 	b->nrecipes = 0;
@@ -108,9 +116,7 @@ void tc_flush(struct vcpu *v)
 	b->vpages_overflow = false;
 	b->link_exit = 0;
 	tc_forget_calls(v);
-	e = (struct emit){b->tc_rw, b->tc_rw + TC_FIRST, b->delta, (uint64_t)v};
-	emit_jmp_state(&e, SLOT_STUB_IND);
-	e.p = b->tc_rw + TC_STUB_SITE;
+	e = (struct emit){b->tc_rw + TC_STUB_SITE, b->tc_rw + LOOKUPS_AT, b->delta, (uint64_t)v};
 	emit_jmp_state(&e, SLOT_STUB_SITE);
 	site_forget_all(b);
 	b->nmodes = 0;
@@ -128,7 +134,8 @@ unsigned tc_mode_id(struct bt *b, uint32_t mode)
 		vcpu_nyi((struct vcpu *)((char *)b - BT_OFFSET), "more translation modes than tables");
 	b->modes[b->nmodes] = mode;
 	for (unsigned i = 0; i < ITAB_SIZE && !b->itab[b->nmodes].e[i]; i++) // first use
-		b->itab[b->nmodes].e[i] = b->tc;
+		b->itab[b->nmodes].e[i] = base_lookup_of(b, b->nmodes);
+	base_name_mode(b, b->nmodes);
 	return b->nmodes++;
 }
 
@@ -169,6 +176,8 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 
 	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
 		return;
+	if (x->flags_in_slot && !t->entry_slot)
+		t->entry_slot = base_flags_entry(b, t);
 	if (t->footing == b->tu[x->tu].footing)
 		to = x->flags_in_slot ? t->entry_slot : t->entry;
 	else
@@ -176,10 +185,21 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 	if (!to)
 		return;
 	emit_patch32(b->tc_rw + x->patch, b->delta, to);
+	if (x->at)
+		b->tc_rw[x->at] = 0xe9;
 	x->target = (uint32_t)(t - b->tu);
 	x->next = t->incoming;
 	t->incoming = (uint32_t)(x - b->exit);
 	b->st->tc_chained++;
+}
+
+// Base: a jump while it is linked, else a call.
+static void unset_exit(struct bt *b, struct exit *x)
+{
+	emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
+	if (x->at)
+		b->tc_rw[x->at] = 0xe8;
+	x->target = 0;
 }
 
 void tc_unlink(struct bt *b, uint32_t exit)
@@ -190,8 +210,7 @@ void tc_unlink(struct bt *b, uint32_t exit)
 	while (*p != exit)
 		p = &b->exit[*p].next;
 	*p = x->next;
-	emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
-	x->target = 0;
+	unset_exit(b, x);
 }
 
 void tc_unlink_incoming(struct bt *b, struct tu *t)
@@ -200,8 +219,7 @@ void tc_unlink_incoming(struct bt *b, struct tu *t)
 		struct exit *x = &b->exit[i];
 
 		next = x->next;
-		emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
-		x->target = 0;
+		unset_exit(b, x);
 	}
 	t->incoming = 0;
 }
@@ -217,9 +235,13 @@ static void hash_remove(struct bt *b, struct tu *t)
 
 void tc_remove(struct bt *b, struct tu *t)
 {
+	unsigned mode_id = tc_mode_id(b, t->mode);
+
 	hash_remove(b, t);
+	if (t->tier == TIER_BASE)
+		base_leave_lookup(b, t);
 	if (t->indirect_entry) // with all others of the same hash
-		b->itab[tc_mode_id(b, t->mode)].e[itab_index(t->pc)] = b->tc;
+		b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id);
 }
 
 void tc_detach(struct bt *b, struct tu *t)
@@ -245,6 +267,7 @@ void tc_retire(struct bt *b, struct tu *t)
 {
 	if (t->dead)
 		return;
+	base_note_retired(b, t);
 	tc_detach(b, t);
 	close_landings(b, t);
 	b->st->tu_retired++;
@@ -266,10 +289,14 @@ static bool chained(const struct bt *b, uint32_t i, const struct tu *t, unsigned
 // Who comes to an indirect entry with another's address goes on to that of the next unit with the same hash.
 void itab_set(struct bt *b, struct tu *t)
 {
-	struct itab *it = &b->itab[tc_mode_id(b, t->mode)];
-	unsigned i = itab_index(t->pc), n = 0;
-	bool used = it->e[i] != b->tc;
+	unsigned mode_id = tc_mode_id(b, t->mode), i = itab_index(t->pc), n = 0;
+	struct itab *it = &b->itab[mode_id];
+	bool used = it->e[i] != base_lookup_of(b, mode_id);
 
+	if (t->tier == TIER_BASE) {
+		base_enter_lookup(b, t);
+		return;
+	}
 	if (!t->indirect_entry && !tc_has_room(b)) {
 		b->wants_room = true;
 		return;
@@ -279,7 +306,7 @@ void itab_set(struct bt *b, struct tu *t)
 	if (!t->indirect_entry)
 		emit_indirect_entry(b, t);
 	t->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
-	emit_patch32(b->tc_rw + t->indirect_other, b->delta, t->itab_next ? it->e[i] : b->tc);
+	emit_patch32(b->tc_rw + t->indirect_other, b->delta, t->itab_next ? it->e[i] : base_lookup_of(b, mode_id));
 	it->e[i] = t->indirect_entry;
 	it->tu[i] = (uint32_t)(t - b->tu);
 	if (it->nlog < ITAB_LOG)
@@ -290,5 +317,6 @@ void itab_set(struct bt *b, struct tu *t)
 void itab_flush_all(struct bt *b)
 {
 	for (unsigned i = 0; i < b->nmodes; i++)
-		itab_flush(b, &b->itab[i]);
+		itab_flush(b, i);
+	base_forget_all(b);
 }

@@ -106,6 +106,7 @@ void tlb_flush(struct vcpu *v, bool global)
 	flush_fetch(b, global);
 	tc_forget_calls(v);
 	footing_release_all(b);
+	base_forget_user(b);
 	if (global || b->nonglobal)
 		code_check_vpages(v, 0, 64, global);
 	b->st->tlb_flushes++;
@@ -179,6 +180,7 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 		code_check_vpages(v, gva, shift, true);
 	if (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT)) {
 		footing_release_at(b, gva, shift);
+		base_forget_user(b);
 		tc_forget_calls(v);
 	}
 	b->st->tlb_flush_pages++;
@@ -390,37 +392,48 @@ static const uint8_t *pass_crossing(struct vcpu *v, const struct site *s, gva_t 
 	return bt_of(v)->tc + s->done;
 }
 
-// A check of the address in T0 failed. Fill the entry and have it tried again; or leave for the careful form, or for a
-// fault. Returns where translated code goes on.
-static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend)
+static bool crosses(const struct site *s, gva_t gva)
+{
+	return (gva & PAGE_OFFSET) + s->size > PAGE_SIZE;
+}
+
+// A check of this address failed. Fill the entry, or leave for the careful form, or for a fault. Returns the host page;
+// for an access that goes on into the next one, which is next to it in RAM too, the first of them.
+uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 {
 	struct bt *b = bt_of(v);
 	struct tu *tu = &b->tu[s->tu];
 	enum tlb_index x = index_of_mode(tu->mode);
-	bool write = s->access & X86_WRITE;
-	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
-	bool fault = false;
+	bool write = s->access & X86_WRITE, fault = false;
 	uint32_t error;
+	uint8_t *page;
 
 	b->st->tlb_misses++;
-	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE) {
-		const uint8_t *page = spans_plain_ram(v, s, gva, x, write);
-
-		if (page && s->merged && window_failed(b, tu))
-			retire(b, tu);
-		if (page)
-			return pass_crossing(v, s, gva, page, addend);
+	if (crosses(s, gva)) {
+		page = spans_plain_ram(v, s, gva, x, write);
 	} else {
-		if (learn(v, x, gva, write, &fault, &error))
-			return b->tc + s->retry;
+		page = learn(v, x, gva, write, &fault, &error);
+		if (page)
+			return page;
 		if (fault && plain_fault(tu, s, gva))
 			leave_page_fault(v, s, gva, error);
 	}
 	if (!fault && s->merged && window_failed(b, tu))
 		retire(b, tu);
+	if (page)
+		return page;
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
 	v->count_left += s->left;
 	bt_leave(LEAVE_CAREFUL);
+}
+
+// The same of the address in T0, for a hot unit. Returns where it goes on: the check is tried again.
+static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend)
+{
+	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
+	const uint8_t *page = tlb_learn(v, s, gva);
+
+	return crosses(s, gva) ? pass_crossing(v, s, gva, page, addend) : bt_of(v)->tc + s->retry;
 }
 
 // From an inline look-up by address: T0 is the address xor the tag of the entry that T1 points to.

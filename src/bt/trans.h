@@ -57,6 +57,14 @@ struct trans {
 	bool ended;                          // an unconditional exit has been emitted
 	bool shown_in;                       // the flags at entry are dead, but a fault can show them
 	unsigned nlabels, nfixups;
+	// base tier
+	bool shared;                         // a thunk: see thunk.c
+	uint8_t on_stack;                    // bytes it has on the host's stack
+	bool wide;                           // branches within the unit are not short
+	unsigned nforward;
+	struct {
+		uint8_t *place, to;              // displacement, instruction
+	} forward[TRACE_INSNS];
 
 	// By instruction, in the order of emission; not cleared when a translation begins.
 	struct x86_insn insn[TU_INSNS_MAX];
@@ -125,7 +133,9 @@ void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access
 		       unsigned addend);
 void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
 uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg);
+struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct emit_mem checked_mem(void);
+void note_saved_ax(struct trans *t);             // and RAX, RDX are in their slots there
 void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 

@@ -7,7 +7,7 @@
 // A straight unit passes conditional branches on their not-taken side. None ever reads beyond the page it starts on,
 // except that an instruction which straddles two pages makes a unit of its own.
 #include "base/string.h"
-#include "bt/trans.h"
+#include "bt/base.h"
 #include "x86/mnemonic.h"
 
 static void undefined(struct trans *t, const struct x86_insn *insn);
@@ -106,12 +106,24 @@ void note_op(struct trans *t)
 {
 	struct bt *b = t->b;
 
+	if (t->t->tier == TIER_BASE) {
+		base_note_op(t);
+		return;
+	}
 	if (!host_may_fault(&t->insn[t->i]))
 		return;
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
 		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
 		.left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
+}
+
+void note_saved_ax(struct trans *t)
+{
+	if (t->t->tier == TIER_BASE)
+		base_note_saved_ax(t);
+	else
+		t->b->map[t->b->nmaps - 1].saved_ax = true;
 }
 
 static void undefined(struct trans *t, const struct x86_insn *insn)
@@ -197,7 +209,6 @@ static void emit_insn(struct trans *t)
 
 static void emit_unit(struct trans *t)
 {
-	start_emission(t);
 	t->t->start = emit_here(&t->hot);
 	emit_entries(t);
 	if (t->v->counting)
@@ -221,15 +232,36 @@ static unsigned guest_bytes(const struct trans *t)
 	return sum;
 }
 
-static void count(struct trans *t, uint32_t hot, uint32_t cold, uint64_t cycles)
+// Bytes used in all parts of the cache.
+static uint32_t used(const struct bt *b)
+{
+	return b->hot + b->cold + b->base.routines + b->base.thunks + b->base.cold;
+}
+
+static void count(struct trans *t, uint32_t before, uint64_t cycles)
 {
 	struct stats *st = t->b->st;
 
 	st->tu_translated++;
 	st->tu_insns += t->n;
 	st->tu_bytes_in += guest_bytes(t);
-	st->tu_bytes_out += t->b->hot - hot + t->b->cold - cold;
+	st->tu_bytes_out += used(t->b) - before;
 	st->tu_cycles += cycles;
+	if (t->t->tier == TIER_HOT) {
+		st->tu_hot++;
+		st->tu_hot_insns += t->n;
+		st->tu_hot_bytes += used(t->b) - before;
+		st->tu_hot_cycles += cycles;
+	}
+}
+
+// The base tier has no form for some modes.
+static enum tier tier_of(const struct vcpu *v, uint32_t mode, enum tier wanted)
+{
+	if (mode & (MODE_ONE | MODE_CAREFUL) || (mode & MODE_CODE) != MODE_CODE64 || v->counting ||
+	    v->shared->config.stress & STRESS_HOT)
+		return TIER_HOT;
+	return wanted;
 }
 
 // What is counted by instruction comes to be as they are decoded.
@@ -250,34 +282,45 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	struct bt *b = bt_of(v);
 	struct trans t;
 	uint64_t start = __builtin_ia32_rdtsc();
-	uint32_t hot, cold;
+	uint32_t hot, cold, before;
 
-	if (!tc_has_room(b))
+	if (!base_has_room(b))
+		tc_flush(v);
+	else if (!tc_has_room(b))
 		tc_make_room(v);
+	if (tier == TIER_HOT)
+		b->hot = (uint32_t)align_up(b->hot, 16);
 	hot = b->hot;
 	cold = b->cold;
+	before = used(b);
 	start_trans(&t, v, mode);
 	t.bytes = mem_host(&b->sh->config.mem, gpa, 1);
 	if (!t.bytes)
 		vcpu_nyi(v, "code outside RAM");
 	t.t = tc_new_tu(b);
 	t.tu_id = (uint32_t)(t.t - b->tu);
-	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode, .tier = tier};
+	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,
+		.tier = (uint8_t)tier_of(v, mode, tier)};
 	decode_unit(&t);
-	place_registers(&t);
-	find_live_flags(&t);
-	emit_unit(&t);
-	t.t->nmaps = b->nmaps - t.t->first_map;
+	start_emission(&t);
+	if (t.t->tier == TIER_BASE) {
+		base_unit(&t);
+	} else {
+		place_registers(&t);
+		find_live_flags(&t);
+		emit_unit(&t);
+		t.t->nmaps = b->nmaps - t.t->first_map;
+	}
 	t.t->nexits = b->nexits - t.t->first_exit;
 	t.t->nentries = b->nentries - t.t->first_entry;
 	t.t->nrelocs = b->nrelocs - t.t->first_reloc;
 	t.t->since = move_clock();
-	b->hot = (uint32_t)align_up((uint64_t)(t.hot.p - b->tc_rw), 16);
+	b->hot = (uint32_t)(t.hot.p - b->tc_rw);
 	b->cold = (uint32_t)(t.cold.p - b->tc_rw);
 	b->ntus++;
 	tc_insert(b, t.t);
 	code_watch(v, t.t);
-	count(&t, hot, cold, __builtin_ia32_rdtsc() - start);
+	count(&t, before, __builtin_ia32_rdtsc() - start);
 	if (b->sh->config.log & LOG_TU)
 		dump_unit(&t, hot, cold);
 	if (b->sh->config.log & LOG_PERFMAP)

@@ -261,7 +261,8 @@ void window_plan(struct trans *t, uint16_t taken)
 	unsigned worth[X86_GPRS] = {0};
 	struct touch x;
 
-	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) || windows_fail(t->b, t->t->pc))
+	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) || t->t->tier == TIER_BASE ||
+	    windows_fail(t->b, t->t->pc))
 		return;
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct x86_insn *insn = &t->insn[i];
@@ -342,10 +343,10 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
 		return m;
-	if (has_plain_base(t, insn))
+	if (t->t->tier == TIER_HOT && has_plain_base(t, insn))
 		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
 					  segment_of(insn->mem.base));
-	if (emit_constant_operand(t, insn, access, size, &m))
+	if (t->t->tier == TIER_HOT && emit_constant_operand(t, insn, access, size, &m))
 		return m;
 	emit_ea(t, insn, 0);
 	emit_check(t, access, size, insn->mem.seg);
@@ -359,7 +360,7 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 
 	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
 		return m;
-	if (t->code == X86_MODE64 && !t->careful)
+	if (t->code == X86_MODE64 && !t->careful && t->t->tier == TIER_HOT)
 		return emit_based_operand(t, HOST_GUEST_RSP, disp, access, size, X86_SS);
 	emit_stack_ea(t, disp);
 	emit_check(t, access, size, X86_SS);

@@ -86,6 +86,8 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_IRQ = BIT(3),       // leave translated code at each unit boundary
 	STRESS_ONE = BIT(4),       // one instruction a unit
 	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form
+	STRESS_COLD = BIT(6),      // no unit is made anew for the hot tier
+	STRESS_HOT = BIT(7),       // all units are of the hot tier at once
 };
 
 enum log_item {

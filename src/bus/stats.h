@@ -19,6 +19,11 @@
 	_(flags_recipe, "checks", "emitted where flags have a recipe") \
 	_(flags_free, "checks", "emitted where flags had been saved before") \
 	_(flags_entry, "units", "that save flags at their entry") \
+	_(tu_hot, "units", "of these for the hot tier") \
+	_(tu_hot_insns, "instructions", "guest instructions translated for the hot tier") \
+	_(tu_hot_bytes, "bytes", "host bytes emitted for the hot tier") \
+	_(tu_hot_cycles, "cycles", "host cycles spent translating for the hot tier") \
+	_(tu_promoted, "units", "units that ran often and were made anew for the hot tier") \
 	_(tu_retired, "units", "units retired because guest code changed") \
 	_(tu_moved, "units", "units given another address, where the guest maps their code now") \
 	_(tu_evicted, "units", "units that went with the oldest segment of the translation cache") \

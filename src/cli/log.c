@@ -34,6 +34,8 @@ static const struct word stress_words[] = {
 	{ "irq", STRESS_IRQ, "leave translated code at each unit boundary" },
 	{ "one", STRESS_ONE, "one instruction a unit" },
 	{ "careful", STRESS_CAREFUL, "every instruction in the careful form" },
+	{ "cold", STRESS_COLD, "all code in the base tier, however often it runs" },
+	{ "hot", STRESS_HOT, "all code in the hot tier at once" },
 };
 
 static enum cli_result parse(struct cli *c, const char *arg, const struct word *words, size_t n, uint32_t *bits,

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+//
+// Units of the base tier. Instructions that name only registers in their homes stand as they are; a direct branch is an
+// exit of five bytes (a call of ROUTINE_EXIT, or a jump once it is linked), passed by a short branch if it is
+// conditional, or leads to its target if that is in the unit; everything else is a call of its thunk.
+#include "bt/base.h"
+
+static bool names_moved(const struct x86_insn *insn) // r13-r15
+{
+	return (insn->gpr_read | insn->gpr_written) >> X86_R13;
+}
+
+static bool relative(const struct x86_insn *insn)
+{
+	return insn->mem.present && insn->mem.base == X86_REG_RIP;
+}
+
+// What C carries out finds the address by itself.
+bool base_gives_address(const struct trans *t, const struct x86_insn *insn)
+{
+	return relative(insn) && uses_homes(t, insn);
+}
+
+// What base code has no form for is left to a hot unit.
+bool base_can(const struct trans *t, const struct x86_insn *insn)
+{
+	if (relative(insn) && (insn->addrsize != 8 || insn->class == X86_CLASS_POP))
+		return false;
+	return insn->class != X86_CLASS_LOOP || insn->addrsize == 8;
+}
+
+static bool is_lea(const struct x86_insn *insn)
+{
+	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
+}
+
+// Its bytes can stand as they are.
+static bool is_same(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY && !insn->mem.present &&
+	       !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
+}
+
+// Is there nothing in it that needs a thunk?
+static bool is_simple(const struct trans *t, const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PLAIN:
+		return !insn->mem.present || (is_lea(insn) && insn->mem.base < X86_GPRS && insn->mem.seg < X86_FS &&
+					      insn->addrsize == 8);
+	case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX: case X86_CLASS_AVX512:
+	case X86_CLASS_RDRAND: case X86_CLASS_FWAIT:
+		return !insn->mem.present;
+	case X86_CLASS_UD: case X86_CLASS_INVALID:
+		return true;
+	case X86_CLASS_STAC: case X86_CLASS_CLAC: case X86_CLASS_SYSCALL: case X86_CLASS_SYSRET:
+		return sys_inline(t, insn); // they depend on their address
+	default:
+		return false;
+	}
+}
+
+static uint32_t here(const struct trans *t)
+{
+	return (uint32_t)(t->hot.p - t->b->tc_rw);
+}
+
+static void note_insn(struct trans *t)
+{
+	struct base *s = &t->b->base;
+
+	s->bmap[s->nmaps++] = (struct base_map){(uint16_t)(emit_here(&t->hot) - t->t->start), (uint16_t)t->off[t->i]};
+}
+
+static void call_routine(struct trans *t, enum routine r, uint32_t argument)
+{
+	emit_call_shared(t->b, &t->hot, base_routine(t, r, argument));
+}
+
+static struct exit *exit_here(struct trans *t, enum exit_kind kind, uint64_t target)
+{
+	struct exit *x = &t->b->exit[new_exit(t, kind, target)];
+
+	x->at = here(t);
+	return x;
+}
+
+static bool polls(const struct trans *t, uint64_t target)
+{
+	return target <= insn_pc(t, t->i) && !(t->t->mode & MODE_ALONE);
+}
+
+static void emit_base_exit(struct trans *t, uint64_t target)
+{
+	struct exit *x = exit_here(t, t->t->mode & MODE_ALONE ? EXIT_NEXT : EXIT_DIRECT, target);
+
+	x->unlinked = base_routine(t, ROUTINE_EXIT, 0);
+	call_routine(t, ROUTINE_EXIT, 0);
+	x->patch = here(t) - 4;
+}
+
+static void emit_exit_polling(struct trans *t, uint64_t target)
+{
+	if (polls(t, target))
+		call_routine(t, ROUTINE_POLL, 0);
+	emit_base_exit(t, target);
+}
+
+// -- branches within the unit -----------------------------------------------------------------------------------------
+
+// The unit's instruction at the target, if a branch may go straight to it; else n.
+static unsigned inside(const struct trans *t, uint64_t target)
+{
+	unsigned j = 0;
+
+	if (t->t->mode & MODE_ALONE || t->b->sh->config.stress & (STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ))
+		return t->n;
+	while (j < t->n && insn_pc(t, j) != target)
+		j++;
+	return j;
+}
+
+static void emit_jump(struct trans *t, unsigned j)
+{
+	int64_t back = (int64_t)t->host[j] - (here(t) + 2);
+
+	if (back >= -128) {
+		emit_u8(&t->hot, 0xeb);
+		emit_u8(&t->hot, (uint8_t)back);
+	} else {
+		emit_patch32(emit_jmp32(&t->hot), t->hot.delta, t->b->tc + t->host[j]);
+	}
+}
+
+// Backward: a poll, whose place has an exit so that C knows where it leads.
+static void emit_loop(struct trans *t, unsigned j)
+{
+	call_routine(t, ROUTINE_POLL, 0);
+	exit_here(t, EXIT_POLL, insn_pc(t, j));
+	emit_jump(t, j);
+}
+
+static void note_forward(struct trans *t, unsigned j)
+{
+	ASSERT(t->nforward < TRACE_INSNS);
+	t->forward[t->nforward].place = t->hot.p - (t->wide ? 4 : 1);
+	t->forward[t->nforward++].to = (uint8_t)j;
+}
+
+static void emit_forward_jcc(struct trans *t, unsigned cc, unsigned j)
+{
+	if (t->wide) {
+		emit_jcc32(&t->hot, cc);
+	} else {
+		emit_u8(&t->hot, 0x70 | cc);
+		emit_u8(&t->hot, 0);
+	}
+	note_forward(t, j);
+}
+
+// The short branches that lead here. False: one cannot reach.
+static bool land_forward(struct trans *t)
+{
+	for (unsigned k = 0; k < t->nforward; k++) {
+		uint8_t *place = t->forward[k].place;
+
+		if (t->forward[k].to != t->i)
+			continue;
+		if (t->wide)
+			emit_patch32(place, t->hot.delta, emit_here(&t->hot));
+		else if (t->hot.p - place - 1 > 127)
+			return false;
+		else
+			*place = (uint8_t)(t->hot.p - place - 1);
+	}
+	return true;
+}
+
+static void base_jcc(struct trans *t, const struct x86_insn *insn)
+{
+	uint64_t target = branch_target(t, insn);
+	unsigned j = inside(t, target);
+	uint8_t *over;
+
+	if (j < t->n && j > t->i) {
+		emit_forward_jcc(t, insn->cond, j);
+		return;
+	}
+	emit_u8(&t->hot, 0x70 | (insn->cond ^ 1));
+	emit_u8(&t->hot, 0);
+	over = t->hot.p;
+	if (j < t->n)
+		emit_loop(t, j);
+	else
+		emit_exit_polling(t, target);
+	over[-1] = (uint8_t)(t->hot.p - over);
+}
+
+static void base_loop(struct trans *t, const struct x86_insn *insn)
+{
+	struct emit *e = &t->hot;
+	uint8_t *over;
+
+	emit_bytes(e, (const uint8_t[]){insn->opcode, 2, 0xeb, 0}, 4); // jmp over the next
+	over = e->p;
+	emit_exit_polling(t, branch_target(t, insn));
+	over[-1] = (uint8_t)(e->p - over);
+}
+
+static void base_jmp(struct trans *t, const struct x86_insn *insn)
+{
+	uint64_t target = branch_target(t, insn);
+	unsigned j = inside(t, target);
+
+	if (j <= t->i)
+		emit_loop(t, j);
+	else
+		emit_exit_polling(t, target);
+	t->ended = true;
+}
+
+// The guest's return address stands behind the exit.
+static void base_call(struct trans *t, const struct x86_insn *insn)
+{
+	uint64_t ret = next_pc(t);
+	bool wide = (int64_t)ret != (int32_t)ret;
+
+	call_routine(t, ROUTINE_CALL, t->tlb * 4 + pairs_calls(t) * 2 + wide);
+	emit_base_exit(t, branch_target(t, insn));
+	if (wide) {
+		emit_u64(&t->hot, ret);
+		move_note(t->b, t->t, here(t) - 8, 0);
+	} else {
+		emit_u32(&t->hot, (uint32_t)ret);
+	}
+	t->ended = true;
+}
+
+// -- the rest ---------------------------------------------------------------------------------------------------------
+
+static void base_thunk(struct trans *t, const struct x86_insn *insn)
+{
+	uint32_t thunk = thunk_of(t, insn);
+
+	if (base_gives_address(t, insn))
+		emit_mov_pc(t, &t->hot, HOST_T0, next_pc(t) + (uint64_t)insn->mem.disp);
+	if (insn->class == X86_CLASS_CALL_IND)
+		emit_mov_pc(t, &t->hot, HOST_T1, next_pc(t));
+	emit_call_shared(t->b, &t->hot, thunk);
+	t->ended |= ends_unit(t, insn);
+}
+
+static void emit_insn(struct trans *t, const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_JMP:
+		base_jmp(t, insn);
+		return;
+	case X86_CLASS_JCC:
+		base_jcc(t, insn);
+		return;
+	case X86_CLASS_LOOP:
+		base_loop(t, insn);
+		return;
+	case X86_CLASS_CALL:
+		base_call(t, insn);
+		return;
+	default:
+		break;
+	}
+	if (insn->spare_nop)
+		return;
+	if (is_lea(insn) && relative(insn) && insn->opsize == 8 && !names_moved(insn)) {
+		emit_mov_pc(t, &t->hot, host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3),
+			    next_pc(t) + (uint64_t)insn->mem.disp);
+		return;
+	}
+	if (names_moved(insn) || !is_simple(t, insn))
+		base_thunk(t, insn);
+	else if (is_same(insn))
+		emit_bytes(&t->hot, t->bytes + t->off[t->i], insn->len);
+	else
+		treat(t, insn)->emit(t, insn);
+}
+
+static bool emit_all(struct trans *t)
+{
+	for (t->i = 0; t->i < t->n; t->i++) {
+		t->ended = false; // a branch may lead here
+		t->host[t->i] = here(t);
+		if (!land_forward(t))
+			return false;
+		note_insn(t);
+		t->live_in[t->i] = t->visible_in[t->i] = t->visible_out[t->i] = RFLAGS_ARITH;
+		t->shown_at[t->i] = t->shown_out[t->i] = false;
+		emit_insn(t, &t->insn[t->i]);
+		if (!t->ended)
+			emit_need_flags(t);
+	}
+	if (!t->ended) {
+		t->i = t->n - 1;
+		emit_exit_polling(t, insn_pc(t, t->i) + t->insn[t->i].len);
+	}
+	return true;
+}
+
+void base_unit(struct trans *t)
+{
+	struct bt *b = t->b;
+	struct emit hot = t->hot, cold = t->cold;
+
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
+		t->victim_of[r] = X86_REG_NONE;
+	}
+	t->t->map[X86_RSP] = HOST_GUEST_RSP;
+	t->t->start = t->t->entry = emit_here(&t->hot);
+	t->flags = FLAGS_HOST;
+	t->t->first_map = b->base.nmaps;
+	if (!emit_all(t)) { // with wide branches
+		t->hot = hot;
+		t->cold = cold;
+		t->wide = true;
+		t->nforward = 0;
+		t->flags = FLAGS_HOST;
+		b->nexits = t->t->first_exit;
+		b->nrelocs = t->t->first_reloc;
+		b->base.nmaps = t->t->first_map;
+		emit_all(t);
+	}
+	t->t->nmaps = b->base.nmaps - t->t->first_map;
+	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//
+// From the base tier to the hot one. Base code counts the passes of loops, of calls and of indirect targets
+// (count_pass in routines.c); what has passed often is translated anew, and what led to the old unit leads to the new.
+// A hot unit is not linked to a base unit before it has been left for it a few times: then that one becomes hot too.
+#include "bt/base.h"
+
+enum { RETIRED_OFTEN = 8 };
+
+static bool may_promote(const struct bt *b, const struct tu *t)
+{
+	if (t->tier != TIER_BASE || t->dead || t->mode & (MODE_ONE | MODE_ALONE) || b->sh->config.stress & STRESS_COLD)
+		return false;
+	return t->gpa2 == ~UINT64_C(0) && b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)] < RETIRED_OFTEN;
+}
+
+static void move_links(struct bt *b, struct tu *from, struct tu *to)
+{
+	uint32_t next = from->incoming;
+
+	from->incoming = 0;
+	while (next) {
+		struct exit *x = &b->exit[next];
+
+		next = x->next;
+		x->target = 0;
+		tc_link(b, x, to);
+	}
+}
+
+// The hot unit in its place. Only from the run loop.
+struct tu *bt_promote(struct vcpu *v, struct tu *t)
+{
+	struct bt *b = bt_of(v);
+	uint64_t epoch = tc_epoch(b);
+	struct tu *hot;
+
+	if (!may_promote(b, t))
+		return t;
+	hot = bt_translate(v, t->pc, t->gpa, t->mode, TIER_HOT);
+	b->st->tu_promoted++;
+	if (tc_epoch(b) != epoch)
+		return hot;
+	if (t->footing)
+		hot->footing = footing_of(b, hot);
+	move_links(b, t, hot);
+	code_unwatch(b, t);
+	tc_retire(b, t);
+	b->st->tu_retired--;
+	return hot;
+}
+
+// Has the counter come to its end? It begins anew.
+bool bt_passed_often(struct bt *b, uint16_t counter)
+{
+	if (b->base.passes[counter])
+		return false;
+	b->base.passes[counter] = 256 - PASSES_HOT;
+	return true;
+}
+
+// A hot unit's exit leads to this base unit. True: it shall lead to a hot one.
+bool bt_left_often(struct exit *x)
+{
+	return ++x->tries >= HOT_TRIES;
+}
+
+void base_note_retired(struct bt *b, const struct tu *t)
+{
+	uint8_t *n = &b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)];
+
+	if (t->tier == TIER_HOT && *n < RETIRED_OFTEN)
+		++*n;
+}

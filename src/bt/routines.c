@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT
+//
+// The base tier's shared routines, made when first asked for, and the table by which indirect targets in base code are
+// found. A routine keeps all registers but T0 and T1, and all flags. What it finds wrong it leaves to C together with
+// its return address, which says where in a unit (or thunk) that was.
+#include "base/string.h"
+#include "bt/base.h"
+
+enum { RAX = X86_RAX, RCX = X86_RCX };
+#define AT_BASE(field) ((int32_t)(BT_OFFSET + offsetof(struct bt, base) + offsetof(struct base, field)))
+
+static void push(struct emit *e, unsigned reg)
+{
+	emit_rex(e, 4, 0, 0, reg);
+	emit_u8(e, 0x50 | (reg & 7));
+}
+
+static void pop(struct emit *e, unsigned reg)
+{
+	emit_rex(e, 4, 0, 0, reg);
+	emit_u8(e, 0x58 | (reg & 7));
+}
+
+static void keep_flags(struct emit *e) // on the host's stack, under RAX
+{
+	push(e, RAX);
+	emit_bytes(e, (const uint8_t[]){0x9f, 0x0f, 0x90, 0xc0}, 4); // lahf; seto %al
+}
+
+static void give_flags(struct emit *e)
+{
+	emit_bytes(e, (const uint8_t[]){0x04, 0x7f, 0x9e}, 3); // add $0x7f, %al; sahf
+	pop(e, RAX);
+}
+
+static void ret(struct emit *e)
+{
+	emit_u8(e, 0xc3);
+}
+
+static void drop(struct emit *e) // the return address
+{
+	emit_lea(e, 8, X86_RSP, mem_base(X86_RSP, 8));
+}
+
+static uint8_t *jcc8(struct emit *e, unsigned cc)
+{
+	emit_u8(e, 0x70 | cc);
+	emit_u8(e, 0);
+	return e->p - 1;
+}
+
+static void here8(uint8_t *place, const struct emit *e)
+{
+	*place = (uint8_t)(e->p - place - 1);
+}
+
+void emit_call_shared(struct bt *b, struct emit *e, uint32_t routine)
+{
+	emit_u8(e, 0xe8);
+	emit_u32(e, 0);
+	emit_patch32(e->p - 4, e->delta, b->tc + routine);
+}
+
+void emit_jmp_shared(struct bt *b, struct emit *e, uint32_t routine)
+{
+	emit_patch32(emit_jmp32(e), e->delta, b->tc + routine);
+}
+
+// Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: zero if it is hot.
+static void count_pass(struct emit *e, int depth)
+{
+	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, depth));
+	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_gs(e);
+	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
+}
+
+static void check_routine(struct emit *e, uint32_t argument)
+{
+	unsigned tlb = argument >> 17, size = (uint16_t)argument;
+	bool write = argument >> 16 & 1;
+	int32_t table = (int32_t)(BT_OFFSET + (write ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r)) +
+				  tlb * sizeof(struct tlb));
+	uint8_t *miss;
+
+	keep_flags(e);
+	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
+	emit_gs(e);
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, table)); // xor tag, T0
+	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - size));
+	miss = jcc8(e, CC_A);
+	emit_gs(e);
+	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, table + 8));
+	give_flags(e);
+	ret(e);
+	here8(miss, e);
+	emit_gs(e);
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, table));
+	give_flags(e);
+	emit_jmp_state(e, SLOT_STUB_BASE_MISS);
+}
+
+static void poll_routine(struct emit *e)
+{
+	uint8_t *pending, *hot;
+
+	keep_flags(e);
+	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
+	pending = jcc8(e, CC_NE);
+	count_pass(e, 8);
+	hot = jcc8(e, CC_E);
+	give_flags(e);
+	ret(e);
+	here8(pending, e);
+	here8(hot, e);
+	give_flags(e);
+	pop(e, HOST_T1);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
+static void exit_routine(struct emit *e)
+{
+	pop(e, HOST_T1);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
+// A guest call leaves a return address on the stack of calls, as pair.c says: in base code it is always this one,
+// which goes on by the table.
+static void push_landing(struct emit *e)
+{
+	emit_bytes(e, (const uint8_t[]){0xe8, 6, 0, 0, 0}, 5);
+	emit_jmp_state(e, SLOT_STUB_RET);
+}
+
+// The guest's return address stands behind the exit that follows the call of this.
+static void call_routine(struct trans *t, struct emit *e, bool wide, bool landing)
+{
+	uint32_t check = base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
+	uint8_t *hot;
+
+	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, 0));
+	emit_op_mem(e, 8, wide ? 0x8b : 0x63, HOST_T0, mem_base(HOST_T1, 5)); // movslq
+	push(e, HOST_T0);
+	t->on_stack = 8;
+	emit_lea(e, 8, HOST_T0, mem_base(HOST_GUEST_RSP, -8));
+	emit_call_shared(t->b, e, check);
+	base_note_site(t, e, X86_WRITE, 8, X86_SS);
+	t->on_stack = 0;
+	emit_op_mem(e, 4, 0x8f, 0, checked_mem()); // pop
+	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
+	keep_flags(e);
+	count_pass(e, 8);
+	hot = jcc8(e, CC_E);
+	give_flags(e);
+	pop(e, HOST_T1);
+	if (landing)
+		push_landing(e);
+	push(e, HOST_T1);
+	ret(e);
+	here8(hot, e);
+	give_flags(e);
+	pop(e, HOST_T1);
+	if (landing)
+		push_landing(e);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
+// Take the return address off the stack of calls, and off the host's own prediction too.
+static void unwind(struct emit *e)
+{
+	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x35, 5, 0, 0, 0}, 7); // lea behind the ret, %r14
+	emit_op_mem(e, 8, 0x89, HOST_T1, mem_base(X86_RSP, 0));
+	ret(e);
+}
+
+static void ret_routine(struct emit *e)
+{
+	emit_keep_flags(e);
+	unwind(e);
+	ret(e);
+}
+
+static void jump_routine(struct emit *e, uint32_t mode_id)
+{
+	emit_keep_flags(e);
+	unwind(e);
+	emit_table_branch(e, mode_id, 4);
+}
+
+static void call_ind_routine(struct emit *e, uint32_t mode_id)
+{
+	emit_keep_flags(e);
+	drop(e);
+	push_landing(e);
+	emit_table_branch(e, mode_id, 4);
+}
+
+static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argument)
+{
+	switch (r) {
+	case ROUTINE_CHECK:
+		check_routine(e, argument);
+		return;
+	case ROUTINE_POLL:
+		poll_routine(e);
+		return;
+	case ROUTINE_CALL:
+		call_routine(t, e, argument & 1, argument & 2);
+		return;
+	case ROUTINE_RET:
+		ret_routine(e);
+		return;
+	case ROUTINE_JUMP:
+		jump_routine(e, argument);
+		return;
+	case ROUTINE_CALL_IND:
+		call_ind_routine(e, argument);
+		return;
+	case ROUTINE_EXIT:
+		exit_routine(e);
+		return;
+	}
+	NOT_REACHED();
+}
+
+uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
+{
+	struct bt *b = t->b;
+	struct thunk_key *k = base_key(b, argument, ~(uint64_t)r, 0);
+	struct emit e;
+	uint32_t at;
+
+	if (k->code)
+		return k->code;
+	if (r == ROUTINE_CALL) // so that what it needs exists
+		base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
+	at = k->code = b->base.routines;
+	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)t->v};
+	make(t, &e, r, argument);
+	ASSERT(e.p <= e.end);
+	b->base.routines = (uint32_t)align_up((uint64_t)(e.p - b->tc_rw), 16);
+	return at;
+}
+
+void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
+{
+	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x35}, 3); // lea behind the exit, %r14
+	emit_u32(e, 0);
+	emit_patch32(e->p - 4, e->delta, b->tc + x->at + 5);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
+// The entry of a base unit for who leaves the flags in the slot.
+const uint8_t *base_flags_entry(struct bt *b, struct tu *t)
+{
+	struct emit e = {b->tc_rw + b->base.cold, b->tc_rw + b->base.cold_end, b->delta, (uint64_t)b - BT_OFFSET};
+	const uint8_t *entry = emit_here(&e);
+
+	emit_restore_flags(&e);
+	emit_patch32(emit_jmp32(&e), e.delta, t->entry);
+	b->base.cold = (uint32_t)(e.p - b->tc_rw);
+	return entry;
+}
+
+// -- the look-up of indirect targets: where a mode's table (tc.c) has nothing -------------------------------------
+
+const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id)
+{
+	return b->tc + LOOKUPS_AT + mode_id * LOOKUP_SIZE;
+}
+
+static void new_tag(struct bt *b, unsigned mode_id)
+{
+	uint64_t generation = b->modes[mode_id] & MODE_USER || b->spaces_differ ? b->base.generation : 0;
+
+	b->base.tag[mode_id] = (uint64_t)(mode_id + 1) << 59 | generation << 48;
+}
+
+// The mode has got a number: make its routine. It goes to the address in T0, and polls; the flags come in the slot.
+void base_name_mode(struct bt *b, unsigned mode_id)
+{
+	uint64_t state = (uint64_t)b - BT_OFFSET;
+	struct emit it = {b->tc_rw + LOOKUPS_AT + mode_id * LOOKUP_SIZE, NULL, b->delta, state}, *e = &it;
+	struct emit_mem entry = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8, .disp = AT_BASE(lookup)};
+	uint8_t *hot, *other, *pending;
+
+	new_tag(b, mode_id);
+	push(e, RCX);
+	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
+	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
+	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_gs(e);
+	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
+	hot = jcc8(e, CC_E);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
+	emit_op_rr(e, 4, 0x01, HOST_T1, HOST_T1);
+	emit_gs(e);
+	emit_load(e, 8, RCX, entry);
+	emit_op_rr(e, 8, 0x31, HOST_T0, RCX); // xor
+	emit_op_state(e, 8, 0x3b, RCX, (uint32_t)AT_BASE(tag) + mode_id * 8, 0); // cmp
+	other = jcc8(e, CC_NE);
+	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
+	pending = jcc8(e, CC_NE);
+	entry.disp += 8;
+	emit_gs(e);
+	emit_load(e, 8, HOST_T1, entry);
+	pop(e, RCX);
+	emit_restore_flags(e);
+	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe6}, 3); // jmp *%r14
+	here8(hot, e);
+	here8(other, e);
+	here8(pending, e);
+	pop(e, RCX);
+	emit_jmp_state(e, SLOT_STUB_IND);
+	ASSERT(e->p <= b->tc_rw + LOOKUPS_AT + (mode_id + 1) * LOOKUP_SIZE);
+}
+
+void base_enter_lookup(struct bt *b, struct tu *t)
+{
+	unsigned i = itab_index(t->pc) & (LOOKUPS - 1);
+
+	if (t->footing && !(t->mode & MODE_USER) && !b->spaces_differ)
+		return; // rare: base_forget_user does not know of it
+	b->base.lookup[i].tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc;
+	b->base.lookup[i].entry = t->entry;
+}
+
+bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc)
+{
+	return (b->base.lookup[itab_index(pc) & (LOOKUPS - 1)].tag ^ pc) == b->base.tag[mode_id];
+}
+
+void base_leave_lookup(struct bt *b, const struct tu *t)
+{
+	unsigned i = itab_index(t->pc) & (LOOKUPS - 1);
+
+	if (b->base.lookup[i].entry == t->entry)
+		b->base.lookup[i].tag = 0;
+}
+
+void base_forget_all(struct bt *b)
+{
+	memset(b->base.lookup, 0, sizeof(b->base.lookup));
+}
+
+// User addresses now may mean other pages.
+void base_forget_user(struct bt *b)
+{
+	if (++b->base.generation == 1 << 11) {
+		b->base.generation = 0;
+		base_forget_all(b);
+	}
+	for (unsigned i = 0; i < b->nmodes; i++)
+		new_tag(b, i);
+}
+
+// -- the shared part as a whole -----------------------------------------------------------------------------------
+
+// Room for what one unit may ask for?
+bool base_has_room(const struct bt *b)
+{
+	const struct base *s = &b->base;
+
+	return s->thunks + EMIT_ROOM <= s->thunks_end && s->cold + EMIT_ROOM <= s->cold_end &&
+	       s->routines + EMIT_ROOM / 4 <= THUNKS_AT && s->nthunks + TRACE_INSNS < THUNKS_MAX &&
+	       s->nsites + 2 * TRACE_INSNS < BASE_SITES_MAX &&
+	       s->nexits + 4 * TRACE_INSNS < TC_SEGMENTS * EXITS_SEGMENT + BASE_EXITS_MAX &&
+	       s->ninsns + TRACE_INSNS < TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX;
+}
+
+void base_flush(struct bt *b)
+{
+	struct base *s = &b->base;
+
+	memset(s->key, 0, sizeof(s->key));
+	memset(s->site_hash, 0, sizeof(s->site_hash));
+	memset(s->passes, 256 - PASSES_HOT, sizeof(s->passes));
+	base_forget_all(b);
+	s->nthunks = 0;
+	s->nsites = 1;
+	s->nexits = TC_SEGMENTS * EXITS_SEGMENT;
+	s->ninsns = TC_SEGMENTS * INSNS_SEGMENT;
+	s->routines = ROUTINES_AT;
+	s->thunks = THUNKS_AT;
+	s->cold_end = b->tc_size / 8;
+	s->cold = s->thunks_end = s->cold_end - s->cold_end / 8;
+}

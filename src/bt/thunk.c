@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+//
+// Thunks: one guest instruction each, as a routine that base units call. It depends on the instruction's bytes and the
+// mode and on nothing else, so one serves all units; an operand relative to RIP comes in T0 already. A thunk is made by
+// the same functions as a hot unit, as if it were a unit of one instruction at address 0, but that checks are calls of
+// ROUTINE_CHECK. Its exits know only what to do; where is in the return address (place.c).
+#include "base/string.h"
+#include "bt/base.h"
+
+// -- what is known by its bytes ---------------------------------------------------------------------------------------
+
+struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode)
+{
+	uint64_t h = (lo ^ hi * UINT64_C(0xff51afd7ed558ccd) ^ (uint64_t)mode << 32) * UINT64_C(0x9e3779b97f4a7c15);
+
+	for (unsigned i = h >> 48 & (THUNK_HASH - 1);; i = (i + 1) & (THUNK_HASH - 1)) {
+		struct thunk_key *k = &b->base.key[i];
+
+		if (!k->hi)
+			*k = (struct thunk_key){.lo = lo, .hi = hi, .mode = mode};
+		if (k->lo == lo && k->hi == hi && k->mode == mode)
+			return k;
+	}
+}
+
+static struct thunk_key *key_of(struct trans *t, const struct x86_insn *insn)
+{
+	uint8_t bytes[16] = {0};
+	uint64_t half[2];
+
+	memcpy(bytes, t->bytes + t->off[t->i], insn->len);
+	if (base_gives_address(t, insn))
+		memset(bytes + insn->disp_off, 0, insn->disp_size);
+	bytes[15] = insn->len;
+	memcpy(half, bytes, sizeof(half));
+	return base_key(t->b, half[0], half[1], t->t->mode);
+}
+
+// -- checks -----------------------------------------------------------------------------------------------------------
+
+void base_note_site(struct trans *t, const struct emit *e, unsigned access, unsigned size, unsigned seg)
+{
+	struct base *s = &t->b->base;
+	uint32_t ra = (uint32_t)(e->p - t->b->tc_rw), *head = &s->site_hash[ra & (BASE_SITE_HASH - 1)];
+	struct base_site *site = &s->site[s->nsites];
+
+	ASSERT(s->nsites < BASE_SITES_MAX);
+	*site = (struct base_site){.ra = ra, .next = *head, .on_stack = t->on_stack};
+	for (unsigned r = 0; r < 3; r++)
+		site->victim[r] = t->shared ? t->victim_of[X86_R13 + r] : X86_REG_NONE;
+	site->site = t->shared ? site_of(t, access, size, seg) :
+		(struct site){.access = access & 3, .size = (uint16_t)size, .seg = seg & 7};
+	*head = s->nsites++;
+}
+
+const struct base_site *base_site_at(const struct bt *b, uint32_t ra)
+{
+	uint32_t i = b->base.site_hash[ra & (BASE_SITE_HASH - 1)];
+
+	while (b->base.site[i].ra != ra)
+		i = b->base.site[i].next;
+	ASSERT(i);
+	return &b->base.site[i];
+}
+
+void base_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	uint32_t check = base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, !!(access & X86_WRITE), size));
+
+	emit_call_shared(t->b, &t->hot, check);
+	base_note_site(t, &t->hot, access, size, seg);
+}
+
+// -- thunks -----------------------------------------------------------------------------------------------------------
+
+// The thunk's instruction, which may raise a host exception, is about to be emitted.
+void base_note_op(struct trans *t)
+{
+	struct base *s = &t->b->base;
+
+	if (t->shared)
+		s->thunk[s->nthunks - 1].flags = (uint8_t)t->flags & 3;
+}
+
+void base_note_saved_ax(struct trans *t)
+{
+	struct base *s = &t->b->base;
+
+	if (t->shared)
+		s->thunk[s->nthunks - 1].saved_ax = true;
+}
+
+const struct thunk *thunk_at(const struct bt *b, uint32_t at)
+{
+	uint32_t lo = 0, hi = b->base.nthunks;
+
+	while (lo + 1 < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (b->base.thunk[mid].start <= at)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return &b->base.thunk[lo];
+}
+
+// MODE_ALONE: back to C instead of another unit. And pairs_calls() says who uses the stack of calls.
+static void emit_go(struct trans *m, enum routine r)
+{
+	uint32_t mode_id = tc_mode_id(m->b, m->t->mode);
+
+	emit_epilogue(m, &m->hot);
+	if (m->t->mode & MODE_ALONE) {
+		emit_flags_to_slot(m);
+		emit_lea(&m->hot, 8, X86_RSP, mem_base(X86_RSP, 8));
+		emit_jmp_state(&m->hot, SLOT_STUB_IND);
+	} else {
+		emit_jmp_shared(m->b, &m->hot, base_routine(m, pairs_calls(m) ? r : ROUTINE_JUMP, mode_id));
+	}
+	m->ended = true;
+}
+
+static void emit_ret(struct trans *m, const struct x86_insn *insn)
+{
+	emit_load(&m->hot, 8, HOST_T0, emit_stack_operand(m, 0, 8, X86_READ));
+	emit_rsp_add(m, 8 + (insn->imm_size ? (uint16_t)insn->imm : 0));
+	emit_go(m, ROUTINE_RET);
+}
+
+static void emit_target(struct trans *m, const struct x86_insn *insn)
+{
+	if (insn->mem.present)
+		emit_load(&m->hot, 8, HOST_T0, emit_operand(m, insn, X86_READ, 8));
+	else
+		emit_mov(&m->hot, 8, HOST_T0, host_of(m, (insn->modrm & 7) | (insn->rex & 1) << 3));
+}
+
+static void emit_jmp_ind(struct trans *m, const struct x86_insn *insn)
+{
+	emit_target(m, insn);
+	emit_go(m, ROUTINE_JUMP);
+}
+
+// The guest's return address comes in T1. Both it and the target wait on the host's stack.
+static void emit_call_ind(struct trans *m, const struct x86_insn *insn)
+{
+	struct emit *e = &m->hot;
+
+	emit_bytes(e, (const uint8_t[]){0x41, 0x56}, 2); // push %r14
+	m->on_stack = 8;
+	emit_target(m, insn);
+	emit_bytes(e, (const uint8_t[]){0x41, 0x55}, 2); // push %r13
+	m->on_stack = 16;
+	emit_stack_ea(m, -8);
+	emit_check(m, X86_WRITE, 8, X86_SS);
+	emit_op_mem(e, 4, 0xff, 6, mem_base(X86_RSP, 8)); // push
+	emit_op_mem(e, 4, 0x8f, 0, checked_mem());        // pop
+	emit_rsp_add(m, -8);
+	emit_bytes(e, (const uint8_t[]){0x41, 0x5d}, 2); // pop %r13
+	emit_lea(e, 8, X86_RSP, mem_base(X86_RSP, 8));
+	m->on_stack = 0;
+	emit_go(m, ROUTINE_CALL_IND);
+}
+
+static void emit_instruction(struct trans *m, const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_RET:
+		emit_ret(m, insn);
+		return;
+	case X86_CLASS_JMP_IND:
+		emit_jmp_ind(m, insn);
+		return;
+	case X86_CLASS_CALL_IND:
+		emit_call_ind(m, insn);
+		return;
+	default:
+		treat(m, insn)->emit(m, insn);
+	}
+}
+
+static void make(struct trans *m, const struct x86_insn *insn)
+{
+	struct base *s = &m->b->base;
+	struct thunk *th = &s->thunk[s->nthunks++];
+
+	*th = (struct thunk){.start = s->thunks};
+	place_registers(m);
+	for (unsigned r = 0; r < 3; r++)
+		th->victim[r] = m->victim_of[X86_R13 + r];
+	emit_prologue(m);
+	emit_instruction(m, insn);
+	if (!m->ended) {
+		emit_need_flags(m);
+		emit_epilogue(m, &m->hot);
+		emit_u8(&m->hot, 0xc3);
+	}
+	s->thunks = (uint32_t)(m->hot.p - m->b->tc_rw);
+	s->cold = (uint32_t)(m->cold.p - m->b->tc_rw);
+}
+
+// TC offset of the thunk for the present instruction.
+uint32_t thunk_of(struct trans *t, const struct x86_insn *insn)
+{
+	struct bt *b = t->b;
+	struct base *s = &b->base;
+	struct thunk_key *k = key_of(t, insn);
+	struct tu unit = {.gpa2 = ~UINT64_C(0), .mode = t->t->mode, .tier = TIER_BASE};
+	uint32_t nexits = b->nexits, ninsns = b->ninsns;
+	struct trans m;
+
+	if (k->code)
+		return k->code;
+	memset(&m, 0, offsetof(struct trans, insn));
+	m.v = t->v;
+	m.b = b;
+	m.t = &unit;
+	m.code = t->code;
+	m.user = t->user;
+	m.tlb = t->tlb;
+	m.shared = true;
+	m.n = 1;
+	m.insn[0] = *insn;
+	m.off[0] = 0;
+	m.next[0] = m.target[0] = NOWHERE;
+	m.live_in[0] = m.visible_in[0] = m.visible_out[0] = RFLAGS_ARITH;
+	m.shown_at[0] = m.shown_out[0] = false;
+	m.bytes = t->bytes + t->off[t->i];
+	m.named = uses_homes(t, insn) ? insn->gpr_read | insn->gpr_written : 0;
+	m.written = uses_homes(t, insn) ? insn->gpr_written : 0;
+	m.flags = FLAGS_HOST;
+	m.hot = (struct emit){b->tc_rw + s->thunks, b->tc_rw + s->thunks_end, b->delta, (uint64_t)t->v};
+	m.cold = (struct emit){b->tc_rw + s->cold, b->tc_rw + s->cold_end, b->delta, (uint64_t)t->v};
+	k->code = s->thunks;
+	b->nexits = s->nexits; // of their own, which no unit takes with it
+	b->ninsns = s->ninsns;
+	make(&m, insn);
+	s->nexits = b->nexits;
+	s->ninsns = b->ninsns;
+	b->nexits = nexits;
+	b->ninsns = ninsns;
+	return k->code;
+}
