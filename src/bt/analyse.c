@@ -84,6 +84,11 @@ bool decode_next(struct trans *t, int off)
 	return true;
 }
 
+static unsigned page_offset(const struct trans *t, unsigned i)
+{
+	return (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[i]);
+}
+
 // What the unit covers, and which registers it changes.
 static void measure(struct trans *t)
 {
@@ -92,6 +97,7 @@ static void measure(struct trans *t)
 	for (unsigned i = 0; i < t->n; i++) {
 		first = MIN(first, t->off[i]);
 		end = MAX(end, t->off[i] + t->insn[i].len);
+		code_note_bytes(t->t, page_offset(t, i), page_offset(t, i) + t->insn[i].len);
 		if (uses_homes(t, &t->insn[i]))
 			t->written |= t->insn[i].gpr_written;
 	}
@@ -168,6 +174,7 @@ static uint16_t look_ahead(struct trans *t, uint64_t pc, uint16_t *shown)
 
 		if (off >= PAGE_SIZE || x86_decode(&insn, page + off, PAGE_SIZE - off, t->code) <= 0)
 			break;
+		code_note_bytes(t->t, off, off + insn.len);
 		live |= insn.flags_read & undecided;
 		*shown |= insn_may_fault(&insn) ? undecided : 0;
 		undecided &= (uint16_t) ~(insn.flags_read | insn.flags_written | insn.flags_undefined);

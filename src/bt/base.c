@@ -41,6 +41,13 @@ static bool is_same(const struct x86_insn *insn)
 	       !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
 }
 
+static void emit_same(struct trans *t, const struct x86_insn *insn)
+{
+	emit_bytes(&t->hot, t->bytes + t->off[t->i], insn->len);
+	if (takes_operand(t, insn))
+		note_operand(t, insn);
+}
+
 // Is there nothing in it that needs a thunk?
 static bool is_simple(const struct trans *t, const struct x86_insn *insn)
 {
@@ -278,7 +285,7 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 	if (names_moved(insn) || !is_simple(t, insn))
 		base_thunk(t, insn);
 	else if (is_same(insn))
-		emit_bytes(&t->hot, t->bytes + t->off[t->i], insn->len);
+		emit_same(t, insn);
 	else
 		treat(t, insn)->emit(t, insn);
 }

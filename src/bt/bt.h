@@ -124,6 +124,8 @@ struct tu {
 	uint32_t mode;
 	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
 	uint16_t before;        // as many bytes in front of pc
+	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
+	uint64_t lines;         // and which 64-byte lines these lie in
 	uint8_t ninsns;
 	uint8_t tier;           // enum tier
 	bool dead;
@@ -148,8 +150,9 @@ struct tu {
 
 struct reloc { // see move.c
 	uint32_t at;    // TC offset of 8 bytes, or of the lower 4 if upper is not 0
-	uint32_t upper;
+	uint32_t upper; // with RELOC_COPY in at: where in the guest's page they come from, and how many, << 16 (code.c)
 };
+#define RELOC_COPY BIT(31)
 
 struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
@@ -247,6 +250,20 @@ struct bounce { // one memory operand of an instruction in the careful form
 	uint16_t size;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
+
+struct code_page { // what code.c knows of a page that holds code
+	gpa_t gpa;
+	uint64_t lines; // with code
+	bool stale;     // lines is not known
+	uint8_t hits;   // writes to code since a unit was made here
+};
+
+struct near_write { // a linear page that may be written, but for the code on it: see code.c
+	uint64_t tag;   // linear address | enum tlb_index
+	uint8_t *host;
+	gpa_t gpa;
+};
+enum { CODE_PAGES = 64, NEAR_WRITES = 16, PATCHED_PAGES = 4096 };
 
 struct page_writes { // slots of the write tables that have led to a guest frame since it was last watched
 	uint16_t slot[2];
@@ -420,6 +437,9 @@ struct bt {
 	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];
 	uint32_t nfootings, nheld, free_footing;
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
+	struct code_page code_page[CODE_PAGES];
+	struct near_write near_write[NEAR_WRITES];
+	uint8_t patched[PATCHED_PAGES]; // writes to the code of pages, hashed
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
@@ -602,7 +622,11 @@ static inline uint64_t tlb_invalid_tag(unsigned slot)
 // -- code.c
 void code_watch(struct vcpu *v, struct tu *t);
 void code_unwatch(struct bt *b, struct tu *t);
-void code_written(struct vcpu *v, gpa_t gpa, size_t size); // retire what is there
+void code_note_bytes(struct tu *t, unsigned first, unsigned end); // offsets in its page
+void code_written(struct vcpu *v, gpa_t gpa, unsigned size); // within a page: retire what is there
+bool code_is_patched(const struct bt *b, gpa_t gpa);         // often, the code on this page
+uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known);
+void code_forget_near(struct bt *b);                         // with the software TLB
 static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 {
 	return gpa >> PAGE_SHIFT < GFNS_MAX && b->page_head[gpa >> PAGE_SHIFT];

@@ -1,15 +1,57 @@
 // SPDX-License-Identifier: MIT
 //
 // Coherency of translated code. A guest page that holds code of a live unit is watched: no write entry of the software
-// TLB leads to it, so every write to it passes C (the careful form, or vmem_write), which retires the units there.
-// Guest memory is never changed for this.
+// TLB leads to it, so every write to it passes C. One to other 64-byte lines of the page than its units depend on is
+// let through by the miss handler; others take the careful form (or come by vmem_write), and retire the units there.
+// A page that is written again and again loses all its units, and is then written freely until it runs again. Where
+// code is patched often, units keep account of the operands they have taken over as they are, and a new one is copied
+// into them. Guest memory is never changed for this.
 //
 // And the mapping of code: direct links that leave a page are made for kernel code only; each such page is noted with
 // its physical address, and whenever the guest flushes it the page tables are asked again.
 #include "bt/bt.h"
 
+
+enum { LINE_SHIFT = 6 };
+enum { HITS_MAX = 3 };   // writes to code with none made in between: the page is being written anew
+enum { PATCHED_MIN = 4 };
+
+static uint64_t lines_of(unsigned first, unsigned end)
+{
+	return ~UINT64_C(0) << (first >> LINE_SHIFT) & ~UINT64_C(0) >> (63 - ((end - 1) >> LINE_SHIFT));
+}
+
+// -- pages ------------------------------------------------------------------------------------------------------------
+
+static struct code_page *slot_of(struct bt *b, gpa_t gpa)
+{
+	return &b->code_page[gpa >> PAGE_SHIFT & (CODE_PAGES - 1)];
+}
+
+static uint64_t lines_of_node(const struct bt *b, uint32_t node)
+{
+	return node & 1 ? 1 : b->tu[node >> 1].lines; // an instruction that straddles ends in the second page's first line
+}
+
+static struct code_page *page_of(struct bt *b, gpa_t gpa)
+{
+	struct code_page *p = slot_of(b, gpa);
+	gpa_t page = align_down(gpa, PAGE_SIZE);
+
+	if (p->gpa != page || p->stale) {
+		p->hits = p->gpa == page ? p->hits : 0;
+		p->gpa = page;
+		p->stale = false;
+		p->lines = 0;
+		for (uint32_t n = b->page_head[gpa >> PAGE_SHIFT]; n; n = b->tu[n >> 1].page_next[n & 1])
+			p->lines |= lines_of_node(b, n);
+	}
+	return p;
+}
+
 static void watch_page(struct bt *b, struct tu *t, gpa_t gpa, unsigned which)
 {
+	struct code_page *p = slot_of(b, gpa);
 	uint32_t *head;
 
 	ASSERT(gpa >> PAGE_SHIFT < GFNS_MAX);
@@ -18,6 +60,19 @@ static void watch_page(struct bt *b, struct tu *t, gpa_t gpa, unsigned which)
 		tlb_drop_writes(b, align_down(gpa, PAGE_SIZE));
 	t->page_next[which] = *head;
 	*head = (uint32_t)(t - b->tu) << 1 | which;
+	if (p->gpa == align_down(gpa, PAGE_SIZE)) {
+		p->lines |= lines_of_node(b, *head);
+		p->hits = 0;
+	}
+}
+
+// Its translation depends on these bytes of its page.
+void code_note_bytes(struct tu *t, unsigned first, unsigned end)
+{
+	end = MIN(end, PAGE_SIZE);
+	t->first = t->end ? MIN(t->first, (uint16_t)first) : (uint16_t)first;
+	t->end = MAX(t->end, (uint16_t)end);
+	t->lines |= lines_of(first, end);
 }
 
 void code_watch(struct vcpu *v, struct tu *t)
@@ -37,6 +92,7 @@ static void unlist(struct bt *b, gpa_t gpa, uint32_t node)
 		p = &b->tu[*p >> 1].page_next[*p & 1];
 	if (*p)
 		*p = b->tu[node >> 1].page_next[node & 1];
+	slot_of(b, gpa)->stale = true;
 }
 
 void code_unwatch(struct bt *b, struct tu *t)
@@ -48,28 +104,134 @@ void code_unwatch(struct bt *b, struct tu *t)
 		unlist(b, t->gpa2, n | 1);
 }
 
-// Guest memory was or is about to be written: what was translated from this page is void.
-void code_written(struct vcpu *v, gpa_t gpa, size_t size)
+// -- writes to code ---------------------------------------------------------------------------------------------------
+
+static bool overlaps(const struct bt *b, uint32_t node, unsigned first, unsigned end)
 {
-	struct bt *b = bt_of(v);
+	const struct tu *t = &b->tu[node >> 1];
 
-	while (b->page_head[gpa >> PAGE_SHIFT]) {
-		struct tu *t = &b->tu[b->page_head[gpa >> PAGE_SHIFT] >> 1];
+	if (node & 1)
+		return first < X86_INSN_MAX;
+	return first < t->end && end > t->first && t->lines & lines_of(first, end);
+}
 
+static uint8_t *patched(struct bt *b, gpa_t gpa)
+{
+	return &b->patched[(gpa >> PAGE_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
+}
+
+bool code_is_patched(const struct bt *b, gpa_t gpa)
+{
+	return *patched((struct bt *)(uintptr_t)b, gpa) >= PATCHED_MIN;
+}
+
+// Only an operand that the unit has taken over as it is: then the unit takes over the new one.
+static bool copy_operand(struct bt *b, const struct tu *t, unsigned first, unsigned end)
+{
+	const uint8_t *page = mem_host(&b->sh->config.mem, align_down(t->gpa, PAGE_SIZE), PAGE_SIZE);
+
+	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
+		const struct reloc *r = &b->reloc[i];
+		unsigned from = r->upper & 0xffff, n = r->upper >> 16;
+
+		if (!(r->at & RELOC_COPY) || first < from || end > from + n)
+			continue;
+		__builtin_memcpy(b->tc_rw + (r->at & ~RELOC_COPY) + (first - from), page + first, end - first);
+		b->st->code_patches++;
+		return true;
+	}
+	return false;
+}
+
+static void retire_written(struct bt *b, gpa_t gpa, unsigned first, unsigned end, bool keep)
+{
+	uint32_t next;
+
+	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = next) {
+		struct tu *t = &b->tu[node >> 1];
+
+		next = t->page_next[node & 1];
+		if (!overlaps(b, node, first, end) || (keep && !(node & 1) && copy_operand(b, t, first, end)))
+			continue;
 		code_unwatch(b, t);
 		tc_retire(b, t);
 	}
+}
+
+// Guest memory of a page with code has been written. What was translated from these bytes is void; of all the page if
+// that goes on.
+void code_written(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	struct bt *b = bt_of(v);
+	unsigned first = gpa & PAGE_OFFSET;
+	struct code_page *p = page_of(b, gpa);
+	uint64_t copied = b->st->code_patches;
+
+	if (!(p->lines & lines_of(first, first + size))) {
+		b->st->code_near_writes++;
+		return;
+	}
+	b->st->code_writes++;
+	if (p->hits >= HITS_MAX) {
+		retire_written(b, gpa, 0, PAGE_SIZE, false);
+		return;
+	}
+	retire_written(b, gpa, first, first + size, true);
+	p->hits += b->st->code_patches == copied;
+	if (*patched(b, gpa) < PATCHED_MIN)
+		++*patched(b, gpa);
 }
 
 void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 {
 	struct bt *b = bt_of(v);
 
-	for (gpa_t page = align_down(gpa, PAGE_SIZE); page < gpa + size; page += PAGE_SIZE)
-		if (code_is_watched(b, page)) {
-			b->st->code_writes++;
-			code_written(v, page, PAGE_SIZE);
-		}
+	while (size) {
+		unsigned part = (unsigned)MIN(size, PAGE_SIZE - (gpa & PAGE_OFFSET));
+
+		if (code_is_watched(b, gpa))
+			code_written(v, gpa, part);
+		gpa += part;
+		size -= part;
+	}
+}
+
+// -- writes beside code -----------------------------------------------------------------------------------------------
+
+static bool find_near(struct vcpu *v, struct near_write *n, gva_t gva, enum tlb_index x)
+{
+	struct bt *b = bt_of(v);
+	struct mmu_walk w;
+
+	if (!mmu_walk(v, gva, VMEM_WRITE | (x == TLB_USER ? VMEM_USER : 0), &w) || !code_is_watched(b, w.gpa) ||
+	    debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, true))
+		return false;
+	n->gpa = align_down(w.gpa, PAGE_SIZE);
+	n->host = mem_host(&b->sh->config.mem, n->gpa, PAGE_SIZE);
+	n->tag = align_down(gva, PAGE_SIZE) | x;
+	return n->host;
+}
+
+// A write within a page, in a mode with software TLB x, that has no entry there: if the page holds code, but not where
+// it is written, the host address of the page. known: only if this was asked before; else gva must be canonical.
+uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known)
+{
+	struct bt *b = bt_of(v);
+	struct near_write *n = &b->near_write[gva >> PAGE_SHIFT & (NEAR_WRITES - 1)];
+	unsigned first = gva & PAGE_OFFSET;
+
+	if (n->tag != (align_down(gva, PAGE_SIZE) | x) && (known || !find_near(v, n, gva, x)))
+		return NULL;
+	if (!code_is_watched(b, n->gpa) || page_of(b, n->gpa)->lines & lines_of(first, first + size))
+		return NULL;
+	b->st->code_near_writes++;
+	return n->host;
+}
+
+void code_forget_near(struct bt *b)
+{
+	for (unsigned i = 0; i < NEAR_WRITES; i++)
+		b->near_write[i].tag = ~UINT64_C(0);
 }
 
 // -- linear pages that direct links rely on ---------------------------------------------------------------------------

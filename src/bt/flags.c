@@ -346,7 +346,7 @@ void flags_after(struct trans *t, const struct x86_insn *insn)
 
 	if (set) {
 		t->recipe.op = RECIPE_NONE;
-		if (set == RFLAGS_ARITH && t->flags == FLAGS_HOST && recipe_of(insn, &p) &&
+		if (set == RFLAGS_ARITH && t->flags == FLAGS_HOST && !takes_operand(t, insn) && recipe_of(insn, &p) &&
 		    (t->noted || !(p.old || p.memory)))
 			t->recipe = p.recipe;
 		return;
@@ -381,7 +381,7 @@ bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem
 {
 	struct producer p;
 
-	if (t->careful || !t->shown_out[t->i] || !recipe_of(insn, &p) || !(p.old || p.memory))
+	if (t->careful || takes_operand(t, insn) || !t->shown_out[t->i] || !recipe_of(insn, &p) || !(p.old || p.memory))
 		return false;
 	t->noted = true;
 	if (p.old)

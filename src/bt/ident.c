@@ -2,6 +2,7 @@
 //
 // Instructions that the host's processor carries out: written anew with the guest's registers where they are and the
 // memory operand redirected; everything else of them is as it was.
+#include "base/string.h"
 #include "bt/rewrite.h"
 #include "bt/trans.h"
 
@@ -134,6 +135,7 @@ static void emit_bitstring(struct trans *t, const struct x86_insn *insn)
 	uint8_t out[REWRITE_MAX];
 	int n;
 
+	emit_flags_to_slot(t); // as long as a recipe finds its registers
 	emit_ea(t, insn, 0);
 	emit_bitstring_ea(t, insn);
 	emit_check(t, insn->mem.access, insn->opsize, insn->mem.seg);
@@ -156,6 +158,25 @@ static void use_operand(struct rewrite *rw, struct emit_mem m)
 	rw->index = m.index;
 	rw->scale = m.scale;
 	rw->disp = m.disp;
+}
+
+bool takes_operand(const struct trans *t, const struct x86_insn *insn)
+{
+	return t->patched && !t->nwindows && insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY &&
+	       insn->imm_size >= 4 && !insn->map && !insn->mem.present && !(insn->gpr_written & BIT(X86_RSP)) &&
+	       t->t->gpa2 == ~UINT64_C(0);
+}
+
+// It has been emitted at the end of the hot code.
+void note_operand(struct trans *t, const struct x86_insn *insn)
+{
+	struct bt *b = t->b;
+	unsigned from = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[t->i] + insn->imm_off);
+	const uint8_t *at = t->hot.p - insn->imm_size;
+
+	if (!memcmp(at, t->bytes + t->off[t->i] + insn->imm_off, insn->imm_size))
+		b->reloc[b->nrelocs++] = (struct reloc){
+			(uint32_t)(at - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
 }
 
 void ident(struct trans *t, const struct x86_insn *insn)
@@ -190,6 +211,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	} else if (n > 0) {
 		note_op(t);
 		emit_bytes(&t->hot, out, (size_t)n);
+		if (takes_operand(t, insn))
+			note_operand(t, insn);
 	} else {
 		ASSERT(!t->nopen);
 		emit_sys(t, insn);

@@ -74,6 +74,8 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
 		const struct reloc *r = &b->reloc[i];
 
+		if (r->at & RELOC_COPY)
+			continue;
 		if (r->upper)
 			add_split(b->tc_rw + r->at, b->tc_rw + r->upper, delta);
 		else

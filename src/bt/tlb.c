@@ -48,8 +48,8 @@ void tlb_init(struct bt *b)
 	for (unsigned x = 0; x < 2; x++)
 		for (unsigned i = 0; i < CODE_FETCH; i++)
 			b->fetch[x][i].va = 1;
+	code_forget_near(b);
 }
-
 
 static void flush_entry(struct tlb *t, unsigned i)
 {
@@ -104,6 +104,7 @@ void tlb_flush(struct vcpu *v, bool global)
 		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
 	region_clear(&b->user_code);
 	flush_fetch(b, global);
+	code_forget_near(b);
 	tc_forget_calls(v);
 	footing_release_all(b);
 	base_forget_user(b);
@@ -176,6 +177,7 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	}
 	site_flush_page(b, gva, shift);
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
+	code_forget_near(b);
 	if (gva >> 63 || b->nonglobal)
 		code_check_vpages(v, gva, shift, true);
 	if (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT)) {
@@ -378,10 +380,8 @@ static void retire(struct bt *b, struct tu *t)
 	tc_retire(b, t);
 }
 
-// An access that crosses into the next page, which is next to it in RAM too: the check is done, with what follows from
-// it in the site's registers.
-static const uint8_t *pass_crossing(struct vcpu *v, const struct site *s, gva_t gva, const uint8_t *page,
-				    uint8_t addend)
+// The access is right, but has no entry: the check is done, with what follows from it in the site's registers.
+static const uint8_t *pass_once(struct vcpu *v, const struct site *s, gva_t gva, const uint8_t *page, uint8_t addend)
 {
 	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
 
@@ -398,7 +398,8 @@ static bool crosses(const struct site *s, gva_t gva)
 }
 
 // A check of this address failed. Fill the entry, or leave for the careful form, or for a fault. Returns the host page;
-// for an access that goes on into the next one, which is next to it in RAM too, the first of them.
+// for an access that goes on into the next one, which is next to it in RAM too, the first of them. That and a write
+// beside code are right for this once and fill nothing.
 uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 {
 	struct bt *b = bt_of(v);
@@ -412,11 +413,17 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 	if (crosses(s, gva)) {
 		page = spans_plain_ram(v, s, gva, x, write);
 	} else {
-		page = learn(v, x, gva, write, &fault, &error);
+		page = write ? code_write_near(v, gva, s->size, x, true) : NULL;
+		if (!page)
+			page = learn(v, x, gva, write, &fault, &error);
 		if (page)
 			return page;
 		if (fault && plain_fault(tu, s, gva))
 			leave_page_fault(v, s, gva, error);
+		if (write && !fault && canonical(v, gva))
+			page = code_write_near(v, gva, s->size, x, false);
+		if (page)
+			return page;
 	}
 	if (!fault && s->merged && window_failed(b, tu))
 		retire(b, tu);
@@ -432,8 +439,10 @@ static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t adden
 {
 	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
 	const uint8_t *page = tlb_learn(v, s, gva);
+	struct bt *b = bt_of(v);
+	bool filled = table_of(b, s)->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)].tag == align_down(gva, PAGE_SIZE);
 
-	return crosses(s, gva) ? pass_crossing(v, s, gva, page, addend) : bt_of(v)->tc + s->retry;
+	return filled && !crosses(s, gva) ? b->tc + s->retry : pass_once(v, s, gva, page, addend);
 }
 
 // From an inline look-up by address: T0 is the address xor the tag of the entry that T1 points to.

@@ -45,6 +45,7 @@ struct trans {
 	bool noted;                          // the present instruction has noted what its recipe needs
 	enum x86_mode code;
 	bool careful, user;
+	bool patched;                        // the code of this page is patched often: keep account of operands
 	enum tlb_index tlb;
 	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
 	struct window window[WINDOWS];
@@ -178,6 +179,8 @@ uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at
 uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
 
 // -- ident.c
+bool takes_operand(const struct trans *t, const struct x86_insn *insn); // over as it is, and keeps account of it
+void note_operand(struct trans *t, const struct x86_insn *insn);                // it has just been emitted
 void ident(struct trans *t, const struct x86_insn *insn);
 void fwait(struct trans *t, const struct x86_insn *insn);
 void ident_x87(struct trans *t, const struct x86_insn *insn);

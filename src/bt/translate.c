@@ -301,6 +301,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	t.tu_id = (uint32_t)(t.t - b->tu);
 	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,
 		.tier = (uint8_t)tier_of(v, mode, tier)};
+	t.patched = code_is_patched(b, gpa);
 	decode_unit(&t);
 	start_emission(&t);
 	if (t.t->tier == TIER_BASE) {

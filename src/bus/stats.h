@@ -39,7 +39,9 @@
 	_(tlb_flushes, "times", "address space flushes") \
 	_(tlb_flush_pages, "pages", "single page flushes") \
 	_(careful, "instructions", "instructions run in the careful form") \
-	_(code_writes, "times", "writes to pages that hold translated code") \
+	_(code_writes, "times", "writes to translated code") \
+	_(code_patches, "times", "of these, operands that units took over") \
+	_(code_near_writes, "times", "writes beside translated code on the same page") \
 	_(sys_insns, "instructions", "system instructions run in C") \
 	_(callouts, "times", "callouts from translated code") \
 	_(faults, "times", "true exceptions delivered") \
