@@ -194,7 +194,6 @@ static void drop_write(struct bt *b, unsigned slot, uint64_t host)
 	for (unsigned x = 0; x < TLB_INDEXES; x++)
 		if (b->tlb_w[x].e[slot].host == host)
 			flush_entry(&b->tlb_w[x], slot);
-	site_drop_writes(b, slot, host);
 }
 
 void tlb_drop_writes(struct bt *b, gpa_t page)
@@ -202,12 +201,16 @@ void tlb_drop_writes(struct bt *b, gpa_t page)
 	uint64_t host = (uint64_t)mem_host(&b->sh->config.mem, page, PAGE_SIZE);
 	struct page_writes *w = &b->page_writes[page >> PAGE_SHIFT];
 
-	if (w->n > ARRAY_SIZE(w->slot))
+	if (w->n > ARRAY_SIZE(w->slot)) {
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			drop_write(b, i, host);
-	else
-		for (unsigned i = 0; i < w->n; i++)
-			drop_write(b, w->slot[i], host);
+		for (unsigned i = 0; i < SITE_HASH; i++)
+			site_drop_writes(b, i, host);
+	}
+	for (unsigned i = 0; i < w->n && w->n <= ARRAY_SIZE(w->slot); i++) {
+		drop_write(b, w->slot[i], host);
+		site_drop_writes(b, w->slot[i], host);
+	}
 	site_drop_large_writes(b, host);
 	w->n = 0;
 }
