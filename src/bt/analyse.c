@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What a unit consists of, and what is known of it before a byte is emitted: decode from the guest's code until an
-// unconditional transfer, a page end or a cap; which registers it names and where these are; where flags live.
+// unconditional transfer, a page end or a cap; which registers it names; where flags live.
 #include "bt/base.h"
 #include "bt/selfcheck.h"
 
@@ -31,15 +31,6 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 static bool offered(struct trans *t, const struct x86_insn *insn)
 {
 	return insn->feature == X86_FEATURE_NONE || cpuid_has(t->v, insn->feature);
-}
-
-static bool names_fit(uint16_t named)
-{
-	unsigned n = 0;
-
-	for (unsigned bits = named & ~BIT(X86_RSP); bits; bits &= bits - 1)
-		n++;
-	return n <= TU_NAMES_MAX;
 }
 
 // One more instruction of the unit, at this offset from its pc. False: it cannot have it.
@@ -75,8 +66,6 @@ bool decode_next(struct trans *t, int off)
 			return false;
 		t->t->tier = TIER_HOT;
 	}
-	if (t->t->tier == TIER_HOT && !names_fit(named))
-		return false;
 	t->named = named;
 	t->off[t->n] = (int16_t)off;
 	t->next[t->n] = t->target[t->n] = NOWHERE;
@@ -125,31 +114,7 @@ void decode_unit(struct trans *t)
 		region_analyse(t);
 }
 
-// -- registers and flags ------------------------------------------------------------------------------------------
-
-void place_registers(struct trans *t)
-{
-	uint16_t taken = t->named | BIT(X86_RSP);
-
-	for (unsigned r = 0; r < X86_GPRS; r++) {
-		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
-		t->victim_of[r] = X86_REG_NONE;
-	}
-	t->t->map[X86_RSP] = HOST_GUEST_RSP;
-	for (unsigned r = X86_R13; r <= X86_R15; r++) {
-		int victim = X86_R12;
-
-		if (!(t->named & BIT(r)))
-			continue;
-		while (taken & BIT(victim))
-			victim--;
-		ASSERT(victim >= 0);
-		taken |= BIT(victim);
-		t->victim_of[r] = t->t->map[r] = (uint8_t)victim;
-		t->t->map[victim] = X86_REG_NONE;
-	}
-	window_plan(t, taken);
-}
+// -- flags ------------------------------------------------------------------------------------------
 
 // May the guest see the flags before this instruction through an exception of it?
 bool insn_may_fault(const struct x86_insn *insn)

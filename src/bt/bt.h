@@ -33,7 +33,7 @@ enum {
 	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
 	TRACE_INSNS = 32,         // instructions in a straight unit at most
 	TU_INSNS_MAX = 160,       // in a region: see region.c
-	TU_NAMES_MAX = 12,        // guest registers besides RSP that a unit may name: the homes there are
+	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
@@ -157,6 +157,7 @@ struct reloc { // see move.c
 struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
 	int16_t guest;      // offset from tu.pc
+	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
 	uint8_t left;       // as in struct exit, behind this instruction
 	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
 	uint8_t flags : 2;  // enum flag_state at its operation
@@ -208,6 +209,7 @@ struct site { // one inline check: what the miss handler must know
 	};
 	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
 	int16_t guest;    // offset of the instruction
+	uint16_t homed;   // as in struct insn_map
 	uint16_t size;
 	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
 	uint8_t left;     // as in struct exit, from this instruction on
@@ -216,7 +218,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t flags : 2;  // enum flag_state
 	uint8_t bounce : 2; // careful: which bounce buffer
 	uint8_t seg : 3;    // #SS or #GP for a non-canonical address
-	bool merged : 1;  // a window's: see window.c
+	bool merged : 1;  // a window's: see window.c; align is its register
 	bool masked : 1;  // parts of the operand may not be accessed
 	bool x87 : 1;     // an x87 or MMX instruction
 	bool waits : 1;   // one that first raises a waiting #MF
@@ -468,7 +470,7 @@ struct bt {
 	struct vpage vpage[CODE_VPAGES];
 	uint32_t nvpages;
 	bool vpages_overflow;
-	struct window_failures window_failures[4096]; // by unit, hashed
+	struct window_failures window_failures[4096]; // by unit and register, hashed
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct selfcheck check;
@@ -582,7 +584,7 @@ void tlb_restore(struct bt *b, const struct space_entry *e);
 void tlb_note_user_code(struct bt *b, gva_t page);
 
 // -- window.c
-bool window_failed(struct bt *b, const struct tu *tu);
+bool window_failed(struct bt *b, const struct tu *tu, unsigned base);
 
 // -- translate.c
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier);

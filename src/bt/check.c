@@ -73,6 +73,14 @@ static bool emit_segment_ea(struct trans *t, const struct x86_insn *insn, int ad
 	return true;
 }
 
+static uint8_t address_register(struct trans *t, unsigned guest, unsigned temporary)
+{
+	if (t->t->map[guest] != X86_REG_NONE || !(t->in_memory & BIT(guest)))
+		return (uint8_t)host_of(t, guest);
+	emit_load_state(&t->hot, 8, temporary, VCPU_GPR + guest * 8);
+	return (uint8_t)temporary;
+}
+
 void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 {
 	const struct x86_mem *m = &insn->mem;
@@ -89,9 +97,9 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 		emit_constant_ea(t, e, insn, adjust);
 	} else {
 		if (m->base != X86_REG_NONE)
-			em.base = (uint8_t)host_of(t, m->base);
+			em.base = address_register(t, m->base, HOST_T0);
 		if (m->index != X86_REG_NONE && !m->vsib)
-			em.index = (uint8_t)host_of(t, m->index);
+			em.index = m->index == m->base ? em.base : address_register(t, m->index, HOST_T1);
 		em.disp = (int32_t)disp;
 		if (em.index == X86_REG_NONE && em.disp == 0)
 			emit_mov(e, size, HOST_T0, em.base);
@@ -152,7 +160,8 @@ static bool waits_for_x87(const struct x86_insn *insn)
 struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
 	return (struct site){
-		.tu = t->tu_id, .guest = t->off[t->i], .access = (uint8_t)access, .flags = (uint8_t)t->flags,
+		.tu = t->tu_id, .guest = t->off[t->i], .homed = t->borrowed,
+		.access = (uint8_t)access, .flags = (uint8_t)t->flags,
 		.size = (uint16_t)size, .seg = (uint8_t)seg, .bounce = (uint8_t)t->accesses,
 		.retry = t->careful ? 0 : (uint32_t)(emit_here(&t->hot) - t->b->tc),
 		.align = required_alignment(&t->insn[t->i]),

@@ -42,6 +42,15 @@ static uint32_t note_slot(unsigned which)
 	return SLOT_NOTES + (which == RECIPE_NOTE_B ? 8 : 0);
 }
 
+// Where an operand is, if not in a register: noted, or a guest register in memory.
+static bool in_state(const struct trans *t, unsigned operand, uint32_t *off)
+{
+	if (operand < X86_GPRS && t->t->map[operand] != X86_REG_NONE)
+		return false;
+	*off = operand < X86_GPRS ? VCPU_GPR + operand * 8 : note_slot(operand);
+	return operand != RECIPE_IMM;
+}
+
 // SPL to DIL need a REX prefix.
 static void emit_byte_rex(struct emit *e, unsigned size, unsigned reg, unsigned rm)
 {
@@ -107,11 +116,12 @@ static void emit_alu_state_imm(struct emit *e, unsigned size, unsigned op, uint3
 static void emit_with_b(const struct trans *t, struct emit *e, unsigned op, unsigned reg, bool saved)
 {
 	const struct recipe *r = &t->recipe;
+	uint32_t off;
 
 	if (r->b == RECIPE_IMM)
 		emit_alu_ri(e, r->size, op, reg, r->imm);
-	else if (r->b >= X86_GPRS)
-		emit_alu_state(e, r->size, op, reg, note_slot(r->b));
+	else if (in_state(t, r->b, &off))
+		emit_alu_state(e, r->size, op, reg, off);
 	else if (saved && host_of(t, r->b) == X86_RAX)
 		emit_alu_state(e, r->size, op, reg, SLOT_RAX);
 	else
@@ -123,22 +133,23 @@ static bool emit_compare_again(const struct trans *t, struct emit *e)
 {
 	const struct recipe *r = &t->recipe;
 	unsigned op = r->op == RECIPE_AND ? ALU_TEST : ALU_CMP;
+	uint32_t off, off_b;
 
 	if ((r->op != RECIPE_SUB && r->op != RECIPE_AND) || r->result || r->moved)
 		return false;
-	if (r->a < X86_GPRS) {
-		emit_with_b(t, e, op, host_of(t, r->a), false);
-	} else if (r->a == RECIPE_IMM) { // of 0 with 0
+	if (r->a == RECIPE_IMM || (r->a == r->b && r->op == RECIPE_SUB)) { // of equals
 		emit_alu_rr(e, 4, ALU_CMP, X86_RAX, X86_RAX);
+	} else if (!in_state(t, r->a, &off)) {
+		emit_with_b(t, e, op, host_of(t, r->a), false);
 	} else if (r->a == r->b) { // of a result
-		emit_alu_state_imm(e, r->size, ALU_CMP, note_slot(r->a), 0);
+		emit_alu_state_imm(e, r->size, ALU_CMP, off, 0);
 	} else if (r->b == RECIPE_IMM) {
-		emit_alu_state_imm(e, r->size, op, note_slot(r->a), r->imm);
-	} else if (r->b < X86_GPRS) { // TEST has one form for both orders
+		emit_alu_state_imm(e, r->size, op, off, r->imm);
+	} else if (!in_state(t, r->b, &off_b)) { // TEST has one form for both orders
 		unsigned reg = host_of(t, r->b);
 
 		emit_byte_rex(e, r->size, reg, 0);
-		emit_op_state(e, r->size, alu_opcode(r->size, op), reg, note_slot(r->a), 0);
+		emit_op_state(e, r->size, alu_opcode(r->size, op), reg, off, 0);
 	} else {
 		return false;
 	}
@@ -148,9 +159,10 @@ static bool emit_compare_again(const struct trans *t, struct emit *e)
 static void emit_load_a(const struct trans *t, struct emit *e)
 {
 	const struct recipe *r = &t->recipe;
+	uint32_t off;
 
-	if (r->a >= X86_GPRS)
-		emit_load_state(e, 8, X86_RAX, note_slot(r->a));
+	if (in_state(t, r->a, &off))
+		emit_load_state(e, 8, X86_RAX, off);
 	else if (r->a == X86_RSP)
 		emit_lea(e, 8, X86_RAX, mem_base(HOST_GUEST_RSP, -r->moved));
 	else
@@ -160,12 +172,13 @@ static void emit_load_a(const struct trans *t, struct emit *e)
 static void emit_imul_b(const struct trans *t, struct emit *e)
 {
 	const struct recipe *r = &t->recipe;
+	uint32_t off;
 
 	if (r->b == RECIPE_IMM) {
 		emit_op_rr(e, r->size, 0x69, X86_RAX, X86_RAX);
 		emit_imm(e, r->size == 2 ? 2 : 4, r->imm);
-	} else if (r->b >= X86_GPRS) {
-		emit_op_state(e, r->size, 0x0faf, X86_RAX, note_slot(r->b), 0);
+	} else if (in_state(t, r->b, &off)) {
+		emit_op_state(e, r->size, 0x0faf, X86_RAX, off, 0);
 	} else if (host_of(t, r->b) == X86_RAX) {
 		emit_op_state(e, r->size, 0x0faf, X86_RAX, SLOT_RAX, 0);
 	} else {
@@ -279,8 +292,12 @@ static void drop(struct trans *t)
 // Between instructions, or behind the checks of one that reads no memory: T1 is free.
 static void note(struct trans *t, unsigned reg, unsigned which)
 {
-	unsigned from = host_of(t, reg);
+	unsigned from = t->t->map[reg];
 
+	if (from == X86_REG_NONE) {
+		from = HOST_T1;
+		emit_load_state(&t->hot, 8, from, VCPU_GPR + reg * 8);
+	}
 	if (reg == X86_RSP && t->recipe.moved) {
 		emit_lea(&t->hot, 8, HOST_T1, mem_base(from, -t->recipe.moved));
 		from = HOST_T1;
@@ -381,7 +398,8 @@ bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem
 {
 	struct producer p;
 
-	if (t->careful || takes_operand(t, insn) || !t->shown_out[t->i] || !recipe_of(insn, &p) || !(p.old || p.memory))
+	if (t->careful || t->lost || takes_operand(t, insn) || !t->shown_out[t->i] || !recipe_of(insn, &p) ||
+	    !(p.old || p.memory))
 		return false;
 	t->noted = true;
 	if (p.old)

@@ -40,12 +40,13 @@ void emit_prologue(struct trans *t)
 
 static bool has_epilogue(const struct trans *t)
 {
-	return !t->home && (t->nwindows || t->victim_of[X86_R13] != X86_REG_NONE || t->victim_of[X86_R14] != X86_REG_NONE ||
-			    t->victim_of[X86_R15] != X86_REG_NONE);
+	return !t->home && (t->borrowed || t->nwindows || t->victim_of[X86_R13] != X86_REG_NONE ||
+			    t->victim_of[X86_R14] != X86_REG_NONE || t->victim_of[X86_R15] != X86_REG_NONE);
 }
 
 void emit_epilogue(const struct trans *t, struct emit *e)
 {
+	spill_return(t, e);
 	if (!has_epilogue(t))
 		return;
 	for (unsigned r = X86_R13; r <= X86_R15; r++) {

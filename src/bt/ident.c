@@ -18,14 +18,20 @@ static bool is_lea(const struct x86_insn *insn)
 	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
 }
 
+static bool placed(const struct trans *t, unsigned guest)
+{
+	return guest >= X86_GPRS || t->t->map[guest] != X86_REG_NONE;
+}
+
 static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 {
-	unsigned dst = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
+	unsigned reg = (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3, dst;
 	struct x86_insn plain = *insn;
+	bool whole = placed(t, reg) && placed(t, insn->mem.base) && placed(t, insn->mem.index);
 
-	if (insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS &&
+	if (whole && insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS &&
 	    insn->mem.disp == (int32_t)insn->mem.disp) {
-		emit_lea(&t->hot, insn->opsize, dst, (struct emit_mem){.base = (uint8_t)host_of(t, insn->mem.base),
+		emit_lea(&t->hot, insn->opsize, host_of(t, reg), (struct emit_mem){.base = (uint8_t)host_of(t, insn->mem.base),
 			.index = insn->mem.index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, insn->mem.index),
 			.scale = insn->mem.scale, .disp = (int32_t)insn->mem.disp});
 		return;
@@ -40,10 +46,13 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 	} else {
 		emit_ea(t, &plain, 0);
 	}
+	spill_take(t, insn, 1);
+	dst = host_of(t, reg);
 	if (insn->opsize == 2)
 		emit_op_rr(&t->hot, 2, 0x89, HOST_T0, dst);
 	else
 		emit_mov(&t->hot, insn->opsize, dst, HOST_T0);
+	spill_put(t, insn);
 }
 
 // The register whose high byte it is, and where in ModRM it is named: beside memory in reg, as the source of MOVZX or
@@ -181,12 +190,12 @@ void note_operand(struct trans *t, const struct x86_insn *insn)
 
 void ident(struct trans *t, const struct x86_insn *insn)
 {
-	struct rewrite rw = renaming(t, insn);
+	struct rewrite rw;
+	struct emit_mem m = {.base = X86_REG_NONE, .index = X86_REG_NONE};
 	uint16_t sets = (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
 	bool partial = sets && sets != RFLAGS_ARITH;
 	uint8_t out[REWRITE_MAX];
 	unsigned access = insn->mem.access;
-	struct emit_mem m = {0};
 	int n;
 
 	if (is_lea(insn)) {
@@ -200,11 +209,19 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	if (insn->mem.present)
-		use_operand(&rw, m = emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn)));
+		m = emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn));
 	if (insn->flags_read & RFLAGS_ARITH || partial)
 		emit_need_flags(t);
 	if (emit_producer(t, insn, m))
 		return;
+	if (t->lost && insn->mem.present && (m.base == HOST_T1 || m.index == HOST_T1)) { // T1 is needed
+		emit_lea(&t->hot, 8, HOST_T0, m);
+		m = mem_base(HOST_T0, 0);
+	}
+	spill_take(t, insn, insn->mem.present && m.base == HOST_T0);
+	rw = renaming(t, insn);
+	if (insn->mem.present)
+		use_operand(&rw, m);
 	n = rewrite_insn(out, insn, t->bytes + t->off[t->i], &rw);
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
@@ -220,6 +237,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	}
 	if (sets)
 		t->flags = FLAGS_HOST;
+	spill_put(t, insn);
 	emit_access_done(t);
 	t->b->st->tu_ident++;
 }

@@ -108,8 +108,12 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 	if (insn->mem.present) {
 		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
 	} else {
-		unsigned reg = host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3);
+		unsigned guest = (insn->modrm & 7) | (insn->rex & 1) << 3, reg = t->t->map[guest];
 
+		if (reg == X86_REG_NONE) {
+			emit_load_state(e, code_size(t), HOST_T0, VCPU_GPR + guest * 8);
+			return;
+		}
 		if (code_size(t) == 2)
 			emit_movzwl(e, HOST_T0, reg);
 		else

@@ -17,8 +17,8 @@ static uint64_t flags_from_slot(const struct vcpu *v)
 }
 
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.
-static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag_state flags, uint16_t recipe,
-		    const uint64_t *host, uint64_t host_flags)
+static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned homed, enum flag_state flags,
+		    uint16_t recipe, const uint64_t *host, uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
 	uint64_t arith;
@@ -26,7 +26,7 @@ static void recover(struct vcpu *v, const struct tu *t, int guest_off, enum flag
 	const uint8_t *map = t->tier == TIER_BASE ? bt_of(v)->base.map : t->map;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if (map[r] != X86_REG_NONE)
+		if (map[r] != X86_REG_NONE && !(homed & BIT(r)))
 			v->gpr[r] = host[map[r]];
 	if (flags == FLAGS_RECIPE)
 		arith = recipe_flags(&bt_of(v)->recipe[recipe], v->gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
@@ -41,7 +41,8 @@ void recover_site(struct vcpu *v, const struct site *s)
 {
 	const char *state = (const char *)v;
 
-	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->flags, s->recipe, (const uint64_t *)(state + SLOT_HOST_REGS),
+	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->homed, s->flags, s->recipe,
+		(const uint64_t *)(state + SLOT_HOST_REGS),
 		*(const uint64_t *)(state + SLOT_HOST_FLAGS));
 }
 
@@ -111,7 +112,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	}
 	if (!m)
 		return false;
-	recover(v, t, m->guest, m->flags, m->recipe, f.gpr, f.rflags);
+	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f.gpr, f.rflags);
 	if (m->saved_ax) {
 		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
 		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);

@@ -282,7 +282,7 @@ static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva,
 	struct bt *b = bt_of(v);
 	struct mmu_walk w, w2;
 
-	if (s->masked || (s->align && gva & (s->align - 1)) || !canonical(v, gva) || !canonical(v, second) ||
+	if (s->masked || (s->align && !s->merged && gva & (s->align - 1)) || !canonical(v, gva) || !canonical(v, second) ||
 	    s->size > PAGE_SIZE || debugger_watches(&b->sh->debugger, gva, s->size, write))
 		return NULL;
 	if (!mmu_walk(v, gva, access, &w) || !mmu_walk(v, second, access, &w2) ||
@@ -428,7 +428,7 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 		if (page)
 			return page;
 	}
-	if (!fault && s->merged && window_failed(b, tu))
+	if (!fault && s->merged && window_failed(b, tu, s->align))
 		retire(b, tu);
 	if (page)
 		return page;

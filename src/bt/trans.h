@@ -51,6 +51,10 @@ struct trans {
 	struct window window[WINDOWS];
 	unsigned nwindows;
 	uint16_t named, written;             // guest registers
+	uint16_t in_memory;                  // of those named: without a host register (spill.c)
+	uint16_t lost;                       // of the present instruction: to be given T0 or T1
+	uint16_t borrowed;                   // guest registers whose places others have for the present instruction
+	uint8_t lender[X86_GPRS];            // whose place each has
 	unsigned accesses;                   // of the present instruction, so far
 	uint32_t open_site[BOUNCES];         // careful form: writes to be committed
 	unsigned nopen;
@@ -108,6 +112,12 @@ static inline unsigned host_of(const struct trans *t, unsigned guest)
 	return t->t->map[guest];
 }
 
+// How much an instruction counts for: loops run.
+static inline unsigned weight_of(const struct trans *t, unsigned i)
+{
+	return 1u << 2 * MIN(t->depth[i], 4u);
+}
+
 static inline bool same_page(const struct trans *t, uint64_t pc)
 {
 	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
@@ -162,6 +172,14 @@ void flags_before(struct trans *t, const struct x86_insn *insn); // around the e
 void flags_after(struct trans *t, const struct x86_insn *insn);
 uint16_t flags_recipe(struct trans *t);          // number of the present recipe
 
+// -- spill.c: guest registers in memory
+void place_registers(struct trans *t);
+void spill_before(struct trans *t, const struct x86_insn *insn);
+void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth); // T0, T1 from number nth on for those lost
+void spill_put(struct trans *t, const struct x86_insn *insn);               // what it has written
+void spill_after(struct trans *t, const struct x86_insn *insn);
+void spill_return(const struct trans *t, struct emit *e);                   // places to those they belong to
+
 // -- translate.c
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn);
 bool uses_homes(const struct trans *t, const struct x86_insn *insn); // C code finds registers in struct vcpu
@@ -171,7 +189,6 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn);
 // -- analyse.c
 void decode_unit(struct trans *t);
 bool decode_next(struct trans *t, int off);             // one more instruction; false: it cannot be
-void place_registers(struct trans *t);
 void find_live_flags(struct trans *t);
 bool insn_may_fault(const struct x86_insn *insn);
 bool insn_checks(const struct x86_insn *insn);
@@ -229,7 +246,8 @@ void emit_rsp_add(struct trans *t, int n);
 // -- window.c: merged checks
 // False: the instruction sets the register anew; else *by: how much it moves it.
 bool moves_base(const struct x86_insn *insn, unsigned base, int *by);
-void window_plan(struct trans *t, uint16_t taken);
+bool window_wanted(struct trans *t, unsigned *worth);     // by guest register: what a window around it would save
+void window_add(struct trans *t, unsigned base, unsigned host);
 void window_after(struct trans *t, const struct x86_insn *insn);
 void window_drop_all(struct trans *t);
 void window_join(struct window *w, const struct window *other);

@@ -114,8 +114,8 @@ void note_op(struct trans *t)
 		return;
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
-		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .flags = (uint8_t)t->flags,
-		.left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
+		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
+		.flags = (uint8_t)t->flags, .left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
 }
 
 void note_saved_ax(struct trans *t)
@@ -200,7 +200,9 @@ static void emit_insn(struct trans *t)
 	if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
 		t->flags = FLAGS_DEAD;
 	flags_before(t, &t->insn[t->i]);
+	spill_before(t, &t->insn[t->i]);
 	treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
+	spill_after(t, &t->insn[t->i]);
 	flags_after(t, &t->insn[t->i]);
 	window_after(t, &t->insn[t->i]);
 	if (!t->ended)

@@ -21,15 +21,15 @@ struct touch { // one access of an instruction through the base register
 	unsigned size, access;
 };
 
-static struct window_failures *failures_of(struct bt *b, uint64_t pc)
+static struct window_failures *failures_of(struct bt *b, uint64_t pc, unsigned base)
 {
-	return &b->window_failures[(unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 52)];
+	return &b->window_failures[(pc << 4 | base) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
 }
 
-// A merged check of this unit has failed. True: translate it again, without.
-bool window_failed(struct bt *b, const struct tu *tu)
+// A merged check of this unit has failed, around this register. True: too often of late, translate it again without.
+bool window_failed(struct bt *b, const struct tu *tu, unsigned base)
 {
-	struct window_failures *f = failures_of(b, tu->pc);
+	struct window_failures *f = failures_of(b, tu->pc, base);
 	uint32_t now = site_clock();
 
 	if (f->n < FAILURES && now - f->since > FAILURES_TIME)
@@ -39,9 +39,9 @@ bool window_failed(struct bt *b, const struct tu *tu)
 	return f->n == FAILURES;
 }
 
-static bool windows_fail(struct bt *b, uint64_t pc)
+static bool windows_fail(struct bt *b, uint64_t pc, unsigned base)
 {
-	const struct window_failures *f = failures_of(b, pc);
+	const struct window_failures *f = failures_of(b, pc, base);
 
 	return f->n == FAILURES && site_clock() - f->since < FAILED_TIME;
 }
@@ -162,39 +162,10 @@ static unsigned scan(const struct trans *t, unsigned first, unsigned base, struc
 	return n;
 }
 
-static int free_register(uint16_t *taken)
+void window_add(struct trans *t, unsigned base, unsigned host)
 {
-	for (int r = X86_R12; r >= 0; r--)
-		if (!(*taken & BIT(r))) {
-			*taken |= BIT(r);
-			return r;
-		}
-	return -1;
-}
-
-static void plan_one(struct trans *t, unsigned base, uint16_t *taken)
-{
-	struct window *w = &t->window[t->nwindows];
-	int r = free_register(taken);
-
-	if (r < 0)
-		return;
-	*w = (struct window){.base = (uint8_t)base, .addend = (uint8_t)r};
-	t->t->map[r] = X86_REG_NONE;
-	t->nwindows++;
-}
-
-// The longest run of accesses through a base register that one window could serve.
-static unsigned longest_run(const struct trans *t, unsigned base)
-{
-	unsigned longest = 0;
-	struct window w;
-	struct touch x;
-
-	for (unsigned i = 0; i < t->n; i++)
-		if (touches(&t->insn[i], base, &x))
-			longest = MAX(longest, scan(t, i, base, &w));
-	return longest;
+	t->window[t->nwindows++] = (struct window){.base = (uint8_t)base, .addend = (uint8_t)host};
+	t->t->map[host] = X86_REG_NONE;
 }
 
 // Do the instructions from first to last leave a window on the register as it is?
@@ -239,55 +210,54 @@ static unsigned scan_loop(const struct trans *t, unsigned first, unsigned last, 
 	return n;
 }
 
-// How often accesses through the register may happen while it stays: by loops around them.
-static unsigned weigh(const struct trans *t, unsigned base)
+// How many accesses may go through the register while it stays, those in loops counted for more.
+static unsigned weigh_loops(const struct trans *t, unsigned base)
 {
-	unsigned sum = 0;
+	unsigned best = 0;
 	struct window w;
 
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct label *l = t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
 
 		if (l && l->loop && lasts(t, i, l->last, base))
-			sum = MAX(sum, scan_loop(t, i, l->last, base, &w) * 8 << 2 * MIN(t->depth[i] - 1u, 3u));
+			best = MAX(best, scan_loop(t, i, l->last, base, &w) * weight_of(t, i));
 	}
-	return sum;
+	return best;
 }
 
-// Which registers get a window: the stack pointer, then those that most accesses go through, while there are registers
-// for the addends.
-void window_plan(struct trans *t, uint16_t taken)
+// The same between two changes of it, where it takes three to be worth it.
+static unsigned weigh_runs(const struct trans *t, unsigned base)
 {
-	unsigned worth[X86_GPRS] = {0};
+	unsigned best = 0;
 	struct touch x;
+	struct window w;
 
-	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) || t->t->tier == TIER_BASE ||
-	    windows_fail(t->b, t->t->pc))
-		return;
-	for (unsigned i = 0; i < t->n; i++) {
-		const struct x86_insn *insn = &t->insn[i];
+	for (unsigned i = 0; i < t->n; i++)
+		if (touches(&t->insn[i], base, &x)) {
+			unsigned n = scan(t, i, base, &w);
 
-		worth[X86_RSP] += touches(insn, X86_RSP, &x);
-		if (insn->mem.present && insn->mem.base < X86_GPRS && insn->mem.base != X86_RSP)
-			worth[insn->mem.base]++;
-	}
+			if (n >= 3 || (n == 2 && base == X86_RSP))
+				best = MAX(best, n * weight_of(t, i));
+		}
+	return best;
+}
+
+// What a window around each guest register would save. False: none is wanted.
+bool window_wanted(struct trans *t, unsigned *worth)
+{
+	bool any = false;
+
 	for (unsigned base = 0; base < X86_GPRS; base++) {
-		if (worth[base] < 3 || (base != X86_RSP && longest_run(t, base) < 3))
-			worth[base] = base == X86_RSP && worth[base] == 2 ? 2 : 0;
+		worth[base] = 0;
+		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
+		    windows_fail(t->b, t->t->pc, base))
+			continue;
+		worth[base] = weigh_runs(t, base);
 		if (t->nlabels)
-			worth[base] = MAX(worth[base], weigh(t, base));
+			worth[base] = MAX(worth[base], weigh_loops(t, base));
+		any |= worth[base];
 	}
-	while (t->nwindows < WINDOWS) {
-		unsigned best = worth[X86_RSP] ? X86_RSP : 0;
-
-		for (unsigned base = 0; base < X86_GPRS; base++)
-			if (worth[base] > worth[best])
-				best = base;
-		if (!worth[best])
-			return;
-		worth[best] = 0;
-		plan_one(t, best, &taken);
-	}
+	return any;
 }
 
 static unsigned segment_of(unsigned base)
@@ -299,6 +269,7 @@ static void establish(struct trans *t, struct window *w)
 {
 	emit_merged_check(t, host_of(t, w->base), w->lo - w->at, w->access, (unsigned)(w->hi - w->lo), segment_of(w->base),
 			  w->addend);
+	t->b->site[t->b->nsites - 1].align = w->base;
 	w->valid = true;
 }
 
@@ -343,7 +314,7 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
 		return m;
-	if (t->t->tier == TIER_HOT && has_plain_base(t, insn))
+	if (t->t->tier == TIER_HOT && has_plain_base(t, insn) && t->t->map[insn->mem.base] != X86_REG_NONE)
 		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
 					  segment_of(insn->mem.base));
 	if (t->t->tier == TIER_HOT && emit_constant_operand(t, insn, access, size, &m))

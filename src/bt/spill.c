@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+//
+// Where guest registers are in a unit. Twelve of the host's are for them and for the addends of windows; those named
+// in loops, and most often, come first. Guest r13 to r15 take the places of others (prologue, epilogue: flow.c). What
+// has no place stays in vcpu.gpr[] through the whole unit, and the map says so: an instruction loads it into T0 or T1,
+// or, where these are in use, into the place of a register that it does not name, which is at home in vcpu.gpr[]
+// meanwhile (`homed` in struct site and struct insn_map), and stores what it has written.
+#include "bt/trans.h"
+
+// The lower four have parts and uses that are theirs alone (AH, CL, MUL); RSP is in r15.
+#define FIXED (BIT(X86_RAX) | BIT(X86_RCX) | BIT(X86_RDX) | BIT(X86_RBX) | BIT(X86_RSP))
+
+enum { WINDOW_GAIN = 4 }; // what an access saves, in units of what a register in a place saves
+
+static uint16_t names(const struct trans *t, const struct x86_insn *insn)
+{
+	return uses_homes(t, insn) ? insn->gpr_read | insn->gpr_written : 0;
+}
+
+static unsigned count(uint16_t set)
+{
+	unsigned n = 0;
+
+	for (; set; set &= set - 1)
+		n++;
+	return n;
+}
+
+// What the emitters of other instructions than those of IDENT and the stack's name is where it belongs.
+static uint16_t fixed(const struct trans *t)
+{
+	uint16_t set = FIXED;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->insn[i].class == X86_CLASS_STRING || sys_inline(t, &t->insn[i]))
+			set |= names(t, &t->insn[i]);
+	return set;
+}
+
+static void weigh(const struct trans *t, unsigned *worth)
+{
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		worth[r] = 0;
+	for (unsigned i = 0; i < t->n; i++) {
+		uint16_t named = names(t, &t->insn[i]);
+
+		for (unsigned r = 0; r < X86_GPRS; r++)
+			if (named & BIT(r))
+				worth[r] += weight_of(t, i) * (t->insn[i].gpr_written & BIT(r) ? 2 : 1);
+	}
+}
+
+static unsigned least(uint16_t set, const unsigned *worth)
+{
+	unsigned best = X86_REG_NONE;
+
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if (set & BIT(r) && (best == X86_REG_NONE || worth[r] < worth[best]))
+			best = r;
+	return best;
+}
+
+static unsigned most(const unsigned *worth)
+{
+	unsigned best = 0;
+
+	for (unsigned r = 1; r < X86_GPRS; r++)
+		if (worth[r] > worth[best])
+			best = r;
+	return best;
+}
+
+// Which registers get windows, and which of those named have a place. Both must fit.
+static uint16_t choose(struct trans *t, uint16_t *windows)
+{
+	unsigned worth[X86_GPRS], window_worth[X86_GPRS];
+	uint16_t placed = t->named & ~BIT(X86_RSP), stay = fixed(t);
+
+	*windows = 0;
+	weigh(t, worth);
+	while (count(placed) > TU_PLACES)
+		placed &= (uint16_t)~BIT(least(placed & ~stay, worth));
+	if (!window_wanted(t, window_worth))
+		return placed;
+	while (count(*windows) < WINDOWS) {
+		unsigned base = most(window_worth), gain = window_worth[base] * WINDOW_GAIN, loser;
+
+		window_worth[base] = 0;
+		if (!gain)
+			break;
+		if (base != X86_RSP && !(placed & BIT(base)))
+			continue;
+		if (count(placed) + count(*windows) == TU_PLACES) {
+			loser = least(placed & ~(stay | *windows | BIT(base)), worth);
+			if (loser == X86_REG_NONE || worth[loser] * 3 > gain)
+				continue;
+			placed &= (uint16_t)~BIT(loser);
+		}
+		*windows |= BIT(base);
+	}
+	return placed;
+}
+
+static unsigned free_place(uint16_t *taken)
+{
+	for (unsigned r = X86_R13; r-- > 0;)
+		if (!(*taken & BIT(r))) {
+			*taken |= BIT(r);
+			return r;
+		}
+	NOT_REACHED();
+}
+
+void place_registers(struct trans *t)
+{
+	uint16_t windows, placed = choose(t, &windows);
+	uint16_t taken = placed | BIT(X86_RSP);
+
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
+		t->victim_of[r] = X86_REG_NONE;
+	}
+	t->t->map[X86_RSP] = HOST_GUEST_RSP;
+	for (unsigned r = X86_R13; r <= X86_R15; r++)
+		if (placed & BIT(r)) {
+			unsigned host = free_place(&taken);
+
+			t->victim_of[r] = t->t->map[r] = (uint8_t)host;
+			t->t->map[host] = X86_REG_NONE;
+		}
+	for (unsigned base = 0; base < X86_GPRS; base++)
+		if (windows & BIT(base))
+			window_add(t, base, free_place(&taken));
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if (t->named & BIT(r) && t->t->map[r] == X86_REG_NONE)
+			t->in_memory |= BIT(r);
+}
+
+// -- one instruction --------------------------------------------------------------------------------------------------
+
+// Only to form the operand's address: emit_ea sees to it.
+static bool address_only(const struct x86_insn *insn, unsigned r)
+{
+	return insn->mem.present && !insn->mem.vsib && (insn->mem.base == r || insn->mem.index == r) &&
+	       !(insn->gpr_written & BIT(r)) && !(insn->fields & X86_FIELD_VVVV_GPR) &&
+	       !(insn->fields & X86_FIELD_REG_GPR && (insn->modrm >> 3 & 7) == (r & 7));
+}
+
+// How many T0 and T1 the instruction's emitter can do without.
+static unsigned temporaries(const struct trans *t, const struct x86_insn *insn)
+{
+	void (*emit)(struct trans *, const struct x86_insn *) = treat(t, insn)->emit;
+
+	if ((emit != ident && emit != ident_sse) || insn->mem.bitstring || insn->class == X86_CLASS_XSAVE || t->careful)
+		return 0;
+	return insn->mem.present ? 1 : 2;
+}
+
+static void borrow(struct trans *t, unsigned r, uint16_t named)
+{
+	for (unsigned lender = X86_GPRS; lender-- > 0;) {
+		unsigned host = t->t->map[lender];
+
+		if (lender == X86_RSP || host == X86_REG_NONE || BIT(lender) & named)
+			continue;
+		emit_store_state(&t->hot, 8, host, VCPU_GPR + lender * 8);
+		emit_load_state(&t->hot, 8, host, VCPU_GPR + r * 8);
+		t->t->map[r] = (uint8_t)host;
+		t->t->map[lender] = X86_REG_NONE;
+		t->borrowed |= BIT(lender);
+		t->lender[r] = (uint8_t)lender;
+		return;
+	}
+	NOT_REACHED();
+}
+
+void spill_before(struct trans *t, const struct x86_insn *insn)
+{
+	uint16_t named = names(t, insn);
+
+	t->lost = named & t->in_memory;
+	if (!t->lost)
+		return;
+	if (insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND) {
+		t->lost = 0; // see emit_target
+		return;
+	}
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if (t->lost & BIT(r) && address_only(insn, r))
+			t->lost &= (uint16_t)~BIT(r);
+	for (unsigned r = 0; r < X86_GPRS && count(t->lost) > temporaries(t, insn); r++)
+		if (t->lost & BIT(r)) {
+			borrow(t, r, named);
+			t->lost &= (uint16_t)~BIT(r);
+		}
+}
+
+void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth)
+{
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		unsigned host = nth ? HOST_T1 : HOST_T0;
+
+		if (!(t->lost & BIT(r)))
+			continue;
+		nth++;
+		t->t->map[r] = (uint8_t)host;
+		if (insn->gpr_read & BIT(r))
+			emit_load_state(&t->hot, 8, host, VCPU_GPR + r * 8);
+	}
+}
+
+void spill_put(struct trans *t, const struct x86_insn *insn)
+{
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		if (!(t->lost & BIT(r)))
+			continue;
+		if (insn->gpr_written & BIT(r))
+			emit_store_state(&t->hot, 8, t->t->map[r], VCPU_GPR + r * 8);
+		t->t->map[r] = X86_REG_NONE;
+	}
+	t->lost = 0;
+}
+
+void spill_return(const struct trans *t, struct emit *e)
+{
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if (t->in_memory & BIT(r) && t->t->map[r] != X86_REG_NONE && t->borrowed & BIT(t->lender[r]))
+			emit_load_state(e, 8, t->t->map[r], VCPU_GPR + t->lender[r] * 8);
+}
+
+void spill_after(struct trans *t, const struct x86_insn *insn)
+{
+	for (unsigned r = 0; r < X86_GPRS && t->borrowed; r++) {
+		unsigned host = t->t->map[r], lender = t->lender[r];
+
+		if (!(t->in_memory & BIT(r)) || host == X86_REG_NONE || !(t->borrowed & BIT(lender)))
+			continue;
+		if (!t->ended && insn->gpr_written & BIT(r))
+			emit_store_state(&t->hot, 8, host, VCPU_GPR + r * 8);
+		if (!t->ended)
+			emit_load_state(&t->hot, 8, host, VCPU_GPR + lender * 8);
+		t->t->map[r] = X86_REG_NONE;
+		t->t->map[lender] = (uint8_t)host;
+		t->borrowed &= (uint16_t)~BIT(lender);
+	}
+	t->lost = 0;
+}
