@@ -5,13 +5,20 @@
 // A hot unit is not linked to a base unit before it has been left for it a few times: then that one becomes hot too.
 #include "bt/base.h"
 
-enum { RETIRED_OFTEN = 8 };
+// Each refusal counts down: code that has stopped changing becomes hot after all.
+enum { RETIRED_ONCE = 8, RETIRED_OFTEN = 64, RETIRED_MAX = 248 };
 
-static bool may_promote(const struct bt *b, const struct tu *t)
+static bool may_promote(struct bt *b, const struct tu *t)
 {
+	uint8_t *retired = &b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)];
+
 	if (t->tier != TIER_BASE || t->dead || t->mode & (MODE_ONE | MODE_ALONE) || b->sh->config.stress & STRESS_COLD)
 		return false;
-	return t->gpa2 == ~UINT64_C(0) && b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)] < RETIRED_OFTEN;
+	if (*retired >= RETIRED_OFTEN) {
+		--*retired;
+		return false;
+	}
+	return t->gpa2 == ~UINT64_C(0);
 }
 
 static void move_links(struct bt *b, struct tu *from, struct tu *to)
@@ -69,6 +76,6 @@ void base_note_retired(struct bt *b, const struct tu *t)
 {
 	uint8_t *n = &b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)];
 
-	if (t->tier == TIER_HOT && *n < RETIRED_OFTEN)
-		++*n;
+	if (t->tier == TIER_HOT)
+		*n = MIN(*n + RETIRED_ONCE, RETIRED_MAX);
 }

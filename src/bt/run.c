@@ -520,6 +520,30 @@ static void take_place(struct vcpu *v)
 	}
 }
 
+// Base code leaves for C at instructions that need not leave a hot unit. The unit, if this one has done so often.
+static uint32_t left_often(struct vcpu *v, const struct exit *x)
+{
+	struct bt *b = bt_of(v);
+	uint16_t counter = (uint16_t)itab_index(v->rip);
+
+	if (x->tu || (x->kind != EXIT_STRING && x->kind != EXIT_SYS))
+		return 0;
+	b->base.passes[counter]++;
+	return bt_passed_often(b, counter) ? b->last_unit : 0;
+}
+
+static bool leave_by_exit(struct vcpu *v, uint32_t id)
+{
+	struct bt *b = bt_of(v);
+	uint32_t often = left_often(v, &b->exit[id]);
+	uint64_t epoch = tc_epoch(b);
+	bool done = take_exit(v, id);
+
+	if (often && tc_epoch(b) == epoch && !b->flush_tc)
+		bt_promote(v, &b->tu[often]);
+	return done;
+}
+
 // Do what translated code was left for.
 static bool leave(struct vcpu *v, uint64_t why)
 {
@@ -527,7 +551,7 @@ static bool leave(struct vcpu *v, uint64_t why)
 
 	switch (why & 0xff) {
 	case LEAVE_EXIT:
-		return take_exit(v, (uint32_t)(why >> 8));
+		return leave_by_exit(v, (uint32_t)(why >> 8));
 	case LEAVE_AT:
 		take_place(v);
 		return true;
