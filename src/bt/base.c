@@ -298,8 +298,7 @@ static bool emit_all(struct trans *t)
 		if (!land_forward(t))
 			return false;
 		note_insn(t);
-		t->live_in[t->i] = t->visible_in[t->i] = t->visible_out[t->i] = RFLAGS_ARITH;
-		t->shown_at[t->i] = t->shown_out[t->i] = false;
+		t->in[t->i] = t->out[t->i] = all_flags;
 		emit_insn(t, &t->insn[t->i]);
 		if (!t->ended)
 			emit_need_flags(t);

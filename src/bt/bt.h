@@ -104,9 +104,9 @@ struct tlb {
 };
 enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) }; // ORDER SITE: bt_stub_site
 
-// Where the guest's arithmetic flags are; DEAD: in the slot, but only a fault would still look at them; RECIPE:
-// nowhere, but there is a recipe.
-enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_DEAD, FLAGS_RECIPE };
+// Where the guest's arithmetic flags are. SLOT: in SLOT_FLAGS; RECIPE: nowhere, but there is a recipe; NOTED: number
+// SLOT_RECIPE is the recipe, or if that is 0 they are in the slot; NONE: nowhere, and nobody can see them.
+enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_RECIPE, FLAGS_NOTED, FLAGS_NONE };
 
 // How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
 // to run often, everything in place.
@@ -117,7 +117,7 @@ struct tu {
 	uint64_t pc;            // linear address
 	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
 	const uint8_t *start;   // its hot code begins here
-	const uint8_t *entry_slot; // entry for those who leave the arithmetic flags in the slot
+	const uint8_t *entry_noted; // entry for those who leave the arithmetic flags noted (FLAGS_NOTED)
 	const uint8_t *entry;   // the same with all flags in the host's
 	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
 	uint32_t code_size;     // host bytes in the hot half
@@ -130,7 +130,6 @@ struct tu {
 	uint8_t tier;           // enum tier
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
-	bool flags_in;          // arithmetic flags are live at entry
 	bool fixed;             // cannot move: its code depends on its address in other ways
 	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
 	uint32_t hash_next;
@@ -160,7 +159,7 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
 	uint8_t left;       // as in struct exit, behind this instruction
 	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
-	uint8_t flags : 2;  // enum flag_state at its operation
+	uint8_t flags : 3;  // enum flag_state at its operation
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 };
 
@@ -196,7 +195,7 @@ struct exit {
 		const char *what;          // for NYI
 	};
 	uint8_t kind;
-	bool flags_in_slot; // what it is chained to is entered at entry_slot
+	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
 	uint8_t left;       // --deterministic: instructions of the unit counted but not run
 	uint8_t tries;      // how often a hot unit was left here for a base unit
 };
@@ -215,7 +214,7 @@ struct site { // one inline check: what the miss handler must know
 	uint8_t left;     // as in struct exit, from this instruction on
 	uint16_t recipe;  // number in bt.recipe, with FLAGS_RECIPE
 	uint8_t access : 2; // enum x86_access
-	uint8_t flags : 2;  // enum flag_state
+	uint8_t flags : 3;  // enum flag_state
 	uint8_t bounce : 2; // careful: which bounce buffer
 	uint8_t seg : 3;    // #SS or #GP for a non-canonical address
 	bool merged : 1;  // a window's: see window.c; align is its register
@@ -333,7 +332,7 @@ struct thunk_key { // an instruction's bytes and length, and the mode; or a rout
 struct thunk {
 	uint32_t start;      // TC offset
 	uint8_t victim[3];   // of r13, r14, r15: the register whose place each takes, or X86_REG_NONE
-	uint8_t flags : 2;   // enum flag_state at its operation
+	uint8_t flags : 3;   // enum flag_state at its operation
 	bool saved_ax : 1;   // as in struct insn_map
 };
 
@@ -640,6 +639,8 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
 
 // -- recover.c
 void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction
+uint64_t recover_noted(const struct vcpu *v, const uint64_t *gpr); // arithmetic flags that are noted
+const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra);
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
 // -- careful.c

@@ -23,8 +23,10 @@ void emit_count(struct trans *t)
 	emit_patch32(over, e->delta, emit_here(c));
 	if (host)
 		emit_restore_flags(e);
-	emit_restore_flags(c);
+	if (host)
+		emit_store_state_imm32(c, 0, SLOT_RECIPE);
 	id = new_exit(t, EXIT_COUNT, t->t->pc);
+	t->b->exit[id].flags_noted = true;
 	t->b->exit[id].left = (uint8_t)t->n;
 	emit_call_state(c, SLOT_STUB_EXIT);
 	emit_u32(c, id);

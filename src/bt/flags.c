@@ -7,14 +7,13 @@
 //
 // A recipe is one of the present registers: before an instruction overwrites one of them, its value is noted, if
 // anybody may still want the flags.
+//
+// Between units, and where several ways meet in one, flags are in the host's if they are sure to be read. If not,
+// but somebody might see them, they are noted: SLOT_RECIPE has the recipe's number, or 0 with the flags in SLOT_FLAGS.
+// Such a recipe names registers only where they are sure to stay as long as the flags are of interest.
 #include "bt/trans.h"
 
 enum { ALU_TEST = 8 }; // behind enum emit_alu
-
-static uint16_t flags_set(const struct x86_insn *insn)
-{
-	return (insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH;
-}
 
 // -- the slot: the five flags of lahf, and OF by seto. T1 is free here.
 void emit_keep_flags(struct emit *e)
@@ -161,10 +160,10 @@ static void emit_load_a(const struct trans *t, struct emit *e)
 	const struct recipe *r = &t->recipe;
 	uint32_t off;
 
-	if (in_state(t, r->a, &off))
-		emit_load_state(e, 8, X86_RAX, off);
-	else if (r->a == X86_RSP)
+	if (r->a == X86_RSP)
 		emit_lea(e, 8, X86_RAX, mem_base(HOST_GUEST_RSP, -r->moved));
+	else if (in_state(t, r->a, &off))
+		emit_load_state(e, 8, X86_RAX, off);
 	else
 		emit_mov(e, 8, X86_RAX, host_of(t, r->a));
 }
@@ -239,7 +238,7 @@ void emit_save_flags(struct trans *t)
 {
 	struct stats *st = t->b->st;
 
-	*(t->flags == FLAGS_RECIPE || (t->flags == FLAGS_HOST && t->recipe.op) ? &st->flags_recipe
+	*(t->flags == FLAGS_RECIPE || (t->flags == FLAGS_HOST && (t->recipe.op || t->exported)) ? &st->flags_recipe
 	  : t->flags == FLAGS_HOST ? &st->flags_saved : &st->flags_free) += 1;
 	if (t->flags != FLAGS_HOST)
 		return;
@@ -247,35 +246,128 @@ void emit_save_flags(struct trans *t)
 		t->flags = FLAGS_RECIPE;
 		return;
 	}
+	if (t->exported) {
+		t->flags = FLAGS_NOTED;
+		return;
+	}
 	emit_keep_flags(&t->hot);
 	t->flags = FLAGS_SLOT;
 }
 
-void emit_flags_home(const struct trans *t, struct emit *e)
+// Noted flags to the host's. The stub needs to know which registers are where: by the unit, or 0 if all are in their
+// homes.
+void emit_make_flags(struct emit *e, uint32_t unit)
 {
-	if (t->flags == FLAGS_RECIPE)
-		emit_operation_again(t, e);
-	else if (t->flags != FLAGS_HOST)
-		emit_restore_flags(e);
+	emit_call_state(e, SLOT_STUB_FLAGS);
+	emit_u32(e, unit);
 }
 
-void emit_flags_to_slot(struct trans *t)
+void emit_flags_home(const struct trans *t, struct emit *e)
 {
-	if (t->flags == FLAGS_RECIPE) {
-		emit_operation_again(t, &t->hot);
-		t->flags = FLAGS_HOST;
-	}
-	if (t->flags == FLAGS_HOST) {
-		emit_keep_flags(&t->hot);
-		t->flags = FLAGS_SLOT;
+	switch (t->flags) {
+	case FLAGS_SLOT: emit_restore_flags(e); break;
+	case FLAGS_RECIPE: emit_operation_again(t, e); break;
+	case FLAGS_NOTED: emit_make_flags(e, t->home ? 0 : t->tu_id); break;
+	case FLAGS_HOST: case FLAGS_NONE: break;
 	}
 }
 
 void emit_need_flags(struct trans *t)
 {
-	if (t->flags != FLAGS_DEAD && t->live_in[t->i])
+	if (t->in[t->i].live)
 		emit_flags_home(t, &t->hot);
 	t->flags = FLAGS_HOST;
+}
+
+void emit_flags_to_slot(struct trans *t)
+{
+	if (!t->in[t->i].live || t->flags == FLAGS_SLOT)
+		return;
+	emit_flags_home(t, &t->hot);
+	emit_keep_flags(&t->hot);
+	t->flags = FLAGS_SLOT;
+}
+
+enum flag_state flags_wanted(const struct trans *t, struct fate f)
+{
+	return f.live || t->careful ? FLAGS_HOST : f.visible ? FLAGS_NOTED : FLAGS_NONE;
+}
+
+static void emit_store_note(const struct trans *t, struct emit *e, unsigned reg, unsigned which, int moved)
+{
+	unsigned from = HOST_T1;
+	uint32_t off;
+
+	if (reg == X86_RSP && moved)
+		emit_lea(e, 8, HOST_T1, mem_base(HOST_GUEST_RSP, -moved));
+	else if (in_state(t, reg, &off))
+		emit_load_state(e, 8, HOST_T1, off);
+	else
+		from = host_of(t, reg);
+	emit_store_state(e, 8, from, note_slot(which));
+}
+
+// Between instructions, or where T1 is free: the operands among these registers become notes.
+static struct recipe emit_notes(const struct trans *t, struct emit *e, uint16_t regs)
+{
+	struct recipe r = t->recipe;
+	bool same = r.a == r.b;
+
+	if (r.a < X86_GPRS && regs & BIT(r.a)) {
+		emit_store_note(t, e, r.a, RECIPE_NOTE_A, r.moved);
+		r.moved = r.a == X86_RSP ? 0 : r.moved;
+		r.a = RECIPE_NOTE_A;
+		r.b = same ? RECIPE_NOTE_A : r.b;
+	}
+	if (r.b < X86_GPRS && regs & BIT(r.b)) {
+		emit_store_note(t, e, r.b, RECIPE_NOTE_B, r.moved);
+		r.b = RECIPE_NOTE_B;
+	}
+	return r;
+}
+
+static uint16_t recipe_number(struct bt *b, const struct recipe *r);
+
+void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost)
+{
+	uint16_t number = 0;
+
+	if (t->flags == FLAGS_NOTED || t->flags == FLAGS_NONE)
+		return;
+	if (t->flags != FLAGS_SLOT && t->recipe.op) {
+		struct recipe r = emit_notes(t, e, lost);
+
+		number = recipe_number(t->b, &r);
+	} else if (t->flags == FLAGS_HOST) {
+		emit_keep_flags(e);
+	}
+	emit_store_state_imm32(e, number, SLOT_RECIPE);
+}
+
+void emit_note_flags(struct trans *t, uint16_t lost)
+{
+	lost &= t->recipe.op ? recipe_registers(&t->recipe) : 0;
+	if (!t->exported || lost & ~t->exported_lost)
+		emit_flags_noted(t, &t->hot, lost);
+	t->exported_lost = t->exported ? t->exported_lost | lost : lost;
+	t->exported = true;
+	if (t->flags != FLAGS_HOST && t->flags != FLAGS_NONE)
+		t->flags = FLAGS_NOTED;
+}
+
+bool emit_flags_to_leave(const struct trans *t, struct emit *e)
+{
+	if (t->flags == FLAGS_HOST || t->flags == FLAGS_NONE)
+		return false;
+	emit_flags_noted(t, e, 0);
+	return true;
+}
+
+void flags_from_here(struct trans *t, enum flag_state state)
+{
+	t->flags = state;
+	t->recipe.op = RECIPE_NONE;
+	t->exported = false;
 }
 
 // -- the recipe -------------------------------------------------------------------------------------------------------
@@ -283,42 +375,10 @@ void emit_need_flags(struct trans *t)
 static void drop(struct trans *t)
 {
 	t->recipe.op = RECIPE_NONE;
-	if (t->flags == FLAGS_RECIPE) { // nobody will ask: any will do
-		ASSERT(!t->visible_out[t->i]);
-		t->flags = FLAGS_HOST;
-	}
-}
-
-// Between instructions, or behind the checks of one that reads no memory: T1 is free.
-static void note(struct trans *t, unsigned reg, unsigned which)
-{
-	unsigned from = t->t->map[reg];
-
-	if (from == X86_REG_NONE) {
-		from = HOST_T1;
-		emit_load_state(&t->hot, 8, from, VCPU_GPR + reg * 8);
-	}
-	if (reg == X86_RSP && t->recipe.moved) {
-		emit_lea(&t->hot, 8, HOST_T1, mem_base(from, -t->recipe.moved));
-		from = HOST_T1;
-		t->recipe.moved = 0;
-	}
-	emit_store_state(&t->hot, 8, from, note_slot(which));
-}
-
-static void note_operands(struct trans *t, uint16_t regs)
-{
-	struct recipe *r = &t->recipe;
-	bool same = r->a == r->b;
-
-	if (r->a < X86_GPRS && regs & BIT(r->a)) {
-		note(t, r->a, RECIPE_NOTE_A);
-		r->a = RECIPE_NOTE_A;
-		r->b = same ? RECIPE_NOTE_A : r->b;
-	}
-	if (r->b < X86_GPRS && regs & BIT(r->b)) {
-		note(t, r->b, RECIPE_NOTE_B);
-		r->b = RECIPE_NOTE_B;
+	t->exported = false;
+	if (t->flags == FLAGS_RECIPE) { // nobody will ask
+		ASSERT(!t->out[t->i].visible);
+		t->flags = FLAGS_NONE;
 	}
 }
 
@@ -351,8 +411,10 @@ void flags_before(struct trans *t, const struct x86_insn *insn)
 	if (!t->recipe.op || flags_set(insn) == RFLAGS_ARITH)
 		return;
 	lost = lost_registers(t, insn, &by);
-	if (lost && (insn->class == X86_CLASS_LOOP || (gone ? t->visible_out[t->i] : t->shown_out[t->i])))
-		note_operands(t, lost);
+	if (!lost || (insn->class != X86_CLASS_LOOP && !(gone ? t->out[t->i].visible : t->out[t->i].shown)))
+		return;
+	t->recipe = emit_notes(t, &t->hot, lost);
+	t->exported = false;
 }
 
 void flags_after(struct trans *t, const struct x86_insn *insn)
@@ -363,6 +425,7 @@ void flags_after(struct trans *t, const struct x86_insn *insn)
 
 	if (set) {
 		t->recipe.op = RECIPE_NONE;
+		t->exported = false;
 		if (set == RFLAGS_ARITH && t->flags == FLAGS_HOST && !takes_operand(t, insn) && recipe_of(insn, &p) &&
 		    (t->noted || !(p.old || p.memory)))
 			t->recipe = p.recipe;
@@ -372,6 +435,7 @@ void flags_after(struct trans *t, const struct x86_insn *insn)
 		return;
 	lost = lost_registers(t, insn, &by);
 	t->recipe.moved += by;
+	t->exported &= !by;
 	if (lost)
 		drop(t);
 }
@@ -392,14 +456,24 @@ static void emit_from_t1(struct trans *t, const struct x86_insn *insn, const str
 		emit_alu_rr(&t->hot, size, op, HOST_T1, host_of(t, p->src));
 }
 
+// A register of the operation that is in T0 or T1, or nowhere, for the moment.
+static bool in_work_register(const struct trans *t, const struct producer *p)
+{
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		if ((p->dst == r || p->src == r) && (t->t->map[r] == HOST_T0 || t->t->map[r] == HOST_T1 ||
+						     t->t->map[r] == X86_REG_NONE))
+			return true;
+	return false;
+}
+
 // Note what the recipe of the present instruction needs, if it is worth that. True: that was its memory operand, and
 // the operation has been emitted too.
 bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m)
 {
 	struct producer p;
 
-	if (t->careful || t->lost || takes_operand(t, insn) || !t->shown_out[t->i] || !recipe_of(insn, &p) ||
-	    !(p.old || p.memory))
+	if (t->careful || t->lost || takes_operand(t, insn) || !t->out[t->i].shown || !recipe_of(insn, &p) ||
+	    !(p.old || p.memory) || in_work_register(t, &p))
 		return false;
 	t->noted = true;
 	if (p.old)
@@ -431,19 +505,22 @@ static unsigned hash_of(const struct recipe *r)
 	return (unsigned)(h * UINT64_C(0x9e3779b97f4a7c15) >> 48);
 }
 
-uint16_t flags_recipe(struct trans *t)
+// 0 is none.
+static uint16_t recipe_number(struct bt *b, const struct recipe *r)
 {
-	struct bt *b = t->b;
-	unsigned i = hash_of(&t->recipe);
+	unsigned i = hash_of(r);
 
-	if (t->flags != FLAGS_RECIPE)
-		return 0;
-	while (b->recipe[i].op && !equal(&b->recipe[i], &t->recipe))
+	while (!i || (b->recipe[i].op && !equal(&b->recipe[i], r)))
 		i = (i + 1) & (RECIPES_MAX - 1);
 	if (!b->recipe[i].op) {
-		ASSERT(b->nrecipes < RECIPES_MAX - 1);
+		ASSERT(b->nrecipes < RECIPES_MAX - 2);
 		b->flush_tc |= ++b->nrecipes > RECIPES_MAX / 4 * 3;
-		b->recipe[i] = t->recipe;
+		b->recipe[i] = *r;
 	}
 	return (uint16_t)i;
+}
+
+uint16_t flags_recipe(const struct trans *t)
+{
+	return t->flags == FLAGS_RECIPE ? recipe_number(t->b, &t->recipe) : 0;
 }

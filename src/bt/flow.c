@@ -60,30 +60,28 @@ void emit_epilogue(const struct trans *t, struct emit *e)
 		emit_load_state(e, 8, t->window[i].addend, VCPU_GPR + t->window[i].addend * 8);
 }
 
-// Canonical form at an exit: flags to the host's, registers home.
-static void emit_go_home(const struct trans *t, struct emit *e)
+// To C: registers home, and the exit's record says where the flags are.
+static void emit_leave(struct trans *t, struct emit *e, enum exit_kind kind, uint64_t pc)
 {
-	emit_flags_home(t, e); // dead to the code perhaps, not to the fault that may come
-	emit_epilogue(t, e);
-}
+	bool noted = emit_flags_to_leave(t, e);
+	uint32_t id;
 
-static void emit_leave(struct trans *t, struct emit *e, uint32_t id)
-{
+	emit_epilogue(t, e);
+	id = new_exit(t, kind, pc);
+	t->b->exit[id].flags_noted = noted;
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
 }
 
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
-	emit_go_home(t, &t->hot);
-	emit_leave(t, &t->hot, new_exit(t, kind, pc));
+	emit_leave(t, &t->hot, kind, pc);
 	t->ended = true;
 }
 
 void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
-	emit_go_home(t, &t->cold);
-	emit_leave(t, &t->cold, new_exit(t, kind, pc));
+	emit_leave(t, &t->cold, kind, pc);
 }
 
 // Jump (how 4) or call (how 2) through the table of the mode, by T0.
@@ -105,10 +103,10 @@ void emit_jump_table(struct trans *t, unsigned mode_id)
 	emit_table_branch(&t->hot, mode_id, 4);
 }
 
-// Registers home, then to the address in T0. The arithmetic flags are in the slot there.
+// Registers home, then to the address in T0. The arithmetic flags are noted there.
 void emit_indirect(struct trans *t)
 {
-	emit_flags_to_slot(t);
+	emit_flags_noted(t, &t->hot, 0xffff);
 	emit_epilogue(t, &t->hot);
 	if (t->t->mode & (MODE_ONE | MODE_ALONE))
 		emit_jmp_state(&t->hot, SLOT_STUB_IND);
@@ -119,20 +117,22 @@ void emit_indirect(struct trans *t)
 
 void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
 {
-	enum flag_state was = t->flags;
+	bool keep = live && t->flags == FLAGS_HOST && !t->recipe.op;
 	uint8_t *skip;
 
-	if (live && was == FLAGS_HOST)
+	if (live && t->flags == FLAGS_HOST && t->recipe.op)
+		t->flags = FLAGS_RECIPE;
+	if (keep)
 		emit_keep_flags(e);
 	emit_cmp_state_imm8(e, 4, off, 0);
 	skip = emit_jcc32(e, CC_E);
-	if (live && was == FLAGS_HOST)
+	if (keep)
 		t->flags = FLAGS_SLOT;
-	emit_go_home(t, e);
-	t->flags = was;
-	emit_leave(t, e, new_exit(t, kind, pc));
+	emit_leave(t, e, kind, pc);
+	if (keep)
+		t->flags = FLAGS_HOST;
 	emit_patch32(skip, e->delta, emit_here(e));
-	if (live && was == FLAGS_HOST)
+	if (keep)
 		emit_restore_flags(e);
 }
 
@@ -156,45 +156,54 @@ static void nothing_left(struct trans *t, uint32_t from)
 		t->b->exit[from].left = 0;
 }
 
+// Flags as the target wants them, and a poll. In the host's all are well: the target's other entry takes them.
+static void emit_for_target(struct trans *t, struct emit *e, uint64_t target, bool poll)
+{
+	struct fate f = fate_outside(t, target);
+	enum flag_state wanted = flags_wanted(t, f);
+
+	if (wanted == FLAGS_NOTED && (poll || t->recipe.op || t->flags != FLAGS_HOST)) {
+		emit_flags_noted(t, e, f.lost);
+		t->flags = t->flags == FLAGS_NONE ? FLAGS_NONE : FLAGS_NOTED;
+	}
+	if (wanted == FLAGS_NONE)
+		t->flags = FLAGS_NONE;
+	if (poll)
+		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, wanted == FLAGS_HOST);
+	if (wanted == FLAGS_HOST) {
+		emit_flags_home(t, e);
+		t->flags = FLAGS_HOST;
+	}
+}
+
+static void emit_unlinked(struct emit *e, uint32_t id)
+{
+	emit_call_state(e, SLOT_STUB_EXIT);
+	emit_u32(e, id);
+}
+
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
-// The flags stay in the slot if they are there: the target's entry_slot is for that; a poll puts them there. place is
-// the hot branch's rel32; polled: that has been done.
+// place is the hot branch's rel32; polled: that has been done.
 void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled)
 {
 	struct emit *e = &t->cold;
 	bool backward = !polled && target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
 	enum flag_state was = t->flags;
 	const uint8_t *stub = emit_here(e);
+	uint32_t before = t->b->nexits, id;
 	struct exit *x;
-	uint32_t id;
-	bool early = t->v->counting && t->i + 1 < t->n;
-	uint32_t before = t->b->nexits;
-	bool again = false; // the flags have been made anew
 
 	emit_patch32(place, e->delta, stub);
 	emit_uncount(t, e);
-	if (backward && !one) {
-		if (t->flags == FLAGS_HOST && flow_shown_at(t, target)) {
-			if (t->recipe.op) {
-				t->flags = FLAGS_RECIPE;
-			} else {
-				emit_keep_flags(e);
-				t->flags = FLAGS_SLOT;
-			}
-		}
-		emit_poll(t, e, VCPU_PENDING, EXIT_POLL, target, false);
-	}
-	if (t->flags == FLAGS_RECIPE) {
-		if (one || flow_shown_at(t, target))
-			emit_flags_home(t, e);
-		t->flags = FLAGS_HOST;
-		again = true;
-	}
+	if (one)
+		t->flags = emit_flags_to_leave(t, e) ? FLAGS_NOTED : t->flags;
+	else
+		emit_for_target(t, e, target, backward);
 	id = new_exit(t, one ? EXIT_NEXT : EXIT_DIRECT, target);
 	x = &t->b->exit[id];
-	x->flags_in_slot = t->flags != FLAGS_HOST;
+	x->flags_noted = t->flags != FLAGS_HOST;
 	if (!one) {
-		bool straight = !has_epilogue(t) && !backward && !early && !again;
+		bool straight = !has_epilogue(t) && emit_here(e) == stub;
 		uint8_t *at = place;
 
 		if (!straight) {
@@ -207,9 +216,7 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool pol
 	} else {
 		emit_epilogue(t, e);
 	}
-	if (t->flags != FLAGS_HOST)
-		emit_restore_flags(e);
-	emit_leave(t, e, id);
+	emit_unlinked(e, id);
 	nothing_left(t, before);
 	t->flags = was;
 }
@@ -244,7 +251,7 @@ static uint32_t held_word(const struct bt *b, uint32_t footing)
 
 // The entry for indirect branches, made when the first one arrives: T0 must be the unit's address (another with the
 // same hash goes on to the next unit's, or the stub), and its page be there in the present address space. It polls too,
-// for loops through returns. The arithmetic flags are in the slot. Into the cold half.
+// for loops through returns. The arithmetic flags are noted. Into the cold half.
 void emit_indirect_entry(struct bt *b, struct tu *t)
 {
 	struct emit cold = cold_half(b), *e = &cold;
@@ -269,13 +276,13 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	}
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	poll = emit_jcc32(e, CC_NE);
-	emit_patch32(emit_jmp32(e), e->delta, t->entry_slot);
+	emit_patch32(emit_jmp32(e), e->delta, t->entry_noted);
 	if (held)
 		emit_patch32(held, e->delta, emit_here(e));
 	emit_jmp_state(e, SLOT_STUB_IND);
 	emit_patch32(poll, e->delta, emit_here(e));
-	emit_restore_flags(e);
-	b->exit[id] = (struct exit){.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu)};
+	b->exit[id] = (struct exit){
+		.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu), .flags_noted = true};
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
@@ -297,9 +304,9 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 
 	if (b->cold + EMIT_ROOM > b->cold_end)
 		return NULL;
-	if (x->flags_in_slot) {
+	if (x->flags_noted) {
 		emit_cmp_state_imm8(e, 1, word, 0);
-		emit_patch32(emit_jcc32(e, CC_NE), e->delta, t->entry_slot);
+		emit_patch32(emit_jcc32(e, CC_NE), e->delta, t->entry_noted);
 	} else {
 		emit_mov(e, 8, HOST_T1, X86_RCX);
 		emit_load_state(e, 8, X86_RCX, word);
@@ -331,7 +338,8 @@ void flow_jmp(struct trans *t, const struct x86_insn *insn)
 	if (t->next[t->i] == NOWHERE)
 		emit_goto(t, branch_target(t, insn));
 	else if (region_polls(t, t->i, t->next[t->i]))
-		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, t->next[t->i]), t->visible_in[t->next[t->i]]);
+		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, t->next[t->i]),
+			  t->in[t->next[t->i]].visible);
 }
 
 void flow_jcc(struct trans *t, const struct x86_insn *insn)
@@ -378,10 +386,6 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	if (t->target[t->i] != NOWHERE) {
-		if (t->visible_in[t->target[t->i]]) {
-			emit_flags_home(t, &t->hot);
-			t->flags = FLAGS_HOST;
-		}
 		label_branch(t, insn, t->target[t->i]);
 		return;
 	}

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Places inside a region that are reached on several ways, and the ways there. The register map is one for the whole
-// region. Arithmetic flags at a label are in the host's if anybody may still see them, else nowhere. A merged check
-// (window.c) holds there if it holds on all ways: those from before the label, whose code is there already, are
-// compared; a loop begins with what lasts all through it, and who branches back makes good what he has lost.
+// region. Arithmetic flags at a label are in the host's if they will be read, noted if anybody may still see them. A
+// merged check (window.c) holds there if it holds on all ways: those from before the label, whose code is there
+// already, are compared; a loop begins with what lasts all through it, and who branches back makes good what he has
+// lost.
 //
 // Backward branches poll, if possible at an earlier place of the loop where nobody can see the flags.
 #include "base/string.h"
@@ -16,9 +17,13 @@ static struct label *label_at(struct trans *t, unsigned i)
 
 static void flags_for(struct trans *t, unsigned to)
 {
-	if (t->visible_in[to])
+	enum flag_state wanted = flags_wanted(t, t->in[to]);
+
+	if (wanted == FLAGS_HOST)
 		emit_flags_home(t, &t->hot);
-	t->flags = t->visible_in[to] ? FLAGS_HOST : FLAGS_DEAD;
+	if (wanted == FLAGS_NOTED)
+		emit_flags_noted(t, &t->hot, t->in[to].lost);
+	t->flags = wanted;
 }
 
 static void meet(struct trans *t, struct label *l)
@@ -52,8 +57,7 @@ void label_bind(struct trans *t)
 		if (t->fixup[i].to == t->i)
 			emit_patch32(t->fixup[i].place, t->hot.delta, emit_here(&t->hot));
 	memcpy(t->window, l->window, sizeof(t->window));
-	t->flags = t->visible_in[t->i] ? FLAGS_HOST : FLAGS_DEAD;
-	t->recipe.op = RECIPE_NONE;
+	flags_from_here(t, flags_wanted(t, t->in[t->i]));
 	t->ended = false;
 	if (l->loop)
 		start_loop(t, l);
@@ -73,31 +77,32 @@ static bool needs_windows(const struct trans *t, const struct label *l)
 	return false;
 }
 
-// The way back to a loop, to be taken: a poll, what the loop relies on, the jump.
-static void lead_back(struct trans *t, unsigned to)
+// A way taken: a poll, what a loop relies on, the flags, the jump. Flags that are to be noted are so already if they
+// are not in the host's.
+static void lead(struct trans *t, unsigned to)
 {
 	struct label *l = label_at(t, to);
 	unsigned from = t->i;
 
+	if (flags_wanted(t, t->in[to]) != FLAGS_HOST)
+		flags_for(t, to);
 	if (region_polls(t, from, to))
-		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), t->visible_in[to]);
+		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), t->in[to].live);
 	t->i = to; // a check that fails has not begun with it
-	for (unsigned i = 0; i < t->nwindows; i++)
+	for (unsigned i = 0; to <= from && i < t->nwindows; i++)
 		if (l->window[i].valid && !window_fits(t, &l->window[i]))
 			window_make(t, &l->window[i]);
 	t->i = from;
 	flags_for(t, to);
-	emit_patch32(emit_jmp32(&t->hot), t->hot.delta, l->at);
+	if (to <= from)
+		emit_patch32(emit_jmp32(&t->hot), t->hot.delta, l->at);
+	else
+		lead_forward(t, emit_jmp32(&t->hot), to);
 }
 
 void label_jump(struct trans *t, unsigned to)
 {
-	if (to <= t->i) {
-		lead_back(t, to);
-	} else {
-		flags_for(t, to);
-		lead_forward(t, emit_jmp32(&t->hot), to);
-	}
+	lead(t, to);
 	t->ended = true;
 }
 
@@ -119,30 +124,28 @@ static uint8_t *emit_condition(struct trans *t, const struct x86_insn *insn, boo
 
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 {
+	enum flag_state wanted = flags_wanted(t, t->in[to]), was;
 	struct label *l = label_at(t, to);
 	struct window windows[WINDOWS];
 	uint8_t *over;
 
-	if (to > t->i) {
-		if (region_polls(t, t->i, to)) { // backward in the guest's code
-			over = emit_condition(t, insn, true);
-			emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), t->visible_in[to]);
-			lead_forward(t, emit_jmp32(&t->hot), to);
-			emit_patch32(over, t->hot.delta, emit_here(&t->hot));
-		} else {
-			lead_forward(t, emit_condition(t, insn, false), to);
-		}
-		return;
-	}
-	if (!region_polls(t, t->i, to) && !needs_windows(t, l)) {
-		emit_patch32(emit_condition(t, insn, false), t->hot.delta, l->at);
+	if (wanted == FLAGS_NOTED)
+		emit_note_flags(t, t->in[to].lost); // on both ways: it costs less than a jump
+	was = t->flags;
+	if (!region_polls(t, t->i, to) && !(to <= t->i && needs_windows(t, l)) && (wanted != FLAGS_HOST || was == wanted)) {
+		over = emit_condition(t, insn, false);
+		if (to <= t->i)
+			emit_patch32(over, t->hot.delta, l->at);
+		else
+			lead_forward(t, over, to);
 		return;
 	}
 	over = emit_condition(t, insn, true);
 	memcpy(windows, t->window, sizeof(windows));
-	lead_back(t, to);
+	t->flags = wanted == FLAGS_HOST ? was : wanted;
+	lead(t, to);
 	memcpy(t->window, windows, sizeof(windows));
-	t->flags = FLAGS_HOST;
+	t->flags = was;
 	emit_patch32(over, t->hot.delta, emit_here(&t->hot));
 }
 

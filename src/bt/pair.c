@@ -35,7 +35,7 @@ static void emit_push_return(struct trans *t)
 // return address lies beside the guest's on a stack of our own; a guest return loads its address into T0 and does a
 // host ret. What it arrives at compares: if T0 is its own it goes on there, else through the table. The stack is a
 // prediction only: any flush empties it, and so does its guard page (bt_host_fault). By convention the arithmetic flags
-// are in the slot at a ret.
+// are noted at a ret.
 //
 // Landings do not ask for the mode: all those on the stack are of the present one. C empties it when the mode changes;
 // SYSCALL and SYSRET switch between the user's part of it and the kernel's (emit_calls_of_kernel); code with EFLAGS.AC
@@ -56,8 +56,7 @@ static void emit_landing(struct trans *t)
 	uint8_t *other;
 
 	t->home = true;
-	t->flags = flow_live_at(t, ret) ? FLAGS_SLOT : FLAGS_DEAD;
-	t->recipe.op = RECIPE_NONE;
+	flags_from_here(t, FLAGS_NOTED);
 	if ((int64_t)ret == (int32_t)ret) {
 		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)ret);
 	} else {
@@ -81,19 +80,23 @@ void flow_call(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	uint64_t target = branch_target(t, insn);
+	struct fate f = fate_outside(t, target);
 
 	emit_push_return(t);
 	if (!pairs_calls(t)) {
 		emit_goto(t, target);
 		return;
 	}
+	if (flags_wanted(t, f) == FLAGS_NOTED) {
+		emit_flags_noted(t, e, f.lost);
+		t->flags = FLAGS_NOTED;
+	} else if (target <= insn_pc(t, t->i)) {
+		emit_save_flags(t);
+	}
 	emit_epilogue(t, e);
 	t->home = true;
-	if (target <= insn_pc(t, t->i)) {
-		if (flow_shown_at(t, target))
-			emit_save_flags(t);
+	if (target <= insn_pc(t, t->i))
 		emit_cold_poll(t, target);
-	}
 	emit_u8(e, 0xe8);
 	emit_u32(e, 0);
 	emit_branch_stub(t, e->p - 4, target, true);
@@ -150,7 +153,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 		emit_indirect(t);
 		return;
 	}
-	emit_flags_to_slot(t);
+	emit_flags_noted(t, &t->hot, 0xffff);
 	emit_epilogue(t, e);
 	emit_table_branch(e, tc_mode_id(t->b, t->t->mode), 2);
 	emit_landing(t);
@@ -167,7 +170,7 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 		emit_indirect(t);
 		return;
 	}
-	emit_flags_to_slot(t);
+	emit_flags_noted(t, &t->hot, 0xffff);
 	emit_epilogue(t, &t->hot);
 	emit_u8(&t->hot, 0xc3);
 	t->ended = true;

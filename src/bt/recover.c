@@ -16,22 +16,56 @@ static uint64_t flags_from_slot(const struct vcpu *v)
 	return (ax >> 8 & (RFLAGS_ARITH & ~RFLAGS_OF)) | (ax & 0xff ? RFLAGS_OF : 0);
 }
 
+static uint64_t flags_by_recipe(const struct vcpu *v, uint32_t number, const uint64_t *gpr)
+{
+	ASSERT(number < RECIPES_MAX);
+	return recipe_flags(&bt_of(v)->recipe[number], gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
+}
+
+// The flags that FLAGS_NOTED stands for.
+uint64_t recover_noted(const struct vcpu *v, const uint64_t *gpr)
+{
+	uint32_t number = *(const uint32_t *)((const char *)v + SLOT_RECIPE);
+
+	return number ? flags_by_recipe(v, number, gpr) : flags_from_slot(v);
+}
+
+// Called by bt_stub_flags: noted flags to the host's. Behind the call: the unit whose registers these are, or 0 if they
+// are in their homes.
+const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
+{
+	const struct tu *t = &bt_of(v)->tu[*(const uint32_t *)ra];
+	const uint64_t *host = (const uint64_t *)((const char *)v + SLOT_HOST_REGS);
+	uint64_t *host_flags = (uint64_t *)((char *)v + SLOT_HOST_FLAGS), gpr[X86_GPRS];
+	bool homes = t == bt_of(v)->tu;
+
+	for (unsigned r = 0; r < X86_GPRS; r++) {
+		unsigned at = !homes ? t->map[r] : r == X86_RSP ? HOST_GUEST_RSP : r < X86_R13 ? r : X86_REG_NONE;
+
+		gpr[r] = at == X86_REG_NONE ? v->gpr[r] : host[at];
+	}
+	*host_flags = (*host_flags & ~(uint64_t)RFLAGS_ARITH) | recover_noted(v, gpr);
+	bt_of(v)->st->flags_made++;
+	return ra + 4;
+}
+
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.
 static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned homed, enum flag_state flags,
 		    uint16_t recipe, const uint64_t *host, uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
-	uint64_t arith;
-
+	uint64_t arith = host_flags & RFLAGS_ARITH;
 	const uint8_t *map = t->tier == TIER_BASE ? bt_of(v)->base.map : t->map;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (map[r] != X86_REG_NONE && !(homed & BIT(r)))
 			v->gpr[r] = host[map[r]];
-	if (flags == FLAGS_RECIPE)
-		arith = recipe_flags(&bt_of(v)->recipe[recipe], v->gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
-	else
-		arith = flags == FLAGS_HOST ? host_flags & RFLAGS_ARITH : flags_from_slot(v);
+	switch (flags) {
+	case FLAGS_RECIPE: arith = flags_by_recipe(v, recipe, v->gpr); break;
+	case FLAGS_SLOT: arith = flags_from_slot(v); break;
+	case FLAGS_NOTED: arith = recover_noted(v, v->gpr); break;
+	case FLAGS_HOST: case FLAGS_NONE: break;
+	}
 	v->rip = t->pc + (uint64_t)(int64_t)guest_off;
 	v->rflags = (v->rflags & ~(uint64_t)(HOST_FLAGS_MASK | RFLAGS_IF)) | arith | (host_flags & RFLAGS_DF) |
 		    (iflag ? RFLAGS_IF : 0);

@@ -197,7 +197,7 @@ static bool goes_back(const struct trans *t, unsigned from, unsigned to)
 static unsigned place_for_poll(const struct trans *t, unsigned from)
 {
 	for (unsigned i = from;; i--) {
-		if (!t->visible_in[i])
+		if (!t->in[i].visible)
 			return i;
 		if (!i || t->label_of[i] != NOWHERE || t->next[i - 1] != i)
 			return NOWHERE;

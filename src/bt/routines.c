@@ -175,23 +175,30 @@ static void unwind(struct emit *e)
 	ret(e);
 }
 
-static void ret_routine(struct emit *e)
+// As hot code wants them: see flags.c.
+static void note_flags(struct emit *e)
 {
 	emit_keep_flags(e);
+	emit_store_state_imm32(e, 0, SLOT_RECIPE);
+}
+
+static void ret_routine(struct emit *e)
+{
+	note_flags(e);
 	unwind(e);
 	ret(e);
 }
 
 static void jump_routine(struct emit *e, uint32_t mode_id)
 {
-	emit_keep_flags(e);
+	note_flags(e);
 	unwind(e);
 	emit_table_branch(e, mode_id, 4);
 }
 
 static void call_ind_routine(struct emit *e, uint32_t mode_id)
 {
-	emit_keep_flags(e);
+	note_flags(e);
 	drop(e);
 	push_landing(e);
 	emit_table_branch(e, mode_id, 4);
@@ -252,13 +259,13 @@ void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
-// The entry of a base unit for who leaves the flags in the slot.
+// The entry of a base unit for who leaves the flags noted.
 const uint8_t *base_flags_entry(struct bt *b, struct tu *t)
 {
 	struct emit e = {b->tc_rw + b->base.cold, b->tc_rw + b->base.cold_end, b->delta, (uint64_t)b - BT_OFFSET};
 	const uint8_t *entry = emit_here(&e);
 
-	emit_restore_flags(&e);
+	emit_make_flags(&e, 0);
 	emit_patch32(emit_jmp32(&e), e.delta, t->entry);
 	b->base.cold = (uint32_t)(e.p - b->tc_rw);
 	return entry;
@@ -278,7 +285,7 @@ static void new_tag(struct bt *b, unsigned mode_id)
 	b->base.tag[mode_id] = (uint64_t)(mode_id + 1) << 59 | generation << 48;
 }
 
-// The mode has got a number: make its routine. It goes to the address in T0, and polls; the flags come in the slot.
+// The mode has got a number: make its routine. It goes to the address in T0, and polls; the flags come noted.
 void base_name_mode(struct bt *b, unsigned mode_id)
 {
 	uint64_t state = (uint64_t)b - BT_OFFSET;
@@ -307,7 +314,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_gs(e);
 	emit_load(e, 8, HOST_T1, entry);
 	pop(e, RCX);
-	emit_restore_flags(e);
+	emit_make_flags(e, 0);
 	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe6}, 3); // jmp *%r14
 	here8(hot, e);
 	here8(other, e);

@@ -323,10 +323,12 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	return t;
 }
 
-static void canonical_flags(struct vcpu *v)
+static void canonical_flags(struct vcpu *v, bool noted)
 {
 	uint64_t host = *slot(v, SLOT_HOST_FLAGS);
 
+	if (noted)
+		host = (host & ~(uint64_t)RFLAGS_ARITH) | recover_noted(v, v->gpr);
 	v->rflags = (v->rflags & ~(uint64_t)(LIVE_FLAGS | RFLAGS_IF)) | (host & LIVE_FLAGS) |
 		    (*slot(v, SLOT_IF) & 1 ? RFLAGS_IF : 0);
 }
@@ -343,8 +345,10 @@ static struct itab *present_table(struct vcpu *v)
 
 static void take_state(struct vcpu *v, uint64_t why)
 {
-	if ((why & 0xff) == LEAVE_EXIT || (why & 0xff) == LEAVE_IND || (why & 0xff) == LEAVE_AT)
-		canonical_flags(v);
+	unsigned how = why & 0xff;
+
+	if (how == LEAVE_EXIT || how == LEAVE_IND || how == LEAVE_AT)
+		canonical_flags(v, how == LEAVE_IND || (how == LEAVE_EXIT && bt_of(v)->exit[why >> 8].flags_noted));
 }
 
 static uint64_t enter(struct vcpu *v, const struct tu *t)
@@ -373,6 +377,7 @@ static bool enter_by_table(struct vcpu *v, uint64_t *why)
 
 	if (!leads_on(b, it, v->rip) || b->link_exit || b->want_table || b->want_hot || v->rflags & RFLAGS_DF)
 		return false;
+	*slot(v, SLOT_RECIPE) = 0;
 	*slot(v, SLOT_FLAGS) = (v->rflags & (RFLAGS_ARITH & ~RFLAGS_OF)) << 8 | !!(v->rflags & RFLAGS_OF);
 	*why = bt_enter_table(entry, v->rip);
 	take_state(v, *why);

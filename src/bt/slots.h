@@ -44,6 +44,8 @@
 #define SLOT_NOTES SLOT(48)         // two words: operands of a recipe (recipe.h)
 #define SLOT_STUB_SYS SLOT(40)
 #define SLOT_STUB_SITE SLOT(50)
+#define SLOT_RECIPE SLOT(52)        // number of the recipe for flags that are noted; 0: they are in SLOT_FLAGS
+#define SLOT_STUB_FLAGS SLOT(51)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 
 // The first and the first write table of the software TLB, from the GS base (ORDER TLB).

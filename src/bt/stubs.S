@@ -106,15 +106,10 @@ bt_stub_exit:
 	shl	$8, %rax		// LEAVE_EXIT is 0
 	leave_to_c
 
-// Jumped to with the target of an indirect branch in r13 and the arithmetic flags in the slot.
+// Jumped to with the target of an indirect branch in r13 and the arithmetic flags noted.
 	.globl	bt_stub_ind
 	.hidden	bt_stub_ind
 bt_stub_ind:
-	mov	%rax, %gs:SLOT_RAX
-	movzwl	%gs:SLOT_FLAGS, %eax
-	add	$0x7f, %al
-	sahf
-	mov	%gs:SLOT_RAX, %rax
 	save_guest
 	mov	%rsp, %gs:SLOT_CALLS
 	mov	%r13, %gs:VCPU_RIP
@@ -310,5 +305,21 @@ bt_stub_string:
 	.hidden	bt_stub_sys
 bt_stub_sys:
 	callout bt_sys_callout, calls
+
+// Noted flags to the host's. Keeps all registers. The common case here, and the others in C.
+	.globl	bt_stub_flags
+	.hidden	bt_stub_flags
+bt_stub_flags:
+	cmpl	$0, %gs:SLOT_RECIPE
+	jne	1f
+	mov	%rax, %gs:SLOT_RAX
+	addq	$4, (%rsp)		// over the number
+	movzwl	%gs:SLOT_FLAGS, %eax
+	add	$0x7f, %al
+	sahf
+	mov	%gs:SLOT_RAX, %rax
+	ret
+1:
+	callout	bt_make_flags
 
 	.section .note.GNU-stack,"",@progbits

@@ -232,8 +232,7 @@ static void emit_take_flags(struct trans *t)
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
 	emit_host_push(e, HOST_T0);
 	emit_popfq(e);
-	t->flags = FLAGS_HOST;
-	t->recipe.op = RECIPE_NONE;
+	flags_from_here(t, FLAGS_HOST);
 }
 
 void sys_popf(struct trans *t, const struct x86_insn *insn)
@@ -263,7 +262,7 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 // On to `target` (in T0 if it is not constant) in another mode.
 static void emit_mode_jump(struct trans *t, uint32_t mode)
 {
-	emit_flags_to_slot(t);
+	emit_flags_noted(t, &t->hot, 0xffff);
 	emit_epilogue(t, &t->hot);
 	emit_uncount(t, &t->hot);
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
@@ -378,7 +377,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	emit_store_state_imm8(e, 0, SLOT_IF);
 	emit_set_segs(t, cs, cs + 8, 0);
 	emit_store_state_imm32(e, 0, SLOT_FLAGS);
-	t->flags = FLAGS_SLOT;
+	flags_from_here(t, FLAGS_SLOT);
 	emit_u8(e, 0xfc); // cld
 	emit_calls_of_kernel(e);
 	emit_mov_imm(e, HOST_T0, t->v->lstar);

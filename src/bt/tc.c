@@ -8,6 +8,7 @@
 
 void bt_stub_exit(void);
 void bt_stub_ind(void);
+void bt_stub_flags(void);
 void bt_stub_miss(void);
 void bt_stub_base_miss(void);
 void bt_stub_at(void);
@@ -54,6 +55,7 @@ void tc_init(struct vcpu *v)
 	b->nsegments = MAX(2, MIN(b->tc_size / TC_SEGMENT_MIN, TC_SEGMENTS));
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
+	slot[SLOT_STUB_FLAGS / 8] = (uint64_t)bt_stub_flags;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
 	slot[SLOT_STUB_SITE / 8] = (uint64_t)bt_stub_site;
 	slot[SLOT_STUB_BASE_MISS / 8] = (uint64_t)bt_stub_base_miss;
@@ -176,10 +178,10 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 
 	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
 		return;
-	if (x->flags_in_slot && !t->entry_slot)
-		t->entry_slot = base_flags_entry(b, t);
+	if (x->flags_noted && !t->entry_noted)
+		t->entry_noted = base_flags_entry(b, t);
 	if (t->footing == b->tu[x->tu].footing)
-		to = x->flags_in_slot ? t->entry_slot : t->entry;
+		to = x->flags_noted ? t->entry_noted : t->entry;
 	else
 		to = emit_guard(b, x, t);
 	if (!to)

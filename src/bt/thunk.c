@@ -79,7 +79,7 @@ void base_note_op(struct trans *t)
 	struct base *s = &t->b->base;
 
 	if (t->shared)
-		s->thunk[s->nthunks - 1].flags = (uint8_t)t->flags & 3;
+		s->thunk[s->nthunks - 1].flags = (uint8_t)t->flags & 7;
 }
 
 void base_note_saved_ax(struct trans *t)
@@ -112,7 +112,7 @@ static void emit_go(struct trans *m, enum routine r)
 
 	emit_epilogue(m, &m->hot);
 	if (m->t->mode & MODE_ALONE) {
-		emit_flags_to_slot(m);
+		emit_flags_noted(m, &m->hot, 0xffff);
 		emit_lea(&m->hot, 8, X86_RSP, mem_base(X86_RSP, 8));
 		emit_jmp_state(&m->hot, SLOT_STUB_IND);
 	} else {
@@ -224,8 +224,7 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn)
 	m.insn[0] = *insn;
 	m.off[0] = 0;
 	m.next[0] = m.target[0] = NOWHERE;
-	m.live_in[0] = m.visible_in[0] = m.visible_out[0] = RFLAGS_ARITH;
-	m.shown_at[0] = m.shown_out[0] = false;
+	m.in[0] = m.out[0] = all_flags;
 	m.bytes = t->bytes + t->off[t->i];
 	m.named = uses_homes(t, insn) ? insn->gpr_read | insn->gpr_written : 0;
 	m.written = uses_homes(t, insn) ? insn->gpr_written : 0;

@@ -30,6 +30,16 @@ struct fixup { // a branch forward: the rel32, and the instruction it leads to
 	uint8_t to;
 };
 
+// What becomes of the arithmetic flags at some place: read before they are written; those, and what a fault shows or
+// nobody knows; registers overwritten before that is over; does a check of the unit take the host's flags?
+struct fate {
+	uint16_t live, visible, lost;
+	bool shown;
+};
+
+// Each instruction by itself, with the flags in the host's behind it.
+static const struct fate all_flags = {.live = RFLAGS_ARITH, .visible = RFLAGS_ARITH, .lost = 0xffff};
+
 struct trans {
 	struct vcpu *v;
 	struct bt *b;
@@ -43,6 +53,8 @@ struct trans {
 	enum flag_state flags;
 	struct recipe recipe;                // of the present flags, if there is one
 	bool noted;                          // the present instruction has noted what its recipe needs
+	bool exported;                       // SLOT_RECIPE and its notes are the present recipe,
+	uint16_t exported_lost;              // even if these registers change
 	enum x86_mode code;
 	bool careful, user;
 	bool patched;                        // the code of this page is patched often: keep account of operands
@@ -60,7 +72,6 @@ struct trans {
 	unsigned nopen;
 	bool home;                           // the registers are back in their homes
 	bool ended;                          // an unconditional exit has been emitted
-	bool shown_in;                       // the flags at entry are dead, but a fault can show them
 	unsigned nlabels, nfixups;
 	// base tier
 	bool shared;                         // a thunk: see thunk.c
@@ -79,10 +90,7 @@ struct trans {
 	uint8_t label_of[TU_INSNS_MAX];      // its label, or NOWHERE
 	uint8_t depth[TU_INSNS_MAX];         // of loops around it
 	bool poll_before[TU_INSNS_MAX];      // for a backward branch behind it
-	uint16_t live_in[TU_INSNS_MAX + 1];  // arithmetic flags live before each
-	uint16_t visible_in[TU_INSNS_MAX];   // those, and what a fault would show
-	uint16_t visible_out[TU_INSNS_MAX];  // the same behind each
-	bool shown_at[TU_INSNS_MAX], shown_out[TU_INSNS_MAX];        // a check takes the host's flags before more are made
+	struct fate in[TU_INSNS_MAX], out[TU_INSNS_MAX]; // of flags before and behind each
 	uint32_t host[TU_INSNS_MAX];         // TC offset of each instruction's code, or 0
 	struct label label[LABELS];
 	struct fixup fixup[TU_INSNS_MAX];
@@ -160,17 +168,31 @@ void label_bind(struct trans *t);                        // before the present i
 void label_jump(struct trans *t, unsigned to);           // go on there
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
 void label_poll(struct trans *t);
+// -- live.c
+bool insn_may_fault(const struct x86_insn *insn);
+bool insn_checks(const struct x86_insn *insn);
+uint16_t flags_set(const struct x86_insn *insn); // arithmetic flags it writes or leaves undefined
+void find_live_flags(struct trans *t);
+struct fate fate_outside(const struct trans *t, uint64_t pc); // at a branch target
+
 // -- flags.c
+enum flag_state flags_wanted(const struct trans *t, struct fate f); // where they are to be at such a place
 void emit_save_flags(struct trans *t);           // the host's flags will be overwritten
 void emit_need_flags(struct trans *t);           // the guest's flags to the host's, if they are alive
-void emit_flags_home(const struct trans *t, struct emit *e); // the code of it: always; keeps t->flags
-void emit_flags_to_slot(struct trans *t);
+// The code to bring them to the host's, or to note them for a place where these registers will be lost. Keep t->flags.
+void emit_flags_home(const struct trans *t, struct emit *e);
+void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost);
+void emit_note_flags(struct trans *t, uint16_t lost); // here and now
+bool emit_flags_to_leave(const struct trans *t, struct emit *e); // for an exit to C; true: they are noted
+void emit_flags_to_slot(struct trans *t);        // if they are alive: a recipe will not find its registers
+void emit_make_flags(struct emit *e, uint32_t unit);
 void emit_restore_flags(struct emit *e);         // from the slot
 void emit_keep_flags(struct emit *e);            // to the slot
 bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m);
 void flags_before(struct trans *t, const struct x86_insn *insn); // around the emission of each instruction
 void flags_after(struct trans *t, const struct x86_insn *insn);
-uint16_t flags_recipe(struct trans *t);          // number of the present recipe
+void flags_from_here(struct trans *t, enum flag_state state); // no longer what they were
+uint16_t flags_recipe(const struct trans *t);    // number of the present recipe
 
 // -- spill.c: guest registers in memory
 void place_registers(struct trans *t);
@@ -189,11 +211,6 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn);
 // -- analyse.c
 void decode_unit(struct trans *t);
 bool decode_next(struct trans *t, int off);             // one more instruction; false: it cannot be
-void find_live_flags(struct trans *t);
-bool insn_may_fault(const struct x86_insn *insn);
-bool insn_checks(const struct x86_insn *insn);
-uint16_t flow_live_at(struct trans *t, uint64_t pc); // arithmetic flags live at a branch target
-uint16_t flow_shown_at(struct trans *t, uint64_t pc); // those, and what a fault there would show
 
 // -- ident.c
 bool takes_operand(const struct trans *t, const struct x86_insn *insn); // over as it is, and keeps account of it

@@ -145,39 +145,27 @@ static void start_emission(struct trans *t)
 	t->t->first_reloc = b->nrelocs;
 }
 
-// Is a check, or a return or an indirect branch, the first to do anything to the flags that the unit begins with?
-static bool slot_first(const struct trans *t)
-{
-	for (unsigned i = 0; t->t->flags_in && i < t->n && t->label_of[i] == NOWHERE; i++) {
-		const struct x86_insn *insn = &t->insn[i];
-
-		if (!uses_homes(t, insn) || insn->flags_read & RFLAGS_ARITH)
-			return false;
-		if (insn_checks(insn) || insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND)
-			return true;
-		if ((insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH || ends_unit(t, insn))
-			return false;
-	}
-	return false;
-}
-
-// Both entries, into the state that the unit begins with: live flags in the host's, or in the slot if they would have
-// to go there first; dead ones that a fault would show in the slot.
+// Both entries, into the state that the unit begins with.
 static void emit_entries(struct trans *t)
 {
-	if (t->shown_in || slot_first(t)) {
-		t->t->entry = emit_here(&t->hot);
-		emit_keep_flags(&t->hot);
+	struct emit *e = &t->hot;
+	enum flag_state begins = flags_wanted(t, t->in[0]);
+
+	t->home = true;
+	if (begins == FLAGS_NOTED) {
+		t->t->entry = emit_here(e);
+		t->flags = FLAGS_HOST;
+		emit_flags_noted(t, e, 0);
 		t->b->st->flags_entry++;
-		t->t->entry_slot = emit_here(&t->hot);
-		t->flags = t->shown_in ? FLAGS_DEAD : FLAGS_SLOT;
-		return;
 	}
-	t->t->entry_slot = emit_here(&t->hot);
-	if (t->t->flags_in)
-		emit_restore_flags(&t->hot);
-	t->t->entry = emit_here(&t->hot);
-	t->flags = FLAGS_HOST;
+	t->t->entry_noted = emit_here(e);
+	t->flags = FLAGS_NOTED;
+	if (begins == FLAGS_HOST)
+		emit_flags_home(t, e);
+	if (begins != FLAGS_NOTED)
+		t->t->entry = emit_here(e);
+	t->home = false;
+	flags_from_here(t, begins);
 }
 
 // Go on behind the present instruction.
@@ -197,8 +185,6 @@ static void emit_insn(struct trans *t)
 	t->home = false;
 	if (t->poll_before[t->i])
 		label_poll(t);
-	if (t->flags == FLAGS_SLOT && !t->live_in[t->i])
-		t->flags = FLAGS_DEAD;
 	flags_before(t, &t->insn[t->i]);
 	spill_before(t, &t->insn[t->i]);
 	treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);

@@ -24,6 +24,7 @@
 	_(tu_hot_bytes, "bytes", "host bytes emitted for the hot tier") \
 	_(tu_hot_cycles, "cycles", "host cycles spent translating for the hot tier") \
 	_(tu_promoted, "units", "units that ran often and were made anew for the hot tier") \
+	_(flags_made, "times", "noted flags made anew for code that reads them") \
 	_(tu_retired, "units", "units retired because guest code changed") \
 	_(tu_moved, "units", "units given another address, where the guest maps their code now") \
 	_(tu_evicted, "units", "units that went with the oldest segment of the translation cache") \
