@@ -451,6 +451,7 @@ struct bt {
 	struct region_set user_code;  // user pages that code has been fetched from
 	bool flush_tc;           // asked for: done by the run loop
 	uint32_t flush_in, flush_random; // --stress=flush
+	uint32_t suspect;        // site of a merged check that has met a page fault, or 0
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_hot;           // the unit found next has run often
 	bool want_table;         // the unit found next enters the indirect table
@@ -611,6 +612,7 @@ void tlb_flush(struct vcpu *v, bool global);
 void tlb_flush_page(struct vcpu *v, gva_t gva);
 void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to this page any more
 bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
+void tlb_blame_window(struct bt *b);
 uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode);
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra);

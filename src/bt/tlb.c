@@ -432,6 +432,7 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 		retire(b, tu);
 	if (page)
 		return page;
+	b->suspect = fault && s->merged ? (uint32_t)(s - b->site) : 0;
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
 	v->count_left += s->left;
 	bt_leave(LEAVE_CAREFUL);
@@ -446,6 +447,16 @@ static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t adden
 	bool filled = table_of(b, s)->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)].tag == align_down(gva, PAGE_SIZE);
 
 	return filled && !crosses(s, gva) ? b->tc + s->retry : pass_once(v, s, gva, page, addend);
+}
+
+// A merged check has met a page fault, and the instruction at hand none: it asked for what others would not access.
+void tlb_blame_window(struct bt *b)
+{
+	struct tu *t = &b->tu[b->site[b->suspect].tu];
+
+	b->suspect = 0;
+	if (!t->dead && window_failed(b, t))
+		retire(b, t);
 }
 
 // From an inline look-up by address: T0 is the address xor the tag of the entry that T1 points to.
