@@ -62,6 +62,7 @@ enum bt_mode_bits {
 	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
 	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
+	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
 };
 
 enum tlb_index { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_INDEXES };
@@ -89,6 +90,7 @@ struct site_info { // what else belongs to an entry
 	uint32_t site;       // its number
 	uint8_t addend;      // host register that becomes host address less linear address, or X86_REG_NONE: T1 + T0
 	bool constant;       // the address is
+	uint8_t apart;       // behind the number stands the way to a unit without merged checks
 };
 enum { GUILTY = 4096 };
 
@@ -165,6 +167,7 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 
 enum exit_kind {
 	EXIT_DIRECT,   // to a known linear address, may be chained
+	EXIT_APART,    // the same, but the unit there makes each check by itself (window.c)
 	EXIT_POLL,     // something is pending: v->rip = pc, then look
 	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
 	EXIT_STRING,   // string instruction
@@ -238,10 +241,6 @@ struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;
 	gpa_t gpa;
 	bool global;
-};
-
-struct window_failures { // how often merged checks of a unit have failed, since when
-	uint32_t since, n;
 };
 
 struct bounce { // one memory operand of an instruction in the careful form
@@ -408,6 +407,7 @@ struct bt {
 	struct site_entry entry[SITE_ENTRIES];             // ORDER SITE: the same
 	struct site_info entry_info[SITE_ENTRIES];
 	uint64_t site_refills;   // of entries, ever
+	uint64_t site_apart;     // times that merged checks reached beyond a page
 	uint8_t guilty[GUILTY];  // instructions, by hash, whose sites have no entries of their own
 	uint64_t refills_then;   // site_refills some time ago ...
 	uint32_t refills_since;  // ... and when that was
@@ -454,6 +454,7 @@ struct bt {
 	uint32_t suspect;        // site of a merged check that has met a page fault, or 0
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_hot;           // the unit found next has run often
+	bool apart;              // the unit found next has no merged checks
 	bool want_table;         // the unit found next enters the indirect table
 	bool step;               // one instruction a unit, for the debugger
 	bool nmi_waits;
@@ -470,7 +471,6 @@ struct bt {
 	struct vpage vpage[CODE_VPAGES];
 	uint32_t nvpages;
 	bool vpages_overflow;
-	struct window_failures window_failures[4096]; // by unit and register, hashed
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct selfcheck check;
@@ -582,9 +582,6 @@ void space_drop(struct bt *b, uint16_t pcid);
 void space_drop_all(struct bt *b);
 void tlb_restore(struct bt *b, const struct space_entry *e);
 void tlb_note_user_code(struct bt *b, gva_t page);
-
-// -- window.c
-bool window_failed(struct bt *b, const struct tu *tu, unsigned base);
 
 // -- translate.c
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier);

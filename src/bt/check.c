@@ -348,10 +348,13 @@ void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access
 	entry = new_entry(t, access, size, seg, &id);
 	t->b->site[id].merged = true;
 	if (entry) {
+		t->b->entry_info[entry].apart = !(t->t->mode & MODE_ALONE);
 		emit_entry_addend(t, id, entry, addend);
+		emit_apart_exit(t);
 		return;
 	}
 	emit_look_up(t, id, table_of(t, access));
+	emit_apart_exit(t);
 	emit_lea(e, 8, addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = -disp});
 	emit_op_rr(e, 8, 0x29, base, addend); // sub
 }

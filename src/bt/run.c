@@ -251,7 +251,8 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	struct bt *b = bt_of(v);
 	bool crosses = (x->pc ^ b->tu[x->tu].pc) >> PAGE_SHIFT || t->gpa2 != ~UINT64_C(0);
 
-	if (x->pc != t->pc || b->tu[x->tu].mode != t->mode)
+	if (x->pc != t->pc || (b->tu[x->tu].mode ^ t->mode) & ~(uint32_t)MODE_APART ||
+	    (x->kind == EXIT_APART) != !!(t->mode & MODE_APART))
 		return; // something was delivered in between
 	if (b->tu[x->tu].tier == TIER_HOT && t->tier == TIER_BASE && x->tries < HOT_TRIES)
 		return;
@@ -427,6 +428,10 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 	struct exit *x = &b->exit[id];
 
 	switch ((enum exit_kind)x->kind) {
+	case EXIT_APART:
+		b->apart = true;
+		b->link_exit = id;
+		return false;
 	case EXIT_DIRECT:
 		b->link_exit = id;
 		return true;
@@ -471,6 +476,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 static void note_exit(struct vcpu *v, uint64_t why)
 {
 	static const char *const kinds[] = {
+	    [EXIT_APART] = "apart",
 	    [EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll",       [EXIT_SYS] = "system", [EXIT_STRING] = "string",
 	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu",  [EXIT_NYI] = "not built",
 	    [EXIT_NEXT] = "next",     [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti",    [EXIT_COUNT] = "count"};
@@ -663,6 +669,9 @@ static void run_unit(struct vcpu *v)
 		debug_check_fetch(v, v->rip);
 	if (mode == b->mode_now && run_checked(v))
 		return;
+	if (mode == b->mode_now && b->apart)
+		mode |= MODE_APART;
+	b->apart = false;
 	if (mode == b->mode_now && !one && enter_by_table(v, &why)) {
 		note_exit(v, why);
 		leave(v, why);

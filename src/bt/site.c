@@ -26,7 +26,9 @@ _Static_assert(offsetof(struct bt, entry) == SITE_ENTRY_AT - BT_OFFSET &&
 	       offsetof(struct site_info, retry) == SITE_INFO_RETRY &&
 	       offsetof(struct site_info, limit) == SITE_INFO_LIMIT &&
 	       offsetof(struct site_info, refills) == SITE_INFO_REFILLS && offsetof(struct tlb, kind) == SITE_TLB_KIND &&
-	       offsetof(struct bt, site_refills) == SITE_REFILLS_AT - BT_OFFSET && TLB_SIZE == SITE_TLB_SIZE,
+	       offsetof(struct bt, site_refills) == SITE_REFILLS_AT - BT_OFFSET &&
+	       offsetof(struct bt, site_apart) == SITE_APART_AT - BT_OFFSET &&
+	       offsetof(struct site_info, apart) == SITE_INFO_APART && TLB_SIZE == SITE_TLB_SIZE,
 	       "ORDER SITE: bt/slots.h");
 
 static struct site_info *info_at(struct bt *b, uint32_t at)
@@ -195,6 +197,7 @@ void site_flush(struct bt *b, bool global)
 	for (uint32_t i = 0; i < (global ? SITE_HEADS : HEADS_HALF); i++)
 		flush_ring(b, i);
 	b->st->site_refills = b->site_refills;
+	b->st->site_apart = b->site_apart;
 }
 
 static void flush_in_ring(struct bt *b, uint32_t head, gva_t gva, unsigned shift)

@@ -59,11 +59,13 @@
 #define SITE_ENTRY_AT (BT_TLB_R + 6 * BT_TLB_STRIDE)
 #define SITE_INFO_AT (SITE_ENTRY_AT + SITE_ENTRIES * 32)
 #define SITE_REFILLS_AT (SITE_INFO_AT + SITE_ENTRIES * 32)
+#define SITE_APART_AT (SITE_REFILLS_AT + 8)
 #define SITE_INFO_PREV 4
 #define SITE_INFO_TABLE 8
 #define SITE_INFO_RETRY 12
 #define SITE_INFO_LIMIT 16
 #define SITE_INFO_REFILLS 18
+#define SITE_INFO_APART 30
 #define SITE_HASH 128         // rings of valid entries, by page
 #define SITE_HALF_SHIFT 8     // of the rings' heads: those of global pages begin at 1 << this
 #define SITE_HEADS (2 << SITE_HALF_SHIFT)

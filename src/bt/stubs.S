@@ -238,7 +238,7 @@ bt_stub_site:
 	test	$2, %cl			// TLB_LARGE
 	jnz	1f
 	cmp	%dx, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
-	jbe	1f
+	jbe	3f
 	shr	$16, %rdx
 	jnz	1f
 	cmpq	$0, %gs:SITE_ENTRY_AT+8(%r14)
@@ -276,6 +276,18 @@ bt_stub_site:
 	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
 	add	$8, %rsp
 	jmp	*%r14
+3:	mov	%r13d, %eax		// of a small page; does a merged check reach beyond it?
+	and	$0xfff, %eax
+	cmp	%ax, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
+	ja	1f
+	cmpb	$0, %gs:SITE_INFO_AT+SITE_INFO_APART(%r14)
+	je	1f
+	incq	%gs:SITE_APART_AT
+	addq	$4, (%rsp)
+	mov	%gs:SLOT_HOST_REGS+0x00, %rax
+	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
+	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
+	ret
 1:	mov	%gs:SLOT_HOST_REGS+0x00, %rax
 	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
 	mov	%gs:SLOT_HOST_REGS+0x10, %rdx

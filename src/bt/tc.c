@@ -129,6 +129,7 @@ void tc_flush(struct vcpu *v)
 // A small number for a mode: the indirect table that its units use.
 unsigned tc_mode_id(struct bt *b, uint32_t mode)
 {
+	mode &= ~(uint32_t)MODE_APART;
 	for (unsigned i = 0; i < b->nmodes; i++)
 		if (b->modes[i] == mode)
 			return i;

@@ -282,7 +282,7 @@ static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva,
 	struct bt *b = bt_of(v);
 	struct mmu_walk w, w2;
 
-	if (s->masked || (s->align && !s->merged && gva & (s->align - 1)) || !canonical(v, gva) || !canonical(v, second) ||
+	if (s->masked || (s->align && gva & (s->align - 1)) || !canonical(v, gva) || !canonical(v, second) ||
 	    s->size > PAGE_SIZE || debugger_watches(&b->sh->debugger, gva, s->size, write))
 		return NULL;
 	if (!mmu_walk(v, gva, access, &w) || !mmu_walk(v, second, access, &w2) ||
@@ -375,14 +375,6 @@ static struct tlb *table_of(struct bt *b, const struct site *s)
 	return s->access & X86_WRITE ? &b->tlb_w[x] : &b->tlb_r[x];
 }
 
-static void retire(struct bt *b, struct tu *t)
-{
-	if (t->dead)
-		return;
-	code_unwatch(b, t);
-	tc_retire(b, t);
-}
-
 // The access is right, but has no entry: the check is done, with what follows from it in the site's registers.
 static const uint8_t *pass_once(struct vcpu *v, const struct site *s, gva_t gva, const uint8_t *page, uint8_t addend)
 {
@@ -402,11 +394,11 @@ static bool crosses(const struct site *s, gva_t gva)
 
 // A check of this address failed. Fill the entry, or leave for the careful form, or for a fault. Returns the host page;
 // for an access that goes on into the next one, which is next to it in RAM too, the first of them. That and a write
-// beside code are right for this once and fill nothing.
+// beside code are right for this once and fill nothing. NULL: a merged check is to go on apart.
 uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 {
 	struct bt *b = bt_of(v);
-	struct tu *tu = &b->tu[s->tu];
+	const struct tu *tu = &b->tu[s->tu];
 	enum tlb_index x = index_of_mode(tu->mode);
 	bool write = s->access & X86_WRITE, fault = false;
 	uint32_t error;
@@ -414,7 +406,7 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 
 	b->st->tlb_misses++;
 	if (crosses(s, gva)) {
-		page = spans_plain_ram(v, s, gva, x, write);
+		page = s->merged ? NULL : spans_plain_ram(v, s, gva, x, write);
 	} else {
 		page = write ? code_write_near(v, gva, s->size, x, true) : NULL;
 		if (!page)
@@ -428,9 +420,7 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 		if (page)
 			return page;
 	}
-	if (!fault && s->merged && window_failed(b, tu, s->align))
-		retire(b, tu);
-	if (page)
+	if (page || (s->merged && !(tu->mode & MODE_ALONE)))
 		return page;
 	b->suspect = fault && s->merged ? (uint32_t)(s - b->site) : 0;
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
@@ -438,14 +428,17 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 	bt_leave(LEAVE_CAREFUL);
 }
 
-// The same of the address in T0, for a hot unit. Returns where it goes on: the check is tried again.
-static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend)
+// The same of the address in T0, for a hot unit. Returns where it goes on: the check is tried again, or a merged one
+// takes the way behind its number.
+static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend, const uint8_t *ra)
 {
 	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
 	const uint8_t *page = tlb_learn(v, s, gva);
 	struct bt *b = bt_of(v);
 	bool filled = table_of(b, s)->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)].tag == align_down(gva, PAGE_SIZE);
 
+	if (!page)
+		return ra + 4;
 	return filled && !crosses(s, gva) ? b->tc + s->retry : pass_once(v, s, gva, page, addend);
 }
 
@@ -467,7 +460,18 @@ const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra)
 	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
 
 	host[HOST_T0] ^= table_of(b, s)->e[host[HOST_T1] >> 4 & (TLB_SIZE - 1)].tag;
-	return missed(v, s, X86_REG_NONE);
+	return missed(v, s, X86_REG_NONE, ra);
+}
+
+static void make_address_indexed(struct bt *b, const struct site *s)
+{
+	struct tu *t = &b->tu[s->tu];
+
+	site_mark_guilty(b, t->pc + (uint64_t)(int64_t)s->guest);
+	if (t->dead)
+		return;
+	code_unwatch(b, t);
+	tc_retire(b, t);
 }
 
 // From bt_stub_site, if it cannot fill the site's entry by itself: the address is in T0.
@@ -479,17 +483,18 @@ const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra)
 	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
 	unsigned slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
 	struct tlb *t = table_of(b, s);
+	bool known = t->e[slot].tag == align_down(gva, PAGE_SIZE);
 	const uint8_t *on = b->tc + s->retry;
 
 	b->st->site_misses++;
-	if (!site_is_worth(b, entry)) {
-		site_mark_guilty(b, b->tu[s->tu].pc + s->guest);
-		retire(b, &b->tu[s->tu]);
-	}
-	if ((gva & PAGE_OFFSET) + s->size > PAGE_SIZE || t->e[slot].tag != align_down(gva, PAGE_SIZE))
-		on = missed(v, s, b->entry_info[entry].addend);
+	if (!site_is_worth(b, entry))
+		make_address_indexed(b, s);
+	if (!known)
+		on = missed(v, s, b->entry_info[entry].addend, ra);
 	if (on == b->tc + s->retry)
 		site_fill(b, entry, &t->e[slot], t->kind[slot]);
+	if (known && (gva ^ b->entry[entry].tag) >= b->entry[entry].limit)
+		on = missed(v, s, b->entry_info[entry].addend, ra);
 	return on;
 }
 

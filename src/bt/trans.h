@@ -225,6 +225,7 @@ void ident_sse(struct trans *t, const struct x86_insn *insn);
 void emit_mov_pc(struct trans *t, struct emit *e, unsigned dst, uint64_t pc);
 void emit_exit(struct trans *t, enum exit_kind kind, uint64_t pc);      // unconditional, in the hot half
 void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc); // the same in the cold half, aside
+void emit_apart_exit(struct trans *t);
 void emit_jump_table(struct trans *t, unsigned mode_id);                // to the address in T0
 void emit_goto(struct trans *t, uint64_t target);                       // to another unit
 void emit_prologue(struct trans *t);

@@ -6,45 +6,19 @@
 // guest's own base and displacement. A window lasts until its register is set anew; the stack pointer's survives
 // pushes, pops and constants.
 //
-// All of a window lies on one page, and is checked for writing if anything writes. If that fails, the instruction at
-// hand takes the careful form and a new unit begins behind it, which decides again; a unit whose windows fail often
-// (a frame across two pages) is translated without.
+// All of a window lies on one page, and is checked for writing if anything writes. If that fails (a frame across two
+// pages, a page that is shared until it is written), a unit goes on from the instruction at hand that makes each check
+// by itself: MODE_APART. A direct link leads there like any other, so that it may fail as often as it likes.
 //
 // In a region a window on a register that a loop does not change is checked before the loop, for all of it.
 #include "bt/trans.h"
 
-// Failures that make a unit lose its windows, in how many ticks, and for how long at least.
-enum { SPAN_MAX = 512, FAILURES = 16, FAILURES_TIME = 100 * FAILURES, FAILED_TIME = 1 << 20 };
+enum { SPAN_MAX = 512 };
 
 struct touch { // one access of an instruction through the base register
 	int disp;
 	unsigned size, access;
 };
-
-static struct window_failures *failures_of(struct bt *b, uint64_t pc, unsigned base)
-{
-	return &b->window_failures[(pc << 4 | base) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
-}
-
-// A merged check of this unit has failed, around this register. True: too often of late, translate it again without.
-bool window_failed(struct bt *b, const struct tu *tu, unsigned base)
-{
-	struct window_failures *f = failures_of(b, tu->pc, base);
-	uint32_t now = site_clock();
-
-	if (f->n < FAILURES && now - f->since > FAILURES_TIME)
-		*f = (struct window_failures){.since = now};
-	if (f->n < FAILURES)
-		f->n++;
-	return f->n == FAILURES;
-}
-
-static bool windows_fail(struct bt *b, uint64_t pc, unsigned base)
-{
-	const struct window_failures *f = failures_of(b, pc, base);
-
-	return f->n == FAILURES && site_clock() - f->since < FAILED_TIME;
-}
 
 static bool plain_class(const struct x86_insn *insn)
 {
@@ -249,8 +223,7 @@ bool window_wanted(struct trans *t, unsigned *worth)
 
 	for (unsigned base = 0; base < X86_GPRS; base++) {
 		worth[base] = 0;
-		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL) ||
-		    windows_fail(t->b, t->t->pc, base))
+		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART))
 			continue;
 		worth[base] = weigh_runs(t, base);
 		if (t->nlabels)
@@ -269,7 +242,6 @@ static void establish(struct trans *t, struct window *w)
 {
 	emit_merged_check(t, host_of(t, w->base), w->lo - w->at, w->access, (unsigned)(w->hi - w->lo), segment_of(w->base),
 			  w->addend);
-	t->b->site[t->b->nsites - 1].align = w->base;
 	w->valid = true;
 }
 

@@ -36,6 +36,7 @@
 	_(tlb_misses, "times", "inline checks that missed (hidden faults filled)") \
 	_(site_refills, "times", "entries of check sites filled") \
 	_(site_misses, "times", "of these with the help of C") \
+	_(site_apart, "times", "merged checks that reached beyond a page") \
 	_(site_guilty, "sites", "sites that went to ever new pages and became address-indexed") \
 	_(tlb_flushes, "times", "address space flushes") \
 	_(tlb_flush_pages, "pages", "single page flushes") \
