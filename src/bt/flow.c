@@ -84,29 +84,6 @@ void emit_cold_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 	emit_leave(t, &t->cold, kind, pc);
 }
 
-// Behind the number of a merged check that failed: on in a unit without them, from the present instruction.
-void emit_apart_exit(struct trans *t)
-{
-	struct emit *e = &t->cold;
-	struct exit *x;
-	uint32_t id;
-	uint8_t *at;
-
-	if (t->t->mode & MODE_ALONE)
-		return;
-	id = new_exit(t, EXIT_APART, insn_pc(t, t->i));
-	x = &t->b->exit[id];
-	x->left++;
-	emit_go_home(t, e);
-	if (!t->v->counting) {
-		at = emit_jmp32(e);
-		emit_patch32(at, e->delta, emit_here(e));
-		x->patch = (uint32_t)(at + e->delta - t->b->tc);
-		x->unlinked = (uint32_t)(emit_here(e) - t->b->tc);
-	}
-	emit_leave(t, e, id);
-}
-
 // Jump (how 4) or call (how 2) through the table of the mode, by T0.
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how)
 {
@@ -203,6 +180,32 @@ static void emit_unlinked(struct emit *e, uint32_t id)
 {
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
+}
+
+// Behind the number of a merged check that failed: on in a unit without them, from the present instruction.
+void emit_apart_exit(struct trans *t)
+{
+	struct emit *e = &t->cold;
+	struct exit *x;
+	uint32_t id;
+	uint8_t *at;
+	bool noted;
+
+	if (t->t->mode & MODE_ALONE)
+		return;
+	noted = emit_flags_to_leave(t, e);
+	emit_epilogue(t, e);
+	id = new_exit(t, EXIT_APART, insn_pc(t, t->i));
+	x = &t->b->exit[id];
+	x->left++;
+	x->flags_noted = noted;
+	if (!t->v->counting) {
+		at = emit_jmp32(e);
+		emit_patch32(at, e->delta, emit_here(e));
+		x->patch = (uint32_t)(at + e->delta - t->b->tc);
+		x->unlinked = (uint32_t)(emit_here(e) - t->b->tc);
+	}
+	emit_unlinked(e, id);
 }
 
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
