@@ -80,6 +80,10 @@ struct site_entry {
 	uint64_t addend; // host less tag
 };
 
+// SITE_APART: a merged check that reaches beyond a page takes that way. ALWAYS: so does one of a page that the TLB does
+// not have; not all that it is made for may be accessed.
+enum site_apart { SITE_TOGETHER, SITE_APART, SITE_APART_ALWAYS };
+
 struct site_info { // what else belongs to an entry
 	uint32_t next, prev; // ring it hangs on, as byte offsets into the array
 	uint32_t table;      // GS offset of the table of the TLB it is filled from
@@ -90,7 +94,8 @@ struct site_info { // what else belongs to an entry
 	uint32_t site;       // its number
 	uint8_t addend;      // host register that becomes host address less linear address, or X86_REG_NONE: T1 + T0
 	bool constant;       // the address is
-	uint8_t apart;       // behind the number stands the way to a unit without merged checks
+	uint8_t apart;       // enum site_apart: is there a way to a unit without merged checks behind the number?
+	uint8_t failures;    // times that C sent it there
 };
 enum { GUILTY = 4096 };
 
@@ -451,7 +456,6 @@ struct bt {
 	struct region_set user_code;  // user pages that code has been fetched from
 	bool flush_tc;           // asked for: done by the run loop
 	uint32_t flush_in, flush_random; // --stress=flush
-	uint32_t suspect;        // site of a merged check that has met a page fault, or 0
 	bool careful;            // the instruction at v->rip goes through the careful form
 	bool want_hot;           // the unit found next has run often
 	bool apart;              // the unit found next has no merged checks
@@ -596,6 +600,7 @@ void site_forget(struct bt *b, uint32_t from, uint32_t to); // entries, by numbe
 uint32_t site_entry_new(struct bt *b, uint32_t site, uint64_t pc, uint32_t table, unsigned size);
 void site_fill(struct bt *b, uint32_t entry, const struct tlb_entry *from, uint8_t kind);
 bool site_is_worth(struct bt *b, uint32_t entry);
+void site_failed(struct bt *b, uint32_t entry);
 void site_mark_guilty(struct bt *b, uint64_t pc);
 void site_flush(struct bt *b, bool global);
 void site_flush_page(struct bt *b, gva_t gva, unsigned shift);
@@ -609,7 +614,6 @@ void tlb_flush(struct vcpu *v, bool global);
 void tlb_flush_page(struct vcpu *v, gva_t gva);
 void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to this page any more
 bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
-void tlb_blame_window(struct bt *b);
 uint8_t *tlb_host(struct vcpu *v, gva_t gva, unsigned size, bool write, uint32_t mode);
 const uint8_t *bt_tlb_miss(struct vcpu *v, const uint8_t *ra);
 const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra);

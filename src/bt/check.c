@@ -348,7 +348,7 @@ void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access
 	entry = new_entry(t, access, size, seg, &id);
 	t->b->site[id].merged = true;
 	if (entry) {
-		t->b->entry_info[entry].apart = !(t->t->mode & MODE_ALONE);
+		t->b->entry_info[entry].apart = t->t->mode & MODE_ALONE ? SITE_TOGETHER : SITE_APART;
 		emit_entry_addend(t, id, entry, addend);
 		emit_apart_exit(t);
 		return;

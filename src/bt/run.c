@@ -167,7 +167,6 @@ static void deliver_fault(struct vcpu *v)
 	note_fault(v);
 	sys_deliver_fault(v, &res);
 	v->shadow = 0;
-	b->suspect = 0;
 	apply(v, &res);
 }
 
@@ -683,11 +682,7 @@ static void run_unit(struct vcpu *v)
 	b->last_unit = (uint32_t)(t - b->tu);
 	b->sys_effect = 0;
 	v->shadow = 0;
-	if (!leave(v, bt_enter_unit(v, t)))
-		return;
-	if (b->suspect)
-		tlb_blame_window(b);
-	if (one)
+	if (leave(v, bt_enter_unit(v, t)) && one)
 		after_insn(v, rflags);
 }
 

@@ -176,6 +176,15 @@ bool site_is_worth(struct bt *b, uint32_t entry)
 	return own > SELDOM || (own > OFTEN && !too_many_refills(b, now));
 }
 
+// The page of a merged check cannot be entered.
+void site_failed(struct bt *b, uint32_t entry)
+{
+	enum { FAILURES = 8 };
+
+	if (++b->entry_info[entry].failures == FAILURES)
+		b->entry_info[entry].apart = SITE_APART_ALWAYS;
+}
+
 void site_mark_guilty(struct bt *b, uint64_t pc)
 {
 	b->guilty[guilty_slot(pc)] = 1;

@@ -240,7 +240,7 @@ bt_stub_site:
 	cmp	%dx, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
 	jbe	3f
 	shr	$16, %rdx
-	jnz	1f
+	jnz	4f
 	cmpq	$0, %gs:SITE_ENTRY_AT+8(%r14)
 	je	2f			// it had been flushed
 	addw	$1, %gs:SITE_INFO_AT+SITE_INFO_REFILLS(%r14)
@@ -279,10 +279,12 @@ bt_stub_site:
 3:	mov	%r13d, %eax		// of a small page; does a merged check reach beyond it?
 	and	$0xfff, %eax
 	cmp	%ax, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
-	ja	1f
+	ja	4f
 	cmpb	$0, %gs:SITE_INFO_AT+SITE_INFO_APART(%r14)
-	je	1f
-	incq	%gs:SITE_APART_AT
+	jne	5f
+4:	cmpb	$2, %gs:SITE_INFO_AT+SITE_INFO_APART(%r14) // SITE_APART_ALWAYS
+	jne	1f
+5:	incq	%gs:SITE_APART_AT
 	addq	$4, (%rsp)
 	mov	%gs:SLOT_HOST_REGS+0x00, %rax
 	mov	%gs:SLOT_HOST_REGS+0x08, %rcx

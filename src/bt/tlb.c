@@ -422,7 +422,6 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 	}
 	if (page || (s->merged && !(tu->mode & MODE_ALONE)))
 		return page;
-	b->suspect = fault && s->merged ? (uint32_t)(s - b->site) : 0;
 	recover_site(v, s); // the careful form finds out what it is: MMIO, watched, crossing, or a true fault
 	v->count_left += s->left;
 	bt_leave(LEAVE_CAREFUL);
@@ -440,16 +439,6 @@ static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t adden
 	if (!page)
 		return ra + 4;
 	return filled && !crosses(s, gva) ? b->tc + s->retry : pass_once(v, s, gva, page, addend);
-}
-
-// A merged check has met a page fault, and the instruction at hand none: it asked for what others would not access.
-void tlb_blame_window(struct bt *b)
-{
-	struct tu *t = &b->tu[b->site[b->suspect].tu];
-
-	b->suspect = 0;
-	if (!t->dead && window_failed(b, t))
-		retire(b, t);
 }
 
 // From an inline look-up by address: T0 is the address xor the tag of the entry that T1 points to.
@@ -491,6 +480,8 @@ const uint8_t *bt_site_miss(struct vcpu *v, const uint8_t *ra)
 		make_address_indexed(b, s);
 	if (!known)
 		on = missed(v, s, b->entry_info[entry].addend, ra);
+	if (on == ra + 4)
+		site_failed(b, entry);
 	if (on == b->tc + s->retry)
 		site_fill(b, entry, &t->e[slot], t->kind[slot]);
 	if (known && (gva ^ b->entry[entry].tag) >= b->entry[entry].limit)
