@@ -165,11 +165,6 @@ static void emit_pushfq(struct emit *e)
 	emit_u8(e, 0x9c);
 }
 
-static void emit_popfq(struct emit *e)
-{
-	emit_u8(e, 0x9d);
-}
-
 static void emit_host_pop(struct emit *e, unsigned reg)
 {
 	emit_rex(e, 4, 0, 0, reg);
@@ -188,17 +183,38 @@ static void emit_shift(struct emit *e, unsigned size, unsigned op, unsigned reg,
 	emit_u8(e, n);
 }
 
-// RFLAGS of the guest into T0, RF and VM clear. Afterwards the guest's arithmetic flags are in the slot.
-static void emit_rflags(struct trans *t)
+// Arithmetic flags and DF into T0, from wherever they are; the host's are lost unless `keep`.
+static void emit_flags_to_t0(struct trans *t, bool keep)
 {
 	struct emit *e = &t->hot;
 
-	emit_flags_home(t, e);
-	t->flags = FLAGS_HOST;
+	if (t->flags == FLAGS_RECIPE) {
+		emit_flags_home(t, e);
+		t->flags = FLAGS_HOST;
+	}
 	emit_pushfq(e);
 	emit_host_pop(e, HOST_T0);
-	emit_save_flags(t);
-	emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
+	if (t->flags == FLAGS_HOST) {
+		if (keep)
+			emit_save_flags(t);
+		emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
+		return;
+	}
+	emit_alu_imm(e, 4, ALU_AND, HOST_T0, RFLAGS_DF);
+	emit_load_state(e, 1, HOST_T1, SLOT_FLAGS + 1);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, RFLAGS_ARITH & ~RFLAGS_OF);
+	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0); // or
+	emit_load_state(e, 1, HOST_T1, SLOT_FLAGS);
+	emit_shift(e, 4, 4, HOST_T1, 11);
+	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0);
+}
+
+// RFLAGS of the guest into T0, RF and VM clear.
+static void emit_rflags(struct trans *t, bool keep)
+{
+	struct emit *e = &t->hot;
+
+	emit_flags_to_t0(t, keep);
 	emit_load_state(e, 4, HOST_T1, VCPU_RFLAGS);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, ~(FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_RF | RFLAGS_VM));
 	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0); // or
@@ -209,7 +225,7 @@ static void emit_rflags(struct trans *t)
 
 void sys_pushf(struct trans *t, const struct x86_insn *insn)
 {
-	emit_rflags(t);
+	emit_rflags(t, true);
 	emit_host_push(&t->hot, HOST_T0);
 	t->on_stack = 8;
 	emit_stack_ea(t, -8);
@@ -220,7 +236,7 @@ void sys_pushf(struct trans *t, const struct x86_insn *insn)
 	emit_access_done(t);
 }
 
-// T0: new RFLAGS. The interrupt flag to its slot, arithmetic flags and DF to the host's.
+// T0: new RFLAGS, DF clear. The interrupt flag and the arithmetic flags to their slots.
 static void emit_take_flags(struct trans *t)
 {
 	struct emit *e = &t->hot;
@@ -229,10 +245,14 @@ static void emit_take_flags(struct trans *t)
 	emit_shift(e, 4, 5, HOST_T1, 9);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, 1);
 	emit_store_state(e, 4, HOST_T1, SLOT_IF);
-	emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
-	emit_host_push(e, HOST_T0);
-	emit_popfq(e);
-	flags_from_here(t, FLAGS_HOST);
+	emit_mov(e, 4, HOST_T1, HOST_T0);
+	emit_shift(e, 4, 5, HOST_T1, 11);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, 1);
+	emit_shift(e, 4, 4, HOST_T0, 8);
+	emit_op_rr(e, 4, 0x09, HOST_T0, HOST_T1);
+	emit_store_state(e, 2, HOST_T1, SLOT_FLAGS);
+	emit_u8(e, 0xfc); // cld
+	flags_from_here(t, FLAGS_SLOT);
 }
 
 void sys_popf(struct trans *t, const struct x86_insn *insn)
@@ -246,6 +266,9 @@ void sys_popf(struct trans *t, const struct x86_insn *insn)
 	emit_op_state(e, 4, 0x33, HOST_T1, VCPU_RFLAGS, 0); // xor
 	emit_op_rr(e, 4, 0xf7, 0, HOST_T1);                 // test
 	emit_u32(e, POPF_RARE);
+	rare_if(t, CC_NE, insn);
+	emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
+	emit_u32(e, RFLAGS_DF);
 	rare_if(t, CC_NE, insn);
 	emit_rsp_add(t, 8);
 	emit_take_flags(t);
@@ -314,15 +337,18 @@ void sys_rdtsc(struct trans *t, const struct x86_insn *insn)
 
 // -- SYSCALL and SYSRET (64-bit) --------------------------------------------------------------------------------------
 
+_Static_assert(offsetof(struct x86_seg, attr) == 4, "ORDER VCPU");
+
+// T0 is free.
 static void emit_set_seg(struct trans *t, unsigned seg, unsigned sel, uint32_t attr, uint32_t limit)
 {
 	uint32_t off = VCPU_SEG + seg * VCPU_SEG_SIZE;
 
-	emit_store_state_imm32(&t->hot, sel, off);
-	emit_store_state_imm32(&t->hot, attr, off + (uint32_t)offsetof(struct x86_seg, attr));
+	emit_mov_imm(&t->hot, HOST_T0, (uint64_t)attr << 32 | sel);
+	emit_store_state(&t->hot, 8, HOST_T0, off);
 	emit_store_state_imm32(&t->hot, limit, off + (uint32_t)offsetof(struct x86_seg, limit));
-	emit_store_state_imm32(&t->hot, 0, off + VCPU_SEG_BASE);
-	emit_store_state_imm32(&t->hot, 0, off + VCPU_SEG_BASE + 4);
+	emit_op_state(&t->hot, 8, 0xc7, 0, off + VCPU_SEG_BASE, 4); // movq $0
+	emit_u32(&t->hot, 0);
 }
 
 // Flat segments as SYSCALL and SYSRET load them, whatever the descriptor tables say (SDM, "SYSCALL", "SYSRET").
@@ -368,7 +394,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	unsigned cs = t->v->star >> 32 & 0xfffc;
 
-	emit_rflags(t);
+	emit_rflags(t, false);
 	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
 	emit_mov_pc(t, e, host_of(t, X86_RCX), next_pc(t));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, (int32_t)~t->v->fmask);
@@ -394,7 +420,7 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_shift(e, 8, 5, HOST_T0, 47);
 	rare_if(t, CC_NE, insn);
 	emit_op_rr(e, 4, 0xf7, 0, r11);
-	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC);
+	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_DF);
 	rare_if(t, CC_NE, insn);
 	emit_cmp_state_imm8(e, 4, SLOT_IRQ_WAIT, 0);
 	rare_if(t, CC_NE, insn);
