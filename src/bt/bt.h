@@ -7,6 +7,7 @@
 //   translate.c  one unit: policy by class, emission; analyse.c: decoding, registers, flags; ident.c: most instructions
 //   check.c      memory operands: the inline TLB check, the careful form
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
+//   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
 //   tlb.c        the software TLB and its misses; site.c: an entry per check site
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
@@ -63,6 +64,7 @@ enum bt_mode_bits {
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
 	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
 	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
+	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
 };
 
 enum tlb_index { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_INDEXES };
@@ -645,6 +647,15 @@ void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> ca
 uint64_t recover_noted(const struct vcpu *v, const uint64_t *gpr); // arithmetic flags that are noted
 const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra);
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
+
+// -- shadow/: the host's mappings of guest user pages
+uint32_t shadow_mode(struct vcpu *v);       // MODE_MAPPED if the present space's user code may run so, or 0
+bool shadow_fault(struct vcpu *v, gva_t gva, bool write); // true: it was hidden, the page is mapped now
+void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
+void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
+void shadow_flush_page(struct vcpu *v, gva_t gva);
+void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
+void shadow_ban(struct vcpu *v);            // the present space has code in the zone
 
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);

@@ -49,15 +49,18 @@ static struct code_page *page_of(struct bt *b, gpa_t gpa)
 	return p;
 }
 
-static void watch_page(struct bt *b, struct tu *t, gpa_t gpa, unsigned which)
+static void watch_page(struct vcpu *v, struct tu *t, gpa_t gpa, unsigned which)
 {
+	struct bt *b = bt_of(v);
 	struct code_page *p = slot_of(b, gpa);
 	uint32_t *head;
 
 	ASSERT(gpa >> PAGE_SHIFT < GFNS_MAX);
 	head = &b->page_head[gpa >> PAGE_SHIFT];
-	if (!*head)
+	if (!*head) {
 		tlb_drop_writes(b, align_down(gpa, PAGE_SIZE));
+		shadow_watch(v, align_down(gpa, PAGE_SIZE));
+	}
 	t->page_next[which] = *head;
 	*head = (uint32_t)(t - b->tu) << 1 | which;
 	if (p->gpa == align_down(gpa, PAGE_SIZE)) {
@@ -77,11 +80,9 @@ void code_note_bytes(struct tu *t, unsigned first, unsigned end)
 
 void code_watch(struct vcpu *v, struct tu *t)
 {
-	struct bt *b = bt_of(v);
-
-	watch_page(b, t, t->gpa, 0);
+	watch_page(v, t, t->gpa, 0);
 	if (t->gpa2 != ~UINT64_C(0))
-		watch_page(b, t, t->gpa2, 1);
+		watch_page(v, t, t->gpa2, 1);
 }
 
 static void unlist(struct bt *b, gpa_t gpa, uint32_t node)

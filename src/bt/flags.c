@@ -398,7 +398,7 @@ static uint16_t lost_registers(const struct trans *t, const struct x86_insn *ins
 // A check of the present instruction will take the host's flags.
 static bool will_check(const struct trans *t, const struct x86_insn *insn)
 {
-	return t->flags == FLAGS_HOST && insn_checks(insn);
+	return t->flags == FLAGS_HOST && insn_checks(t, insn);
 }
 
 void flags_before(struct trans *t, const struct x86_insn *insn)

@@ -15,9 +15,15 @@ static struct label *label_at(struct trans *t, unsigned i)
 	return t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
 }
 
+// Where flags are at a label. In the mapped form nothing takes them out of the host's.
+static enum flag_state flags_at(const struct trans *t, unsigned i)
+{
+	return is_mapped(t) && t->in[i].visible ? FLAGS_HOST : flags_wanted(t, t->in[i]);
+}
+
 static void flags_for(struct trans *t, unsigned to)
 {
-	enum flag_state wanted = flags_wanted(t, t->in[to]);
+	enum flag_state wanted = flags_at(t, to);
 
 	if (wanted == FLAGS_HOST)
 		emit_flags_home(t, &t->hot);
@@ -30,16 +36,22 @@ static void meet(struct trans *t, struct label *l)
 {
 	for (unsigned i = 0; i < t->nwindows && l->met; i++)
 		window_join(&l->window[i], &t->window[i]);
-	if (!l->met)
+	if (l->met) {
+		mapped_join(l->proof, t->proof);
+	} else {
 		memcpy(l->window, t->window, sizeof(l->window));
+		memcpy(l->proof, t->proof, sizeof(l->proof));
+	}
 	l->met = true;
 }
 
 static void start_loop(struct trans *t, struct label *l)
 {
 	window_enter_loop(t, l->last);
+	mapped_enter_loop(t, l->last);
 	flags_for(t, t->i);
 	memcpy(l->window, t->window, sizeof(l->window));
+	memcpy(l->proof, t->proof, sizeof(l->proof));
 	l->at = emit_here(&t->hot);
 }
 
@@ -57,7 +69,8 @@ void label_bind(struct trans *t)
 		if (t->fixup[i].to == t->i)
 			emit_patch32(t->fixup[i].place, t->hot.delta, emit_here(&t->hot));
 	memcpy(t->window, l->window, sizeof(t->window));
-	flags_from_here(t, flags_wanted(t, t->in[t->i]));
+	memcpy(t->proof, l->proof, sizeof(t->proof));
+	flags_from_here(t, flags_at(t, t->i));
 	t->ended = false;
 	if (l->loop)
 		start_loop(t, l);
@@ -74,7 +87,7 @@ static bool needs_windows(const struct trans *t, const struct label *l)
 	for (unsigned i = 0; i < t->nwindows; i++)
 		if (l->window[i].valid && !window_fits(t, &l->window[i]))
 			return true;
-	return false;
+	return !mapped_fits(t, l->proof);
 }
 
 // A way taken: a poll, what a loop relies on, the flags, the jump. Flags that are to be noted are so already if they
@@ -84,14 +97,16 @@ static void lead(struct trans *t, unsigned to)
 	struct label *l = label_at(t, to);
 	unsigned from = t->i;
 
-	if (flags_wanted(t, t->in[to]) != FLAGS_HOST)
+	if (flags_at(t, to) != FLAGS_HOST)
 		flags_for(t, to);
 	if (region_polls(t, from, to))
-		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), t->in[to].live);
+		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), flags_at(t, to) == FLAGS_HOST);
 	t->i = to; // a check that fails has not begun with it
 	for (unsigned i = 0; to <= from && i < t->nwindows; i++)
 		if (l->window[i].valid && !window_fits(t, &l->window[i]))
 			window_make(t, &l->window[i]);
+	if (to <= from)
+		mapped_make(t, l->proof);
 	t->i = from;
 	flags_for(t, to);
 	if (to <= from)
@@ -124,9 +139,10 @@ static uint8_t *emit_condition(struct trans *t, const struct x86_insn *insn, boo
 
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 {
-	enum flag_state wanted = flags_wanted(t, t->in[to]), was;
+	enum flag_state wanted = flags_at(t, to), was;
 	struct label *l = label_at(t, to);
 	struct window windows[WINDOWS];
+	struct proof proofs[PROOFS];
 	uint8_t *over;
 
 	if (wanted == FLAGS_NOTED)
@@ -143,8 +159,10 @@ void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 	over = emit_condition(t, insn, true);
 	memcpy(windows, t->window, sizeof(windows));
 	t->flags = wanted == FLAGS_HOST ? was : wanted;
+	memcpy(proofs, t->proof, sizeof(proofs));
 	lead(t, to);
 	memcpy(t->window, windows, sizeof(windows));
+	memcpy(t->proof, proofs, sizeof(proofs));
 	t->flags = was;
 	emit_patch32(over, t->hot.delta, emit_here(&t->hot));
 }

@@ -20,8 +20,10 @@ bool insn_may_fault(const struct x86_insn *insn)
 }
 
 // Does its translation overwrite the host's flags before it can raise something?
-bool insn_checks(const struct x86_insn *insn)
+bool insn_checks(const struct trans *t, const struct x86_insn *insn)
 {
+	if (is_mapped(t) && mapped_keeps_flags(t, insn))
+		return false;
 	switch (insn->class) {
 	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
 	case X86_CLASS_AVX512: case X86_CLASS_RDRAND: case X86_CLASS_FWAIT:
@@ -164,7 +166,7 @@ static struct fate fate_before(const struct trans *t, const struct x86_insn *ins
 	f.live = (uint16_t)((f.live & ~set) | read) & RFLAGS_ARITH;
 	f.live |= set || leaves ? rest : 0;
 	f.lost = set == RFLAGS_ARITH ? 0 : f.lost | (rest ? insn->gpr_written : 0);
-	f.shown = insn_checks(insn) || (f.shown && set != RFLAGS_ARITH);
+	f.shown = insn_checks(t, insn) || (f.shown && set != RFLAGS_ARITH);
 	f.visible = insn_may_fault(insn) ? RFLAGS_ARITH : rest | f.live;
 	return f;
 }

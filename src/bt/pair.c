@@ -74,6 +74,7 @@ static void emit_landing(struct trans *t)
 	t->home = false; // the region goes on
 	emit_prologue(t);
 	window_drop_all(t);
+	mapped_drop_all(t);
 }
 
 void flow_call(struct trans *t, const struct x86_insn *insn)

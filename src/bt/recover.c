@@ -125,6 +125,30 @@ static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *uco
 	return true;
 }
 
+// Memory accesses of the mapped form fault in the host: hidden, or the careful form finds out what it is - a true
+// fault, a device, an address in the zone, or none at all.
+static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucontext)
+{
+	const struct insn_map *m;
+	const struct tu *t;
+
+	if (f->trapno != VEC_PF && f->trapno != VEC_GP && f->trapno != VEC_SS)
+		return false;
+	t = tc_owner(bt_of(v), (const uint8_t *)f->rip);
+	if (!t || !(t->mode & MODE_MAPPED) || t->tier == TIER_BASE)
+		return false;
+	if (f->trapno == VEC_PF && shadow_fault(v, f->cr2, f->err & PF_W))
+		return true;
+	m = find_op(bt_of(v), t, (uint32_t)(f->rip - (uint64_t)t->start));
+	if (!m || m->saved_ax)
+		return false;
+	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
+	v->count_left += m->left + 1;
+	bt_of(v)->st->shadow_true++;
+	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_CAREFUL);
+	return true;
+}
+
 // A host exception at an address in the translation cache: make it the guest's. False: it is a bug of ours.
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 {
@@ -138,7 +162,11 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	host_fault_read(&f, ucontext);
 	if (calls_overflow(v, &f, ucontext))
 		return true;
-	if (f.rip - (uint64_t)b->tc >= b->tc_size || !guest_exception(v, &f, &fault))
+	if (f.rip - (uint64_t)b->tc >= b->tc_size)
+		return false;
+	if (mapped_fault(v, &f, ucontext))
+		return true;
+	if (!guest_exception(v, &f, &fault))
 		return false;
 	if (!base_host_fault(b, (const uint8_t *)f.rip, f.gpr, &t, &at)) {
 		t = tc_owner(b, (const uint8_t *)f.rip);

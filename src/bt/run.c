@@ -60,7 +60,7 @@ uint32_t bt_mode(const struct vcpu *v)
 	uint32_t m = vcpu_code64(v) ? MODE_CODE64 : segment_mode(v);
 
 	if (v->cpl == 3)
-		m |= MODE_USER;
+		m |= MODE_USER | (vcpu_code64(v) ? (uint32_t)*slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
 	else if (v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
 		m |= MODE_AC;
 	if (alignment_checked(v))
@@ -94,6 +94,10 @@ static void flush_space(struct vcpu *v, const struct sys_result *res)
 {
 	struct bt *b = bt_of(v);
 
+	if (!res->flush_pcid_valid)
+		shadow_flush(v);
+	else if (!res->flush_keep)
+		shadow_flush_pcid(v, res->flush_pcid);
 	if (!res->flush_pcid_valid) {
 		space_drop_all(b);
 		tlb_flush(v, false);
@@ -108,6 +112,7 @@ static void flush_space(struct vcpu *v, const struct sys_result *res)
 // INVLPG, or INVPCID of one address.
 static void flush_page(struct vcpu *v, const struct sys_result *res)
 {
+	shadow_flush_page(v, res->flush_gva);
 	if (res->flush_pcid_valid && res->flush_pcid != present_pcid(v))
 		space_drop(bt_of(v), res->flush_pcid);
 	else
@@ -117,9 +122,12 @@ static void flush_page(struct vcpu *v, const struct sys_result *res)
 static void set_mode(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
-	uint32_t mode = bt_mode(v);
+	uint32_t mapped = shadow_mode(v), mode;
+	bool changed = mapped != *slot(v, SLOT_MAPPED);
 
-	if (mode != b->mode_now)
+	*slot(v, SLOT_MAPPED) = mapped;
+	mode = bt_mode(v);
+	if (changed || mode != b->mode_now)
 		tc_forget_calls(v);
 	b->mode_now = mode;
 }
@@ -637,11 +645,25 @@ static bool run_checked(struct vcpu *v)
 	return true;
 }
 
+// The present mode. No code in the zone is run in the mapped form: what it refers to by its own address would be there.
+static uint32_t mode_for(struct vcpu *v, uint64_t pc)
+{
+	struct bt *b = bt_of(v);
+
+	if (b->mode_now & MODE_MAPPED && (pc >> 44 == ZONE_START >> 44 || pc >> 47)) {
+		shadow_ban(v);
+		*slot(v, SLOT_MAPPED) = 0;
+		b->mode_now &= ~(uint32_t)MODE_MAPPED;
+		tc_forget_calls(v);
+	}
+	return b->mode_now;
+}
+
 static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
-	uint32_t mode = b->mode_now;
+	uint32_t mode = mode_for(v, v->rip);
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);
@@ -663,6 +685,8 @@ static void run_unit(struct vcpu *v)
 		mode |= MODE_CAREFUL | MODE_ONE;
 	if (b->sh->config.stress & STRESS_CAREFUL)
 		mode |= MODE_CAREFUL;
+	if (mode & MODE_CAREFUL)
+		mode &= ~(uint32_t)MODE_MAPPED;
 	b->st->careful += b->careful;
 	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
 		debug_check_fetch(v, v->rip);
@@ -722,6 +746,7 @@ static void step(struct vcpu *v)
 		run_unit(v);
 	if (b->sh->config.stress & STRESS_FLUSH && !b->careful && flush_is_due(b)) {
 		tlb_flush(v, true);
+		set_mode(v);
 		b->flush_tc = true;
 	}
 }

@@ -47,6 +47,7 @@
 #define SLOT_RECIPE SLOT(52)        // number of the recipe for flags that are noted; 0: they are in SLOT_FLAGS
 #define SLOT_STUB_FLAGS SLOT(51)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
+#define SLOT_MAPPED SLOT(60)       // MODE_MAPPED if the present address space's user code runs in that form, or 0
 
 // The first and the first write table of the software TLB, from the GS base (ORDER TLB).
 #define BT_TLB_R 0x8000000

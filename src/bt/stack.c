@@ -54,12 +54,28 @@ static unsigned stack_size(const struct trans *t, const struct x86_insn *insn)
 	return insn->opsize == 2 ? 2 : t->code == X86_MODE64 ? 8 : 4;
 }
 
+// The mapped form of both: the value goes through T1 when everything that takes it has been used.
+static bool emit_move_mapped(struct trans *t, const struct x86_insn *insn, unsigned size, bool push)
+{
+	bool by_rsp = !push && insn->mem.base == X86_RSP;
+	struct emit_mem stack, m;
+
+	if (!mapped_operand(t, insn, by_rsp ? (int)size : 0, &m))
+		return false;
+	stack = mapped_stack(t, X86_RSP, push ? -(int)size : 0, size); // its check takes T1 alone
+	emit_load(&t->hot, size, HOST_T1, push ? m : stack);
+	emit_store(&t->hot, size, HOST_T1, push ? stack : m);
+	return true;
+}
+
 void emit_push(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn);
 
-	if (insn->mem.present) {
+	if (insn->mem.present && emit_move_mapped(t, insn, size, true)) {
+		;
+	} else if (insn->mem.present) {
 		emit_ea(t, insn, 0);
 		emit_check(t, X86_READ, size, insn->mem.seg);
 		if (size == 8) {
@@ -93,7 +109,9 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn);
 
-	if (insn->mem.present) { // an address that uses RSP uses its value after the pop
+	if (insn->mem.present && emit_move_mapped(t, insn, size, false)) {
+		emit_rsp_add(t, (int)size);
+	} else if (insn->mem.present) { // an address that uses RSP uses its value after the pop
 		bool by_rsp = insn->mem.base == X86_RSP;
 
 		emit_stack_ea(t, 0);
@@ -125,6 +143,12 @@ void emit_leave_insn(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	unsigned size = stack_size(t, insn), addr = stack_addr_size(t), rbp = host_of(t, X86_RBP);
 
+	if (is_mapped(t)) {
+		emit_load(e, size, HOST_T1, mapped_stack(t, X86_RBP, 0, size));
+		emit_lea(e, addr, HOST_GUEST_RSP, mem_base(rbp, (int)size));
+		emit_op_rr(e, size, 0x89, HOST_T1, rbp);
+		return;
+	}
 	emit_mov(e, addr, HOST_T0, rbp);
 	if (t->code != X86_MODE64 && t->t->mode & MODE_BASES)
 		emit_seg_base(t, X86_SS);

@@ -294,6 +294,32 @@ static void emit_mode_jump(struct trans *t, uint32_t mode)
 	t->ended = true;
 }
 
+// On to user code at the address in T0, in the form that its address space has: `mode` says nothing of that.
+static void emit_user_jump(struct trans *t, uint32_t mode)
+{
+	struct emit *e = &t->hot;
+	uint8_t *plain;
+
+	if (t->b->sh->config.memory == MEMORY_CHECKED) {
+		emit_mode_jump(t, mode);
+		return;
+	}
+	emit_save_flags(t);
+	emit_epilogue(t, e);
+	emit_uncount(t, e);
+	emit_mov_imm(e, HOST_T1, (uint64_t)t->b->itab[tc_mode_id(t->b, mode)].e);
+	emit_cmp_state_imm8(e, 4, SLOT_MAPPED, 0);
+	plain = emit_jcc32(e, CC_E);
+	emit_mov_imm(e, HOST_T1, (uint64_t)t->b->itab[tc_mode_id(t->b, mode | MODE_MAPPED)].e);
+	emit_patch32(plain, e->delta, emit_here(e));
+	emit_store_state(e, 8, HOST_T1, SLOT_TABLE);
+	emit_load_state(e, 4, HOST_T1, SLOT_MAPPED);
+	emit_lea(e, 4, HOST_T1, mem_base(HOST_T1, (int32_t)mode));
+	emit_store_state(e, 4, HOST_T1, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
+	emit_jmp_state(e, SLOT_STUB_RET);
+	t->ended = true;
+}
+
 // STAC, CLAC: the mode says what the flag is now.
 static void set_ac(struct trans *t, bool ac)
 {
@@ -407,7 +433,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	emit_u8(e, 0xfc); // cld
 	emit_calls_of_kernel(e);
 	emit_mov_imm(e, HOST_T0, t->v->lstar);
-	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC));
+	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC | MODE_MAPPED));
 }
 
 void sys_sysret(struct trans *t, const struct x86_insn *insn)
@@ -432,5 +458,5 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_take_flags(t);
 	emit_mov(e, 8, HOST_T0, rcx);
 	emit_calls_of_user(e);
-	emit_mode_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
+	emit_user_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
 }

@@ -98,8 +98,10 @@ void tlb_flush(struct vcpu *v, bool global)
 		flush_table(&b->tlb_w[x], global);
 	}
 	site_flush(b, global);
-	if (global)
+	if (global) {
 		space_drop_all(b);
+		shadow_flush(v);
+	}
 	if (global)
 		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
 	region_clear(&b->user_code);

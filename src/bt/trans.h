@@ -17,12 +17,20 @@ struct window { // see window.c
 	int at;          // how far the register has moved since
 };
 
+enum { PROOFS = 8 };
+
+struct proof { // see mapped.c
+	uint8_t base, index, scale; // guest registers or X86_REG_NONE; scale 0: nothing
+	uint32_t slack;             // base + index * scale is no farther than that from an address outside the zone
+};
+
 struct label { // a place that instructions of the same region lead to: see label.c
 	bool loop;           // later ones too
 	uint8_t last;        // the last one that does
 	bool met;            // a way in has been emitted
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here
+	struct proof proof[PROOFS];
 };
 
 struct fixup { // a branch forward: the rel32, and the instruction it leads to
@@ -62,6 +70,8 @@ struct trans {
 	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
 	struct window window[WINDOWS];
 	unsigned nwindows;
+	struct proof proof[PROOFS];          // mapped form
+	unsigned next_proof;
 	uint16_t named, written;             // guest registers
 	uint16_t in_memory;                  // of those named: without a host register (spill.c)
 	uint16_t lost;                       // of the present instruction: to be given T0 or T1
@@ -155,6 +165,7 @@ uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg)
 struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct emit_mem checked_mem(void);
 void note_saved_ax(struct trans *t);             // and RAX, RDX are in their slots there
+void note_fault(struct trans *t);                // as the next, and it may raise an exception in any case
 void note_op(struct trans *t);                   // the host code from here on belongs to the present instruction
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 
@@ -170,7 +181,7 @@ void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); //
 void label_poll(struct trans *t);
 // -- live.c
 bool insn_may_fault(const struct x86_insn *insn);
-bool insn_checks(const struct x86_insn *insn);
+bool insn_checks(const struct trans *t, const struct x86_insn *insn);
 uint16_t flags_set(const struct x86_insn *insn); // arithmetic flags it writes or leaves undefined
 void find_live_flags(struct trans *t);
 struct fate fate_outside(const struct trans *t, uint64_t pc); // at a branch target
@@ -274,6 +285,22 @@ bool window_fits(const struct trans *t, const struct window *wanted);
 void window_make(struct trans *t, const struct window *wanted);
 struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size);
 struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, unsigned access);
+
+// -- mapped.c: the guest's own operands
+static inline bool is_mapped(const struct trans *t)
+{
+	return t->t->mode & MODE_MAPPED && t->t->tier == TIER_HOT;
+}
+
+bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn); // all of its accesses take that form
+bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, struct emit_mem *out);
+struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size);
+void mapped_after(struct trans *t, const struct x86_insn *insn);
+void mapped_drop_all(struct trans *t);
+void mapped_join(struct proof *have, const struct proof *other);
+bool mapped_fits(const struct trans *t, const struct proof *wanted);
+void mapped_make(struct trans *t, const struct proof *wanted);
+void mapped_enter_loop(struct trans *t, unsigned last);
 
 // -- system.c: system instructions done in the cache
 bool sys_inline(const struct trans *t, const struct x86_insn *insn); // may this one be?

@@ -96,13 +96,20 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn)
 }
 
 // May the instruction raise an exception where it runs, behind its checks?
-static bool host_may_fault(const struct x86_insn *insn)
+static bool host_may_fault(const struct trans *t, const struct x86_insn *insn)
 {
-	return insn->class != X86_CLASS_PLAIN || insn->mem.aligned || insn->mnemonic == X86_MNEM_DIV ||
+	return (is_mapped(t) && insn->mem.present) || insn->class != X86_CLASS_PLAIN ||
+	       insn->mem.aligned || insn->mnemonic == X86_MNEM_DIV ||
 	       insn->mnemonic == X86_MNEM_IDIV || insn->mnemonic == X86_MNEM_AAM;
 }
 
 void note_op(struct trans *t)
+{
+	if (t->t->tier == TIER_BASE || host_may_fault(t, &t->insn[t->i]))
+		note_fault(t);
+}
+
+void note_fault(struct trans *t)
 {
 	struct bt *b = t->b;
 
@@ -110,8 +117,6 @@ void note_op(struct trans *t)
 		base_note_op(t);
 		return;
 	}
-	if (!host_may_fault(&t->insn[t->i]))
-		return;
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
 		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
@@ -191,6 +196,7 @@ static void emit_insn(struct trans *t)
 	spill_after(t, &t->insn[t->i]);
 	flags_after(t, &t->insn[t->i]);
 	window_after(t, &t->insn[t->i]);
+	mapped_after(t, &t->insn[t->i]);
 	if (!t->ended)
 		emit_next(t);
 }

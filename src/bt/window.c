@@ -223,7 +223,7 @@ bool window_wanted(struct trans *t, unsigned *worth)
 
 	for (unsigned base = 0; base < X86_GPRS; base++) {
 		worth[base] = 0;
-		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART))
+		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
 			continue;
 		worth[base] = weigh_runs(t, base);
 		if (t->nlabels)
@@ -283,6 +283,8 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 	struct emit_mem m;
 	struct touch x;
 
+	if (mapped_operand(t, insn, 0, &m))
+		return m;
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
 		return m;
@@ -301,6 +303,8 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 {
 	struct emit_mem m;
 
+	if (is_mapped(t))
+		return mapped_stack(t, X86_RSP, disp, size);
 	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
 		return m;
 	if (t->code == X86_MODE64 && !t->careful && t->t->tier == TIER_HOT)

@@ -22,6 +22,7 @@ enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
 	_(SHARED, "agree with ringer on their shared memory: build both anew") \
 	_(SIZE, "place so much memory in the zone") \
 	_(UNMAP, "unmap the rest of its address space") \
+	_(SEALED, "clear its address space for --memory=mapped: the host seals the vdso") \
 	_(GS, "set its GS base") \
 	_(SIGNAL, "catch its signals") \
 	_(TIMER, "make its timer") \
@@ -90,6 +91,9 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_HOT = BIT(7),       // all units are of the hot tier at once
 };
 
+// How translated user code reaches memory: through the software TLB, or by host mappings at the guest's own addresses.
+enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO };
+
 enum log_item {
 	LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4), LOG_MMU = BIT(5),
 	LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9), LOG_ALL = BIT(10) - 1,
@@ -124,6 +128,7 @@ struct config { // written by the app before the monitor starts, constant afterw
 	uint32_t vcpus;
 	uint32_t stress;        // enum accel_stress
 	uint32_t log;           // enum log_item
+	uint32_t memory;        // enum memory_form
 	uint32_t selfcheck;     // every Nth unit, 0 = off
 	bool deterministic;
 	bool start_stopped;     // -S

@@ -58,6 +58,14 @@
 	_(mmio_accesses, "times", "MMIO accesses, all") \
 	_(timer_signals, "times", "host timer signals") \
 	_(host_faults, "times", "host exceptions in translated code") \
+	_(shadow_faults, "times", "hidden faults of user code in the mapped form") \
+	_(shadow_maps, "times", "host mappings made for it") \
+	_(shadow_pages, "pages", "guest pages in these") \
+	_(shadow_drops, "times", "all of them dropped at once") \
+	_(shadow_checks, "times", "all of them compared with the guest's tables after a flush") \
+	_(shadow_claims, "times", "address spaces that came to be mapped") \
+	_(shadow_true, "times", "host faults of user code in the mapped form that were not hidden") \
+	_(shadow_cycles, "cycles", "host cycles spent on all this, but for the host's own faults") \
 	_(selfchecks, "units", "units self-checked") \
 	_(nyi, "times", "not-yet-built paths met")
 

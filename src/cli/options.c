@@ -131,6 +131,20 @@ static enum cli_result take_stats(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result take_memory(struct cli *c, const char *arg)
+{
+	static const char *const forms[] = {
+		[MEMORY_CHECKED] = "checked", [MEMORY_MAPPED] = "mapped", [MEMORY_AUTO] = "auto",
+	};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(forms); i++)
+		if (!strcmp(arg, forms[i])) {
+			c->config.memory = i;
+			return CLI_OK;
+		}
+	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped or auto", arg);
+}
+
 static enum cli_result take_selfcheck(struct cli *c, const char *arg)
 {
 	uint64_t n;
@@ -149,7 +163,6 @@ static enum cli_result take_gdb(struct cli *c, const char *arg)
 
 static const struct option options[] = {
 	{ "m", ARG_NEXT, "[size=]SIZE", "memory of the guest: 512M, 2G (default 128M)", cli_memory },
-	{ "memory", ARG_NEXT, NULL, NULL, cli_memory },
 	{ "smp", ARG_NEXT, "1", "processors: one is built", cli_smp },
 	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
 	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
@@ -191,6 +204,7 @@ static const struct option options[] = {
 	{ "perfmap", ARG_NONE, NULL, "name translated code for perf in /tmp/perf-PID.map", take_perfmap },
 	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
 	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
+	{ "memory", ARG_EQUALS, "checked|mapped|auto", "how guest user code reaches memory (docs/MEMORY.md)", take_memory },
 	{ "selfcheck", ARG_EQUALS, "N", "check every Nth unit against single instructions", take_selfcheck },
 	{ "stress", ARG_EQUALS, "ITEMS", "make rare paths frequent; help lists them", cli_stress },
 	{ "deterministic", ARG_NONE, NULL, "virtual time counts guest instructions", take_deterministic },

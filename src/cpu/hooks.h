@@ -42,6 +42,13 @@ enum resume vmm_stopped(struct vcpu *v, enum stop_reason why);
 void vmm_save_vectors(struct vcpu *v); // the host's registers into v->xsave (standard form)
 void vmm_load_vectors(struct vcpu *v);
 
+// -- Guest RAM at the guest's own addresses (vmm/guest_map.c): pages of the lower half outside the zone.
+// 0, or a negative errno: nothing is mapped there then.
+enum { VMM_MAP_FULL = -12 }; // -ENOMEM: as many mappings as the host allows
+int vmm_map_guest(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, bool write);
+int vmm_unmap_guest(struct vcpu *v, gva_t gva, uint64_t size);
+int vmm_unmap_guest_all(struct vcpu *v);
+
 // -- The ways out.
 _Noreturn void vmm_shutdown(struct vcpu *v);                      // ACPI S5
 _Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why);

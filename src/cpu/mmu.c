@@ -164,6 +164,7 @@ static inline void describe(const struct vcpu *v, const struct path *p, gva_t gv
 	out->write = all & PTE_W;
 	out->exec = !(any & PTE_NX);
 	out->dirty = leaf & PTE_D;
+	out->accessed = all & PTE_A;
 	out->global = leaf & PTE_G && v->cr4 & CR4_PGE;
 	out->pat = (leaf >> pat_shift & 1) << 2 | (leaf >> 3 & 3);
 	out->pkey = leaf >> 59 & 15;
@@ -221,15 +222,10 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 	return true;
 }
 
-bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa)
+bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out)
 {
-	struct mmu_walk w;
 	struct path p;
 
-	if (!vcpu_paging(v)) {
-		*gpa = (uint32_t)gva;
-		return true;
-	}
 	if (!usual_format(v)) {
 		if (!vcpu_long_mode(v) || v->cr4 & CR4_LA57)
 			return false;
@@ -237,7 +233,20 @@ bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa)
 	}
 	if (descend(v, gva, &p) != FOUND)
 		return false;
-	describe(v, &p, gva, &w);
+	describe(v, &p, gva, out);
+	return true;
+}
+
+bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa)
+{
+	struct mmu_walk w;
+
+	if (!vcpu_paging(v)) {
+		*gpa = (uint32_t)gva;
+		return true;
+	}
+	if (!mmu_look(v, gva, &w))
+		return false;
 	*gpa = w.gpa;
 	return true;
 }

@@ -173,6 +173,7 @@ struct mmu_walk {
 	uint64_t page_size; // 4 KiB, 2 MiB, 4 MiB, 1 GiB; the size of the mapping found
 	bool user, write, exec; // what the guest's tables allow in principle (user bit, writable bit, not NX), all levels
 	bool dirty;         // the leaf's D bit is set
+	bool accessed;      // the A bits are set, all levels
 	bool global;        // the leaf's G bit counts (CR4.PGE)
 	uint8_t pat;        // memory type index: PAT, PCD, PWT
 	uint8_t pkey;
@@ -186,6 +187,9 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 
 // The same without any effect on A and D and with all rights, for debuggers. False: not mapped.
 bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
+
+// The whole of what the tables say, again without any effect. False: not mapped, or a format that is not walked.
+bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out);
 
 // The physical-address bits (51 down to MAXPHYADDR) that must be 0 in page-table entries and CR3.
 uint64_t mmu_reserved_bits(struct vcpu *v);

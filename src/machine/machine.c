@@ -81,6 +81,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->stress = c->stress | (c->selfcheck ? STRESS_IRQ : 0); // units are counted in the run loop
 	to->log = c->log | (c->perfmap ? LOG_PERFMAP : 0);
 	to->selfcheck = c->selfcheck;
+	to->memory = c->memory;
 	to->deterministic = c->deterministic;
 	to->start_stopped = c->start_stopped;
 	to->tc_size = c->tc_size;

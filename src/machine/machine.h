@@ -34,7 +34,7 @@ struct machine_config {
 	struct pc_config pc;
 	uint64_t tc_size;
 	bool no_reboot, no_shutdown, start_stopped, deterministic;
-	uint32_t log, stress, selfcheck;
+	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
 };

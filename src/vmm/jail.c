@@ -3,44 +3,68 @@
 // The jail: what the monitor may ask of the host kernel once guest code can run. Anything else, and any other
 // architecture's system calls, kills the whole process, which the app notices and reports. The list is what the
 // monitor uses and no more: waiting (futex, wait and wake only), coming back from a signal, its one timer, the time of
-// day, and ending. No call here opens, maps or sends anything: a monitor taken over by its guest reaches this machine's
+// day, and ending. No call here opens or sends anything: a monitor taken over by its guest reaches this machine's
 // memory and the app's request slots, nothing else.
+//
+// With guest memory mapped at the guest's own addresses (--memory) two more: mmap of the RAM file outside the zone,
+// never executable, and munmap there. Less than 4 GiB at a time, so that what begins below the zone ends in its gap.
 #include "vmm/jail.h"
 #include "base/types.h"
+#include "bus/shared.h"
+#include "mem/zone.h"
 #include "vmm/linux.h"
 #include <linux/audit.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define LOAD_HIGH(n) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[n]) + 4)
 #define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 #define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 #define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
 #define IF(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0)
+#define IF_AT_LEAST(value, skip) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, value, skip, 0)
+#define AND(mask) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask)
 #define ALLOW_CALL(nr) UNLESS(nr, 1), ALLOW
+#define KILL_UNLESS(value) IF(value, 1), KILL
+#define KILL_IF(value) UNLESS(value, 1), KILL
 
-static const struct sock_filter filter[] = {
-	LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), KILL,
-	LOAD(nr),
-	ALLOW_CALL(SYS_rt_sigreturn),
-	ALLOW_CALL(SYS_timer_settime),
-	ALLOW_CALL(SYS_clock_gettime),
-	ALLOW_CALL(SYS_sched_yield),
-	ALLOW_CALL(SYS_exit),
-	ALLOW_CALL(SYS_exit_group),
-	IF(SYS_futex, 1), KILL,
-	LOAD(args[1]), // the operation, its low half: the high one is ignored by the kernel, too
-	IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), KILL, ALLOW,
+enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER_HALF = 0x8000 };
+
+#define BEGIN LOAD(arch), KILL_UNLESS(AUDIT_ARCH_X86_64), LOAD(nr)
+#define ALWAYS \
+	ALLOW_CALL(SYS_rt_sigreturn), ALLOW_CALL(SYS_timer_settime), ALLOW_CALL(SYS_clock_gettime), \
+	ALLOW_CALL(SYS_sched_yield), ALLOW_CALL(SYS_exit), ALLOW_CALL(SYS_exit_group)
+// The operation is args[1], its low half: the high one is ignored by the kernel, too.
+#define FUTEX KILL_UNLESS(SYS_futex), LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), KILL, ALLOW
+
+#define SMALL LOAD_HIGH(1), KILL_UNLESS(0)
+#define OUTSIDE_THE_ZONE LOAD_HIGH(0), IF_AT_LEAST(UPPER_HALF, 2), AND(0xf000), KILL_IF(HIGH_OF_ZONE)
+#define MMAP \
+	SMALL, OUTSIDE_THE_ZONE, LOAD(args[2]), IF(PROT_READ, 2), KILL_UNLESS(PROT_READ | PROT_WRITE), \
+	LOAD(args[3]), KILL_UNLESS(JAIL_MAP_FLAGS), LOAD(args[4]), KILL_UNLESS(MONITOR_FD_RAM), ALLOW
+// All that is above the zone, or all below it, may go at once.
+#define MUNMAP \
+	LOAD_HIGH(0), IF_AT_LEAST(HIGH_OF_ZONE_END, 7), UNLESS(0, 7), LOAD(args[0]), UNLESS(0, 5), \
+	LOAD_HIGH(1), UNLESS(HIGH_OF_ZONE, 3), LOAD(args[1]), UNLESS(0, 1), ALLOW, \
+	SMALL, OUTSIDE_THE_ZONE, ALLOW
+#define LENGTH(...) (sizeof((const struct sock_filter[]){__VA_ARGS__}) / sizeof(struct sock_filter))
+
+static const struct sock_filter checked[] = {BEGIN, ALWAYS, FUTEX};
+static const struct sock_filter mapped[] = {
+	BEGIN, ALWAYS, UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
 };
 
-struct sock_fprog jail_filter(void)
+struct sock_fprog jail_filter(bool maps)
 {
-	return (struct sock_fprog){ARRAY_SIZE(filter), (struct sock_filter *)filter};
+	return maps ? (struct sock_fprog){ARRAY_SIZE(mapped), (struct sock_filter *)mapped} :
+		      (struct sock_fprog){ARRAY_SIZE(checked), (struct sock_filter *)checked};
 }
 
-int jail_close(void)
+int jail_close(bool maps)
 {
-	struct sock_fprog p = jail_filter();
+	struct sock_fprog p = jail_filter(maps);
 	long err = linux_call6(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
 
 	if (err)

@@ -5,11 +5,16 @@
 #define VMM_JAIL_H
 
 #include <linux/filter.h>
+#include <stdbool.h>
+
+// How guest RAM is mapped: the only flags that pass.
+enum { JAIL_MAP_FLAGS = 0x1 | 0x10 | 0x4000 | 0x8000 }; // MAP_SHARED, MAP_FIXED, MAP_NORESERVE, MAP_POPULATE
 
 // The filter program: constant, the same for every machine. tests/zone/ applies it to itself.
-struct sock_fprog jail_filter(void);
+struct sock_fprog jail_filter(bool maps);
 
-// Close the jail for this process, for good. Returns 0 or a negative errno.
-int jail_close(void);
+// Close the jail for this process, for good; maps: guest RAM may be mapped outside the zone. Returns 0 or a negative
+// errno.
+int jail_close(bool maps);
 
 #endif

@@ -5,6 +5,7 @@
 // the jail. A failure before the request slot can be used ends in an exit status (enum start_failure) that the app
 // turns into words. After start_run nothing is mapped, opened or created any more.
 #include "bt/entry.h"
+#include "shadow/shadow.h"
 #include "vmm/jail.h"
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
@@ -59,6 +60,15 @@ static void map_ram(const struct mem *m)
 		map(ZONE_RAM + high, m->high_end - high, rw, MAP_NORESERVE, MONITOR_FD_RAM, m->low_end);
 }
 
+// Readable where an address with these bits 47-32 is a guest user's.
+static void map_guard(uint64_t at)
+{
+	const uint64_t zone = at + (ZONE_START >> 32), zone_end = at + (ZONE_END >> 32), upper = at + 0x8000;
+
+	map(at, zone - at, PROT_READ, MAP_NORESERVE, -1, 0);
+	map(zone_end, upper - zone_end, PROT_READ, MAP_NORESERVE, -1, 0);
+}
+
 static const struct shared *map_shared(void)
 {
 	const struct shared *sh = (const struct shared *)ZONE_SHARED;
@@ -87,6 +97,10 @@ uint64_t start_map(const uint64_t *sp)
 	map_private(STACK_BOTTOM, STACK_SIZE);
 	map_private(SIGNAL_STACK, SIGNAL_STACK_SIZE);
 	map_ram(&sh->config.mem);
+	if (sh->config.memory != MEMORY_CHECKED) {
+		map_private(area + ZONE_VCPU_SHADOW, sizeof(struct shadow));
+		map_guard(area + ZONE_VCPU_GUARD);
+	}
 	// The software TLB and RAM are walked at random: large pages where the host gives them. The other tables are
 	// touched here and there only. Failure changes nothing.
 	linux_call3(SYS_madvise, area + ZONE_VCPU_BT, ZONE_VCPU_BT_SIZE, MADV_NOHUGEPAGE);
@@ -114,6 +128,8 @@ static void unmap(uint64_t from, uint64_t to)
 		return;
 	if (err != -EPERM)
 		linux_exit(START_UNMAP);
+	if (((const struct shared *)ZONE_SHARED)->config.memory != MEMORY_CHECKED)
+		linux_exit(START_SEALED);
 	if (to - from > PAGE_SIZE) {
 		unmap(from, middle);
 		unmap(middle, to);
@@ -148,16 +164,23 @@ static void set_bases(const struct vmm *vm)
 	}
 }
 
-// Nothing of the app's is left open; no core dump of a guest's memory; no life after the app's.
-static void leave_host(void)
+static void close_files(unsigned first, unsigned last)
+{
+	if (linux_call3(SYS_close_range, first, last, 0))
+		for (unsigned fd = first; fd <= last && fd <= MONITOR_FD_TC; fd++)
+			linux_call3(SYS_close, fd, 0, 0);
+}
+
+// Nothing of the app's is left open, but for the RAM file if it is to be mapped for the guest; no core dump of a
+// guest's memory; no life after the app's.
+static void leave_host(bool maps)
 {
 	const struct rlimit none = {0, 0};
 
 	linux_call3(SYS_prctl, PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0);
 	linux_call6(SYS_prlimit64, 0, RLIMIT_CORE, (uintptr_t)&none, 0, 0, 0);
-	if (linux_call3(SYS_close_range, 0, ~0u, 0))
-		for (unsigned fd = 0; fd <= MONITOR_FD_TC; fd++)
-			linux_call3(SYS_close, fd, 0, 0);
+	close_files(0, maps ? MONITOR_FD_RAM - 1 : MONITOR_FD_RAM);
+	close_files(MONITOR_FD_RAM + 1, ~0u);
 }
 
 // With a processor to itself the app answers while a world switch spins; on a single one that only delays it.
@@ -177,16 +200,17 @@ static bool has_one_processor(void)
 _Noreturn void start_run(void)
 {
 	struct vmm *vm = vmm_of((struct vcpu *)ZONE_VCPU(0));
+	bool maps = vm->shared->config.memory != MEMORY_CHECKED;
 
 	unmap_rest(&vm->shared->config.mem);
 	set_bases(vm);
-	leave_host();
+	leave_host(maps);
 	vm->spin_cycles = has_one_processor() ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
 	if (fault_catch_signals((void *)SIGNAL_STACK, SIGNAL_STACK_SIZE))
 		linux_exit(START_SIGNAL);
 	if (clock_make_timer(vm))
 		linux_exit(START_TIMER);
-	if (jail_close())
+	if (jail_close(maps))
 		linux_exit(START_JAIL);
 	vmm_init(vm);
 	bt_init(vm->vcpu);

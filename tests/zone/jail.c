@@ -5,9 +5,11 @@
 // so must the 32-bit and x32 doors to the same kernel.
 #include "vmm/jail.h"
 #include "base/types.h"
+#include "bus/shared.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,6 +26,7 @@ static const long allowed[] = {
 };
 
 static unsigned tried, failed;
+static bool maps; // the jail of a monitor that maps guest RAM
 
 static bool is_allowed(long nr)
 {
@@ -50,7 +53,7 @@ static int death(void (*call)(long, long), long nr, long arg1)
 	int status;
 
 	if (!pid) {
-		if (jail_close())
+		if (jail_close(maps))
 			_exit(2);
 		call(nr, arg1);
 		syscall(SYS_exit_group, 0);
@@ -72,10 +75,10 @@ static void expect(const char *what, long nr, int got, bool killed)
 	printf("%s %ld: ended by signal %d, expected %s\n", what, nr, got, killed ? "SIGSYS" : "to live");
 }
 
-int main(void)
+static void try_all(void)
 {
 	for (long nr = 0; nr < CALLS_MAX; nr++)
-		if (!is_allowed(nr) && nr != CALL_URETPROBE && nr != CALL_UPROBE)
+		if (!is_allowed(nr) && nr != CALL_URETPROBE && nr != CALL_UPROBE && !(maps && nr == SYS_munmap))
 			expect("call", nr, death(call_64, nr, 0), true);
 	for (unsigned i = 0; i < ARRAY_SIZE(allowed); i++)
 		if (allowed[i] != SYS_rt_sigreturn) // it cannot return here: there is no frame
@@ -87,6 +90,54 @@ int main(void)
 		expect("x32 call", nr, death(call_64, nr | X32_BIT, 0), true);
 	}
 	expect("call", -1, death(call_64, -1, 0), true);
+}
+
+// -- mmap and munmap, which the jail of a monitor that maps guest RAM lets pass outside the zone
+
+struct map_case {
+	bool killed;
+	long call;
+	uint64_t arg[5];
+};
+
+enum { RW = PROT_READ | PROT_WRITE, HOW = JAIL_MAP_FLAGS, RAM = MONITOR_FD_RAM };
+
+static const struct map_case map_cases[] = {
+	{false, SYS_mmap, {0x10000, 0x1000, PROT_READ, HOW, RAM}},
+	{false, SYS_mmap, {0x3ffffffff000, 0x1000, RW, HOW, RAM}},
+	{false, SYS_mmap, {0x500000000000, 0x200000, RW, HOW, RAM}},
+	{false, SYS_mmap, {0x7ff000000000, 0x1000, RW, HOW, RAM}},
+	{true, SYS_mmap, {0x400000000000, 0x1000, RW, HOW, RAM}},
+	{true, SYS_mmap, {0x480000001000, 0x1000, RW, HOW, RAM}},
+	{true, SYS_mmap, {0x4ffffffff000, 0x1000, RW, HOW, RAM}},
+	{true, SYS_mmap, {0x3ff000000000, 0x1000000000, RW, HOW, RAM}}, // from below into it
+	{true, SYS_mmap, {0xffff800000000000, 0x1000, RW, HOW, RAM}},
+	{true, SYS_mmap, {0x10000, 0x1000, RW | PROT_EXEC, HOW, RAM}},
+	{true, SYS_mmap, {0x10000, 0x1000, PROT_NONE, HOW, RAM}},
+	{true, SYS_mmap, {0x10000, 0x1000, RW, HOW & ~MAP_FIXED, RAM}},
+	{true, SYS_mmap, {0x10000, 0x1000, RW, HOW | MAP_ANONYMOUS, RAM}},
+	{true, SYS_mmap, {0x10000, 0x1000, RW, HOW, RAM + 1}},
+	{false, SYS_munmap, {0x10000, 0x1000}},
+	{true, SYS_munmap, {0x400100000000, 0x1000}},
+	{true, SYS_munmap, {0x3ff000000000, 0x1000000000}},
+	{true, SYS_munmap, {0, 0x400000001000}},
+	{false, SYS_munmap, {0xffff800000000000, 0x1000}}, // nothing there is ours: the kernel refuses
+};
+
+static void call_map(long nr, long index)
+{
+	const uint64_t *a = map_cases[index].arg;
+
+	syscall(nr, a[0], a[1], a[2], a[3], a[4], 0);
+}
+
+int main(void)
+{
+	try_all();
+	maps = true;
+	try_all();
+	for (unsigned i = 0; i < ARRAY_SIZE(map_cases); i++)
+		expect("mapping", i, death(call_map, map_cases[i].call, i), map_cases[i].killed);
 	printf("%u tried, %u failed\n", tried, failed);
 	return failed != 0;
 }

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT
+//
+// Memory operands in the mapped form (MODE_MAPPED, user code of 64-bit mode): the guest's own, as the host maps guest
+// memory at the guest's addresses (shadow/), behind a proof that they do not lie in the monitor's zone. The check
+// reads a byte of a table by the address's bits 47-32, which is not there for addresses of the zone (and of the upper
+// half): no flags, no branch, nothing out of line. What faults is sorted out by bt_host_fault.
+//
+// A proof holds for a base register, or a base and an index, and says how far from an address outside the zone it is at
+// most: gaps of 4 GiB at both ends of the zone make up for displacements and small steps. An access proves as much as a
+// check: it would have faulted in the gap. So a pointer that walks by constants and is used at each step is checked
+// once.
+//
+// What has no such form - operands that need two instructions, masks, strings - takes the inline look-up (check.c).
+#include "bt/trans.h"
+
+enum { SLACK_MAX = 64 << 20, SLACK_LOOP = 1 << 20 };
+
+// -- proofs -----------------------------------------------------------------------------------------------------------
+
+static struct proof *find(struct trans *t, unsigned base, unsigned index, unsigned scale)
+{
+	for (unsigned i = 0; i < PROOFS; i++) {
+		struct proof *p = &t->proof[i];
+
+		if (p->scale == scale && p->base == base && p->index == index)
+			return p;
+	}
+	return NULL;
+}
+
+static struct proof *add(struct trans *t, unsigned base, unsigned index, unsigned scale, uint32_t slack)
+{
+	struct proof *p = find(t, base, index, scale);
+
+	for (unsigned i = 0; !p && i < PROOFS; i++)
+		if (!t->proof[i].scale)
+			p = &t->proof[i];
+	if (!p)
+		p = &t->proof[t->next_proof++ % PROOFS];
+	*p = (struct proof){(uint8_t)base, (uint8_t)index, (uint8_t)scale, slack};
+	return p;
+}
+
+// Uses T1.
+static void emit_zone_check(struct trans *t, unsigned reg)
+{
+	struct emit *e = &t->hot;
+
+	note_fault(t);
+	emit_rorx(e, 8, HOST_T1, reg, 32);
+	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_gs(e);
+	emit_load(e, 1, HOST_T1, mem_base(HOST_T1, ZONE_VCPU_GUARD));
+}
+
+static struct emit_mem host_operand(const struct trans *t, unsigned base, unsigned index, unsigned scale, int disp)
+{
+	return (struct emit_mem){
+		.base = base == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, base),
+		.index = index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, index),
+		.scale = (uint8_t)scale, .disp = disp,
+	};
+}
+
+// Uses T1, and T0 where there is an index.
+static struct proof *prove(struct trans *t, unsigned base, unsigned index, unsigned scale)
+{
+	struct proof *p = find(t, base, index, scale);
+
+	if (p)
+		return p;
+	if (index == X86_REG_NONE) {
+		emit_zone_check(t, host_of(t, base));
+	} else {
+		emit_lea(&t->hot, 8, HOST_T0, host_operand(t, base, index, scale, 0));
+		emit_zone_check(t, HOST_T0);
+	}
+	return add(t, base, index, scale, 0);
+}
+
+static void touched(struct proof *p, int64_t disp, unsigned size)
+{
+	uint64_t reach = (uint64_t)(disp < 0 ? -disp : disp) + size;
+
+	p->slack = (uint32_t)MIN(p->slack, reach);
+}
+
+// -- operands ---------------------------------------------------------------------------------------------------------
+
+static bool plain_class(const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
+	case X86_CLASS_AVX512: case X86_CLASS_JMP_IND: case X86_CLASS_CALL_IND: case X86_CLASS_PUSH: case X86_CLASS_POP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool names_high(const struct x86_insn *insn)
+{
+	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
+}
+
+static bool is_constant(const struct x86_mem *m)
+{
+	return m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE);
+}
+
+static bool has_own_form(const struct trans *t, const struct x86_insn *insn)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	if (!m->present || !m->access || !plain_class(insn) || names_high(insn) || m->bitstring || m->vsib ||
+	    insn->addrsize == 2)
+		return false;
+	return m->base != X86_REG_NONE || m->index != X86_REG_NONE || m->disp == (int32_t)m->disp;
+}
+
+bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PUSH: case X86_CLASS_POP: case X86_CLASS_LEAVE:
+		return !insn->mem.present || has_own_form(t, insn);
+	default:
+		return !insn->mem.present ? false : has_own_form(t, insn) && insn->class != X86_CLASS_JMP_IND &&
+		       insn->class != X86_CLASS_CALL_IND;
+	}
+}
+
+// An address that is known: code in the zone is not translated in this form, so what lies within 2 GiB of the code is
+// not the zone's either.
+static struct emit_mem constant_operand(struct trans *t, const struct x86_insn *insn)
+{
+	int64_t ea = insn->mem.disp + (insn->mem.base == X86_REG_RIP ? (int64_t)next_pc(t) : 0);
+
+	if (ea == (int32_t)ea && !move_is_possible(t->t->pc, t->t->mode))
+		return (struct emit_mem){X86_REG_NONE, X86_REG_NONE, 1, (int32_t)ea};
+	emit_ea(t, insn, 0);
+	return mem_base(HOST_T0, 0);
+}
+
+static bool has_place(const struct trans *t, unsigned reg)
+{
+	return reg == X86_REG_NONE || t->t->map[reg] != X86_REG_NONE;
+}
+
+// A register that is in its place for this instruction only (spill.c) could not be proven again.
+static void used(const struct trans *t, struct proof *p, int64_t disp, unsigned size)
+{
+	touched(p, disp, size);
+	if ((p->base != X86_REG_NONE && t->in_memory & BIT(p->base)) ||
+	    (p->index != X86_REG_NONE && t->in_memory & BIT(p->index)))
+		p->scale = 0;
+}
+
+// False: not in this form. T0 may be part of the operand. adjust: to be added to the address.
+bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, struct emit_mem *out)
+{
+	const struct x86_mem *m = &insn->mem;
+	struct proof *p;
+
+	if (!is_mapped(t) || !has_own_form(t, insn))
+		return false;
+	if (m->seg < X86_FS && insn->addrsize == 8 && is_constant(m)) {
+		*out = constant_operand(t, insn);
+	} else if (m->seg >= X86_FS || insn->addrsize != 8 || !has_place(t, m->base) || !has_place(t, m->index)) {
+		emit_ea(t, insn, adjust);
+		if (m->seg >= X86_FS || insn->addrsize == 8)
+			emit_zone_check(t, HOST_T0);
+		*out = mem_base(HOST_T0, 0);
+	} else {
+		p = prove(t, m->base, m->index, m->index == X86_REG_NONE ? 1 : m->scale);
+		*out = host_operand(t, m->base, m->index, m->scale ? m->scale : 1, (int)m->disp + adjust);
+		used(t, p, m->disp + adjust, m->size);
+	}
+	note_fault(t);
+	return true;
+}
+
+// disp(base) for RSP, and RBP of LEAVE. Uses T1.
+struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size)
+{
+	struct proof *p = prove(t, base, X86_REG_NONE, 1);
+
+	used(t, p, disp, size);
+	note_fault(t);
+	return mem_base(host_of(t, base), disp);
+}
+
+// -- what instructions do to proofs -----------------------------------------------------------------------------------
+
+// ADD, SUB of a constant, INC, DEC and LEA of a register on itself, all 64 bits of it.
+static bool moves_constant(const struct x86_insn *insn, unsigned reg, int *by)
+{
+	unsigned op = insn->modrm >> 3 & 7, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;
+
+	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != 8)
+		return false;
+	if (insn->opcode == 0x8d && insn->mem.base == reg && insn->mem.index == X86_REG_NONE && insn->addrsize == 8)
+		*by = (int)insn->mem.disp;
+	else if ((insn->opcode == 0x81 || insn->opcode == 0x83) && !insn->mem.present && rm == reg && (op == 0 || op == 5))
+		*by = (int)insn->imm;
+	else if (insn->opcode == 0xff && !insn->mem.present && rm == reg && op < 2)
+		*by = 1;
+	else
+		return false;
+	return *by == (int16_t)*by;
+}
+
+// False: the register is set anew. Else *by: how far it moves, at most, either way.
+static bool moves(const struct x86_insn *insn, unsigned reg, int *by)
+{
+	*by = 0;
+	if (reg == X86_REG_NONE)
+		return true;
+	if (moves_base(insn, reg, by))
+		return true;
+	return insn->gpr_written & BIT(reg) && moves_constant(insn, reg, by);
+}
+
+// What is the register behind the instruction, if another, at a distance, before it? For proofs that are handed on.
+static unsigned copied_from(const struct x86_insn *insn, unsigned *to, int64_t *distance)
+{
+	unsigned reg = (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;
+
+	*distance = 0;
+	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != 8)
+		return X86_REG_NONE;
+	if (insn->opcode == 0x8d && insn->addrsize == 8 && insn->mem.index == X86_REG_NONE && insn->mem.base < X86_GPRS) {
+		*to = reg;
+		*distance = insn->mem.disp < 0 ? -insn->mem.disp : insn->mem.disp;
+		return insn->mem.base;
+	}
+	if (insn->mem.present || (insn->opcode != 0x89 && insn->opcode != 0x8b))
+		return X86_REG_NONE;
+	*to = insn->opcode == 0x89 ? rm : reg;
+	return insn->opcode == 0x89 ? reg : rm;
+}
+
+static bool step(struct proof *p, const struct x86_insn *insn)
+{
+	int base, index;
+
+	if (!moves(insn, p->base, &base) || !moves(insn, p->index, &index))
+		return false;
+	p->slack += (uint32_t)(base < 0 ? -base : base) + (uint32_t)(index < 0 ? -index : index) * p->scale;
+	return p->slack <= SLACK_MAX;
+}
+
+void mapped_after(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned to = 0, from;
+	int64_t distance;
+	const struct proof *p;
+	uint64_t slack = ~UINT64_C(0);
+
+	if (!is_mapped(t))
+		return;
+	from = copied_from(insn, &to, &distance);
+	p = from < X86_GPRS && from != to ? find(t, from, X86_REG_NONE, 1) : NULL;
+	if (p)
+		slack = p->slack + (uint64_t)distance;
+	if (insn->class == X86_CLASS_LEAVE) { // RSP is now behind what has just been read
+		to = X86_RSP;
+		slack = 16;
+	}
+	for (unsigned i = 0; i < PROOFS; i++)
+		if (t->proof[i].scale && !step(&t->proof[i], insn))
+			t->proof[i].scale = 0;
+	if (slack <= SLACK_MAX && !(t->in_memory & BIT(to)))
+		add(t, to, X86_REG_NONE, 1, (uint32_t)slack);
+}
+
+void mapped_drop_all(struct trans *t)
+{
+	for (unsigned i = 0; i < PROOFS; i++)
+		t->proof[i].scale = 0;
+}
+
+// -- where ways meet --------------------------------------------------------------------------------------------------
+
+static const struct proof *same(const struct proof *set, const struct proof *p)
+{
+	for (unsigned i = 0; i < PROOFS; i++)
+		if (set[i].scale == p->scale && set[i].base == p->base && set[i].index == p->index)
+			return &set[i];
+	return NULL;
+}
+
+void mapped_join(struct proof *have, const struct proof *other)
+{
+	for (unsigned i = 0; i < PROOFS; i++) {
+		const struct proof *o = have[i].scale ? same(other, &have[i]) : NULL;
+
+		if (o)
+			have[i].slack = MAX(have[i].slack, o->slack);
+		else
+			have[i].scale = 0;
+	}
+}
+
+static bool fits(const struct trans *t, const struct proof *wanted)
+{
+	const struct proof *have = wanted->scale ? same(t->proof, wanted) : wanted;
+
+	return have && have->slack <= wanted->slack;
+}
+
+bool mapped_fits(const struct trans *t, const struct proof *wanted)
+{
+	for (unsigned i = 0; i < PROOFS; i++)
+		if (!fits(t, &wanted[i]))
+			return false;
+	return true;
+}
+
+// Back to the head of a loop: what it relies on.
+void mapped_make(struct trans *t, const struct proof *wanted)
+{
+	for (unsigned i = 0; i < PROOFS; i++)
+		if (!same(wanted, &t->proof[i]))
+			t->proof[i].scale = 0; // in the others' way
+	for (unsigned i = 0; i < PROOFS; i++) {
+		struct proof *p;
+
+		if (fits(t, &wanted[i]))
+			continue;
+		p = find(t, wanted[i].base, wanted[i].index, wanted[i].scale);
+		if (p)
+			p->scale = 0;
+		prove(t, wanted[i].base, wanted[i].index, wanted[i].scale);
+	}
+}
+
+enum loop_fate { KEPT, MOVED, LOST };
+
+// What the loop, from the present instruction to `last`, does to a proof.
+static enum loop_fate through_loop(const struct trans *t, unsigned last, struct proof p)
+{
+	enum loop_fate f = KEPT;
+
+	for (unsigned i = t->i; i <= last; i++) {
+		p.slack = 0;
+		if (!step(&p, &t->insn[i]) && t->next[i] != NOWHERE)
+			return LOST;
+		if (p.slack)
+			f = MOVED;
+	}
+	return f;
+}
+
+static bool calls_in(const struct trans *t, unsigned last)
+{
+	for (unsigned i = t->i; i <= last; i++)
+		if (t->insn[i].class == X86_CLASS_CALL || t->insn[i].class == X86_CLASS_CALL_IND)
+			return true;
+	return false;
+}
+
+// The key of the instruction's operand, if it needs a proof.
+static bool key_of(const struct trans *t, const struct x86_insn *insn, struct proof *p)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	if (!has_own_form(t, insn) || m->seg >= X86_FS || insn->addrsize != 8 || is_constant(m) ||
+	    !has_place(t, m->base) || !has_place(t, m->index))
+		return false;
+	*p = (struct proof){m->base, m->index, (uint8_t)(m->index == X86_REG_NONE ? 1 : m->scale), 0};
+	return true;
+}
+
+static unsigned count(const struct trans *t)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PROOFS; i++)
+		n += t->proof[i].scale != 0;
+	return n;
+}
+
+// A loop begins with the present instruction. What it does not set anew is proven before it, and within SLACK_LOOP all
+// through it if it moves by constants.
+void mapped_enter_loop(struct trans *t, unsigned last)
+{
+	if (!is_mapped(t))
+		return;
+	if (calls_in(t, last)) {
+		mapped_drop_all(t);
+		return;
+	}
+	for (unsigned i = 0; i < PROOFS; i++) {
+		struct proof *p = &t->proof[i];
+		enum loop_fate f = p->scale ? through_loop(t, last, *p) : LOST;
+
+		if (f == LOST || (f == MOVED && p->slack > SLACK_LOOP))
+			p->scale = 0;
+		else if (f == MOVED)
+			p->slack = SLACK_LOOP;
+	}
+	for (unsigned i = t->i; i <= last && count(t) < PROOFS; i++) {
+		struct proof key;
+		enum loop_fate f;
+
+		if (!key_of(t, &t->insn[i], &key) || find(t, key.base, key.index, key.scale))
+			continue;
+		f = through_loop(t, last, key);
+		if (f != LOST)
+			prove(t, key.base, key.index, key.scale)->slack = f == MOVED ? SLACK_LOOP : 0;
+	}
+}

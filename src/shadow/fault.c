@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+//
+// A host fault of user code in the mapped form: hidden, if the guest's tables allow the access - then the page is
+// mapped, with neighbours that are in use already, and the access tried again - or not, and then it is the careful
+// form's business (recover.c). What the hardware would do to the tables is done: A is set before a page is mapped, D
+// before it is mapped writable. Nothing but RAM is ever mapped, no page writable that holds translated code, none that
+// the debugger watches.
+#include "shadow/shadow.h"
+
+struct piece { // pages that lie side by side in both spaces
+	gva_t gva;
+	gpa_t gpa;
+	unsigned n;
+	bool write;
+};
+
+static bool in_zone(gva_t gva)
+{
+	return gva >= ZONE_START && gva < ZONE_END;
+}
+
+// May the present user write there straight away, with D set and nobody watching?
+static bool writable(const struct bt *b, const struct mmu_walk *w)
+{
+	return w->write && w->dirty && !code_is_watched(b, w->gpa);
+}
+
+static bool watched_by_debugger(const struct bt *b, gva_t gva, uint64_t size)
+{
+	return debugger_watches(&b->sh->debugger, gva, size, false) || debugger_watches(&b->sh->debugger, gva, size, true);
+}
+
+// A guest's large page, 2 MiB of it, whole.
+static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w)
+{
+	const uint64_t size = 2 << 20;
+	struct bt *b = bt_of(v);
+	gva_t at = align_down(gva, size);
+	gpa_t gpa = align_down(w->gpa, size);
+
+	if (w->page_size < size || !mem_is_ram(&b->sh->config.mem, gpa, size) || watched_by_debugger(b, at, size))
+		return false;
+	for (gpa_t page = gpa; page < gpa + size && w->write && w->dirty; page += PAGE_SIZE)
+		if (code_is_watched(b, page))
+			return false;
+	return shadow_map(v, at, gpa, size >> PAGE_SHIFT, w->write && w->dirty);
+}
+
+// May this page be mapped along, and is it not yet?
+static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, bool *write)
+{
+	struct bt *b = bt_of(v);
+	const struct shadow_page *p;
+
+	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || w->page_size != PAGE_SIZE ||
+	    !mem_is_ram(&b->sh->config.mem, w->gpa, PAGE_SIZE) || watched_by_debugger(b, gva, PAGE_SIZE))
+		return false;
+	*write = writable(b, w);
+	p = shadow_find(shadow_of(v), gva);
+	return !p || p->gfn != w->gpa >> PAGE_SHIFT || p->write != *write;
+}
+
+static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, bool write)
+{
+	return p->n && p->gva + p->n * (uint64_t)PAGE_SIZE == gva && p->gpa + p->n * (uint64_t)PAGE_SIZE == gpa &&
+	       p->write == write && (gpa == MEM_HIGH_START ? false : true);
+}
+
+// The window of pages around the one at fault, in as few pieces as it can be.
+static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted)
+{
+	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), page = align_down(gva, PAGE_SIZE);
+	struct piece p = {0};
+	bool done = true;
+
+	for (gva_t at = first; at < first + SHADOW_WINDOW * PAGE_SIZE; at += PAGE_SIZE) {
+		bool write, use = true;
+		struct mmu_walk w;
+
+		if (at == page) {
+			w = *wanted;
+			w.gpa = align_down(w.gpa, PAGE_SIZE);
+			write = writable(bt_of(v), &w);
+		} else {
+			use = is_used(v, at, &w, &write);
+		}
+		if (use && joins(&p, at, w.gpa, write)) {
+			p.n++;
+			continue;
+		}
+		if (p.n)
+			done &= shadow_map(v, p.gva, p.gpa, p.n, p.write);
+		p = use ? (struct piece){at, w.gpa, 1, write} : (struct piece){0};
+	}
+	if (p.n)
+		done &= shadow_map(v, p.gva, p.gpa, p.n, p.write);
+	return done;
+}
+
+static bool map_fault(struct vcpu *v, gva_t gva, bool write)
+{
+	struct bt *b = bt_of(v);
+	struct shadow *s = shadow_of(v);
+	struct mmu_walk w;
+
+	if (!s->valid || s->stale || gva >> 47 || in_zone(gva) ||
+	    !mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | VMEM_USER, &w))
+		return false;
+	if (!mem_is_ram(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE) ||
+	    (write && code_is_watched(b, w.gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
+		return false;
+	while (BIT64(s->large) < w.page_size)
+		s->large++;
+	return map_large(v, gva, &w) || map_window(v, gva, &w);
+}
+
+bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
+{
+	struct stats *st = bt_of(v)->st;
+	uint64_t start = __builtin_ia32_rdtsc();
+	bool mapped = map_fault(v, gva, write);
+
+	st->shadow_faults += mapped;
+	st->shadow_cycles += __builtin_ia32_rdtsc() - start;
+	return mapped;
+}
+
+bool shadow_allows(struct vcpu *v, const struct shadow_page *p)
+{
+	struct mmu_walk w;
+
+	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && w.user && w.accessed && w.gpa >> PAGE_SHIFT == p->gfn &&
+	       (!p->write || (w.write && w.dirty));
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+//
+// The record of shadow mappings. Pages stand side by side in page[], found by address through a hash table, and from
+// the frame, if it is mapped writable, through frame[]: a page that comes to hold translated code must lose that right
+// at once. The host's mappings and the record change together; where the host refuses (there is a limit)
+// all of them go, which is always allowed: a TLB may forget.
+#include "base/string.h"
+#include "shadow/shadow.h"
+
+static unsigned hash(uint64_t vpn)
+{
+	return (unsigned)(vpn * UINT64_C(0x9e3779b97f4a7c15) >> 46);
+}
+
+// The place in index[] of this page, or where it would stand.
+static unsigned place_of(const struct shadow *s, uint64_t vpn)
+{
+	unsigned i = hash(vpn);
+
+	while (s->index[i] && s->page[s->index[i] - 1].vpn != vpn)
+		i = (i + 1) & (SHADOW_INDEX - 1);
+	return i;
+}
+
+struct shadow_page *shadow_find(struct shadow *s, gva_t gva)
+{
+	unsigned i = place_of(s, gva >> PAGE_SHIFT);
+
+	return s->index[i] ? &s->page[s->index[i] - 1] : NULL;
+}
+
+// Those behind an emptied place move up, or they would not be found any more.
+static void close_gap(struct shadow *s, unsigned i)
+{
+	for (unsigned k = (i + 1) & (SHADOW_INDEX - 1); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1)) {
+		unsigned home = hash(s->page[s->index[k] - 1].vpn);
+
+		if (((k - home) & (SHADOW_INDEX - 1)) < ((k - i) & (SHADOW_INDEX - 1)))
+			continue;
+		s->index[i] = s->index[k];
+		i = k;
+	}
+	s->index[i] = 0;
+}
+
+static void forget(struct shadow *s, struct shadow_page *p)
+{
+	struct shadow_page *last = &s->page[s->n - 1];
+
+	if (s->frame[p->gfn & (SHADOW_FRAMES - 1)] == p->vpn + 1u)
+		s->frame[p->gfn & (SHADOW_FRAMES - 1)] = 0;
+	close_gap(s, place_of(s, p->vpn));
+	if (p != last) {
+		s->index[place_of(s, last->vpn)] = (uint32_t)(p - s->page) + 1;
+		*p = *last;
+	}
+	s->n--;
+}
+
+static void note(struct shadow *s, uint64_t vpn, uint64_t gfn, bool write)
+{
+	unsigned i = place_of(s, vpn);
+	uint64_t *f = &s->frame[gfn & (SHADOW_FRAMES - 1)];
+
+	if (!s->index[i])
+		s->index[i] = ++s->n;
+	s->page[s->index[i] - 1] = (struct shadow_page){.vpn = vpn, .gfn = gfn & 0xffffff, .write = write};
+	if (write)
+		*f = !*f || *f == vpn + 1 ? vpn + 1 : SHADOW_MANY;
+}
+
+void shadow_drop(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (!s->n)
+		return;
+	if (vmm_unmap_guest_all(v))
+		vmm_crash(v, "guest memory cannot be unmapped");
+	for (uint32_t i = 0; i < s->n; i++)
+		s->frame[s->page[i].gfn & (SHADOW_FRAMES - 1)] = 0;
+	if (s->n > SHADOW_INDEX / 64)
+		memset(s->index, 0, sizeof(s->index));
+	else
+		for (uint32_t i = 0; i < s->n; i++)
+			for (unsigned k = hash(s->page[i].vpn); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1))
+				s->index[k] = 0;
+	s->n = 0;
+	bt_of(v)->st->shadow_drops++;
+}
+
+bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t size = (uint64_t)pages << PAGE_SHIFT;
+	int err;
+
+	if (s->n + pages > SHADOW_PAGES)
+		shadow_drop(v);
+	err = vmm_map_guest(v, gva, gpa, size, write);
+	if (err == VMM_MAP_FULL) {
+		shadow_drop(v);
+		err = vmm_map_guest(v, gva, gpa, size, write);
+	}
+	if (err)
+		return false; // below the host's lowest address, say
+	for (unsigned i = 0; i < pages; i++)
+		note(s, (gva >> PAGE_SHIFT) + i, (gpa >> PAGE_SHIFT) + i, write);
+	bt_of(v)->st->shadow_maps++;
+	bt_of(v)->st->shadow_pages += pages;
+	return true;
+}
+
+void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size)
+{
+	struct shadow *s = shadow_of(v);
+	bool any = false;
+
+	if (size >> PAGE_SHIFT > s->n) {
+		for (uint32_t i = s->n; i-- > 0;)
+			if (((uint64_t)s->page[i].vpn << PAGE_SHIFT) - gva < size) {
+				forget(s, &s->page[i]);
+				any = true;
+			}
+	} else {
+		for (gva_t at = gva; at < gva + size; at += PAGE_SIZE) {
+			struct shadow_page *p = shadow_find(s, at);
+
+			if (p)
+				forget(s, p);
+			any |= p != NULL;
+		}
+	}
+	if (any && vmm_unmap_guest(v, gva, size))
+		shadow_drop(v); // too many mappings to cut one in two
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+//
+// Shadow mappings: which pages of one guest address space the host maps at the guest's own addresses, for user code in
+// the mapped form (docs/MEMORY.md). What bt/ calls stands in bt/bt.h; this is the record behind it.
+#ifndef SHADOW_SHADOW_H
+#define SHADOW_SHADOW_H
+
+#include "bt/bt.h"
+
+enum {
+	SHADOW_PAGES = 1 << 17,      // mapped at most: 512 MiB
+	SHADOW_INDEX = 1 << 18, SHADOW_FRAMES = 1 << 20,
+	SHADOW_WINDOW = 16,          // pages around a fault that are mapped with it, if they may be
+};
+
+struct shadow_page {
+	uint64_t vpn : 36, gfn : 24; // page numbers
+	uint64_t write : 1;
+};
+
+struct shadow {
+	bool valid;          // some address space owns the mappings
+	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
+	bool banned;         // it has to do with addresses of the zone: not for it
+	uint16_t pcid;
+	gpa_t root;          // its top page table
+	gpa_t last_root;     // of the space seen last
+	uint64_t arrived;    // when that came (TSC)
+	uint64_t left;       // when the owner was last seen to go
+	uint64_t checked, check_cost; // the last look at all pages: when, how long
+	unsigned large;      // how much INVLPG of one address may concern, as a shift: the largest page there was
+	uint32_t n;
+	struct shadow_page page[SHADOW_PAGES];
+	uint32_t index[SHADOW_INDEX]; // hash of vpn -> number in page[] + 1
+	uint64_t frame[SHADOW_FRAMES]; // by gfn, folded: vpn + 1 of the one writable mapping of it; SHADOW_MANY; 0
+};
+
+#define SHADOW_MANY (~UINT64_C(0))
+
+_Static_assert(sizeof(struct shadow) <= ZONE_VCPU_GUARD - ZONE_VCPU_SHADOW, "struct shadow outgrew its place");
+
+static inline struct shadow *shadow_of(const struct vcpu *v)
+{
+	return (struct shadow *)((uintptr_t)v + ZONE_VCPU_SHADOW);
+}
+
+// -- record.c: the mappings, and the host's in step with them
+struct shadow_page *shadow_find(struct shadow *s, gva_t gva);
+bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write); // side by side in both
+void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size);
+void shadow_drop(struct vcpu *v); // all
+
+// -- fault.c
+bool shadow_allows(struct vcpu *v, const struct shadow_page *p); // as the guest's tables stand
+
+#endif

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+//
+// Whose mappings they are, and when they hold. The host's mappings are one large TLB of one guest address space, its
+// owner: user code of the owner runs in the mapped form, all other in the checked form. They follow the guest's
+// invalidations and nothing else, as a processor's TLB: INVLPG takes one page; a flush of the space makes all of it
+// stale, and before user code uses it again each page is compared with the guest's tables, if that is not too often.
+// Another space becomes the owner when the present one has not been seen for a while.
+#include "shadow/shadow.h"
+
+enum { RECHECK_SHARE = 16 }; // at most that part of the time goes into looking at stale spaces
+
+static uint64_t now(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+static gpa_t root_of(const struct vcpu *v)
+{
+	return v->cr3 & PTE_ADDR;
+}
+
+static uint16_t pcid_of(const struct vcpu *v)
+{
+	return v->cr4 & CR4_PCIDE ? v->cr3 & 0xfff : 0;
+}
+
+static uint64_t milliseconds(const struct vcpu *v, unsigned n)
+{
+	return v->shared->config.tsc_hz / 1000 * n;
+}
+
+// -- invalidations ----------------------------------------------------------------------------------------------------
+
+static bool on(const struct vcpu *v)
+{
+	return v->shared->config.memory != MEMORY_CHECKED;
+}
+
+void shadow_flush(struct vcpu *v)
+{
+	if (on(v))
+		shadow_of(v)->stale = true;
+}
+
+void shadow_flush_pcid(struct vcpu *v, uint16_t pcid)
+{
+	if (on(v) && shadow_of(v)->pcid == pcid)
+		shadow_of(v)->stale = true;
+}
+
+void shadow_flush_page(struct vcpu *v, gva_t gva)
+{
+	uint64_t size;
+
+	if (!on(v) || !shadow_of(v)->n || gva >> 47)
+		return;
+	size = BIT64(shadow_of(v)->large);
+	shadow_unmap(v, align_down(gva, size), size);
+}
+
+// Code has been translated from this page: nobody writes to it unseen any more.
+static void take_write(struct vcpu *v, struct shadow_page *p)
+{
+	struct shadow_page was = *p;
+
+	shadow_map(v, (gva_t)was.vpn << PAGE_SHIFT, (gpa_t)was.gfn << PAGE_SHIFT, 1, false);
+}
+
+void shadow_watch(struct vcpu *v, gpa_t gpa)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t gfn = gpa >> PAGE_SHIFT, *f;
+	struct shadow_page *p;
+
+	if (!on(v) || !s->n)
+		return;
+	f = &s->frame[gfn & (SHADOW_FRAMES - 1)];
+	if (!*f)
+		return;
+	if (*f == SHADOW_MANY) {
+		for (uint32_t i = 0; i < s->n; i++)
+			if (s->page[i].gfn == gfn && s->page[i].write)
+				take_write(v, &s->page[i]);
+		return;
+	}
+	p = shadow_find(s, (*f - 1) << PAGE_SHIFT);
+	if (p && p->gfn == gfn && p->write)
+		take_write(v, p);
+}
+
+// -- the owner --------------------------------------------------------------------------------------------------------
+
+// Look at every page of a stale space: those that the guest's tables do not have like that any more go.
+static void recheck(struct vcpu *v, struct shadow *s)
+{
+	uint64_t start = now();
+	uint32_t kept = 0, gone = 0;
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (shadow_allows(v, &s->page[i]))
+			kept++;
+		else
+			gone++;
+		if (gone > 64 && gone > kept) {
+			shadow_drop(v);
+			break;
+		}
+	}
+	for (uint32_t i = s->n; i-- > 0 && gone;)
+		if (i < s->n && !shadow_allows(v, &s->page[i]))
+			shadow_unmap(v, (gva_t)s->page[i].vpn << PAGE_SHIFT, PAGE_SIZE);
+	s->stale = false;
+	s->checked = now();
+	s->check_cost = s->checked - start;
+	bt_of(v)->st->shadow_checks++;
+	bt_of(v)->st->shadow_cycles += s->check_cost;
+}
+
+static void note_space(struct shadow *s, gpa_t root)
+{
+	if (s->last_root == root)
+		return;
+	if (s->valid && s->last_root == s->root)
+		s->left = now();
+	s->last_root = root;
+	s->arrived = now();
+}
+
+static bool may_claim(const struct vcpu *v, const struct shadow *s)
+{
+	bool forced = v->shared->config.memory == MEMORY_MAPPED;
+	uint64_t at = now();
+
+	if (s->valid && at - s->left < milliseconds(v, 2))
+		return false;
+	return forced || at - s->arrived > milliseconds(v, 3);
+}
+
+static void claim(struct vcpu *v, struct shadow *s)
+{
+	shadow_drop(v);
+	s->large = PAGE_SHIFT;
+	s->valid = true;
+	s->stale = s->banned = false;
+	s->root = root_of(v);
+	s->pcid = pcid_of(v);
+	s->checked = s->check_cost = 0;
+	bt_of(v)->st->shadow_claims++;
+}
+
+// Is the present space's user code to run in the mapped form? MODE_MAPPED or 0. Called whenever something has changed
+// that the mode depends on, in kernel mode too: for the way back.
+uint32_t shadow_mode(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+	bool user = v->cpl == 3;
+
+	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v))
+		return 0;
+	note_space(s, root_of(v));
+	if (!s->valid || s->root != root_of(v)) {
+		if (!user || !may_claim(v, s))
+			return 0;
+		claim(v, s);
+	}
+	if (s->pcid != pcid_of(v)) {
+		s->pcid = pcid_of(v);
+		s->stale = true;
+	}
+	if (s->stale && user && (!s->n || now() - s->checked > RECHECK_SHARE * s->check_cost))
+		recheck(v, s);
+	return s->stale || s->banned ? 0 : MODE_MAPPED;
+}
+
+// The present space runs code in the zone: never mind.
+void shadow_ban(struct vcpu *v)
+{
+	shadow_of(v)->banned = true;
+}
