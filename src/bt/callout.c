@@ -15,7 +15,7 @@ void emit_callout_site(struct trans *t, const struct x86_insn *insn)
 	emit_bytes(&t->hot, (const uint8_t[]){0x0f, 0x1f, 0x80}, 3); // nopl id(%rax)
 	emit_u32(&t->hot, id);
 	if (insn->flags_written)
-		t->flags = FLAGS_HOST;
+		flags_from_here(t, FLAGS_HOST);
 }
 
 void sys_callout(struct trans *t, const struct x86_insn *insn)

@@ -188,7 +188,7 @@ static void emit_flags_to_t0(struct trans *t, bool keep)
 {
 	struct emit *e = &t->hot;
 
-	if (t->flags == FLAGS_RECIPE) {
+	if (t->flags != FLAGS_SLOT) {
 		emit_flags_home(t, e);
 		t->flags = FLAGS_HOST;
 	}
