@@ -351,7 +351,7 @@ void emit_note_flags(struct trans *t, uint16_t lost)
 		emit_flags_noted(t, &t->hot, lost);
 	t->exported_lost = t->exported ? t->exported_lost | lost : lost;
 	t->exported = true;
-	if (t->flags != FLAGS_HOST && t->flags != FLAGS_NONE)
+	if (t->flags == FLAGS_SLOT)
 		t->flags = FLAGS_NOTED;
 }
 
@@ -516,6 +516,7 @@ static uint16_t recipe_number(struct bt *b, const struct recipe *r)
 		ASSERT(b->nrecipes < RECIPES_MAX - 2);
 		b->flush_tc |= ++b->nrecipes > RECIPES_MAX / 4 * 3;
 		b->recipe[i] = *r;
+		b->recipe[i].quick = (uint8_t)recipe_quick(r);
 	}
 	return (uint16_t)i;
 }

@@ -198,6 +198,16 @@ bool recipe_of(const struct x86_insn *insn, struct producer *p)
 	}
 }
 
+// ORDER QUICK: as the pieces stand in recipes.S
+unsigned recipe_quick(const struct recipe *r)
+{
+	static const uint8_t first[] = {[RECIPE_ADD] = 1, [RECIPE_SUB] = 9, [RECIPE_AND] = 17, [RECIPE_NEG] = 21,
+		[RECIPE_SHL] = 25, [RECIPE_SHR] = 29, [RECIPE_SAR] = 33};
+	unsigned log = r->size == 8 ? 3 : r->size / 2;
+
+	return r->op == RECIPE_IMUL ? 0 : first[r->op] + (r->result ? 4 : 0) + log;
+}
+
 uint16_t recipe_registers(const struct recipe *r)
 {
 	return (uint16_t)((r->a < X86_GPRS ? BIT(r->a) : 0) | (r->b < X86_GPRS ? BIT(r->b) : 0));

@@ -20,6 +20,7 @@ struct recipe {
 	uint8_t op, size; // enum recipe_op; bytes
 	uint8_t a, b;     // operands
 	bool result;      // a is what became of the first operand, not what it was
+	uint8_t quick;    // which piece of bt_stub_flags does it, or 0
 	int32_t moved;    // by how much RSP has changed since
 	int32_t imm;
 };
@@ -33,7 +34,12 @@ struct producer {
 	uint8_t dst, src; // registers, or RECIPE_IMM, or X86_REG_NONE for memory
 };
 
+_Static_assert(sizeof(struct recipe) == 16 && offsetof(struct recipe, a) == 2 && offsetof(struct recipe, b) == 3 &&
+	       offsetof(struct recipe, quick) == 5 && offsetof(struct recipe, moved) == 8 &&
+	       offsetof(struct recipe, imm) == 12, "known to recipes.S");
+
 bool recipe_of(const struct x86_insn *insn, struct producer *out); // false: no way to make its flags anew
+unsigned recipe_quick(const struct recipe *r);
 uint16_t recipe_registers(const struct recipe *r);                // guest registers it reads
 uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_t *notes);
 

@@ -320,20 +320,9 @@ bt_stub_string:
 bt_stub_sys:
 	callout bt_sys_callout, calls
 
-// Noted flags to the host's. Keeps all registers. The common case here, and the others in C.
-	.globl	bt_stub_flags
-	.hidden	bt_stub_flags
-bt_stub_flags:
-	cmpl	$0, %gs:SLOT_RECIPE
-	jne	1f
-	mov	%rax, %gs:SLOT_RAX
-	addq	$4, (%rsp)		// over the number
-	movzwl	%gs:SLOT_FLAGS, %eax
-	add	$0x7f, %al
-	sahf
-	mov	%gs:SLOT_RAX, %rax
-	ret
-1:
+	.globl	bt_stub_make_flags
+	.hidden	bt_stub_make_flags
+bt_stub_make_flags:
 	callout	bt_make_flags
 
 	.section .note.GNU-stack,"",@progbits

@@ -55,6 +55,7 @@ void tc_init(struct vcpu *v)
 	b->nsegments = MAX(2, MIN(b->tc_size / TC_SEGMENT_MIN, TC_SEGMENTS));
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
+	slot[SLOT_RECIPES / 8] = (uint64_t)b->recipe;
 	slot[SLOT_STUB_FLAGS / 8] = (uint64_t)bt_stub_flags;
 	slot[SLOT_STUB_MISS / 8] = (uint64_t)bt_stub_miss;
 	slot[SLOT_STUB_SITE / 8] = (uint64_t)bt_stub_site;
