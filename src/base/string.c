@@ -11,6 +11,10 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
 	void *d = to;
 
+	if (n == sizeof(uint64_t)) {
+		__builtin_memcpy(to, from, sizeof(uint64_t));
+		return to;
+	}
 	__asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(n) : : "memory");
 	return to;
 }

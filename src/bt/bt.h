@@ -513,6 +513,7 @@ uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table
+void tc_leave_tables(struct bt *b, struct tu *t);
 void tc_detach(struct bt *b, struct tu *t); // nothing leads to it any more
 void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink(struct bt *b, uint32_t exit);

@@ -10,7 +10,6 @@
 // address it has now, and links from other pages find that its footing is not held until it is found to be there
 // (footing.c). With several processes that take turns each comes to have its own: units do not go back to where they
 // came from, and those that came a moment ago stay. The child that ends gives its units to the next one.
-#include "base/string.h"
 #include "bt/bt.h"
 
 enum {
@@ -39,13 +38,13 @@ void move_note(struct bt *b, const struct tu *t, uint32_t at, uint32_t upper)
 		b->reloc[b->nrelocs++] = (struct reloc){at, upper};
 }
 
-static void add(uint8_t *at, unsigned size, uint64_t delta)
+static void add(uint8_t *at, uint64_t delta)
 {
-	uint64_t value = 0;
+	uint64_t value;
 
-	memcpy(&value, at, size);
+	__builtin_memcpy(&value, at, sizeof(value));
 	value += delta;
-	memcpy(at, &value, size);
+	__builtin_memcpy(at, &value, sizeof(value));
 }
 
 // The two halves of an address in two instructions.
@@ -54,19 +53,19 @@ static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
 	uint32_t l, h;
 	uint64_t value;
 
-	memcpy(&l, low, sizeof(l));
-	memcpy(&h, high, sizeof(h));
+	__builtin_memcpy(&l, low, sizeof(l));
+	__builtin_memcpy(&h, high, sizeof(h));
 	value = ((uint64_t)h << 32 | l) + delta;
-	memcpy(low, &value, sizeof(l));
+	__builtin_memcpy(low, &value, sizeof(l));
 	value >>= 32;
-	memcpy(high, &value, sizeof(h));
+	__builtin_memcpy(high, &value, sizeof(h));
 }
 
 static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 {
 	bool joins = !footing_move(b, t->footing, align_down(t->pc, PAGE_SIZE), delta);
 
-	tc_remove(b, t);
+	tc_leave_tables(b, t);
 	if (joins) { // units that are there already: links and indirect entry look at the wrong footing
 		tc_unlink_incoming(b, t);
 		t->indirect_entry = NULL;
@@ -79,13 +78,13 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 		if (r->upper)
 			add_split(b->tc_rw + r->at, b->tc_rw + r->upper, delta);
 		else
-			add(b->tc_rw + r->at, 8, delta);
+			add(b->tc_rw + r->at, delta);
 	}
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
 		b->exit[i].pc += delta;
 	if (t->indirect_entry) {
 		b->exit[t->indirect_exit].pc += delta;
-		add(b->tc_rw + t->indirect_imm, 8, delta);
+		add(b->tc_rw + t->indirect_imm, delta);
 	}
 	t->was = t->pc;
 	t->pc += delta;
@@ -95,7 +94,6 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 		footing_leave(b, t);
 		t->footing = footing_of(b, t);
 	}
-	tc_insert(b, t);
 	if (t->indirect_entry)
 		itab_set(b, t);
 	b->st->tu_moved++;

@@ -237,15 +237,21 @@ static void hash_remove(struct bt *b, struct tu *t)
 	*p = t->hash_next;
 }
 
-void tc_remove(struct bt *b, struct tu *t)
+// No indirect branch leads to it by its present address.
+void tc_leave_tables(struct bt *b, struct tu *t)
 {
 	unsigned mode_id = tc_mode_id(b, t->mode);
 
-	hash_remove(b, t);
 	if (t->tier == TIER_BASE)
 		base_leave_lookup(b, t);
 	if (t->indirect_entry) // with all others of the same hash
 		b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id);
+}
+
+void tc_remove(struct bt *b, struct tu *t)
+{
+	hash_remove(b, t);
+	tc_leave_tables(b, t);
 }
 
 void tc_detach(struct bt *b, struct tu *t)
