@@ -15,12 +15,6 @@ static bool relative(const struct x86_insn *insn)
 	return insn->mem.present && insn->mem.base == X86_REG_RIP;
 }
 
-// What C carries out finds the address by itself.
-bool base_gives_address(const struct trans *t, const struct x86_insn *insn)
-{
-	return relative(insn) && uses_homes(t, insn);
-}
-
 // What base code has no form for is left to a hot unit.
 bool base_can(const struct trans *t, const struct x86_insn *insn)
 {
@@ -247,10 +241,13 @@ static void base_call(struct trans *t, const struct x86_insn *insn)
 
 static void base_thunk(struct trans *t, const struct x86_insn *insn)
 {
-	uint32_t thunk = thunk_of(t, insn);
+	struct x86_insn plain = *insn;
+	bool given;
+	uint32_t thunk = thunk_of(t, insn, &given);
 
-	if (base_gives_address(t, insn))
-		emit_mov_pc(t, &t->hot, HOST_T0, next_pc(t) + (uint64_t)insn->mem.disp);
+	plain.mem.seg = X86_DS; // the thunk adds the base
+	if (given)
+		emit_ea(t, &plain, 0);
 	if (insn->class == X86_CLASS_CALL_IND)
 		emit_mov_pc(t, &t->hot, HOST_T1, next_pc(t));
 	emit_call_shared(t->b, &t->hot, thunk);

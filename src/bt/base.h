@@ -41,14 +41,13 @@ void base_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
 // -- thunk.c
 struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode); // found or new
 const struct base_site *base_site_at(const struct bt *b, uint32_t ra);
-uint32_t thunk_of(struct trans *t, const struct x86_insn *insn);
+uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given);
 const struct thunk *thunk_at(const struct bt *b, uint32_t at);
 void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x); // as if it were not linked
 void base_note_op(struct trans *t);
 void base_note_saved_ax(struct trans *t);
 
 // -- base.c
-bool base_gives_address(const struct trans *t, const struct x86_insn *insn); // the operand's, in T0, to its thunk
 bool base_can(const struct trans *t, const struct x86_insn *insn);
 void base_unit(struct trans *t);
 

@@ -320,9 +320,9 @@ struct itab {
 
 // -- the base tier: see base.h ----------------------------------------------------------------------------------------
 enum {
-	LOOKUPS = 1 << 14, THUNKS_MAX = 48 << 10, THUNK_HASH = 1 << 16, BASE_SITES_MAX = 1 << 16, BASE_SITE_HASH = 1 << 14,
+	LOOKUPS = 1 << 14, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17, SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
 	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 16, PASSES_HOT = 64, HOT_TRIES = 8, RETIRED = 1 << 12,
+	PASSES = 1 << 20, PASSES_HOT = 64, HOT_TRIES = 8, RETIRED = 1 << 12,
 };
 
 struct base_map { // where in a base unit each guest instruction is, ascending
@@ -361,6 +361,7 @@ struct base {
 		const uint8_t *entry;
 	} lookup[LOOKUPS];        // indirect targets
 	uint8_t passes[PASSES];   // counters of places and targets by hash; hot when one becomes 0
+	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
 	struct thunk_key key[THUNK_HASH];
 	struct thunk thunk[THUNKS_MAX];
@@ -558,7 +559,11 @@ void base_name_mode(struct bt *b, unsigned mode_id);
 const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id); // code: to the address in T0, by look-up
 void base_note_retired(struct bt *b, const struct tu *t);
 struct tu *bt_promote(struct vcpu *v, struct tu *t);
-bool bt_passed_often(struct bt *b, uint16_t counter);
+bool bt_passed_often(struct bt *b, uint64_t place);
+static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
+{
+	return (uint32_t)pc + ((uint32_t)pc << 16 | (uint32_t)pc >> 16);
+}
 bool bt_left_often(struct exit *x);
 const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
 

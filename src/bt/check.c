@@ -91,7 +91,7 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 
 	if (emit_segment_ea(t, insn, adjust))
 		return;
-	if (m->base == X86_REG_RIP && t->shared) {
+	if (t->given) {
 		; // the caller of the thunk has put it there
 	} else if (is_constant(m)) {
 		emit_constant_ea(t, e, insn, adjust);

@@ -58,11 +58,13 @@ struct tu *bt_promote(struct vcpu *v, struct tu *t)
 }
 
 // Has the counter come to its end? It begins anew.
-bool bt_passed_often(struct bt *b, uint16_t counter)
+bool bt_passed_often(struct bt *b, uint64_t place)
 {
-	if (b->base.passes[counter])
+	uint8_t *passes = &b->base.passes[place & (PASSES - 1)];
+
+	if (*passes)
 		return false;
-	b->base.passes[counter] = 256 - PASSES_HOT;
+	*passes = 256 - PASSES_HOT;
 	return true;
 }
 

@@ -70,8 +70,8 @@ void emit_jmp_shared(struct bt *b, struct emit *e, uint32_t routine)
 // Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: zero if it is hot.
 static void count_pass(struct emit *e, int depth)
 {
-	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, depth));
-	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_gs(e);
 	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
 }
@@ -297,7 +297,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	push(e, RCX);
 	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
-	emit_movzwl(e, HOST_T1, HOST_T1);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_gs(e);
 	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
 	hot = jcc8(e, CC_E);
@@ -382,6 +382,7 @@ void base_flush(struct bt *b)
 	struct base *s = &b->base;
 
 	memset(s->key, 0, sizeof(s->key));
+	memset(s->seen, 0, sizeof(s->seen));
 	memset(s->site_hash, 0, sizeof(s->site_hash));
 	memset(s->passes, 256 - PASSES_HOT, sizeof(s->passes));
 	base_forget_all(b);

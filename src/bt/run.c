@@ -533,7 +533,7 @@ static void take_place(struct vcpu *v)
 	if (p.ends) {
 		if (b->exit[p.exit].kind == EXIT_DIRECT)
 			b->link_exit = p.exit;
-	} else if (bt_passed_often(b, (uint16_t)(uint64_t)ra)) {
+	} else if (bt_passed_often(b, (uint64_t)ra)) {
 		bt_promote(v, &b->tu[p.tu]);
 		b->want_hot = true;
 	}
@@ -543,7 +543,7 @@ static void take_place(struct vcpu *v)
 static uint32_t left_often(struct vcpu *v, const struct exit *x)
 {
 	struct bt *b = bt_of(v);
-	uint16_t counter = (uint16_t)itab_index(v->rip);
+	uint64_t counter = base_target_counter(v->rip) & (PASSES - 1);
 
 	if (x->tu || (x->kind != EXIT_STRING && x->kind != EXIT_SYS))
 		return 0;
@@ -577,7 +577,7 @@ static bool leave(struct vcpu *v, uint64_t why)
 	case LEAVE_IND:
 		b->st->ind_misses++;
 		b->want_table = true;
-		b->want_hot = bt_passed_often(b, (uint16_t)itab_index(v->rip));
+		b->want_hot = bt_passed_often(b, base_target_counter(v->rip));
 		return true;
 	case LEAVE_CAREFUL:
 		b->careful = true;

@@ -23,17 +23,61 @@ struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode
 	}
 }
 
-static struct thunk_key *key_of(struct trans *t, const struct x86_insn *insn)
-{
-	uint8_t bytes[16] = {0};
+struct identity {
 	uint64_t half[2];
+};
 
-	memcpy(bytes, t->bytes + t->off[t->i], insn->len);
-	if (base_gives_address(t, insn))
-		memset(bytes + insn->disp_off, 0, insn->disp_size);
-	bytes[15] = insn->len;
-	memcpy(half, bytes, sizeof(half));
-	return base_key(t->b, half[0], half[1], t->t->mode);
+// Its bytes and length; but for the address, if that is given: then what surrounds it, and how much that is.
+static struct identity identity_of(const struct trans *t, const struct x86_insn *insn, bool given)
+{
+	const uint8_t *from = t->bytes + t->off[t->i];
+	uint8_t bytes[16] = {0};
+	struct identity id;
+
+	if (given) {
+		unsigned head = insn->modrm_off, rex = insn->opcode_off - 1u - (insn->map > 0) - (insn->map > 1);
+
+		memcpy(bytes, from, head);
+		if (insn->rex && insn->encoding == X86_ENC_LEGACY)
+			bytes[rex] &= 0xfc; // X, B
+		bytes[head] = insn->modrm & 0x38;
+		memcpy(bytes + head + 1, from + insn->imm_off, insn->imm_size);
+		bytes[15] = (uint8_t)(0x80 | head << 3 | insn->imm_size);
+	} else {
+		memcpy(bytes, from, insn->len);
+		bytes[15] = insn->len;
+	}
+	memcpy(id.half, bytes, sizeof(bytes));
+	return id;
+}
+
+// Is this the first time that the instruction is met?
+static bool is_new(struct bt *b, struct identity id)
+{
+	uint64_t h = (id.half[0] ^ id.half[1] * UINT64_C(0xff51afd7ed558ccd)) * UINT64_C(0x9e3779b97f4a7c15) >> 44;
+	bool seen = b->base.seen[h >> 6] >> (h & 63) & 1;
+
+	b->base.seen[h >> 6] |= BIT64(h & 63);
+	return !seen;
+}
+
+static bool address_can_be_given(const struct trans *t, const struct x86_insn *insn)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	return m->present && insn->addrsize == 8 && insn->encoding == X86_ENC_LEGACY && insn->has_modrm && !m->vsib &&
+	       m->base < X86_R13 && (m->index < X86_R13 || m->index == X86_REG_NONE) && insn->class != X86_CLASS_POP &&
+	       !(insn->map == 0 && insn->opcode == 0x8d) && uses_homes(t, insn); // not LEA
+}
+
+// What C carries out finds the address by itself. Others get it if it is relative to RIP, or if the instruction is not
+// met often enough to have a thunk with the address in it.
+static bool gives_address(const struct trans *t, const struct x86_insn *insn)
+{
+	if (insn->mem.present && insn->mem.base == X86_REG_RIP)
+		return uses_homes(t, insn);
+	return address_can_be_given(t, insn) &&
+	       (is_new(t->b, identity_of(t, insn, false)) || t->b->base.nthunks > THUNKS_MAX / 8 * 7);
 }
 
 // -- checks -----------------------------------------------------------------------------------------------------------
@@ -201,11 +245,13 @@ static void make(struct trans *m, const struct x86_insn *insn)
 }
 
 // TC offset of the thunk for the present instruction.
-uint32_t thunk_of(struct trans *t, const struct x86_insn *insn)
+// *given: it expects the address of its operand in T0.
+uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 {
 	struct bt *b = t->b;
 	struct base *s = &b->base;
-	struct thunk_key *k = key_of(t, insn);
+	struct identity id = identity_of(t, insn, *given = gives_address(t, insn));
+	struct thunk_key *k = base_key(b, id.half[0], id.half[1], t->t->mode);
 	struct tu unit = {.gpa2 = ~UINT64_C(0), .mode = t->t->mode, .tier = TIER_BASE};
 	uint32_t nexits = b->nexits, ninsns = b->ninsns;
 	struct trans m;
@@ -222,6 +268,7 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn)
 	m.shared = true;
 	m.n = 1;
 	m.insn[0] = *insn;
+	m.given = *given;
 	m.off[0] = 0;
 	m.next[0] = m.target[0] = NOWHERE;
 	m.in[0] = m.out[0] = all_flags;
@@ -234,7 +281,7 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn)
 	k->code = s->thunks;
 	b->nexits = s->nexits; // of their own, which no unit takes with it
 	b->ninsns = s->ninsns;
-	make(&m, insn);
+	make(&m, &m.insn[0]);
 	s->nexits = b->nexits;
 	s->ninsns = b->ninsns;
 	b->nexits = nexits;

@@ -85,6 +85,7 @@ struct trans {
 	unsigned nlabels, nfixups;
 	// base tier
 	bool shared;                         // a thunk: see thunk.c
+	bool given;                          // its operand's address comes in T0
 	uint8_t on_stack;                    // bytes it has on the host's stack
 	bool wide;                           // branches within the unit are not short
 	unsigned nforward;
