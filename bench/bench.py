@@ -6,6 +6,7 @@
     ROUNDS=5          rounds; in each, each program runs once in each place, in turn
     ONLY="fib gcc"    only these rows (names of programs.txt, boot, nano, stats)
     PLACES="native ringer qemu"             which places
+    OPTIONS="--memory=mapped"               more options for ringer
     OUT=dir           results (BUILD/bench/results); PUBLISH=1 also writes docs/PERFORMANCE.md and docs/bench.svg
 """
 import json
@@ -83,7 +84,7 @@ class Bench:
         self.say("NOTE " + text)
 
     def command(self, place, initrd, *more):
-        vmm = {"ringer": [f"{self.build}/ringer", "-cpu", "max"], "qemu": [QEMU, "-accel", "tcg", "-cpu", "max"]}[place]
+        vmm = {"ringer": [f"{self.build}/ringer", "-cpu", "max", *os.environ.get("OPTIONS", "").split()], "qemu": [QEMU, "-accel", "tcg", "-cpu", "max"]}[place]
         return [*vmm, "-m", RAM, "-kernel", self.kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-display",
                 "none", "-serial", "stdio", "-no-reboot", *more]
 
