@@ -661,7 +661,6 @@ void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
 void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
 void shadow_flush_page(struct vcpu *v, gva_t gva);
 void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
-void shadow_ban(struct vcpu *v);            // the present space has code in the zone
 
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);

@@ -645,17 +645,12 @@ static bool run_checked(struct vcpu *v)
 	return true;
 }
 
-// The present mode. No code in the zone is run in the mapped form: what it refers to by its own address would be there.
-static uint32_t mode_for(struct vcpu *v, uint64_t pc)
+// Code in the zone, or with a fault for an address, is not for the mapped form: what it refers to by its own address
+// would be there. One instruction at a time, linked to nothing.
+static uint32_t mode_for(const struct bt *b, uint64_t pc)
 {
-	struct bt *b = bt_of(v);
-
-	if (b->mode_now & MODE_MAPPED && (pc >> 44 == ZONE_START >> 44 || pc >> 47)) {
-		shadow_ban(v);
-		*slot(v, SLOT_MAPPED) = 0;
-		b->mode_now &= ~(uint32_t)MODE_MAPPED;
-		tc_forget_calls(v);
-	}
+	if (b->mode_now & MODE_MAPPED && (pc >> 44 == ZONE_START >> 44 || pc >> 47))
+		return (b->mode_now & ~(uint32_t)MODE_MAPPED) | MODE_ONE;
 	return b->mode_now;
 }
 
@@ -663,7 +658,7 @@ static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
-	uint32_t mode = mode_for(v, v->rip);
+	uint32_t mode = mode_for(b, v->rip);
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);

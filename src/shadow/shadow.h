@@ -21,7 +21,6 @@ struct shadow_page {
 struct shadow {
 	bool valid;          // some address space owns the mappings
 	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
-	bool banned;         // it has to do with addresses of the zone: not for it
 	uint16_t pcid;
 	gpa_t root;          // its top page table
 	gpa_t last_root;     // of the space seen last

@@ -7,7 +7,7 @@
 // Another space becomes the owner when the present one has not been seen for a while.
 #include "shadow/shadow.h"
 
-enum { RECHECK_SHARE = 16 }; // at most that part of the time goes into looking at stale spaces
+enum { RECHECK_FREE = 600, RECHECK_SHARE = 16 }; // looking at more pages takes at most that part of the time
 
 static uint64_t now(void)
 {
@@ -141,7 +141,7 @@ static void claim(struct vcpu *v, struct shadow *s)
 	shadow_drop(v);
 	s->large = PAGE_SHIFT;
 	s->valid = true;
-	s->stale = s->banned = false;
+	s->stale = false;
 	s->root = root_of(v);
 	s->pcid = pcid_of(v);
 	s->checked = s->check_cost = 0;
@@ -167,13 +167,7 @@ uint32_t shadow_mode(struct vcpu *v)
 		s->pcid = pcid_of(v);
 		s->stale = true;
 	}
-	if (s->stale && user && (!s->n || now() - s->checked > RECHECK_SHARE * s->check_cost))
+	if (s->stale && user && (s->n <= RECHECK_FREE || now() - s->checked > RECHECK_SHARE * s->check_cost))
 		recheck(v, s);
-	return s->stale || s->banned ? 0 : MODE_MAPPED;
-}
-
-// The present space runs code in the zone: never mind.
-void shadow_ban(struct vcpu *v)
-{
-	shadow_of(v)->banned = true;
+	return s->stale ? 0 : MODE_MAPPED;
 }
