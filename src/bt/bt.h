@@ -5,7 +5,7 @@
 //
 //   run.c        the run loop: find or make a unit, enter it, handle why it was left
 //   translate.c  one unit: policy by class, emission; analyse.c: decoding, registers, flags; ident.c: most instructions
-//   check.c      memory operands: the inline TLB check, the careful form
+//   check.c      memory operands: the inline TLB check, the careful form; adjacent.c: accesses in a row
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
 //   tlb.c        the software TLB and its misses; site.c: an entry per check site

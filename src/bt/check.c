@@ -217,25 +217,50 @@ static bool check_is_plain(struct trans *t, unsigned access, unsigned seg)
 	return false;
 }
 
-static void emit_look_up(struct trans *t, uint32_t id, uint32_t table)
+// T1 is the slot's place, T0 becomes the address xor its tag.
+static void emit_slot(struct emit *e, uint32_t table)
 {
-	struct emit *e = &t->hot;
-	struct site *s = &t->b->site[id];
-	uint8_t *miss;
-
 	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
 	emit_gs(e);
 	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, (int32_t)table)); // xor tag, T0
+}
+
+// A merged check that reaches beyond its page need not ask C: on behind the number.
+static void emit_merged_miss(struct trans *t, uint32_t id, uint32_t table)
+{
+	struct emit *e = &t->cold;
+	uint8_t *beyond;
+
+	emit_gs(e);
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, (int32_t)table)); // the address again
+	emit_mov(e, 4, HOST_T1, HOST_T0);
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PAGE_OFFSET);
+	emit_alu_imm(e, 4, ALU_CMP, HOST_T1, (int32_t)(PAGE_SIZE - t->b->site[id].size));
+	beyond = emit_jcc32(e, CC_A);
+	emit_slot(e, table);
+	emit_call_state(e, SLOT_STUB_MISS);
+	emit_u32(e, id);
+	emit_patch32(beyond, e->delta, emit_here(e));
+}
+
+static void emit_look_up(struct trans *t, uint32_t id, uint32_t table, bool merged)
+{
+	struct emit *e = &t->hot;
+	struct site *s = &t->b->site[id];
+
+	emit_slot(e, table);
 	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - s->size));
-	miss = emit_jcc32(e, CC_A);
+	emit_patch32(emit_jcc32(e, CC_A), e->delta, emit_here(&t->cold));
 	emit_gs(e);
 	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)table + 8));
 	s->done = (uint32_t)(emit_here(e) - t->b->tc);
-
-	emit_patch32(miss, e->delta, emit_here(&t->cold));
-	emit_call_state(&t->cold, SLOT_STUB_MISS);
-	emit_u32(&t->cold, id);
+	if (merged && !(t->t->mode & MODE_ALONE)) {
+		emit_merged_miss(t, id, table);
+	} else {
+		emit_call_state(&t->cold, SLOT_STUB_MISS);
+		emit_u32(&t->cold, id);
+	}
 }
 
 // -- sites with an entry of their own
@@ -276,14 +301,45 @@ static void emit_compare_entry(struct trans *t, uint32_t entry)
 	emit_op_state(e, 8, 0x33, HOST_T0, ENTRY(entry, tag), 0);   // xor tag, T0
 	emit_op_state(e, 8, 0x3b, HOST_T0, ENTRY(entry, limit), 0); // cmp limit, T0
 	miss = emit_jcc32(e, CC_AE);
+	e->named_t1++; // the stub uses it
 	emit_patch32(miss, e->delta, emit_here(&t->cold));
 	emit_call_site_stub(&t->cold, t->b, entry);
 }
 
-void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+// T0 to T1 + T0.
+static uint32_t emit_hot_check(struct trans *t, unsigned access, unsigned size, unsigned seg, bool merged)
 {
 	uint32_t id, entry;
 
+	emit_save_flags(t);
+	entry = new_entry(t, access, size, seg, &id);
+	if (!entry) {
+		emit_look_up(t, id, table_of(t, access), merged);
+		return id;
+	}
+	emit_compare_entry(t, entry);
+	emit_load_state(&t->hot, 8, HOST_T1, ENTRY(entry, host));
+	t->b->site[id].done = (uint32_t)(emit_here(&t->hot) - t->b->tc);
+	return id;
+}
+
+static void goes_apart(struct trans *t, uint32_t id, uint32_t entry)
+{
+	t->b->site[id].merged = true;
+	if (entry)
+		t->b->entry_info[entry].apart = t->t->mode & MODE_ALONE ? SITE_TOGETHER : SITE_APART;
+	emit_apart_exit(t);
+}
+
+void emit_row_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	uint32_t entries = t->b->nentries, id = emit_hot_check(t, access, size, seg, true);
+
+	goes_apart(t, id, t->b->nentries > entries ? entries : 0);
+}
+
+void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
 	if (t->careful) {
 		emit_careful_check(t, access, size, seg);
 		return;
@@ -294,15 +350,7 @@ void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 		base_check(t, access, size, seg);
 		return;
 	}
-	emit_save_flags(t);
-	entry = new_entry(t, access, size, seg, &id);
-	if (!entry) {
-		emit_look_up(t, id, table_of(t, access));
-		return;
-	}
-	emit_compare_entry(t, entry);
-	emit_load_state(&t->hot, 8, HOST_T1, ENTRY(entry, host));
-	t->b->site[id].done = (uint32_t)(emit_here(&t->hot) - t->b->tc);
+	emit_hot_check(t, access, size, seg, false);
 }
 
 static void emit_base_ea(struct emit *e, unsigned base, int disp)
@@ -330,7 +378,7 @@ struct emit_mem emit_based_operand(struct trans *t, unsigned base, int disp, uns
 	emit_base_ea(&t->hot, base, disp);
 	entry = new_entry(t, access, size, seg, &id);
 	if (!entry) {
-		emit_look_up(t, id, table_of(t, access));
+		emit_look_up(t, id, table_of(t, access), false);
 		return checked_mem();
 	}
 	emit_entry_addend(t, id, entry, HOST_T1);
@@ -346,15 +394,13 @@ void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access
 	emit_save_flags(t);
 	emit_base_ea(e, base, disp);
 	entry = new_entry(t, access, size, seg, &id);
-	t->b->site[id].merged = true;
 	if (entry) {
-		t->b->entry_info[entry].apart = t->t->mode & MODE_ALONE ? SITE_TOGETHER : SITE_APART;
 		emit_entry_addend(t, id, entry, addend);
-		emit_apart_exit(t);
+		goes_apart(t, id, entry);
 		return;
 	}
-	emit_look_up(t, id, table_of(t, access));
-	emit_apart_exit(t);
+	emit_look_up(t, id, table_of(t, access), true);
+	goes_apart(t, id, 0);
 	emit_lea(e, 8, addend, (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = -disp});
 	emit_op_rr(e, 8, 0x29, base, addend); // sub
 }

@@ -267,7 +267,7 @@ static void emit_patch8(uint8_t *place, const struct emit *e)
 
 static struct emit cold_half(struct bt *b)
 {
-	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET};
+	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 }
 
 static uint32_t held_word(const struct bt *b, uint32_t footing)

@@ -69,6 +69,7 @@ void label_bind(struct trans *t)
 		if (t->fixup[i].to == t->i)
 			emit_patch32(t->fixup[i].place, t->hot.delta, emit_here(&t->hot));
 	memcpy(t->window, l->window, sizeof(t->window));
+	t->row.valid = false;
 	memcpy(t->proof, l->proof, sizeof(t->proof));
 	flags_from_here(t, flags_at(t, t->i));
 	t->ended = false;

@@ -98,11 +98,6 @@ static bool plain_class(const struct x86_insn *insn)
 	}
 }
 
-static bool names_high(const struct x86_insn *insn)
-{
-	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
-}
-
 static bool is_constant(const struct x86_mem *m)
 {
 	return m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE);

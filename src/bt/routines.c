@@ -244,7 +244,7 @@ uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
 	if (r == ROUTINE_CALL) // so that what it needs exists
 		base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
 	at = k->code = b->base.routines;
-	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)t->v};
+	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)t->v, 0, 0};
 	make(t, &e, r, argument);
 	ASSERT(e.p <= e.end);
 	b->base.routines = (uint32_t)align_up((uint64_t)(e.p - b->tc_rw), 16);
@@ -262,7 +262,7 @@ void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
 // The entry of a base unit for who leaves the flags noted.
 const uint8_t *base_flags_entry(struct bt *b, struct tu *t)
 {
-	struct emit e = {b->tc_rw + b->base.cold, b->tc_rw + b->base.cold_end, b->delta, (uint64_t)b - BT_OFFSET};
+	struct emit e = {b->tc_rw + b->base.cold, b->tc_rw + b->base.cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 	const uint8_t *entry = emit_here(&e);
 
 	emit_make_flags(&e, 0);
@@ -289,7 +289,7 @@ static void new_tag(struct bt *b, unsigned mode_id)
 void base_name_mode(struct bt *b, unsigned mode_id)
 {
 	uint64_t state = (uint64_t)b - BT_OFFSET;
-	struct emit it = {b->tc_rw + LOOKUPS_AT + mode_id * LOOKUP_SIZE, NULL, b->delta, state}, *e = &it;
+	struct emit it = {b->tc_rw + LOOKUPS_AT + mode_id * LOOKUP_SIZE, NULL, b->delta, state, 0, 0}, *e = &it;
 	struct emit_mem entry = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8, .disp = AT_BASE(lookup)};
 	uint8_t *hot, *other, *pending;
 

@@ -119,7 +119,7 @@ void tc_flush(struct vcpu *v)
 	b->vpages_overflow = false;
 	b->link_exit = 0;
 	tc_forget_calls(v);
-	e = (struct emit){b->tc_rw + TC_STUB_SITE, b->tc_rw + LOOKUPS_AT, b->delta, (uint64_t)v};
+	e = (struct emit){b->tc_rw + TC_STUB_SITE, b->tc_rw + LOOKUPS_AT, b->delta, (uint64_t)v, 0, 0};
 	emit_jmp_state(&e, SLOT_STUB_SITE);
 	site_forget_all(b);
 	b->nmodes = 0;

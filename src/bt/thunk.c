@@ -276,8 +276,8 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 	m.named = uses_homes(t, insn) ? insn->gpr_read | insn->gpr_written : 0;
 	m.written = uses_homes(t, insn) ? insn->gpr_written : 0;
 	m.flags = FLAGS_HOST;
-	m.hot = (struct emit){b->tc_rw + s->thunks, b->tc_rw + s->thunks_end, b->delta, (uint64_t)t->v};
-	m.cold = (struct emit){b->tc_rw + s->cold, b->tc_rw + s->cold_end, b->delta, (uint64_t)t->v};
+	m.hot = (struct emit){b->tc_rw + s->thunks, b->tc_rw + s->thunks_end, b->delta, (uint64_t)t->v, 0, 0};
+	m.cold = (struct emit){b->tc_rw + s->cold, b->tc_rw + s->cold_end, b->delta, (uint64_t)t->v, 0, 0};
 	k->code = s->thunks;
 	b->nexits = s->nexits; // of their own, which no unit takes with it
 	b->ninsns = s->ninsns;

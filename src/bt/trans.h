@@ -24,6 +24,15 @@ struct proof { // see mapped.c
 	uint32_t slack;             // base + index * scale is no farther than that from an address outside the zone
 };
 
+struct row { // accesses by the same registers, one after the other: see adjacent.c
+	bool valid;
+	uint8_t base, index, scale; // guest registers
+	bool by_addend;  // T1 is host address less linear address; else T1 + T0 is the host address of lo
+	unsigned access;
+	int lo, hi;      // displacements that have been checked
+	uint32_t named_t0, named_t1; // of struct emit, then
+};
+
 struct label { // a place that instructions of the same region lead to: see label.c
 	bool loop;           // later ones too
 	uint8_t last;        // the last one that does
@@ -70,6 +79,7 @@ struct trans {
 	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
 	struct window window[WINDOWS];
 	unsigned nwindows;
+	struct row row;
 	struct proof proof[PROOFS];          // mapped form
 	unsigned next_proof;
 	uint16_t named, written;             // guest registers
@@ -161,6 +171,7 @@ struct emit_mem emit_based_operand(struct trans *t, unsigned base, int disp, uns
 				   unsigned seg);
 void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access, unsigned size, unsigned seg,
 		       unsigned addend);
+void emit_row_check(struct trans *t, unsigned access, unsigned size, unsigned seg); // as emit_check, of a row
 void emit_access_done(struct trans *t);          // after the instruction's operation: careful writes are committed
 uint32_t new_site(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned seg);
@@ -279,6 +290,16 @@ bool moves_base(const struct x86_insn *insn, unsigned base, int *by);
 bool window_wanted(struct trans *t, unsigned *worth);     // by guest register: what a window around it would save
 void window_add(struct trans *t, unsigned base, unsigned host);
 void window_after(struct trans *t, const struct x86_insn *insn);
+bool window_has(const struct trans *t, const struct x86_insn *insn); // its operand, as things are
+bool names_high(const struct x86_insn *insn);
+unsigned segment_of(unsigned base);
+
+// -- adjacent.c: accesses in a row
+bool row_operand(struct trans *t, const struct x86_insn *insn, struct emit_mem *out);
+void row_after(struct trans *t, const struct x86_insn *insn);
+bool row_class(const struct x86_insn *insn);
+
+// -- window.c
 void window_drop_all(struct trans *t);
 void window_join(struct window *w, const struct window *other);
 void window_enter_loop(struct trans *t, unsigned last); // before the present instruction: what lasts through it

@@ -142,8 +142,8 @@ static void start_emission(struct trans *t)
 	struct bt *b = t->b;
 	uint64_t state = (uint64_t)t->v;
 
-	t->hot = (struct emit){b->tc_rw + b->hot, b->tc_rw + b->hot_end, b->delta, state};
-	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state};
+	t->hot = (struct emit){b->tc_rw + b->hot, b->tc_rw + b->hot_end, b->delta, state, 0, 0};
+	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state, 0, 0};
 	t->t->first_map = b->nmaps;
 	t->t->first_exit = b->nexits;
 	t->t->first_entry = b->nentries;

@@ -32,7 +32,7 @@ static bool plain_class(const struct x86_insn *insn)
 }
 
 // AH..BH beside a memory operand: swapped down for the operation, which moves the base too (see emit_high_byte).
-static bool names_high(const struct x86_insn *insn)
+bool names_high(const struct x86_insn *insn)
 {
 	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
 }
@@ -233,7 +233,7 @@ bool window_wanted(struct trans *t, unsigned *worth)
 	return any;
 }
 
-static unsigned segment_of(unsigned base)
+unsigned segment_of(unsigned base)
 {
 	return base == X86_RSP || base == X86_RBP ? X86_SS : X86_DS;
 }
@@ -288,6 +288,8 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
 		return m;
+	if (row_operand(t, insn, &m))
+		return m;
 	if (t->t->tier == TIER_HOT && has_plain_base(t, insn) && t->t->map[insn->mem.base] != X86_REG_NONE)
 		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
 					  segment_of(insn->mem.base));
@@ -314,9 +316,24 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 	return checked_mem();
 }
 
+bool window_has(const struct trans *t, const struct x86_insn *insn)
+{
+	struct touch x;
+
+	for (unsigned i = 0; i < t->nwindows; i++) {
+		const struct window *w = &t->window[i];
+
+		if (w->base == insn->mem.base && w->valid && explicit_touch(insn, w->base, &x) && w->at + x.disp >= w->lo &&
+		    w->at + x.disp + (int)x.size <= w->hi && !(x.access & ~w->access))
+			return true;
+	}
+	return false;
+}
+
 // The instruction has been emitted: what it does to the windows' registers.
 void window_after(struct trans *t, const struct x86_insn *insn)
 {
+	row_after(t, insn);
 	for (unsigned i = 0; i < t->nwindows; i++) {
 		struct window *w = &t->window[i];
 		int by;
@@ -329,6 +346,7 @@ void window_after(struct trans *t, const struct x86_insn *insn)
 
 void window_drop_all(struct trans *t)
 {
+	t->row.valid = false;
 	for (unsigned i = 0; i < t->nwindows; i++)
 		t->window[i].valid = false;
 }
