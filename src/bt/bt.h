@@ -320,7 +320,8 @@ struct itab {
 
 // -- the base tier: see base.h ----------------------------------------------------------------------------------------
 enum {
-	LOOKUPS = 1 << 14, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17, SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
+	LOOKUPS = 1 << 14, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
+	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
 	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
 	PASSES = 1 << 20, PASSES_HOT = 64, HOT_TRIES = 8, RETIRED = 1 << 12,
 };

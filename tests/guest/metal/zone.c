@@ -85,9 +85,9 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	".popsection");
 
 #define READS(_) _(r_base) _(r_disp8) _(r_far_up) _(r_far_down) _(r_index) _(r_index8) _(r_no_base) _(r_wrap) \
-	_(r_halves) _(r_r13) _(r_r14_index) _(r_twice) _(r_copied) _(r_lea) _(r_cmov) _(r_xchg) _(r_stack) _(r_pop) _(r_pop_far) \
-	_(r_leave) _(r_push_mem) _(r_movzx) _(r_high) _(r_lods) _(r_movs) _(r_cmps) _(r_scas) _(r_bt) _(r_sse) _(r_avx) \
-	_(r_gather) _(r_mask) _(r_x87) _(r_loop) _(r_fs) _(r_fs_only)
+	_(r_halves) _(r_r13) _(r_r14_index) _(r_twice) _(r_copied) _(r_lea) _(r_cmov) _(r_xchg) _(r_stack) _(r_pop) \
+	_(r_pop_far) _(r_leave) _(r_push_mem) _(r_movzx) _(r_high) _(r_lods) _(r_movs) _(r_cmps) _(r_scas) _(r_bt) \
+	_(r_sse) _(r_avx) _(r_gather) _(r_mask) _(r_x87) _(r_loop) _(r_fs) _(r_fs_only)
 #define WRITES(_) _(w_base) _(w_imm) _(w_index) _(w_lock) _(w_xchg) _(w_push) _(w_pop_mem) _(w_stos) _(w_stos_down) \
 	_(w_movs) _(w_sse) _(w_mask) _(w_x87) _(w_nti)
 #define OTHERS(_) _(x_call) _(x_call_mem) _(x_jmp_mem) _(x_jmp) _(x_ret) _(x_fxsave) _(x_xsave)
