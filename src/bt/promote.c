@@ -23,15 +23,11 @@ static bool may_promote(struct bt *b, const struct tu *t)
 
 static void move_links(struct bt *b, struct tu *from, struct tu *to)
 {
-	uint32_t next = from->incoming;
+	uint32_t exit;
 
-	from->incoming = 0;
-	while (next) {
-		struct exit *x = &b->exit[next];
-
-		next = x->next;
-		x->target = 0;
-		tc_link(b, x, to);
+	while ((exit = from->incoming)) {
+		tc_unlink(b, exit); // tc_link may find no room
+		tc_link(b, &b->exit[exit], to);
 	}
 }
 

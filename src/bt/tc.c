@@ -186,8 +186,10 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		to = x->flags_noted ? t->entry_noted : t->entry;
 	else
 		to = emit_guard(b, x, t);
-	if (!to)
+	if (!to) {
+		b->wants_room = true;
 		return;
+	}
 	emit_patch32(b->tc_rw + x->patch, b->delta, to);
 	if (x->at)
 		b->tc_rw[x->at] = 0xe9;
