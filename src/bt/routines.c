@@ -370,7 +370,7 @@ bool base_has_room(const struct bt *b)
 {
 	const struct base *s = &b->base;
 
-	return s->thunks + EMIT_ROOM <= s->thunks_end && s->cold + EMIT_ROOM <= s->cold_end &&
+	return s->thunks + EMIT_ROOM / 4 <= s->thunks_end && s->cold + EMIT_ROOM / 8 <= s->cold_end &&
 	       s->routines + EMIT_ROOM / 4 <= THUNKS_AT && s->nthunks + TRACE_INSNS < THUNKS_MAX &&
 	       s->nsites + 2 * TRACE_INSNS < BASE_SITES_MAX &&
 	       s->nexits + 4 * TRACE_INSNS < TC_SEGMENTS * EXITS_SEGMENT + BASE_EXITS_MAX &&

@@ -12,9 +12,9 @@ run() { # option guest...
 	METAL_LIMIT=${METAL_LIMIT:-150} METAL_ARGS=$option tests/guest/metal/run.sh "$@" || status=1
 }
 for s in cold hot tiny_tc nochain irq one careful flush; do
-	run --stress=$s exceptions flow smc paging tlb step irq apic clock
+	run --stress=$s exceptions flow flags smc paging tlb step irq apic clock
 done
 # Not tlb: what it asks of A and D bits within one unit cannot be had twice.
-run --selfcheck=1 exceptions flow smc step irq clock
-run "--selfcheck=1 --stress=hot" exceptions flow smc step irq clock
+run --selfcheck=1 exceptions flow flags smc step irq clock
+run "--selfcheck=1 --stress=hot" exceptions flow flags smc step irq clock
 exit $status
