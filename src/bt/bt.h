@@ -207,7 +207,6 @@ struct exit {
 	uint8_t kind;
 	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
 	uint8_t left;       // --deterministic: instructions of the unit counted but not run
-	uint8_t tries;      // how often a hot unit was left here for a base unit
 };
 
 struct site { // one inline check: what the miss handler must know
@@ -323,7 +322,7 @@ enum {
 	LOOKUPS = 1 << 14, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
 	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 20, PASSES_HOT = 64, HOT_TRIES = 8, RETIRED = 1 << 12,
+	PASSES = 1 << 19, PASSES_HOT = 1024, RETIRED = 1 << 12,
 };
 
 struct base_map { // where in a base unit each guest instruction is, ascending
@@ -351,6 +350,12 @@ struct base_site { // a call of ROUTINE_CHECK
 	struct site site;    // unit and instruction to be filled in
 };
 
+struct place { // in base code
+	uint32_t tu, exit; // exit: the one that begins or ends there, or of a counted link, or 0
+	uint16_t guest;    // offset of the instruction
+	bool ends;         // the exit has just been taken
+};
+
 struct base {
 	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
 	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
@@ -361,7 +366,7 @@ struct base {
 		uint64_t tag;
 		const uint8_t *entry;
 	} lookup[LOOKUPS];        // indirect targets
-	uint8_t passes[PASSES];   // counters of places and targets by hash; hot when one becomes 0
+	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
 	struct thunk_key key[THUNK_HASH];
@@ -461,6 +466,7 @@ struct bt {
 	bool flush_tc;           // asked for: done by the run loop
 	uint32_t flush_in, flush_random; // --stress=flush
 	bool careful;            // the instruction at v->rip goes through the careful form
+	struct place place;      // where base code was left
 	bool want_hot;           // the unit found next has run often
 	bool apart;              // the unit found next has no merged checks
 	bool want_table;         // the unit found next enters the indirect table
@@ -541,12 +547,7 @@ static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of u
 }
 
 // -- base tier
-struct place { // in base code
-	uint32_t tu, exit; // exit: the one that begins or ends there, or 0
-	uint16_t guest;    // offset of the instruction
-	bool ends;         // the exit has just been taken
-};
-bool base_place(struct bt *b, const uint8_t *ra, struct place *p);
+void base_place(struct bt *b, const uint8_t *ra, struct place *p);
 bool base_host_fault(struct bt *b, const uint8_t *rip, const uint64_t *host, struct tu **t, struct insn_map *m);
 uint64_t base_return(struct vcpu *v, struct exit *x);
 const uint8_t *base_flags_entry(struct bt *b, struct tu *t);
@@ -565,7 +566,7 @@ static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
 {
 	return (uint32_t)pc + ((uint32_t)pc << 16 | (uint32_t)pc >> 16);
 }
-bool bt_left_often(struct exit *x);
+const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to);
 const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
 
 // -- move.c

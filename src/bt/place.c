@@ -2,6 +2,7 @@
 //
 // From addresses in base code back to the guest: which instruction of which unit, in which registers. Thunks and
 // routines do not know for whom they run; the return address on the host's stack does.
+#include "base/string.h"
 #include "bt/base.h"
 
 static void set_map(struct bt *b, const uint8_t victim[3])
@@ -42,28 +43,30 @@ static uint32_t exit_at(const struct bt *b, const struct tu *t, uint32_t at)
 	return 0;
 }
 
-// ra: behind a call in a base unit. False: it is none of these.
-bool base_place(struct bt *b, const uint8_t *ra, struct place *p)
+// ra: behind a call in a base unit, or in a counted link.
+void base_place(struct bt *b, const uint8_t *ra, struct place *p)
 {
 	const struct tu *t = tc_owner(b, ra - 1);
 	uint32_t at = (uint32_t)(ra - b->tc);
 
-	if (!t || t->tier != TIER_BASE)
-		return false;
+	if (!t) { // a counted link
+		memcpy(&p->exit, b->tc_rw + at + 5, sizeof(p->exit));
+		p->tu = b->exit[p->exit].tu;
+		p->ends = false;
+		return;
+	}
 	*p = (struct place){.tu = (uint32_t)(t - b->tu), .guest = insn_at(b, t, (uint32_t)(ra - 1 - t->start))};
 	p->exit = exit_at(b, t, at - 5);
 	p->ends = p->exit;
 	if (!p->exit)
 		p->exit = exit_at(b, t, at);
-	return true;
 }
 
 static struct place place_on_stack(struct bt *b, const uint64_t *rsp)
 {
 	struct place p;
 
-	if (!base_place(b, (const uint8_t *)*rsp, &p))
-		ASSERT(!"a unit behind the thunk");
+	base_place(b, (const uint8_t *)*rsp, &p);
 	return p;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// From the base tier to the hot one. Base code counts the passes of loops, of calls and of indirect targets
-// (count_pass in routines.c); what has passed often is translated anew, and what led to the old unit leads to the new.
-// A hot unit is not linked to a base unit before it has been left for it a few times: then that one becomes hot too.
+// From the base tier to the hot one. Base code counts the passes of loops, of calls, of indirect targets and of links
+// from hot units (count_pass in routines.c); what has passed so often that it is worth the time is translated anew, and
+// what led to the old unit leads to the new.
 #include "bt/base.h"
 
 // Each refusal counts down: code that has stopped changing becomes hot after all.
@@ -21,6 +21,7 @@ static bool may_promote(struct bt *b, const struct tu *t)
 	return t->gpa2 == ~UINT64_C(0);
 }
 
+// A link that cannot be made again is none.
 static void move_links(struct bt *b, struct tu *from, struct tu *to)
 {
 	uint32_t exit;
@@ -56,18 +57,12 @@ struct tu *bt_promote(struct vcpu *v, struct tu *t)
 // Has the counter come to its end? It begins anew.
 bool bt_passed_often(struct bt *b, uint64_t place)
 {
-	uint8_t *passes = &b->base.passes[place & (PASSES - 1)];
+	uint16_t *passes = &b->base.passes[place & (PASSES - 1)];
 
 	if (*passes)
 		return false;
-	*passes = 256 - PASSES_HOT;
+	*passes = (uint16_t)-PASSES_HOT;
 	return true;
-}
-
-// A hot unit's exit leads to this base unit. True: it shall lead to a hot one.
-bool bt_left_often(struct exit *x)
-{
-	return ++x->tries >= HOT_TRIES;
 }
 
 void base_note_retired(struct bt *b, const struct tu *t)

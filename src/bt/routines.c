@@ -67,13 +67,18 @@ void emit_jmp_shared(struct bt *b, struct emit *e, uint32_t routine)
 	emit_patch32(emit_jmp32(e), e->delta, b->tc + routine);
 }
 
+static struct emit_mem passes_of(void) // the counter number T1
+{
+	return (struct emit_mem){.base = X86_REG_NONE, .index = HOST_T1, .scale = 2, .disp = AT_BASE(passes)};
+}
+
 // Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: zero if it is hot.
 static void count_pass(struct emit *e, int depth)
 {
 	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_gs(e);
-	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
+	emit_op_mem(e, 2, 0xff, 0, passes_of()); // incw
 }
 
 static void check_routine(struct emit *e, uint32_t argument)
@@ -114,6 +119,21 @@ static void poll_routine(struct emit *e)
 	give_flags(e);
 	ret(e);
 	here8(pending, e);
+	here8(hot, e);
+	give_flags(e);
+	pop(e, HOST_T1);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
+static void count_routine(struct emit *e)
+{
+	uint8_t *hot;
+
+	keep_flags(e);
+	count_pass(e, 8);
+	hot = jcc8(e, CC_E);
+	give_flags(e);
+	ret(e);
 	here8(hot, e);
 	give_flags(e);
 	pop(e, HOST_T1);
@@ -213,6 +233,9 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 	case ROUTINE_POLL:
 		poll_routine(e);
 		return;
+	case ROUTINE_COUNT:
+		count_routine(e);
+		return;
 	case ROUTINE_CALL:
 		call_routine(t, e, argument & 1, argument & 2);
 		return;
@@ -232,9 +255,8 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 	NOT_REACHED();
 }
 
-uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
+static uint32_t routine_of(struct bt *b, struct trans *t, enum routine r, uint32_t argument)
 {
-	struct bt *b = t->b;
 	struct thunk_key *k = base_key(b, argument, ~(uint64_t)r, 0);
 	struct emit e;
 	uint32_t at;
@@ -244,11 +266,32 @@ uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
 	if (r == ROUTINE_CALL) // so that what it needs exists
 		base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
 	at = k->code = b->base.routines;
-	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)t->v, 0, 0};
+	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 	make(t, &e, r, argument);
 	ASSERT(e.p <= e.end);
 	b->base.routines = (uint32_t)align_up((uint64_t)(e.p - b->tc_rw), 16);
 	return at;
+}
+
+uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
+{
+	return routine_of(t->b, t, r, argument);
+}
+
+// A hot unit leads to a base unit, which becomes hot in its turn: the link is counted. Its exit's number stands behind
+// it. NULL: the cache is full.
+const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to)
+{
+	struct emit e = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
+	const uint8_t *start = emit_here(&e);
+
+	if (b->cold + EMIT_ROOM > b->cold_end)
+		return NULL;
+	emit_call_shared(b, &e, routine_of(b, NULL, ROUTINE_COUNT, 0));
+	emit_patch32(emit_jmp32(&e), e.delta, to);
+	emit_u32(&e, (uint32_t)(x - b->exit));
+	b->cold = (uint32_t)(e.p - b->tc_rw);
+	return start;
 }
 
 void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
@@ -299,7 +342,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_gs(e);
-	emit_op_mem(e, 4, 0xfe, 0, mem_base(HOST_T1, AT_BASE(passes))); // incb
+	emit_op_mem(e, 2, 0xff, 0, passes_of()); // incw
 	hot = jcc8(e, CC_E);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
 	emit_op_rr(e, 4, 0x01, HOST_T1, HOST_T1);
@@ -384,7 +427,8 @@ void base_flush(struct bt *b)
 	memset(s->key, 0, sizeof(s->key));
 	memset(s->seen, 0, sizeof(s->seen));
 	memset(s->site_hash, 0, sizeof(s->site_hash));
-	memset(s->passes, 256 - PASSES_HOT, sizeof(s->passes));
+	for (unsigned i = 0; i < PASSES; i++)
+		s->passes[i] = (uint16_t)-PASSES_HOT;
 	base_forget_all(b);
 	s->nthunks = 0;
 	s->nsites = 1;

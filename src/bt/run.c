@@ -261,8 +261,6 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	if (x->pc != t->pc || (b->tu[x->tu].mode ^ t->mode) & ~(uint32_t)MODE_APART ||
 	    (x->kind == EXIT_APART) != !!(t->mode & MODE_APART))
 		return; // something was delivered in between
-	if (b->tu[x->tu].tier == TIER_HOT && t->tier == TIER_BASE && x->tries < HOT_TRIES)
-		return;
 	if (crosses) {
 		if (!t->footing)
 			note_pages(b, t, gpa, global);
@@ -286,10 +284,6 @@ static struct tu *hotter(struct vcpu *v, struct tu *t)
 	bool want = b->want_hot;
 
 	b->want_hot = false;
-	if (t->tier == TIER_HOT)
-		return t;
-	if (b->link_exit && b->tu[b->exit[b->link_exit].tu].tier == TIER_HOT)
-		want |= bt_left_often(&b->exit[b->link_exit]);
 	return want ? bt_promote(v, t) : t;
 }
 
@@ -354,10 +348,16 @@ static struct itab *present_table(struct vcpu *v)
 
 static void take_state(struct vcpu *v, uint64_t why)
 {
+	struct bt *b = bt_of(v);
+	uint32_t exit = (uint32_t)(why >> 8);
 	unsigned how = why & 0xff;
 
+	if (how == LEAVE_AT) {
+		base_place(b, (const uint8_t *)*slot(v, SLOT_TMP), &b->place);
+		exit = b->place.exit;
+	}
 	if (how == LEAVE_EXIT || how == LEAVE_IND || how == LEAVE_AT)
-		canonical_flags(v, how == LEAVE_IND || (how == LEAVE_EXIT && bt_of(v)->exit[why >> 8].flags_noted));
+		canonical_flags(v, how == LEAVE_IND || b->exit[exit].flags_noted);
 }
 
 static uint64_t enter(struct vcpu *v, const struct tu *t)
@@ -494,7 +494,6 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	bool exit = (why & 0xff) == LEAVE_EXIT;
 	const char *what = exit ? kinds[x->kind] : whys[why & 7];
 	uint64_t from;
-	struct place p;
 
 	if (exit && !x->tu) {
 		v->rip = base_return(v, x);
@@ -502,9 +501,8 @@ static void note_exit(struct vcpu *v, uint64_t why)
 		v->rip = x->pc;
 		b->last_unit = x->tu;
 	} else if ((why & 0xff) == LEAVE_AT) {
-		base_place(b, (const uint8_t *)*slot(v, SLOT_TMP), &p);
-		v->rip = b->exit[p.exit].pc;
-		b->last_unit = p.tu;
+		v->rip = b->exit[b->place.exit].pc;
+		b->last_unit = b->place.tu;
 	}
 	from = b->tu[b->last_unit].pc;
 	if (exit) {
@@ -526,15 +524,13 @@ uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t)
 static void take_place(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
-	const uint8_t *ra = (const uint8_t *)*slot(v, SLOT_TMP);
-	struct place p;
+	const struct place *p = &b->place;
 
-	base_place(b, ra, &p);
-	if (p.ends) {
-		if (b->exit[p.exit].kind == EXIT_DIRECT)
-			b->link_exit = p.exit;
-	} else if (bt_passed_often(b, (uint64_t)ra)) {
-		bt_promote(v, &b->tu[p.tu]);
+	if (p->ends) {
+		if (b->exit[p->exit].kind == EXIT_DIRECT)
+			b->link_exit = p->exit;
+	} else if (bt_passed_often(b, *slot(v, SLOT_TMP))) {
+		bt_promote(v, &b->tu[p->tu]);
 		b->want_hot = true;
 	}
 }

@@ -186,6 +186,8 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		to = x->flags_noted ? t->entry_noted : t->entry;
 	else
 		to = emit_guard(b, x, t);
+	if (to && t->tier == TIER_BASE && b->tu[x->tu].tier == TIER_HOT)
+		to = base_counted_link(b, x, to);
 	if (!to) {
 		b->wants_room = true;
 		return;
