@@ -97,32 +97,60 @@ static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted)
 	return done;
 }
 
-static bool map_fault(struct vcpu *v, gva_t gva, bool write)
+// The tables allow the access, by this walk.
+static bool map_walked(struct vcpu *v, gva_t gva, bool write, const struct mmu_walk *w)
 {
 	struct bt *b = bt_of(v);
 	struct shadow *s = shadow_of(v);
+
+	if (!mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
+	    (write && code_is_watched(b, w->gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
+		return false;
+	while (BIT64(s->large) < w->page_size)
+		s->large++;
+	return map_large(v, gva, w) || map_window(v, gva, w);
+}
+
+static bool may_map(const struct shadow *s, gva_t gva)
+{
+	return s->valid && !s->stale && !(gva >> 47) && !in_zone(gva);
+}
+
+static bool map_fault(struct vcpu *v, gva_t gva, bool write)
+{
 	struct mmu_walk w;
 
-	if (!s->valid || s->stale || gva >> 47 || in_zone(gva) ||
-	    !mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | VMEM_USER, &w))
-		return false;
-	if (!mem_is_ram(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE) ||
-	    (write && code_is_watched(b, w.gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
-		return false;
-	while (BIT64(s->large) < w.page_size)
-		s->large++;
-	return map_large(v, gva, &w) || map_window(v, gva, &w);
+	return may_map(shadow_of(v), gva) && mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | VMEM_USER, &w) &&
+	       map_walked(v, gva, write, &w);
 }
 
 bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
 {
 	struct stats *st = bt_of(v)->st;
 	uint64_t start = __builtin_ia32_rdtsc();
+	struct shadow *s = shadow_of(v);
 	bool mapped = map_fault(v, gva, write);
 
 	st->shadow_faults += mapped;
+	s->wanted = mapped ? 0 : gva;
+	s->wanted_write = write;
 	st->shadow_cycles += __builtin_ia32_rdtsc() - start;
 	return mapped;
+}
+
+// User code comes back from where a true fault took it to: the page is mapped before it tries again, if the guest has
+// set A and D for it. It may never try, so we must not.
+void shadow_map_wanted(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t start = __builtin_ia32_rdtsc();
+	struct mmu_walk w;
+
+	if (may_map(s, s->wanted) && mmu_look(v, s->wanted, &w) && w.user && w.accessed &&
+	    (!s->wanted_write || (w.write && w.dirty)) && map_walked(v, s->wanted, s->wanted_write, &w))
+		bt_of(v)->st->shadow_after++;
+	s->wanted = 0;
+	bt_of(v)->st->shadow_cycles += __builtin_ia32_rdtsc() - start;
 }
 
 bool shadow_allows(struct vcpu *v, const struct shadow_page *p)

@@ -28,6 +28,8 @@ struct shadow {
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long
 	unsigned large;      // how much INVLPG of one address may concern, as a shift: the largest page there was
+	gva_t wanted;        // where the last true fault was, or 0: to be mapped when user code comes back
+	bool wanted_write;
 	uint32_t n;
 	struct shadow_page page[SHADOW_PAGES];
 	uint32_t index[SHADOW_INDEX]; // hash of vpn -> number in page[] + 1
@@ -50,6 +52,7 @@ void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size);
 void shadow_drop(struct vcpu *v); // all
 
 // -- fault.c
+void shadow_map_wanted(struct vcpu *v);
 bool shadow_allows(struct vcpu *v, const struct shadow_page *p); // as the guest's tables stand
 
 #endif

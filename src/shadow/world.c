@@ -142,6 +142,7 @@ static void claim(struct vcpu *v, struct shadow *s)
 	s->large = PAGE_SHIFT;
 	s->valid = true;
 	s->stale = false;
+	s->wanted = 0;
 	s->root = root_of(v);
 	s->pcid = pcid_of(v);
 	s->checked = s->check_cost = 0;
@@ -169,5 +170,9 @@ uint32_t shadow_mode(struct vcpu *v)
 	}
 	if (s->stale && user && (s->n <= RECHECK_FREE || now() - s->checked > RECHECK_SHARE * s->check_cost))
 		recheck(v, s);
-	return s->stale ? 0 : MODE_MAPPED;
+	if (s->stale)
+		return 0;
+	if (user && s->wanted)
+		shadow_map_wanted(v);
+	return MODE_MAPPED;
 }
