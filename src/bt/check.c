@@ -432,6 +432,7 @@ bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigne
 	emit_constant_ea(t, &t->cold, insn, 0);
 	emit_op_state(&t->cold, 8, 0x33, HOST_T0, ENTRY(entry, tag), 0); // xor tag, T0: as the stub expects it
 	emit_call_site_stub(&t->cold, t->b, entry);
+	t->b->site[id].done = (uint32_t)(emit_here(e) - t->b->tc);
 	*out = mem_base(HOST_T1, (int32_t)(ea & PAGE_OFFSET));
 	return true;
 }
