@@ -11,6 +11,8 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
+enum { TRACE_MAX = 96, TRACE_BRANCHES = 4 };
+
 struct layout {
 	uint8_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
 };
@@ -110,10 +112,15 @@ static bool find_loops(const struct trans *t, bool *keep)
 	return any && keep[0];
 }
 
-// The straight unit that would have been stays.
+// The straight unit that would have been stays: longer than others if few branches leave it.
 static void keep_trace(const struct trans *t, bool *keep)
 {
-	for (unsigned i = 0; i < t->n && i < TRACE_INSNS; i++) {
+	unsigned branches = 0;
+
+	for (unsigned i = 0; i < t->n && i < TRACE_MAX; i++) {
+		branches += t->target[i] != NOWHERE || t->insn[i].class == X86_CLASS_JCC;
+		if (i >= TRACE_INSNS && branches > TRACE_BRANCHES)
+			return;
 		keep[i] = true;
 		if (ends_unit(t, &t->insn[i]))
 			return;
@@ -155,11 +162,9 @@ bool region_grow(struct trans *t)
 		if (t->insn[i].class != X86_CLASS_JMP && constant_target(t, i, &off))
 			follow(t, &l, off);
 	find_ways(t, &l);
-	if (!find_loops(t, keep)) {
-		t->n = 0;
-		t->named = 0;
-		return false;
-	}
+	// One that does not fit would be made again and again, from each of its exits.
+	if (t->n == TU_INSNS_MAX || !find_loops(t, keep))
+		memset(keep, false, sizeof(keep));
 	keep_trace(t, keep);
 	drop_others(t, &l, keep);
 	find_ways(t, &l);
