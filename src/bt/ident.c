@@ -214,10 +214,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_need_flags(t);
 	if (emit_producer(t, insn, m))
 		return;
-	if (t->lost && insn->mem.present && (m.base == HOST_T1 || m.index == HOST_T1)) { // T1 is needed
-		emit_lea(&t->hot, 8, HOST_T0, m);
-		m = mem_base(HOST_T0, 0);
-	}
+	if (insn->mem.present)
+		m = spill_operand(t, m);
 	spill_take(t, insn, insn->mem.present && m.base == HOST_T0);
 	rw = renaming(t, insn);
 	if (insn->mem.present)

@@ -89,6 +89,17 @@ static void find_ways(struct trans *t, struct layout *l)
 	}
 }
 
+// Is there a branch backward on the first way? Few loops have none there.
+static bool turns_back(const struct trans *t)
+{
+	int off;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if (constant_target(t, i, &off) && off <= t->off[i])
+			return true;
+	return false;
+}
+
 static bool has(const bool *set, unsigned i)
 {
 	return i != NOWHERE && set[i];
@@ -149,7 +160,7 @@ static void drop_others(struct trans *t, struct layout *l, const bool *keep)
 bool region_grow(struct trans *t)
 {
 	struct layout l;
-	bool keep[TU_INSNS_MAX];
+	bool keep[TU_INSNS_MAX], grow;
 	int off;
 
 	if (!allowed(t))
@@ -158,7 +169,8 @@ bool region_grow(struct trans *t)
 	follow(t, &l, 0);
 	if (t->t->gpa2 != ~UINT64_C(0))
 		return true; // one instruction, across the page's end
-	for (unsigned i = 0; i < t->n; i++)
+	grow = turns_back(t);
+	for (unsigned i = 0; grow && i < t->n; i++)
 		if (t->insn[i].class != X86_CLASS_JMP && constant_target(t, i, &off))
 			follow(t, &l, off);
 	find_ways(t, &l);

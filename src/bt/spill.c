@@ -151,6 +151,8 @@ static unsigned temporaries(const struct trans *t, const struct x86_insn *insn)
 {
 	void (*emit)(struct trans *, const struct x86_insn *) = treat(t, insn)->emit;
 
+	if ((emit == emit_push || emit == emit_pop) && !insn->mem.present && !t->careful)
+		return 1;
 	if ((emit != ident && emit != ident_sse) || insn->mem.bitstring || insn->class == X86_CLASS_XSAVE || t->careful)
 		return 0;
 	return insn->mem.present ? 1 : 2;
@@ -193,6 +195,15 @@ void spill_before(struct trans *t, const struct x86_insn *insn)
 			borrow(t, r, named);
 			t->lost &= (uint16_t)~BIT(r);
 		}
+}
+
+// T1 is needed: the operand without it.
+struct emit_mem spill_operand(struct trans *t, struct emit_mem m)
+{
+	if (!t->lost || (m.base != HOST_T1 && m.index != HOST_T1))
+		return m;
+	emit_lea(&t->hot, 8, HOST_T0, m);
+	return mem_base(HOST_T0, 0);
 }
 
 void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth)

@@ -97,7 +97,10 @@ void emit_push(struct trans *t, const struct x86_insn *insn)
 		} else {
 			unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
 
+			m = spill_operand(t, m);
+			spill_take(t, insn, 1);
 			emit_store(e, size, host_of(t, r), m);
+			spill_put(t, insn);
 		}
 	}
 	emit_rsp_add(t, -(int)size);
@@ -130,6 +133,12 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 
 		if (r == X86_RSP) {
 			emit_op_mem(e, size, 0x8b, HOST_GUEST_RSP, m);
+		} else if (t->lost) {
+			m = spill_operand(t, m);
+			spill_take(t, insn, 1);
+			emit_op_mem(e, size, 0x8b, host_of(t, r), m);
+			spill_put(t, insn);
+			emit_rsp_add(t, (int)size);
 		} else {
 			emit_op_mem(e, size, 0x8b, host_of(t, r), m);
 			emit_rsp_add(t, (int)size);

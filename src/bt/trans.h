@@ -220,6 +220,7 @@ uint16_t flags_recipe(const struct trans *t);    // number of the present recipe
 // -- spill.c: guest registers in memory
 void place_registers(struct trans *t);
 void spill_before(struct trans *t, const struct x86_insn *insn);
+struct emit_mem spill_operand(struct trans *t, struct emit_mem m);
 void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth); // T0, T1 from number nth on for those lost
 void spill_put(struct trans *t, const struct x86_insn *insn);               // what it has written
 void spill_after(struct trans *t, const struct x86_insn *insn);
