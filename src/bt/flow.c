@@ -275,14 +275,16 @@ static uint32_t held_word(const struct bt *b, uint32_t footing)
 	return (uint32_t)((uint64_t)&b->footing[footing].held - ((uint64_t)b - BT_OFFSET));
 }
 
-// The entry for indirect branches, made when the first one arrives: T0 must be the unit's address (another with the
-// same hash goes on to the next unit's, or the stub), and its page be there in the present address space. It polls too,
-// for loops through returns. The arithmetic flags are noted. Into the cold half.
+// The entry for indirect branches, made when the first one arrives: T0 must be the unit's address, and its page be
+// there in the present address space; else it goes on to the next unit with the same hash, which may be another space's
+// with the same address, or to the stub. It polls too, for loops through returns. The arithmetic flags are noted. Into
+// the cold half.
 void emit_indirect_entry(struct bt *b, struct tu *t)
 {
 	struct emit cold = cold_half(b), *e = &cold;
 	uint32_t id = b->nexits++;
-	uint8_t *same, *held = NULL, *poll;
+	const uint8_t *other;
+	uint8_t *same, *poll;
 
 	t->indirect_entry = emit_here(e);
 	t->indirect_exit = id;
@@ -294,18 +296,16 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
 	same = emit_jcc32(e, CC_E);
+	other = emit_here(e);
 	t->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
 	emit_patch32(same, e->delta, emit_here(e));
 	if (t->footing) {
 		emit_cmp_state_imm8(e, 1, held_word(b, t->footing), 0);
-		held = emit_jcc32(e, CC_E);
+		emit_patch32(emit_jcc32(e, CC_E), e->delta, other);
 	}
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	poll = emit_jcc32(e, CC_NE);
 	emit_patch32(emit_jmp32(e), e->delta, t->entry_noted);
-	if (held)
-		emit_patch32(held, e->delta, emit_here(e));
-	emit_jmp_state(e, SLOT_STUB_IND);
 	emit_patch32(poll, e->delta, emit_here(e));
 	b->exit[id] = (struct exit){
 		.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu), .flags_noted = true};

@@ -265,6 +265,8 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 		if (!t->footing)
 			note_pages(b, t, gpa, global);
 	}
+	if (x->target && &b->tu[x->target] != t)
+		tc_unlink(b, (uint32_t)(x - b->exit)); // its guard finds a footing that another space has
 	tc_link(b, x, t);
 }
 
