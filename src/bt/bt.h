@@ -99,7 +99,7 @@ struct site_info { // what else belongs to an entry
 	uint8_t apart;       // enum site_apart: is there a way to a unit without merged checks behind the number?
 	uint8_t failures;    // times that C sent it there
 };
-enum { GUILTY = 4096 };
+enum { GUILTY = 1 << 16 };
 
 struct tlb_log { // entries filled since the last flush; all of them if n > TLB_LOG
 	uint32_t n;

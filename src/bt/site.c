@@ -72,7 +72,7 @@ void site_forget_all(struct bt *b)
 
 static unsigned guilty_slot(uint64_t pc)
 {
-	return (unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+	return (unsigned)(pc * UINT64_C(0x9e3779b97f4a7c15) >> 48);
 }
 
 // These entries' units are gone.
@@ -163,7 +163,7 @@ static bool too_many_refills(struct bt *b, uint32_t now)
 // SITE_REFILLS_MAX times.
 bool site_is_worth(struct bt *b, uint32_t entry)
 {
-	enum { OFTEN = SITE_REFILLS_MAX, SELDOM = 400 * SITE_REFILLS_MAX };
+	enum { OFTEN = SITE_REFILLS_MAX, SELDOM = 8000 * SITE_REFILLS_MAX };
 	struct site_info *x = &b->entry_info[entry];
 	uint32_t now = site_clock(), own = now - x->since;
 
