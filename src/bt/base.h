@@ -14,7 +14,7 @@
 #include "bt/trans.h"
 
 enum {
-	LOOKUPS_AT = 64, LOOKUP_SIZE = 128,  // TC offsets: look-up routines, one for each mode's table
+	LOOKUPS_AT = 64, LOOKUP_SIZE = 192,  // TC offsets: look-up routines, one for each mode's table
 	ROUTINES_AT = LOOKUPS_AT + MODES_MAX * LOOKUP_SIZE, THUNKS_AT = 32 << 10,
 };
 

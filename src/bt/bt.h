@@ -356,16 +356,21 @@ struct place { // in base code
 	bool ends;         // the exit has just been taken
 };
 
+struct base_lookup { // an indirect target
+	uint64_t tag;
+	const uint64_t *held; // its footing's word
+	const uint8_t *entry;
+	uint64_t unused;
+};
+enum { LOOKUP_SHIFT = 5 }; // log of that size
+
 struct base {
 	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
 	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
 	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
-	uint64_t tag[MODES_MAX];  // of present entries in lookup, xor their address
-	uint64_t generation;      // of user addresses in lookup
-	struct {
-		uint64_t tag;
-		const uint8_t *entry;
-	} lookup[LOOKUPS];        // indirect targets
+	uint64_t tag[MODES_MAX];  // of entries in lookup, xor their address
+	uint64_t always;          // 1: as a footing that is held
+	struct base_lookup lookup[LOOKUPS];
 	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
@@ -552,7 +557,6 @@ bool base_host_fault(struct bt *b, const uint8_t *rip, const uint64_t *host, str
 uint64_t base_return(struct vcpu *v, struct exit *x);
 const uint8_t *base_flags_entry(struct bt *b, struct tu *t);
 void base_flush(struct bt *b);
-void base_forget_user(struct bt *b);
 void base_forget_all(struct bt *b);
 void base_enter_lookup(struct bt *b, struct tu *t);
 void base_leave_lookup(struct bt *b, const struct tu *t);

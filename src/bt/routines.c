@@ -321,22 +321,15 @@ const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id)
 	return b->tc + LOOKUPS_AT + mode_id * LOOKUP_SIZE;
 }
 
-static void new_tag(struct bt *b, unsigned mode_id)
-{
-	uint64_t generation = b->modes[mode_id] & MODE_USER || b->spaces_differ ? b->base.generation : 0;
-
-	b->base.tag[mode_id] = (uint64_t)(mode_id + 1) << 59 | generation << 48;
-}
-
 // The mode has got a number: make its routine. It goes to the address in T0, and polls; the flags come noted.
 void base_name_mode(struct bt *b, unsigned mode_id)
 {
 	uint64_t state = (uint64_t)b - BT_OFFSET;
 	struct emit it = {b->tc_rw + LOOKUPS_AT + mode_id * LOOKUP_SIZE, NULL, b->delta, state, 0, 0}, *e = &it;
-	struct emit_mem entry = {.base = X86_REG_NONE, .index = HOST_T1, .scale = 8, .disp = AT_BASE(lookup)};
-	uint8_t *hot, *other, *pending;
+	struct emit_mem entry = mem_base(HOST_T1, AT_BASE(lookup));
+	uint8_t *hot, *other, *gone, *pending;
 
-	new_tag(b, mode_id);
+	b->base.tag[mode_id] = (uint64_t)(mode_id + 1) << 59;
 	push(e, RCX);
 	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
@@ -345,12 +338,19 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_op_mem(e, 2, 0xff, 0, passes_of()); // incw
 	hot = jcc8(e, CC_E);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
-	emit_op_rr(e, 4, 0x01, HOST_T1, HOST_T1);
+	emit_op_rr(e, 4, 0xc1, 4, HOST_T1); // shl
+	emit_u8(e, LOOKUP_SHIFT);
 	emit_gs(e);
 	emit_load(e, 8, RCX, entry);
 	emit_op_rr(e, 8, 0x31, HOST_T0, RCX); // xor
 	emit_op_state(e, 8, 0x3b, RCX, (uint32_t)AT_BASE(tag) + mode_id * 8, 0); // cmp
 	other = jcc8(e, CC_NE);
+	entry.disp += 8;
+	emit_gs(e);
+	emit_load(e, 8, RCX, entry);
+	emit_op_mem(e, 4, 0x83, 7, mem_base(RCX, 0)); // cmpl: held?
+	emit_u8(e, 0);
+	gone = jcc8(e, CC_E);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
 	entry.disp += 8;
@@ -361,6 +361,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe6}, 3); // jmp *%r14
 	here8(hot, e);
 	here8(other, e);
+	here8(gone, e);
 	here8(pending, e);
 	pop(e, RCX);
 	emit_jmp_state(e, SLOT_STUB_IND);
@@ -369,17 +370,16 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 
 void base_enter_lookup(struct bt *b, struct tu *t)
 {
-	unsigned i = itab_index(t->pc) & (LOOKUPS - 1);
-
-	if (t->footing && !(t->mode & MODE_USER) && !b->spaces_differ)
-		return; // rare: base_forget_user does not know of it
-	b->base.lookup[i].tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc;
-	b->base.lookup[i].entry = t->entry;
+	b->base.lookup[itab_index(t->pc) & (LOOKUPS - 1)] = (struct base_lookup){
+		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = t->entry,
+		.held = t->footing ? &b->footing[t->footing].held : &b->base.always};
 }
 
 bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc)
 {
-	return (b->base.lookup[itab_index(pc) & (LOOKUPS - 1)].tag ^ pc) == b->base.tag[mode_id];
+	const struct base_lookup *l = &b->base.lookup[itab_index(pc) & (LOOKUPS - 1)];
+
+	return (l->tag ^ pc) == b->base.tag[mode_id] && *l->held;
 }
 
 void base_leave_lookup(struct bt *b, const struct tu *t)
@@ -393,17 +393,6 @@ void base_leave_lookup(struct bt *b, const struct tu *t)
 void base_forget_all(struct bt *b)
 {
 	memset(b->base.lookup, 0, sizeof(b->base.lookup));
-}
-
-// User addresses now may mean other pages.
-void base_forget_user(struct bt *b)
-{
-	if (++b->base.generation == 1 << 11) {
-		b->base.generation = 0;
-		base_forget_all(b);
-	}
-	for (unsigned i = 0; i < b->nmodes; i++)
-		new_tag(b, i);
 }
 
 // -- the shared part as a whole -----------------------------------------------------------------------------------
@@ -430,6 +419,7 @@ void base_flush(struct bt *b)
 	for (unsigned i = 0; i < PASSES; i++)
 		s->passes[i] = (uint16_t)-PASSES_HOT;
 	base_forget_all(b);
+	s->always = 1;
 	s->nthunks = 0;
 	s->nsites = 1;
 	s->nexits = TC_SEGMENTS * EXITS_SEGMENT;

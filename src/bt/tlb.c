@@ -109,7 +109,6 @@ void tlb_flush(struct vcpu *v, bool global)
 	code_forget_near(b);
 	tc_forget_calls(v);
 	footing_release_all(b);
-	base_forget_user(b);
 	if (global || b->nonglobal)
 		code_check_vpages(v, 0, 64, global);
 	b->st->tlb_flushes++;
@@ -184,7 +183,6 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 		code_check_vpages(v, gva, shift, true);
 	if (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT)) {
 		footing_release_at(b, gva, shift);
-		base_forget_user(b);
 		tc_forget_calls(v);
 	}
 	b->st->tlb_flush_pages++;
