@@ -331,6 +331,6 @@ void base_unit(struct trans *t)
 		b->base.nmaps = t->t->first_map;
 		emit_all(t);
 	}
-	t->t->nmaps = b->base.nmaps - t->t->first_map;
+	t->t->nmaps = (uint16_t)(b->base.nmaps - t->t->first_map);
 	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
 }

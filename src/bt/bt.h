@@ -40,7 +40,7 @@ enum {
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
-	TUS_SEGMENT = 1 << 15, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
+	TUS_SEGMENT = 5 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
 	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 	BOUNCES = 4, BOUNCE_SIZE = 8192,
@@ -146,10 +146,11 @@ struct tu {
 	uint32_t incoming;      // exits chained to this unit
 	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
 	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
-	uint32_t first_map, nmaps;   // struct insn_map
-	uint32_t first_exit, nexits;
-	uint32_t first_entry, nentries; // struct site_entry
-	uint32_t first_reloc, nrelocs; // where its code names its own address, or one that moves with it
+	uint32_t first_map;     // struct insn_map
+	uint32_t first_exit;
+	uint32_t first_entry;   // struct site_entry
+	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
+	uint16_t nmaps, nexits, nentries, nrelocs;
 	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
 							      // in it, and of the jump for other targets
 	uint64_t was;           // the address it came from, or 0
@@ -419,7 +420,7 @@ enum { CODE_FETCH = 256 };
 struct segment { // of the translation cache
 	uint32_t hot;          // where its hot code begins
 	uint32_t ntus, nexits, nentries; // one more than the last number used in it, when it was left
-};
+} __attribute__((packed, aligned(4)));
 
 struct bt {
 	struct tlb tlb_r[TLB_INDEXES], tlb_w[TLB_INDEXES]; // ORDER TLB: first, translated code addresses them

@@ -304,11 +304,11 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		place_registers(&t);
 		find_live_flags(&t);
 		emit_unit(&t);
-		t.t->nmaps = b->nmaps - t.t->first_map;
+		t.t->nmaps = (uint16_t)(b->nmaps - t.t->first_map);
 	}
-	t.t->nexits = b->nexits - t.t->first_exit;
-	t.t->nentries = b->nentries - t.t->first_entry;
-	t.t->nrelocs = b->nrelocs - t.t->first_reloc;
+	t.t->nexits = (uint16_t)(b->nexits - t.t->first_exit);
+	t.t->nentries = (uint16_t)(b->nentries - t.t->first_entry);
+	t.t->nrelocs = (uint16_t)(b->nrelocs - t.t->first_reloc);
 	t.t->since = move_clock();
 	b->hot = (uint32_t)(t.hot.p - b->tc_rw);
 	b->cold = (uint32_t)(t.cold.p - b->tc_rw);
