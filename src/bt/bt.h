@@ -4,7 +4,8 @@
 // memory (ZONE_VCPU + BT_OFFSET), reachable from translated code at constant offsets from the host's GS base.
 //
 //   run.c        the run loop: find or make a unit, enter it, handle why it was left
-//   translate.c  one unit: policy by class, emission; analyse.c: decoding, registers, flags; ident.c: most instructions
+//   translate.c  one unit: policy by class, emission; analyse.c: decoding, flags; ident.c: most instructions
+//   region.c     units with loops; label.c: ways inside them; spill.c: where registers are; window.c: merged checks
 //   check.c      memory operands: the inline TLB check, the careful form; adjacent.c: accesses in a row
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
