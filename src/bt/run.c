@@ -309,7 +309,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 		}
 	}
 	if (!t)
-		t = bt_translate(v, v->rip, gpa, mode, TIER_BASE);
+		t = bt_translate(v, v->rip, gpa, mode, mode & MODE_APART ? TIER_HOT : TIER_BASE);
 	t = hotter(v, t);
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
