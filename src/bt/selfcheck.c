@@ -293,8 +293,10 @@ static void go_back(struct vcpu *v)
 	}
 	for (unsigned i = 0; i < c->marks.n; i++)
 		*c->marks.set[i].entry &= ~c->marks.set[i].bits;
-	if (c->marks.n)
+	if (c->marks.n) {
 		tlb_flush(v, true);
+		shadow_mode(v); // what it maps goes by the tables as they are again
+	}
 	give(v, &c->step[0]);
 	give_vectors(v, c->before);
 }
