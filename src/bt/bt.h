@@ -15,6 +15,7 @@
 //   code.c       coherency: pages that hold translated code, retirement
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults
+//   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier
 //   string.c     string instructions
 //   vector.c     vector registers for C code; gather.c: gathers and scatters; masked.c: masks of memory operands
 #ifndef BT_BT_H
