@@ -103,7 +103,7 @@ static void emit_base_exit(struct trans *t, uint64_t target)
 static void emit_exit_polling(struct trans *t, uint64_t target)
 {
 	if (polls(t, target))
-		call_routine(t, ROUTINE_POLL, 0);
+		call_routine(t, ROUTINE_POLL, !t->user);
 	emit_base_exit(t, target);
 }
 
@@ -136,7 +136,7 @@ static void emit_jump(struct trans *t, unsigned j)
 // Backward: a poll, whose place has an exit so that C knows where it leads.
 static void emit_loop(struct trans *t, unsigned j)
 {
-	call_routine(t, ROUTINE_POLL, 0);
+	call_routine(t, ROUTINE_POLL, !t->user);
 	exit_here(t, EXIT_POLL, insn_pc(t, j));
 	emit_jump(t, j);
 }

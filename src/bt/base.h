@@ -20,8 +20,8 @@ enum {
 
 enum routine {
 	ROUTINE_CHECK,     // of T0, as emit_check: argument is CHECK_ARGUMENT
-	ROUTINE_POLL,      // of vcpu.pending, where a loop passes
-	ROUTINE_COUNT,     // passes of a link from a hot unit
+	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
+	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: kernel code
 	ROUTINE_CALL,      // push the guest's return address; argument: TLB * 4, + 2 with a landing, + 1 for 8 bytes, not 4
 	ROUTINE_RET,       // to the address in T0, from a return
 	ROUTINE_JUMP,      // to the address in T0; argument: mode number

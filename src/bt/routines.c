@@ -72,13 +72,20 @@ static struct emit_mem passes_of(void) // the counter number T1
 	return (struct emit_mem){.base = X86_REG_NONE, .index = HOST_T1, .scale = 2, .disp = AT_BASE(passes)};
 }
 
+// Kernel code is everybody's and never ends: it becomes hot sooner.
+static void emit_add_pass(struct emit *e, bool kernel)
+{
+	emit_gs(e);
+	emit_op_mem(e, 2, 0x83, 0, passes_of()); // addw
+	emit_u8(e, kernel ? PASSES_KERNEL : 1);
+}
+
 // Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: zero if it is hot.
-static void count_pass(struct emit *e, int depth)
+static void count_pass(struct emit *e, int depth, bool kernel)
 {
 	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
-	emit_gs(e);
-	emit_op_mem(e, 2, 0xff, 0, passes_of()); // incw
+	emit_add_pass(e, kernel);
 }
 
 static void check_routine(struct emit *e, uint32_t argument)
@@ -107,14 +114,14 @@ static void check_routine(struct emit *e, uint32_t argument)
 	emit_jmp_state(e, SLOT_STUB_BASE_MISS);
 }
 
-static void poll_routine(struct emit *e)
+static void poll_routine(struct emit *e, bool kernel)
 {
 	uint8_t *pending, *hot;
 
 	keep_flags(e);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
-	count_pass(e, 8);
+	count_pass(e, 8, kernel);
 	hot = jcc8(e, CC_E);
 	give_flags(e);
 	ret(e);
@@ -125,12 +132,12 @@ static void poll_routine(struct emit *e)
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
-static void count_routine(struct emit *e)
+static void count_routine(struct emit *e, bool kernel)
 {
 	uint8_t *hot;
 
 	keep_flags(e);
-	count_pass(e, 8);
+	count_pass(e, 8, kernel);
 	hot = jcc8(e, CC_E);
 	give_flags(e);
 	ret(e);
@@ -171,7 +178,7 @@ static void call_routine(struct trans *t, struct emit *e, bool wide, bool landin
 	emit_op_mem(e, 4, 0x8f, 0, checked_mem()); // pop
 	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
 	keep_flags(e);
-	count_pass(e, 8);
+	count_pass(e, 8, !t->user);
 	hot = jcc8(e, CC_E);
 	give_flags(e);
 	pop(e, HOST_T1);
@@ -231,10 +238,10 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 		check_routine(e, argument);
 		return;
 	case ROUTINE_POLL:
-		poll_routine(e);
+		poll_routine(e, argument);
 		return;
 	case ROUTINE_COUNT:
-		count_routine(e);
+		count_routine(e, argument);
 		return;
 	case ROUTINE_CALL:
 		call_routine(t, e, argument & 1, argument & 2);
@@ -287,7 +294,7 @@ const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8
 
 	if (b->cold + EMIT_ROOM > b->cold_end)
 		return NULL;
-	emit_call_shared(b, &e, routine_of(b, NULL, ROUTINE_COUNT, 0));
+	emit_call_shared(b, &e, routine_of(b, NULL, ROUTINE_COUNT, !(b->tu[x->tu].mode & MODE_USER)));
 	emit_patch32(emit_jmp32(&e), e.delta, to);
 	emit_u32(&e, (uint32_t)(x - b->exit));
 	b->cold = (uint32_t)(e.p - b->tc_rw);
@@ -334,8 +341,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
-	emit_gs(e);
-	emit_op_mem(e, 2, 0xff, 0, passes_of()); // incw
+	emit_add_pass(e, !(b->modes[mode_id] & MODE_USER));
 	hot = jcc8(e, CC_E);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
 	emit_op_rr(e, 4, 0xc1, 4, HOST_T1); // shl

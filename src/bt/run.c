@@ -541,11 +541,13 @@ static void take_place(struct vcpu *v)
 static uint32_t left_often(struct vcpu *v, const struct exit *x)
 {
 	struct bt *b = bt_of(v);
+	enum { WEIGHT = 3 * PASSES_KERNEL }; // it costs as much as so many passes
 	uint64_t counter = base_target_counter(v->rip) & (PASSES - 1);
+	uint16_t *passes = &b->base.passes[counter];
 
 	if (x->tu || (x->kind != EXIT_STRING && x->kind != EXIT_SYS))
 		return 0;
-	b->base.passes[counter]++;
+	*passes = *passes > (uint16_t)-WEIGHT ? 0 : (uint16_t)(*passes + WEIGHT);
 	return bt_passed_often(b, counter) ? b->last_unit : 0;
 }
 
