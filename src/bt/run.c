@@ -541,7 +541,7 @@ static void take_place(struct vcpu *v)
 static uint32_t left_often(struct vcpu *v, const struct exit *x)
 {
 	struct bt *b = bt_of(v);
-	enum { WEIGHT = 3 * PASSES_KERNEL }; // it costs as much as so many passes
+	enum { WEIGHT = 8 * PASSES_KERNEL }; // it costs as much as so many passes
 	uint64_t counter = base_target_counter(v->rip) & (PASSES - 1);
 	uint16_t *passes = &b->base.passes[counter];
 
