@@ -42,7 +42,7 @@ enum {
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
-	TUS_SEGMENT = 5 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
+	TUS_SEGMENT = 24 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
 	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 	BOUNCES = 4, BOUNCE_SIZE = 8192,

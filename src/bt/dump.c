@@ -79,6 +79,8 @@ void dump_symbol(const struct trans *t, uint32_t cold)
 
 	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)u->start, u->code_size,
 		       u->mode & MODE_USER ? "user" : "kernel", u->pc);
+	if (t->cold.p == b->tc_rw + cold) // base code has no cold half
+		return;
 	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx.cold\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + cold,
 		       (uint32_t)(t->cold.p - b->tc_rw) - cold, u->mode & MODE_USER ? "user" : "kernel", u->pc);
 }

@@ -310,7 +310,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 
 	memset(c, 0, sizeof(*c));
 	c->config.ram_size = UINT64_C(128) << 20;
-	c->config.tc_size = UINT64_C(16) << 20;
+	c->config.tc_size = UINT64_C(64) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);
 	return r == CLI_OK ? settle(c) : r;

@@ -81,7 +81,7 @@ for _ in range(100):
         break
 symbols = open(perfmap).read()
 os.unlink(perfmap)
-check("-perfmap", "kernel_100002" in symbols and all(re.match(r"[0-9a-f]+ [0-9a-f]+ \S+$", s) for s in symbols.splitlines()), symbols)
+check("-perfmap", "kernel_100000" in symbols and all(re.match(r"[0-9a-f]+ [0-9a-f]+ \S+$", s) for s in symbols.splitlines()), symbols)
 os.kill(int(children[0]), signal.SIGSEGV)
 report = p.communicate(timeout=10)[1]
 check("crash report", p.returncode == 1 and "host exception" in report and "vcpu 0: rip" in report and "last exits" in report
