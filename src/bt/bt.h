@@ -466,6 +466,7 @@ struct bt {
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
+	bool low_global_sites;   // a check site has an entry of a global page in the lower half: the guest has such pages
 	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
 	struct space space[SPACES];
 	uint64_t space_clock;

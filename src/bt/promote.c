@@ -59,7 +59,7 @@ bool bt_passed_often(struct bt *b, uint64_t place)
 {
 	uint16_t *passes = &b->base.passes[place & (PASSES - 1)];
 
-	if (*passes)
+	if (*passes >= (uint16_t)-PASSES_HOT) // steps differ, and places share counters: the end is passed, not met
 		return false;
 	*passes = (uint16_t)-PASSES_HOT;
 	return true;

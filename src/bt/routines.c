@@ -80,7 +80,7 @@ static void emit_add_pass(struct emit *e, bool kernel)
 	emit_u8(e, kernel ? PASSES_KERNEL : 1);
 }
 
-// Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: zero if it is hot.
+// Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: carry if it is hot.
 static void count_pass(struct emit *e, int depth, bool kernel)
 {
 	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
@@ -122,7 +122,7 @@ static void poll_routine(struct emit *e, bool kernel)
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
 	count_pass(e, 8, kernel);
-	hot = jcc8(e, CC_E);
+	hot = jcc8(e, CC_B);
 	give_flags(e);
 	ret(e);
 	here8(pending, e);
@@ -138,7 +138,7 @@ static void count_routine(struct emit *e, bool kernel)
 
 	keep_flags(e);
 	count_pass(e, 8, kernel);
-	hot = jcc8(e, CC_E);
+	hot = jcc8(e, CC_B);
 	give_flags(e);
 	ret(e);
 	here8(hot, e);
@@ -179,7 +179,7 @@ static void call_routine(struct trans *t, struct emit *e, bool wide, bool landin
 	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
 	keep_flags(e);
 	count_pass(e, 8, !t->user);
-	hot = jcc8(e, CC_E);
+	hot = jcc8(e, CC_B);
 	give_flags(e);
 	pop(e, HOST_T1);
 	if (landing)
@@ -342,7 +342,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_add_pass(e, !(b->modes[mode_id] & MODE_USER));
-	hot = jcc8(e, CC_E);
+	hot = jcc8(e, CC_B);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
 	emit_op_rr(e, 4, 0xc1, 4, HOST_T1); // shl
 	emit_u8(e, LOOKUP_SHIFT);

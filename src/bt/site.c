@@ -135,6 +135,7 @@ void site_fill(struct bt *b, uint32_t entry, const struct tlb_entry *from, uint8
 	uint64_t size = UINT64_C(1) << shift;
 	uint32_t head = kind & TLB_GLOBAL ? HEADS_HALF : 0;
 
+	b->low_global_sites |= kind & TLB_GLOBAL && !(from->tag >> 63);
 	e->tag = align_down(from->tag, size);
 	e->limit = size + 1 - s->size;
 	e->host = align_down(from->host, size);
@@ -223,7 +224,9 @@ static void flush_in_ring(struct bt *b, uint32_t head, gva_t gva, unsigned shift
 // The 2^shift bytes around gva: a page, or as much as a large one may have covered.
 void site_flush_page(struct bt *b, gva_t gva, unsigned shift)
 {
-	for (uint32_t half = 0; half < SITE_HEADS; half += HEADS_HALF) {
+	bool global = gva >> 63 || b->low_global_sites;
+
+	for (uint32_t half = 0; half < (global ? SITE_HEADS : HEADS_HALF); half += HEADS_HALF) {
 		if (shift == PAGE_SHIFT) {
 			flush_in_ring(b, half + (gva >> PAGE_SHIFT & (SITE_HASH - 1)), gva, shift);
 			continue;
