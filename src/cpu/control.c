@@ -28,12 +28,24 @@ static void check_cr0(struct vcpu *v, uint64_t value)
 		raise_gp(v);
 }
 
+// The PDPTE registers of PAE paging are loaded by writes to CR0, CR3 and CR4 (SDM, "PDPTE Registers"). These are the
+// values that the latter have after the instruction.
+static void load_pdptes(struct vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4)
+{
+	bool pae = cr0 & CR0_PG && cr4 & CR4_PAE && !(v->efer & EFER_LME);
+
+	if (pae && !mmu_load_pdptes(v, cr3))
+		raise_gp(v);
+}
+
 static void write_cr0(struct vcpu *v, uint64_t value, struct sys_result *res)
 {
 	uint64_t was = v->cr0;
 
 	check_cr0(v, value);
 	value = (value & CR0_DEFINED) | CR0_ET;
+	if ((was ^ value) & (CR0_PG | CR0_CD | CR0_NW))
+		load_pdptes(v, value, v->cr3, v->cr4);
 	v->cr0 = value;
 	if (!(value & CR0_PG))
 		v->efer &= ~(uint64_t)EFER_LMA;
@@ -51,6 +63,7 @@ static void write_cr3(struct vcpu *v, uint64_t value, struct sys_result *res)
 		value &= ~CR3_NOFLUSH;
 	if (vcpu_long_mode(v) && value & (mmu_reserved_bits(v) | ~(PTE_ADDR | PAGE_OFFSET)))
 		raise_gp(v);
+	load_pdptes(v, v->cr0, value, v->cr4);
 	v->cr3 = value;
 	res->effect |= SYS_FLUSH_TLB;
 	res->flush_pcid = pcids ? value & CR3_PCID : 0;
@@ -69,6 +82,8 @@ static void write_cr4(struct vcpu *v, uint64_t value, struct sys_result *res)
 		raise_gp(v);
 	if (value & ~was & CR4_PCIDE && (!vcpu_long_mode(v) || v->cr3 & CR3_PCID))
 		raise_gp(v);
+	if ((was ^ value) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP))
+		load_pdptes(v, v->cr0, v->cr3, value);
 	v->cr4 = value;
 	if ((was ^ value) & flushes)
 		res->effect |= SYS_FLUSH_ALL;

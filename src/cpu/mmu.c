@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The guest's page tables, walked by the SDM's "4-Level Paging", "Access Rights" and "Page-Fault Exceptions". This is
-// the path of every TLB miss and of every C access to guest memory: one pass down, one decision, no calls on the way.
+// The guest's page tables, walked by the SDM's "4-Level Paging", "PAE Paging", "32-Bit Paging", "Access Rights" and
+// "Page-Fault Exceptions". This is the path of every TLB miss and of every C access to guest memory: one pass down, one
+// decision. The formats differ in descend() alone: PAE paging is the lower two levels of the 4-level format below four
+// registers (mmu_load_pdptes), 32-bit paging has entries of four bytes.
 //
 // Entries come from guest RAM; a table outside RAM reads as all ones, as from an empty bus. Accessed and dirty bits are
 // set only after the access has been allowed, each with a compare-and-exchange against the entry that was used: if the
@@ -10,14 +12,18 @@
 #include "cpu/vcpu.h"
 
 enum { LEVELS = 4 }; // PML4 is level 3, the page table level 0
+#define LARGE_NARROW (UINT64_C(4) << 20)
 
 enum { CPUID_PDPE1GB = BIT(26) /* 80000001 EDX */ };
 
 struct path { // the entries used, leaf last
-	uint64_t *host[LEVELS]; // NULL: not RAM
+	void *host[LEVELS]; // NULL: not RAM
 	gpa_t gpa[LEVELS];
 	uint64_t value[LEVELS];
-	int leaf; // level
+	int top, leaf; // levels
+	bool narrow;   // entries have 32 bits
+	uint64_t size; // of the page
+	gpa_t page;
 };
 
 static __attribute__((noinline)) void fill_model(struct vcpu *v)
@@ -67,12 +73,12 @@ static inline uint64_t *entry_host(const struct vcpu *v, gpa_t gpa)
 // Down to the leaf. Returns 0 or the bits that tell why not: 0 there means not present, so -1 stands for success.
 enum { FOUND = -1 };
 
-static inline int descend(struct vcpu *v, gva_t gva, struct path *p)
+static inline int descend_wide(const struct vcpu *v, gva_t gva, gpa_t table, int top, uint64_t always, struct path *p)
 {
-	uint64_t always = v->mmu.reserved | (v->efer & EFER_NXE ? 0 : PTE_NX);
-	uint64_t table = v->cr3 & PTE_ADDR;
-
-	for (int level = LEVELS - 1;; level--) {
+	always |= v->mmu.reserved | (v->efer & EFER_NXE ? 0 : PTE_NX);
+	p->top = top;
+	p->narrow = false;
+	for (int level = top;; level--) {
 		gpa_t gpa = table + (gva >> (PAGE_SHIFT + 9 * level) & 511) * sizeof(uint64_t);
 		uint64_t *host = entry_host(v, gpa);
 		uint64_t e = host ? __atomic_load_n(host, __ATOMIC_RELAXED) : ~UINT64_C(0);
@@ -86,10 +92,62 @@ static inline int descend(struct vcpu *v, gva_t gva, struct path *p)
 		p->value[level] = e;
 		if (is_leaf(e, level)) {
 			p->leaf = level;
+			p->size = page_size(level);
+			p->page = e & PTE_ADDR & ~(p->size - 1);
 			return FOUND;
 		}
 		table = e & PTE_ADDR;
 	}
+}
+
+// Bits 62-52, which 4-level paging ignores, are reserved. The rights are those of the two lower levels.
+static int descend_pae(const struct vcpu *v, gva_t gva, struct path *p)
+{
+	uint64_t pdpte = v->pae_pdpte[gva >> 30 & 3];
+
+	if (!(pdpte & PTE_P))
+		return 0;
+	return descend_wide(v, gva, pdpte & PTE_ADDR, 1, BIT64(63) - BIT64(52), p);
+}
+
+// A 4 MiB page's entry has bits 39-32 of its address in 20-13 (PSE-36).
+static int descend_narrow(const struct vcpu *v, gva_t gva, struct path *p)
+{
+	gpa_t table = v->cr3 & 0xfffff000;
+
+	p->top = 1;
+	p->narrow = true;
+	for (int level = 1;; level--) {
+		gpa_t gpa = table + (gva >> (PAGE_SHIFT + 10 * level) & 1023) * sizeof(uint32_t);
+		uint32_t *host = mem_host(&v->shared->config.mem, gpa, sizeof(uint32_t));
+		uint32_t e = host ? __atomic_load_n(host, __ATOMIC_RELAXED) : ~0u;
+		bool large = level && e & PTE_PS && v->cr4 & CR4_PSE;
+
+		if (!(e & PTE_P))
+			return 0;
+		p->gpa[level] = gpa;
+		p->host[level] = host;
+		p->value[level] = e;
+		if (!level || large) {
+			p->leaf = level;
+			p->size = large ? LARGE_NARROW : PAGE_SIZE;
+			p->page = large ? (e & ~(LARGE_NARROW - 1)) | (gpa_t)(e >> 13 & 0xff) << 32 : e & 0xfffff000;
+			return large && (e & BIT(21) || p->page & v->mmu.reserved) ? PF_P | PF_RSVD : FOUND;
+		}
+		table = e & 0xfffff000;
+	}
+}
+
+static int descend_legacy(const struct vcpu *v, gva_t gva, struct path *p)
+{
+	return v->cr4 & CR4_PAE ? descend_pae(v, (uint32_t)gva, p) : descend_narrow(v, (uint32_t)gva, p);
+}
+
+static inline int descend(const struct vcpu *v, gva_t gva, struct path *p)
+{
+	if (!vcpu_long_mode(v))
+		return descend_legacy(v, gva, p);
+	return descend_wide(v, gva, v->cr3 & PTE_ADDR, LEVELS - 1, 0, p);
 }
 
 // Rights of user and supervisor accesses (SDM, "Determination of Access Rights").
@@ -113,12 +171,12 @@ static inline uint32_t error_code(const struct vcpu *v, enum vmem_access access,
 		why |= PF_W;
 	if (access & VMEM_USER)
 		why |= PF_U;
-	if (access & VMEM_FETCH && (v->efer & EFER_NXE || v->cr4 & CR4_SMEP))
+	if (access & VMEM_FETCH && ((v->efer & EFER_NXE && v->cr4 & CR4_PAE) || v->cr4 & CR4_SMEP))
 		why |= PF_I;
 	return why;
 }
 
-static __attribute__((noinline)) void note_mark(struct mmu_marks *m, uint64_t *entry, uint64_t bits)
+static __attribute__((noinline)) void note_mark(struct mmu_marks *m, void *entry, uint32_t bits)
 {
 	if (m->n < MMU_MARKS) {
 		m->set[m->n].entry = entry;
@@ -127,23 +185,38 @@ static __attribute__((noinline)) void note_mark(struct mmu_marks *m, uint64_t *e
 	m->n++;
 }
 
-static bool set_bits(struct vcpu *v, const struct path *p, int level, uint64_t bits)
+static bool exchange_narrow(uint32_t *entry, uint32_t old, uint32_t next)
+{
+	return __atomic_compare_exchange_n(entry, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+static bool exchange_wide(uint64_t *entry, uint64_t old, uint64_t next)
+{
+	return __atomic_compare_exchange_n(entry, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+static bool set_bits(struct vcpu *v, const struct path *p, int level, uint32_t bits)
 {
 	uint64_t old = p->value[level];
+	bool same;
 
 	if ((old & bits) == bits || !p->host[level])
 		return true;
-	if (!__atomic_compare_exchange_n(p->host[level], &old, old | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+	if (p->narrow)
+		same = exchange_narrow(p->host[level], (uint32_t)old, (uint32_t)old | bits);
+	else
+		same = exchange_wide(p->host[level], old, old | bits);
+	if (!same)
 		return false;
 	if (v->marks)
-		note_mark(v->marks, p->host[level], bits & ~old);
-	vcpu_ram_written(v, p->gpa[level], sizeof(uint64_t));
+		note_mark(v->marks, p->host[level], bits & ~(uint32_t)old);
+	vcpu_ram_written(v, p->gpa[level], p->narrow ? sizeof(uint32_t) : sizeof(uint64_t));
 	return true;
 }
 
 static inline bool set_accessed_dirty(struct vcpu *v, const struct path *p, enum vmem_access access)
 {
-	for (int level = LEVELS - 1; level > p->leaf; level--)
+	for (int level = p->top; level > p->leaf; level--)
 		if (!set_bits(v, p, level, PTE_A))
 			return false;
 	return set_bits(v, p, p->leaf, access & VMEM_WRITE ? PTE_A | PTE_D : PTE_A);
@@ -151,15 +224,15 @@ static inline bool set_accessed_dirty(struct vcpu *v, const struct path *p, enum
 
 static inline void describe(const struct vcpu *v, const struct path *p, gva_t gva, struct mmu_walk *out)
 {
-	uint64_t leaf = p->value[p->leaf], all = leaf, any = leaf, size = page_size(p->leaf);
+	uint64_t leaf = p->value[p->leaf], all = leaf, any = leaf, size = p->size;
 	unsigned pat_shift = p->leaf ? 12 : 7;
 
-	for (int level = LEVELS - 1; level > p->leaf; level--) {
+	for (int level = p->top; level > p->leaf; level--) {
 		all &= p->value[level];
 		any |= p->value[level];
 	}
 	out->page_size = size;
-	out->gpa = (leaf & PTE_ADDR & ~(size - 1)) | (gva & (size - 1));
+	out->gpa = p->page | (gva & (size - 1));
 	out->user = all & PTE_U;
 	out->write = all & PTE_W;
 	out->exec = !(any & PTE_NX);
@@ -171,6 +244,25 @@ static inline void describe(const struct vcpu *v, const struct path *p, gva_t gv
 	out->error = 0;
 }
 
+// PAE paging outside long mode: the registers out of the table at CR3. False: an entry has reserved bits set, and
+// nothing has been loaded.
+bool mmu_load_pdptes(struct vcpu *v, uint64_t cr3)
+{
+	const uint64_t reserved = mmu_reserved_bits(v) | ~(BIT64(52) - 1) | 0x1e6;
+	gpa_t at = cr3 & 0xffffffe0;
+	const uint64_t *table = mem_host(&v->shared->config.mem, at, sizeof(v->pae_pdpte));
+	uint64_t entry[4];
+
+	for (unsigned i = 0; i < 4; i++) {
+		entry[i] = table ? __atomic_load_n(&table[i], __ATOMIC_RELAXED) : ~UINT64_C(0);
+		if (entry[i] & PTE_P && entry[i] & reserved)
+			return false;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		v->pae_pdpte[i] = entry[i];
+	return true;
+}
+
 static bool walk_unpaged(gva_t gva, struct mmu_walk *out)
 {
 	*out = (struct mmu_walk){.gpa = (uint32_t)gva, .page_size = PAGE_SIZE, .user = true, .write = true, .exec = true,
@@ -180,18 +272,16 @@ static bool walk_unpaged(gva_t gva, struct mmu_walk *out)
 
 static __attribute__((noinline)) void check_format(struct vcpu *v)
 {
-	if (!vcpu_long_mode(v))
-		vcpu_nyi(v, v->cr4 & CR4_PAE ? "PAE paging" : "32-bit paging");
-	if (v->cr4 & CR4_LA57)
+	if (vcpu_long_mode(v) && v->cr4 & CR4_LA57)
 		vcpu_nyi(v, "5-level paging");
-	if (v->cr4 & (CR4_PKE | CR4_PKS))
+	if (vcpu_long_mode(v) && v->cr4 & (CR4_PKE | CR4_PKS))
 		vcpu_nyi(v, "protection keys");
 	fill_model(v);
 }
 
 static inline bool usual_format(const struct vcpu *v)
 {
-	return v->mmu.valid && vcpu_long_mode(v) && !(v->cr4 & (CR4_LA57 | CR4_PKE | CR4_PKS));
+	return v->mmu.valid && !(v->cr4 & (CR4_LA57 | CR4_PKE | CR4_PKS));
 }
 
 bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_walk *out)
@@ -227,7 +317,7 @@ bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out)
 	struct path p;
 
 	if (!usual_format(v)) {
-		if (!vcpu_long_mode(v) || v->cr4 & CR4_LA57)
+		if (vcpu_long_mode(v) && v->cr4 & CR4_LA57)
 			return false;
 		mmu_reserved_bits(v);
 	}

@@ -89,7 +89,7 @@ enum { MMU_MARKS = 64 };
 struct mmu_marks {
 	uint32_t n; // more than MMU_MARKS: not all were noted
 	struct {
-		uint64_t *entry, bits;
+		uint32_t *entry, bits; // they lie in its lower half
 	} set[MMU_MARKS];
 };
 
@@ -182,7 +182,7 @@ struct mmu_walk {
 
 // Walk the guest's page tables for one access, by the SDM's "4-Level Paging" and "Access Rights". Sets A, and D for a
 // write, when and only when the access is allowed. False means #PF with out->error; nothing is raised.
-// Works with paging off too. LA57, PAE and 32-bit formats are issue 5's: until then vcpu_nyi.
+// Works with paging off too, and in the PAE and 32-bit formats; LA57 is not built.
 bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_walk *out);
 
 // The same without any effect on A and D and with all rights, for debuggers. False: not mapped.
@@ -190,6 +190,9 @@ bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
 
 // The whole of what the tables say, again without any effect. False: not mapped, or a format that is not walked.
 bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out);
+
+// Load the PDPTE registers of PAE paging from the table at cr3. False: reserved bits are set, nothing has been loaded.
+bool mmu_load_pdptes(struct vcpu *v, uint64_t cr3);
 
 // The physical-address bits (51 down to MAXPHYADDR) that must be 0 in page-table entries and CR3.
 uint64_t mmu_reserved_bits(struct vcpu *v);
