@@ -4,7 +4,7 @@
 // share: the command line, the initrd, the BIOS data area, the memory map and the ACPI tables.
 #include "boot/acpi.h"
 #include "boot/bytes.h"
-#include "boot/load.h"
+#include "boot/elf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KERNEL_SIZE_MAX = 1 << 30, MULTIBOOT1_SEARCH = 8192, MULTIBOOT2_SEARCH = 32768 };
+enum { KERNEL_SIZE_MAX = 1 << 30, MULTIBOOT2_SEARCH = 32768 };
 
 int boot_fail(struct boot *b, int error, const char *fmt, ...)
 {
@@ -57,7 +57,8 @@ static int open_file(struct boot *b, const char *option, const char *path, uint6
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), error = -errno;
 
 	if (fd < 0)
-		return boot_fail(b, error, "%s: %s: %s: check the path", path, option, strerror(-error));
+		return boot_fail(b, error, "%s: could not open %s file '%s': %s: check the path", option,
+				 option[1] == 'k' ? "kernel" : "initrd", path, strerror(-error));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		close(fd);
 		return boot_fail(b, -EINVAL, "%s: %s wants a regular file: give one", path, option);
@@ -107,15 +108,23 @@ static int read_kernel(struct boot *b)
 	return ret;
 }
 
-int boot_load_initrd(struct boot *b, gpa_t floor, gpa_t ceiling, gpa_t *at, uint64_t *size)
+int boot_check_place(struct boot *b, uint64_t at, uint64_t size)
 {
-	const char *path = b->args->initrd;
-	int fd, ret;
+	bool high = at >= BOOT_KERNEL_MIN, low = at >= b->low_start && at < BOOT_EBDA;
+	uint64_t end = high ? b->ram_end : BOOT_EBDA;
 
-	*at = *size = 0;
-	if (!path)
-		return 0;
-	fd = open_file(b, "-initrd", path, size);
+	if ((!high && !low) || at > end || size > end - at)
+		return boot_fail(b, -ENOSPC,
+				 "%s: -kernel: a segment at %#llx of %llu KiB does not fit in RAM: give more with -m, "
+				 "or link it at 1 MiB",
+				 b->args->kernel, (unsigned long long)at, (unsigned long long)(size >> 10));
+	return 0;
+}
+
+int boot_load_file(struct boot *b, const char *path, gpa_t floor, gpa_t ceiling, bool low, gpa_t *at, uint64_t *size)
+{
+	int fd = open_file(b, "-initrd", path, size), ret;
+
 	if (fd < 0)
 		return fd;
 	floor = align_up(floor, PAGE_SIZE);
@@ -128,11 +137,17 @@ int boot_load_initrd(struct boot *b, gpa_t floor, gpa_t ceiling, gpa_t *at, uint
 		    "%s: -initrd: %llu MiB do not fit above the kernel in %llu MiB of RAM: give more with -m", path,
 		    (unsigned long long)(*size >> 20), (unsigned long long)(b->cfg->mem.ram_size >> 20));
 	} else {
-		*at = align_down(ceiling - *size, PAGE_SIZE);
+		*at = low ? floor : align_down(ceiling - *size, PAGE_SIZE);
 		ret = read_all(b, fd, path, boot_ram(b, *at, *size), *size);
 	}
 	close(fd);
 	return ret;
+}
+
+int boot_load_initrd(struct boot *b, gpa_t floor, gpa_t ceiling, gpa_t *at, uint64_t *size)
+{
+	*at = *size = 0;
+	return b->args->initrd ? boot_load_file(b, b->args->initrd, floor, ceiling, false, at, size) : 0;
 }
 
 // -- What it is instead ----------------------------------------------------------------------------------------------
@@ -159,17 +174,12 @@ static const struct foreign foreigns[] = {
 	{ 0, "MZ", 2, "an EFI program without a Linux boot header: not built yet; give a bzImage or a PVH ELF" },
 };
 
-static bool has_word(const struct boot *b, size_t search, size_t step, uint32_t word)
+static bool is_multiboot2(const struct boot *b)
 {
-	for (size_t i = 0; i + 4 <= b->image_size && i + 4 <= search; i += step)
-		if (get32(b->image + i) == word)
+	for (size_t i = 0; i + 4 <= b->image_size && i + 4 <= MULTIBOOT2_SEARCH; i += 8)
+		if (get32(b->image + i) == 0xe85250d6)
 			return true;
 	return false;
-}
-
-static bool is_multiboot(const struct boot *b)
-{
-	return has_word(b, MULTIBOOT1_SEARCH, 4, 0x1badb002) || has_word(b, MULTIBOOT2_SEARCH, 8, 0xe85250d6);
 }
 
 static int refuse_foreign(struct boot *b)
@@ -182,10 +192,11 @@ static int refuse_foreign(struct boot *b)
 		if (b->image_size >= f->offset + f->len && !memcmp(b->image + f->offset, f->magic, f->len))
 			return boot_fail(b, -ENOEXEC, "%s: -kernel: this is %s", path, f->what);
 	}
-	if (is_multiboot(b))
-		return boot_fail(b, -ENOSYS, "%s: -kernel: multiboot is not built yet: give a bzImage or a PVH ELF",
-				 path);
-	return boot_fail(b, -ENOEXEC, "%s: -kernel: not a kernel that ringer knows: give a bzImage or a PVH ELF", path);
+	if (is_multiboot2(b))
+		return boot_fail(b, -ENOSYS, "%s: -kernel: multiboot 2 is not built: give a multiboot 1 kernel", path);
+	return boot_fail(b, -ENOEXEC,
+			 "%s: -kernel: not a kernel that ringer knows: give a bzImage, a PVH ELF or a multiboot kernel",
+			 path);
 }
 
 // -- All together ----------------------------------------------------------------------------------------------------
@@ -211,20 +222,23 @@ static int load_format(struct boot *b)
 {
 	if (bzimage_probe(b))
 		return bzimage_load(b);
-	if (pvh_probe(b))
+	if (multiboot_probe(b))
+		return multiboot_load(b);
+	if (elf_probe(b))
 		return pvh_load(b);
 	return refuse_foreign(b);
 }
 
 int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *v0, char *err, size_t errlen)
 {
-	struct boot b = { .args = a, .cfg = cfg, .v = v0, .err = err, .errlen = errlen };
+	struct boot b = { .args = a, .cfg = cfg, .v = v0, .err = err, .errlen = errlen, .gdt = BOOT_GDT };
 	int ret;
 
 	if (cfg->mem.low_end < BOOT_RAM_MIN)
 		return boot_fail(&b, -EINVAL, "-m: %llu KiB are too little to boot %s: give at least 4M",
 				 (unsigned long long)(cfg->mem.ram_size >> 10), a->kernel);
 	b.ram_end = cfg->mem.low_end - BOOT_ACPI_SIZE;
+	b.low_start = BOOT_LOW_END;
 	e820_build(&b.e820, &cfg->mem);
 	ret = read_kernel(&b);
 	if (!ret)

@@ -37,6 +37,9 @@ struct boot {
 	uint8_t *image; // the kernel file, whole
 	size_t image_size;
 	gpa_t ram_end;  // end of low RAM that the kernel and the initrd may use
+	gpa_t low_start; // where a kernel may begin below 640 KiB
+	gpa_t kernel_end; // of its highest part
+	gpa_t gdt;        // where start.c puts it
 	struct e820 e820;
 };
 
@@ -53,14 +56,22 @@ int boot_put_cmdline(struct boot *b, size_t max);
 // Load the initrd, if one was given, as high as possible in [floor, ceiling), on a page boundary.
 int boot_load_initrd(struct boot *b, gpa_t floor, gpa_t ceiling, gpa_t *at, uint64_t *size);
 
-// The two formats. Each is called only if the file's magic says so.
+// Refuse a part of the kernel that does not lie in RAM that is free for it.
+int boot_check_place(struct boot *b, uint64_t at, uint64_t size);
+
+// Load a file of -initrd as high as possible, or as low, in [floor, ceiling).
+int boot_load_file(struct boot *b, const char *path, gpa_t floor, gpa_t ceiling, bool low, gpa_t *at, uint64_t *size);
+
+// The three formats. Each is called only if the file's magic says so.
 bool bzimage_probe(const struct boot *b);
 int bzimage_load(struct boot *b);
-bool pvh_probe(const struct boot *b);
-int pvh_load(struct boot *b);
+bool multiboot_probe(const struct boot *b);
+int multiboot_load(struct boot *b);
+int pvh_load(struct boot *b); // an ELF file: elf_probe
 
 // The state of vCPU 0 at the kernel's first instruction (start.c).
 void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page);
 void start_pvh(struct boot *b, gpa_t entry, gpa_t start_info);
+void start_multiboot(struct boot *b, gpa_t entry, gpa_t info);
 
 #endif

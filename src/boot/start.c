@@ -30,7 +30,7 @@ static struct x86_seg flat(uint16_t sel, uint32_t attr)
 
 static void put_descriptor(struct boot *b, const struct x86_seg *s)
 {
-	uint8_t *p = boot_ram(b, BOOT_GDT + s->sel, 16);
+	uint8_t *p = boot_ram(b, b->gdt + s->sel, 16);
 	uint32_t limit = s->attr & SEG_G ? s->limit >> 12 : s->limit;
 
 	put32(p, (limit & 0xffff) | (uint32_t)(s->base << 16));
@@ -47,9 +47,9 @@ static void start_segments(struct boot *b, uint32_t code_attr)
 			v->seg[i] = flat(GDT_DATA, ATTR_DATA);
 	v->tr = (struct x86_seg){ .sel = GDT_TSS, .attr = ATTR_TSS_BUSY, .limit = 0x67 };
 	v->ldtr = (struct x86_seg){ .attr = ATTR_LDT | SEG_UNUSABLE, .limit = 0xffff };
-	v->gdtr = (struct x86_table){ .base = BOOT_GDT, .limit = GDT_LIMIT };
+	v->gdtr = (struct x86_table){ .base = b->gdt, .limit = GDT_LIMIT };
 
-	memset(boot_ram(b, BOOT_GDT, GDT_LIMIT + 1), 0, GDT_LIMIT + 1);
+	memset(boot_ram(b, b->gdt, GDT_LIMIT + 1), 0, GDT_LIMIT + 1);
 	put_descriptor(b, &v->seg[X86_CS]);
 	put_descriptor(b, &v->seg[X86_DS]);
 	put_descriptor(b, &v->tr);
@@ -134,4 +134,15 @@ void start_pvh(struct boot *b, gpa_t entry, gpa_t start_info)
 	start_common(b, entry);
 	start_segments(b, ATTR_CODE32);
 	b->v->gpr[X86_RBX] = start_info;
+}
+
+// The multiboot specification, "I386 machine state". ESP and the GDT are the kernel's to set up; here they are valid.
+void start_multiboot(struct boot *b, gpa_t entry, gpa_t info)
+{
+	enum { LOADED_BY_MULTIBOOT = 0x2badb002 };
+
+	start_common(b, entry);
+	start_segments(b, ATTR_CODE32);
+	b->v->gpr[X86_RAX] = LOADED_BY_MULTIBOOT;
+	b->v->gpr[X86_RBX] = info;
 }

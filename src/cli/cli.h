@@ -15,9 +15,18 @@ enum cli_result { CLI_OK, CLI_DONE /* helped: exit with status 0 */, CLI_ERROR }
 
 enum cli_accel { ACCEL_UNDECIDED, ACCEL_BT, ACCEL_REFUSED /* asked for, but none of those named is built */ };
 
+enum { CHARDEVS_MAX = 8 };
+struct cli_chardev {
+	char id[64];
+	bool mux, used;
+	struct stream_config stream;
+};
+
 struct cli {
 	struct machine_config config;
 	unsigned serials; // -serial given so far
+	unsigned chardevs;
+	struct cli_chardev chardev[CHARDEVS_MAX];
 	bool nographic, nodefaults, display_named;
 	enum cli_accel accel;
 	bool enable_kvm;
@@ -49,9 +58,12 @@ struct cli_prop {
 };
 bool cli_next_prop(const char **text, struct cli_prop *p);
 
-// accel.c, log.c, machine_opts.c
+// accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);
+enum cli_result cli_chardev(struct cli *c, const char *arg);
+enum cli_result cli_settle_chardevs(struct cli *c);
+enum cli_result cli_debugcon(struct cli *c, const char *arg);
 enum cli_result cli_log(struct cli *c, const char *arg);
 enum cli_result cli_stress(struct cli *c, const char *arg);
 enum cli_result cli_machine(struct cli *c, const char *arg);

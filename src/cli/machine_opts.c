@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Options that describe the machine: its board, memory, processors, clock and devices.
+// Options that describe the machine: its board, memory, processors and clock.
 #include <string.h>
 
 #include "cli/cli.h"
@@ -112,7 +112,7 @@ enum cli_result cli_smp(struct cli *c, const char *arg)
 		if (!cli_parse_number(p.value, &n))
 			return cli_error(c, "'%s' is not a number", p.value);
 		if (n != 1)
-			return cli_error(c, "%s: only one processor is built yet; use -smp 1", p.value);
+			return cli_error(c, "Number of SMP CPUs requested (%s) exceeds those that are built (1)", p.value);
 	}
 	return CLI_OK;
 }
@@ -131,60 +131,4 @@ enum cli_result cli_rtc(struct cli *c, const char *arg)
 			return cli_error(c, "base=%s is not built yet; use base=utc", p.value);
 	}
 	return CLI_OK;
-}
-
-static enum cli_result debug_exit(struct cli *c, const char *arg)
-{
-	uint64_t base = 0x501, size = 2;
-	struct cli_prop p;
-
-	while (cli_next_prop(&arg, &p)) {
-		uint64_t *to = !strcmp(p.key, "iobase") ? &base : !strcmp(p.key, "iosize") ? &size : NULL;
-
-		if (!strcmp(p.key, "id"))
-			continue;
-		if (!to)
-			return cli_error(c, "isa-debug-exit has no property '%s'; it has iobase and iosize",
-					 *p.key ? p.key : p.value);
-		if (!cli_parse_number(p.value, to))
-			return cli_error(c, "isa-debug-exit: %s=%s is not a number", p.key, p.value);
-	}
-	if (size < 1 || size > 8 || base > 0xffff || base + size > 0x10000)
-		return cli_error(
-		    c, "isa-debug-exit: iobase=%#llx,iosize=%#llx is not a range of 1 to 8 ports below 0x10000",
-		    (unsigned long long)base, (unsigned long long)size);
-	c->config.pc.debug_exit = true;
-	c->config.pc.debug_exit_base = (uint16_t)base;
-	c->config.pc.debug_exit_size = (uint16_t)size;
-	return CLI_OK;
-}
-
-static const struct device_option {
-	const char *name, *bus, *description;
-	enum cli_result (*take)(struct cli *c, const char *props);
-} device_options[] = {
-	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
-};
-
-static enum cli_result device_help(void)
-{
-	printf("Misc devices:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
-		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus,
-		       device_options[i].description);
-	return CLI_DONE;
-}
-
-enum cli_result cli_device(struct cli *c, const char *arg)
-{
-	struct cli_prop p;
-
-	if (!cli_next_prop(&arg, &p))
-		return cli_error(c, "name a device; '-device help' lists them");
-	if (cli_is_help(p.value) && (!*p.key || !strcmp(p.key, "driver")))
-		return device_help();
-	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
-		if (!strcmp(device_options[i].name, p.value))
-			return device_options[i].take(c, arg);
-	return cli_error(c, "device '%s' is not built; '-device help' lists those that are", p.value);
 }

@@ -173,7 +173,9 @@ static const struct option options[] = {
 	{ "initrd", ARG_NEXT, "FILE", "its initial RAM disk", take_initrd },
 	{ "append", ARG_NEXT, "TEXT", "its command line", take_append },
 	{ "nographic", ARG_NONE, NULL, "serial port on standard input and output, no display", take_nographic },
-	{ "serial", ARG_NEXT, "TO", "next serial port: stdio, mon:stdio, file:F, null, none", take_serial },
+	{ "serial", ARG_NEXT, "TO", "next serial port: stdio, mon:stdio, file:F, chardev:ID, null, none", take_serial },
+	{ "chardev", ARG_NEXT, "BACKEND,id=ID", "name a host end: stdio, file, null", cli_chardev },
+	{ "debugcon", ARG_NEXT, "TO", "a debug console at port 0xe9, to the same places as -serial", cli_debugcon },
 	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
 	{ "vga", ARG_NEXT, "none", "no graphics card is built", only_none },
@@ -215,8 +217,8 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios", "blockdev", "snapshot",
-	"chardev", "mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
-	"fw_cfg", "acpitable", "no-acpi", "uuid", "debugcon", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
+	"mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
+	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
 	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
 	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
@@ -295,6 +297,8 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-kernel";
 	if (!c->config.boot.kernel)
 		return cli_error(c, "nothing to boot; name a kernel (disks and firmware are not built yet)");
+	if (cli_settle_chardevs(c) != CLI_OK)
+		return CLI_ERROR;
 	if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->serials && !c->nodefaults)

@@ -39,7 +39,12 @@ int stream_parse(const char *text, struct stream_config *out, char *err, size_t 
 		strcpy(out->path, text + 5);
 		return 0;
 	}
-	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, null or none", text);
+	if (!strncmp(text, "chardev:", 8) && text[8] && strlen(text + 8) < sizeof(out->path)) {
+		out->kind = STREAM_NAMED;
+		strcpy(out->path, text + 8);
+		return 0;
+	}
+	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, chardev:ID, null or none", text);
 	return -EINVAL;
 }
 
@@ -71,6 +76,7 @@ int stream_open(struct stream *s, const struct stream_config *c, char *err, size
 	switch (c->kind) {
 	case STREAM_NONE:
 	case STREAM_NULL:
+	case STREAM_NAMED:
 		return 0;
 	case STREAM_FILE:
 		s->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -131,4 +137,24 @@ ssize_t stream_write(struct stream *s, const void *from, size_t n)
 		return -EAGAIN;
 	r = write(s->out_fd, from, MIN(n, (size_t)SMALL_WRITE));
 	return r < 0 ? -errno : r;
+}
+
+void stream_write_all(struct stream *s, const void *from, size_t n)
+{
+	const char *at = from;
+
+	while (n) {
+		ssize_t done = stream_write(s, at, n);
+
+		if (done == -EAGAIN) {
+			struct pollfd p = { .fd = s->out_fd, .events = POLLOUT };
+
+			poll(&p, 1, -1);
+		} else if (done < 0 && done != -EINTR) {
+			return;
+		} else if (done > 0) {
+			at += done;
+			n -= (size_t)done;
+		}
+	}
 }

@@ -9,11 +9,12 @@
 
 #include "base/types.h"
 
-enum stream_kind { STREAM_NONE /* no port at all */, STREAM_NULL, STREAM_STDIO, STREAM_MON_STDIO, STREAM_FILE };
+enum stream_kind { STREAM_NONE /* no port at all */, STREAM_NULL, STREAM_STDIO, STREAM_MON_STDIO, STREAM_FILE,
+	STREAM_NAMED /* of a chardev that is to be looked up: path is its name */ };
 
 struct stream_config {
 	enum stream_kind kind;
-	char path[256]; // STREAM_FILE
+	char path[256]; // STREAM_FILE, STREAM_NAMED
 };
 
 struct stream {
@@ -35,5 +36,6 @@ void stream_close(struct stream *s);
 // terminal that another process group has in the foreground. Without an output everything is taken and dropped.
 ssize_t stream_read(struct stream *s, void *to, size_t n);
 ssize_t stream_write(struct stream *s, const void *from, size_t n);
+void stream_write_all(struct stream *s, const void *from, size_t n); // blocks; an output that fails takes all
 
 #endif

@@ -169,6 +169,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	m->loop.epoll_fd = -1;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		m->serial[i].stream = (struct stream){.in_fd = -1, .out_fd = -1};
+	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	sem_init(&m->server_go, 0, 0);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));
@@ -187,7 +188,7 @@ int machine_run(struct machine *m, char *err, size_t errlen)
 	int r = machine_power_on(m, err, errlen);
 
 	// The terminal is touched last: what cannot start leaves it alone.
-	if (r < 0 || (r = open_serial(m, err, errlen)) < 0)
+	if (r < 0 || (r = open_serial(m, err, errlen)) < 0 || (r = pc_open(m, err, errlen)) < 0)
 		return r;
 	r = machine_start_threads(m);
 	if (r == 0)
@@ -208,6 +209,7 @@ void machine_destroy(struct machine *m)
 		machine_kill_monitor(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
+	pc_close(m);
 	signals_remove(&m->loop, &m->signals);
 	loop_timer_remove(&m->loop, &m->timer);
 	loop_event_remove(&m->loop, &m->event_raised);

@@ -16,18 +16,26 @@ struct pc_row {
 	bool absent;
 };
 
-enum { PC_ROWS = 5 };
+enum { PC_ROWS = 12 };
 
 static void describe(struct machine *m, struct pc_row rows[PC_ROWS])
 {
 	const struct pc_config *c = &m->config->pc;
 	struct pc *pc = &m->pc;
+	struct dev *test = &pc->testdev.dev;
 	const struct pc_row board[PC_ROWS] = {
 		{ &pc->rtc.dev, &mc146818_class, MC146818_BASE, MC146818_LEN, 0, false },
 		{ &pc->i8042.dev, &i8042_class, I8042_DATA, 1, I8042_RANGE_DATA, false },
 		{ &pc->i8042.dev, &i8042_class, I8042_COMMAND, 1, I8042_RANGE_COMMAND, false },
 		{ &pc->i8042.dev, &i8042_class, I8042_PORT92, 1, I8042_RANGE_PORT92, false },
 		{ &pc->debug_exit.dev, &debug_exit_class, c->debug_exit_base, c->debug_exit_size, 0, !c->debug_exit },
+		{ &pc->debugcon.dev, &debugcon_class, c->debugcon_base, 1, 0, c->debugcon.kind == STREAM_NONE },
+		{ &pc->fw_cfg.dev, &fw_cfg_class, FW_CFG_BASE, FW_CFG_LEN, 0, false },
+		{ test, &pc_testdev_class, PC_TESTDEV_LATCH, 4, PC_TESTDEV_RANGE_LATCH, !c->testdev },
+		{ test, &pc_testdev_class, PC_TESTDEV_FLUSH, 4, PC_TESTDEV_RANGE_FLUSH, !c->testdev },
+		{ test, &pc_testdev_class, PC_TESTDEV_BYTES, 4, PC_TESTDEV_RANGE_BYTES, !c->testdev },
+		{ test, &pc_testdev_class, PC_TESTDEV_LINES, PC_TESTDEV_LINES_LEN, PC_TESTDEV_RANGE_LINES, !c->testdev },
+		{ test, &pc_testdev_class, PC_TESTDEV_WINDOW, PC_TESTDEV_WINDOW_LEN, PC_TESTDEV_RANGE_WINDOW, !c->testdev },
 	};
 
 	memcpy(rows, board, sizeof(board));
@@ -41,6 +49,11 @@ static void guest_exit(void *opaque, int status)
 static void guest_reset(void *opaque)
 {
 	machine_post(opaque, EVENT_RESET, RESET_REQUESTED);
+}
+
+static void debugcon_put(void *opaque, uint8_t byte)
+{
+	stream_write_all(&((struct machine *)opaque)->pc.debugcon_to, &byte, 1);
 }
 
 static int64_t realtime(void *opaque)
@@ -67,6 +80,13 @@ static void wire(struct machine *m)
 	pc->i8042.opaque = m;
 	pc->debug_exit.exit = guest_exit;
 	pc->debug_exit.opaque = m;
+	pc->debugcon.readback = m->config->pc.debugcon_readback;
+	pc->debugcon.put = debugcon_put;
+	pc->debugcon.opaque = m;
+	pc->fw_cfg.ram_size = mem->ram_size;
+	pc->fw_cfg.cpus = (uint16_t)m->shared->config.vcpus;
+	pc->testdev.set_irq = machine_set_irq;
+	pc->testdev.opaque = m;
 	mc146818_start(&pc->rtc);
 	mc146818_set_memory(&pc->rtc, mem->low_end, mem->high_end - MEM_HIGH_START);
 	mc146818_set_cpus(&pc->rtc, m->shared->config.vcpus);
@@ -83,10 +103,11 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 	wire(m);
 	for (unsigned i = 0; i < PC_ROWS; i++) {
 		const struct pc_row *row = &rows[i];
-		int r = row->absent ? 0 : bus_add(&m->bus, BUS_PORT, row->base, row->len, row->dev, row->range);
+		enum bus_space space = row->base > 0xffff ? BUS_MMIO : BUS_PORT;
+		int r = row->absent ? 0 : bus_add(&m->bus, space, row->base, row->len, row->dev, row->range);
 
 		if (r < 0) {
-			snprintf(err, errlen, "%s: its ports %#llx-%#llx belong to another device; choose others",
+			snprintf(err, errlen, "%s: its addresses %#llx-%#llx belong to another device; choose others",
 				 row->class->name, (unsigned long long)row->base,
 				 (unsigned long long)(row->base + row->len - 1));
 			return r;
@@ -94,6 +115,21 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 	}
 	pc_reset(m);
 	return 0;
+}
+
+int pc_open(struct machine *m, char *err, size_t errlen)
+{
+	char why[400] = "";
+	int r = stream_open(&m->pc.debugcon_to, &m->config->pc.debugcon, why, sizeof(why));
+
+	if (r < 0)
+		snprintf(err, errlen, "isa-debugcon: %s", why[0] ? why : strerror(-r));
+	return r;
+}
+
+void pc_close(struct machine *m)
+{
+	stream_close(&m->pc.debugcon_to);
 }
 
 void pc_reset(struct machine *m)

@@ -6,24 +6,38 @@
 #define MACHINE_PC_H
 
 #include "dev/debug_exit.h"
+#include "dev/debugcon.h"
+#include "dev/fw_cfg.h"
 #include "dev/i8042.h"
 #include "dev/mc146818.h"
+#include "dev/pc_testdev.h"
+#include "io/stream.h"
 
 struct machine;
 
 struct pc_config {
 	bool debug_exit;
 	uint16_t debug_exit_base, debug_exit_size;
+	struct stream_config debugcon; // STREAM_NONE: there is none
+	uint16_t debugcon_base;
+	uint32_t debugcon_readback;
+	bool testdev;
 };
 
 struct pc {
 	struct mc146818 rtc;
 	struct i8042 i8042;
 	struct debug_exit debug_exit;
+	struct debugcon debugcon;
+	struct stream debugcon_to;
+	struct fw_cfg fw_cfg;
+	struct pc_testdev testdev;
 };
 
 // Make the devices and put them on m->bus. 0, or a negative errno with a line in err.
 int pc_create(struct machine *m, char *err, size_t errlen);
+int pc_open(struct machine *m, char *err, size_t errlen); // its host ends
+void pc_close(struct machine *m);
 void pc_reset(struct machine *m); // all devices, as the reset line does
 
 #endif

@@ -264,6 +264,103 @@ static void test_pvh(void)
 	expect(__LINE__, load(put_file("badnote", k, size), NULL, NULL), "/badnote", "PVH");
 }
 
+// -- Multiboot -------------------------------------------------------------------------------------------------------
+
+enum { MB_AT = 64, MB_LOAD = 0x20000, MB_BSS = 0x3000 };
+
+static void make_multiboot(uint8_t *k, size_t size, uint32_t flags)
+{
+	memset(k, 0x90, size);
+	put32(k + MB_AT, 0x1badb002);
+	put32(k + MB_AT + 4, flags);
+	put32(k + MB_AT + 8, 0u - 0x1badb002u - flags);
+	put32(k + MB_AT + 12, MB_LOAD + MB_AT - 16); // the bytes are used from 16 on
+	put32(k + MB_AT + 16, MB_LOAD);
+	put32(k + MB_AT + 20, MB_LOAD + 0x800);
+	put32(k + MB_AT + 24, MB_LOAD + MB_BSS);
+	put32(k + MB_AT + 28, MB_LOAD + 0x40);
+}
+
+static void test_multiboot_flat(void)
+{
+	static uint8_t k[4096], one[100], two[5000];
+	char modules[300];
+	const char *kernel, *first, *second;
+	const uint8_t *info, *mod, *map;
+
+	memset(one, 1, sizeof(one));
+	memset(two, 2, sizeof(two));
+	make_multiboot(k, sizeof(k), 1 << 16 | 3);
+	memset(mem_host(&cfg.mem, MB_LOAD, MB_BSS), 0xff, MB_BSS);
+	kernel = put_file("mb", k, sizeof(k));
+	first = put_file("one", one, sizeof(one));
+	second = put_file("two", two, sizeof(two));
+	snprintf(modules, sizeof(modules), "%s a b,%s", first, second);
+	CHECK(load(kernel, modules, "x=1 y") == 0);
+	CHECK(v.rip == MB_LOAD + 0x40 && v.gpr[X86_RAX] == 0x2badb002 && v.cr0 == (CR0_PE | CR0_ET | CR0_NE));
+	CHECK(v.seg[X86_CS].base == 0 && v.seg[X86_CS].limit == UINT32_MAX && v.seg[X86_CS].attr & SEG_DB && v.rflags == 2);
+	CHECK(!memcmp(mem_host(&cfg.mem, MB_LOAD, 0x800), k + 16, 0x800));
+	for (unsigned i = 0x800; i < MB_BSS; i++)
+		CHECK(*(uint8_t *)mem_host(&cfg.mem, MB_LOAD + i, 1) == 0);
+	info = mem_host(&cfg.mem, v.gpr[X86_RBX], 120);
+	CHECK((get32(info) & 0x24f) == 0x24f && get32(info + 4) == 639 && get32(info + 8) < RAM / 1024);
+	snprintf(modules, sizeof(modules), "%s x=1 y", kernel);
+	CHECK(!strcmp(mem_host(&cfg.mem, get32(info + 16), 100), modules) && get32(info + 20) == 2);
+	mod = mem_host(&cfg.mem, get32(info + 24), 32);
+	CHECK(get32(mod) % 4096 == 0 && get32(mod + 4) - get32(mod) == 100);
+	CHECK(!memcmp(mem_host(&cfg.mem, get32(mod), 100), one, 100));
+	snprintf(modules, sizeof(modules), "%s a b", first);
+	CHECK(!strcmp(mem_host(&cfg.mem, get32(mod + 8), 100), modules));
+	CHECK(get32(mod + 16) % 4096 == 0 && !memcmp(mem_host(&cfg.mem, get32(mod + 16), 5000), two, 5000));
+	CHECK(!strcmp(mem_host(&cfg.mem, get32(mod + 24), 100), second));
+	map = mem_host(&cfg.mem, get32(info + 48), get32(info + 44));
+	CHECK(get32(info + 44) % 24 == 0 && get32(map) == 20 && get64(map + 4) == 0 && get32(map + 20) == E820_RAM);
+	CHECK(!strcmp(mem_host(&cfg.mem, get32(info + 64), 10), "ringer"));
+	CHECK(get64(mem_host(&cfg.mem, v.gdtr.base + 0x10, 8)) == 0x00cf9b000000ffff);
+}
+
+static void test_multiboot_elf(void)
+{
+	static uint8_t k[8192];
+	Elf64_Ehdr *h = (Elf64_Ehdr *)k;
+	Elf64_Phdr *p = (Elf64_Phdr *)(k + sizeof(*h));
+
+	make_multiboot(k, sizeof(k), 0);
+	memmove(k + 512, k + MB_AT, 12);
+	*h = (Elf64_Ehdr){ .e_ident = "\x7f" "ELF\2\1\1", .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_phnum = 1,
+			   .e_entry = 0xffffffff80000010, .e_phoff = sizeof(*h), .e_phentsize = sizeof(*p) };
+	*p = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_X, .p_vaddr = 0xffffffff80000000, .p_paddr = 0x200000,
+			   .p_filesz = sizeof(k), .p_memsz = 3 * sizeof(k) };
+	CHECK(load(put_file("mbelf", k, sizeof(k)), NULL, NULL) == 0);
+	CHECK(v.rip == 0x200010 && !memcmp(mem_host(&cfg.mem, 0x200000, sizeof(k)), k, sizeof(k)));
+	p->p_paddr = RAM - 4096;
+	expect(__LINE__, load(put_file("mbhigh", k, sizeof(k)), NULL, NULL), "/mbhigh", "-m");
+}
+
+static void test_multiboot_refusals(void)
+{
+	static uint8_t k[4096];
+
+	make_multiboot(k, sizeof(k), 1 << 16 | 8);
+	expect(__LINE__, load(put_file("mbflag", k, sizeof(k)), NULL, NULL), "/mbflag", "flags");
+	make_multiboot(k, sizeof(k), 0);
+	expect(__LINE__, load(put_file("mbnone", k, sizeof(k)), NULL, NULL), "/mbnone", "no ELF");
+	make_multiboot(k, sizeof(k), 1 << 16);
+	expect(__LINE__, load(put_file("mbcut", k, 1000), NULL, NULL), "/mbcut", "truncated");
+	put32(k + MB_AT + 12, MB_LOAD + MB_AT + 4);
+	expect(__LINE__, load(put_file("mbneg", k, sizeof(k)), NULL, NULL), "/mbneg", "contradict");
+	make_multiboot(k, sizeof(k), 1 << 16);
+	put32(k + MB_AT + 20, 0);
+	put32(k + MB_AT + 24, 0xffffffff);
+	expect(__LINE__, load(put_file("mbbss", k, sizeof(k)), NULL, NULL), "/mbbss", "-m");
+	make_multiboot(k, sizeof(k), 1 << 16);
+	put32(k + MB_AT + 28, 0xfffffff0);
+	expect(__LINE__, load(put_file("mbentry", k, sizeof(k)), NULL, NULL), "/mbentry", "entry");
+	make_multiboot(k, sizeof(k), 1 << 16);
+	expect(__LINE__, load(put_file("mbmod", k, sizeof(k)), "/nonexistent/module x", NULL), "/nonexistent/mod",
+	       "open");
+}
+
 // -- Foreign files ---------------------------------------------------------------------------------------------------
 
 static void test_foreign(void)
@@ -282,8 +379,8 @@ static void test_foreign(void)
 	memcpy(k, "\x1f\x8b", 2);
 	expect(__LINE__, load(put_file("gz", k, sizeof(k)), NULL, NULL), "/gz", "unpack");
 	memset(k, 0, sizeof(k));
-	put32(k + 64, 0x1badb002);
-	expect(__LINE__, load(put_file("mb", k, sizeof(k)), NULL, NULL), "/mb", "multiboot is not built yet");
+	put32(k + 64, 0xe85250d6);
+	expect(__LINE__, load(put_file("mb2", k, sizeof(k)), NULL, NULL), "/mb2", "multiboot 2 is not built");
 }
 
 // -- ACPI ------------------------------------------------------------------------------------------------------------
@@ -358,6 +455,9 @@ int main(void)
 	test_bzimage_low();
 	test_bzimage_refusals();
 	test_pvh();
+	test_multiboot_flat();
+	test_multiboot_elf();
+	test_multiboot_refusals();
 	test_foreign();
 	test_acpi();
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+//
+// -device: one table of the devices that can be added, each with a function that takes its properties.
+#include <string.h>
+
+#include "cli/cli.h"
+
+static enum cli_result debug_exit(struct cli *c, const char *arg)
+{
+	uint64_t base = 0x501, size = 2;
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		uint64_t *to = !strcmp(p.key, "iobase") ? &base : !strcmp(p.key, "iosize") ? &size : NULL;
+
+		if (!strcmp(p.key, "id"))
+			continue;
+		if (!to)
+			return cli_error(c, "isa-debug-exit has no property '%s'; it has iobase and iosize",
+					 *p.key ? p.key : p.value);
+		if (!cli_parse_number(p.value, to))
+			return cli_error(c, "isa-debug-exit: %s=%s is not a number", p.key, p.value);
+	}
+	if (size < 1 || size > 8 || base > 0xffff || base + size > 0x10000)
+		return cli_error(
+		    c, "isa-debug-exit: iobase=%#llx,iosize=%#llx is not a range of 1 to 8 ports below 0x10000",
+		    (unsigned long long)base, (unsigned long long)size);
+	c->config.pc.debug_exit = true;
+	c->config.pc.debug_exit_base = (uint16_t)base;
+	c->config.pc.debug_exit_size = (uint16_t)size;
+	return CLI_OK;
+}
+
+static enum cli_result pc_testdev(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p))
+		if (strcmp(p.key, "id"))
+			return cli_error(c, "pc-testdev has no property '%s'", *p.key ? p.key : p.value);
+	c->config.pc.testdev = true;
+	return CLI_OK;
+}
+
+static enum cli_result debugcon_to(struct cli *c, const char *text)
+{
+	char why[300] = "";
+
+	if (c->config.pc.debugcon.kind != STREAM_NONE)
+		return cli_error(c, "there is one debug console at most");
+	if (stream_parse(text, &c->config.pc.debugcon, why, sizeof(why)) < 0)
+		return cli_error(c, "%s", why);
+	return CLI_OK;
+}
+
+static enum cli_result debugcon(struct cli *c, const char *arg)
+{
+	uint64_t base = DEBUGCON_IOBASE, readback = DEBUGCON_READBACK;
+	char to[600] = "";
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		uint64_t *number = !strcmp(p.key, "iobase") ? &base : !strcmp(p.key, "readback") ? &readback : NULL;
+
+		if (!strcmp(p.key, "chardev"))
+			snprintf(to, sizeof(to), "chardev:%s", p.value);
+		else if (!number && strcmp(p.key, "id"))
+			return cli_error(c, "isa-debugcon has no property '%s'; it has iobase, readback and chardev",
+					 *p.key ? p.key : p.value);
+		else if (number && !cli_parse_number(p.value, number))
+			return cli_error(c, "isa-debugcon: %s=%s is not a number", p.key, p.value);
+	}
+	if (base > 0xffff)
+		return cli_error(c, "isa-debugcon: iobase=%#llx is no port", (unsigned long long)base);
+	if (!*to)
+		return cli_error(c, "isa-debugcon: say where it prints (chardev=ID)");
+	c->config.pc.debugcon_base = (uint16_t)base;
+	c->config.pc.debugcon_readback = (uint32_t)readback;
+	return debugcon_to(c, to);
+}
+
+// -debugcon TO: the device where it usually is.
+enum cli_result cli_debugcon(struct cli *c, const char *arg)
+{
+	c->config.pc.debugcon_base = DEBUGCON_IOBASE;
+	c->config.pc.debugcon_readback = DEBUGCON_READBACK;
+	return debugcon_to(c, arg);
+}
+
+static const struct device_option {
+	const char *name, *bus, *description;
+	enum cli_result (*take)(struct cli *c, const char *props);
+} device_options[] = {
+	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
+	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
+	{ "pc-testdev", "ISA", "interrupt lines and device memory for processor tests", pc_testdev },
+};
+
+static enum cli_result device_help(void)
+{
+	printf("Misc devices:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
+		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus,
+		       device_options[i].description);
+	return CLI_DONE;
+}
+
+enum cli_result cli_device(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+
+	if (!cli_next_prop(&arg, &p))
+		return cli_error(c, "name a device; '-device help' lists them");
+	if (cli_is_help(p.value) && (!*p.key || !strcmp(p.key, "driver")))
+		return device_help();
+	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
+		if (!strcmp(device_options[i].name, p.value))
+			return device_options[i].take(c, arg);
+	return cli_error(c, "device '%s' is not built; '-device help' lists those that are", p.value);
+}
