@@ -35,7 +35,7 @@ enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
 enum {
 	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
 	TRACE_INSNS = 32,         // instructions in a straight unit at most
-	TU_INSNS_MAX = 112,       // in a region: see region.c
+	TU_INSNS_MAX = 240,       // in a region: see region.c
 	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,

@@ -328,11 +328,18 @@ static struct recipe emit_notes(const struct trans *t, struct emit *e, uint16_t 
 
 static uint16_t recipe_number(struct bt *b, const struct recipe *r);
 
+// The slot has the recipe of the present flags already, with notes of those registers.
+static bool is_noted(const struct trans *t, uint16_t lost)
+{
+	lost &= t->recipe.op ? recipe_registers(&t->recipe) : 0;
+	return t->exported && !(lost & ~t->exported_lost);
+}
+
 void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost)
 {
 	uint16_t number = 0;
 
-	if (t->flags == FLAGS_NOTED || t->flags == FLAGS_NONE)
+	if (t->flags == FLAGS_NOTED || t->flags == FLAGS_NONE || is_noted(t, lost))
 		return;
 	if (t->flags != FLAGS_SLOT && t->recipe.op) {
 		struct recipe r = emit_notes(t, e, lost);
@@ -347,8 +354,7 @@ void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost)
 void emit_note_flags(struct trans *t, uint16_t lost)
 {
 	lost &= t->recipe.op ? recipe_registers(&t->recipe) : 0;
-	if (!t->exported || lost & ~t->exported_lost)
-		emit_flags_noted(t, &t->hot, lost);
+	emit_flags_noted(t, &t->hot, lost);
 	t->exported_lost = t->exported ? t->exported_lost | lost : lost;
 	t->exported = true;
 	if (t->flags == FLAGS_SLOT)
@@ -407,7 +413,7 @@ void flags_before(struct trans *t, const struct x86_insn *insn)
 	int by;
 	uint16_t lost;
 
-	t->noted = false;
+	t->noted = t->announced = false;
 	if (!t->recipe.op || flags_set(insn) == RFLAGS_ARITH)
 		return;
 	lost = lost_registers(t, insn, &by);
@@ -426,9 +432,12 @@ void flags_after(struct trans *t, const struct x86_insn *insn)
 	if (set) {
 		t->recipe.op = RECIPE_NONE;
 		t->exported = false;
+		t->exported_lost = 0;
 		if (set == RFLAGS_ARITH && t->flags == FLAGS_HOST && !takes_operand(t, insn) && recipe_of(insn, &p) &&
-		    (t->noted || !(p.old || p.memory)))
+		    (t->noted || !(p.old || p.memory))) {
 			t->recipe = p.recipe;
+			t->exported = t->announced;
+		}
 		return;
 	}
 	if (!t->recipe.op)
@@ -438,6 +447,29 @@ void flags_after(struct trans *t, const struct x86_insn *insn)
 	t->exported &= !by;
 	if (lost)
 		drop(t);
+}
+
+// The flags that the present instruction is about to set will be noted at the branch behind it: the number goes to the
+// slot before the operation, so that the two stand together. Nothing can fault any more.
+void emit_announcement(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned next = t->i + 1, to;
+	struct producer p;
+	uint16_t lost;
+
+	t->announced = false;
+	if (t->t->tier != TIER_HOT || t->careful || next == t->n || t->next[t->i] != next ||
+	    t->insn[next].class != X86_CLASS_JCC || t->label_of[next] != NOWHERE || t->poll_before[next])
+		return;
+	to = t->target[next];
+	if (to == NOWHERE || !label_notes(t, to) || takes_operand(t, insn) || !recipe_of(insn, &p) ||
+	    ((p.old || p.memory) && !t->noted))
+		return;
+	lost = t->in[to].lost & recipe_registers(&p.recipe);
+	if (lost)
+		return;
+	emit_store_state_imm32(&t->hot, recipe_number(t->b, &p.recipe), SLOT_RECIPE);
+	t->announced = true;
 }
 
 // The operation with the memory operand in T1.
@@ -483,6 +515,7 @@ bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem
 	note_op(t);
 	emit_load(&t->hot, insn->opsize, HOST_T1, m);
 	emit_store_state(&t->hot, 8, HOST_T1, note_slot(p.as));
+	emit_announcement(t, insn);
 	emit_from_t1(t, insn, &p);
 	t->flags = FLAGS_HOST;
 	t->b->st->tu_ident++;

@@ -224,6 +224,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
 	} else if (n > 0) {
+		emit_announcement(t, insn);
 		note_op(t);
 		emit_bytes(&t->hot, out, (size_t)n);
 		if (takes_operand(t, insn))

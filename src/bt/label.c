@@ -21,6 +21,11 @@ static enum flag_state flags_at(const struct trans *t, unsigned i)
 	return is_mapped(t) && t->in[i].visible ? FLAGS_HOST : flags_wanted(t, t->in[i]);
 }
 
+bool label_notes(const struct trans *t, unsigned i)
+{
+	return flags_at(t, i) == FLAGS_NOTED;
+}
+
 static void flags_for(struct trans *t, unsigned to)
 {
 	enum flag_state wanted = flags_at(t, to);

@@ -129,11 +129,11 @@ static void keep_trace(const struct trans *t, bool *keep)
 	unsigned branches = 0;
 
 	for (unsigned i = 0; i < t->n && i < TRACE_MAX; i++) {
-		branches += t->target[i] != NOWHERE || t->insn[i].class == X86_CLASS_JCC;
+		branches += t->target[i] != NOWHERE || t->insn[i].class == X86_CLASS_JCC || returns_here(t, &t->insn[i]);
 		if (i >= TRACE_INSNS && branches > TRACE_BRANCHES)
 			return;
 		keep[i] = true;
-		if (ends_unit(t, &t->insn[i]))
+		if (ends_unit(t, &t->insn[i]) && !returns_here(t, &t->insn[i]))
 			return;
 	}
 }
@@ -221,9 +221,26 @@ static unsigned place_for_poll(const struct trans *t, unsigned from)
 	}
 }
 
+// One poll at the label does for all ways there, unless it is in a loop that the branch is not in.
+static bool polls_at_label(const struct trans *t, unsigned from, unsigned to)
+{
+	return !t->in[to].visible && t->depth[to] <= t->depth[from];
+}
+
 bool region_polls(const struct trans *t, unsigned from, unsigned to)
 {
-	return goes_back(t, from, to) && place_for_poll(t, from) == NOWHERE;
+	return goes_back(t, from, to) && !polls_at_label(t, from, to) && place_for_poll(t, from) == NOWHERE;
+}
+
+static void place_poll(struct trans *t, unsigned from, unsigned to)
+{
+	unsigned at;
+
+	if (!goes_back(t, from, to))
+		return;
+	at = polls_at_label(t, from, to) ? to : place_for_poll(t, from);
+	if (at != NOWHERE)
+		t->poll_before[at] = true;
 }
 
 void region_analyse(struct trans *t)
@@ -243,11 +260,8 @@ void region_analyse(struct trans *t)
 			for (unsigned k = i; k <= t->label[t->label_of[i]].last; k++)
 				t->depth[k]++;
 	find_live_flags(t);
-	for (unsigned i = 0; i < t->n; i++)
-		if (goes_back(t, i, t->next[i]) || goes_back(t, i, t->target[i])) {
-			unsigned at = place_for_poll(t, i);
-
-			if (at != NOWHERE)
-				t->poll_before[at] = true;
-		}
+	for (unsigned i = 0; i < t->n; i++) {
+		place_poll(t, i, t->next[i]);
+		place_poll(t, i, t->target[i]);
+	}
 }

@@ -70,6 +70,7 @@ struct trans {
 	enum flag_state flags;
 	struct recipe recipe;                // of the present flags, if there is one
 	bool noted;                          // the present instruction has noted what its recipe needs
+	bool announced;                      // it is in SLOT_RECIPE before the operation
 	bool exported;                       // SLOT_RECIPE and its notes are the present recipe,
 	uint16_t exported_lost;              // even if these registers change
 	enum x86_mode code;
@@ -191,6 +192,7 @@ void label_bind(struct trans *t);                        // before the present i
 void label_jump(struct trans *t, unsigned to);           // go on there
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
 void label_poll(struct trans *t);
+bool label_notes(const struct trans *t, unsigned i);     // are flags noted there?
 // -- live.c
 bool insn_may_fault(const struct x86_insn *insn);
 bool insn_checks(const struct trans *t, const struct x86_insn *insn);
@@ -212,6 +214,7 @@ void emit_make_flags(struct emit *e, uint32_t unit);
 void emit_restore_flags(struct emit *e);         // from the slot
 void emit_keep_flags(struct emit *e);            // to the slot
 bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m);
+void emit_announcement(struct trans *t, const struct x86_insn *insn);
 void flags_before(struct trans *t, const struct x86_insn *insn); // around the emission of each instruction
 void flags_after(struct trans *t, const struct x86_insn *insn);
 void flags_from_here(struct trans *t, enum flag_state state); // no longer what they were
