@@ -113,7 +113,7 @@ struct tlb {
 	uint8_t kind[TLB_SIZE]; // enum tlb_kind
 	struct tlb_log log[2];  // of non-global and of global entries
 };
-enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1) }; // ORDER SITE: bt_stub_site
+enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1), TLB_HUGE = BIT(2) }; // ORDER SITE: bt_stub_site
 
 // Where the guest's arithmetic flags are. SLOT: in SLOT_FLAGS; RECIPE: nowhere, but there is a recipe; NOTED: number
 // SLOT_RECIPE is the recipe, or if that is 0 they are in the slot; NONE: nowhere, and nobody can see them.
@@ -384,7 +384,7 @@ struct base {
 	struct base_map bmap[TC_SEGMENTS * BASE_MAPS_SEGMENT];
 };
 
-enum { SPACES = 8, SPACE_ENTRIES = 512, SPACE_FOOTINGS = 512 };
+enum { LARGE_BITS = 2048, SPACES = 8, SPACE_ENTRIES = 512, SPACE_FOOTINGS = 512 };
 
 struct space_entry {
 	uint64_t tag, host;
@@ -409,6 +409,11 @@ struct space { // see space.c
 // A set of regions of the address space, by hash: it may say yes to one that is not in it.
 struct region_set {
 	uint64_t bits[1024];
+	bool any;
+};
+
+struct large_set { // the same, smaller
+	uint64_t bits[LARGE_BITS / 64];
 	bool any;
 };
 
@@ -467,7 +472,8 @@ struct bt {
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	bool low_global_sites;   // a check site has an entry of a global page in the lower half: the guest has such pages
-	uint64_t large_bloom[2], huge_bloom[2]; // 2 MiB and 1 GiB regions of each half with entries of large pages
+	// 2 MiB and 1 GiB regions with entries of large pages, by the address space's half and whether they are global
+	struct large_set large[2][2], huge[2][2];
 	struct space space[SPACES];
 	uint64_t space_clock;
 	uint16_t pcid;           // the present one

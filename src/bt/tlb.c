@@ -37,6 +37,40 @@ static void region_clear(struct region_set *r)
 		memset(r, 0, sizeof(*r));
 }
 
+static uint64_t large_hash(gva_t gva, unsigned shift)
+{
+	return (gva >> shift) * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (LARGE_BITS - 1);
+}
+
+static void large_add(struct large_set *s, gva_t gva, unsigned shift)
+{
+	uint64_t h = large_hash(gva, shift);
+
+	s->bits[h >> 6] |= BIT64(h & 63);
+	s->any = true;
+}
+
+static bool large_has(const struct large_set *s, gva_t gva, unsigned shift)
+{
+	uint64_t h = large_hash(gva, shift);
+
+	return s->any && s->bits[h >> 6] >> (h & 63) & 1;
+}
+
+static void large_clear(struct large_set *s)
+{
+	if (s->any)
+		memset(s, 0, sizeof(*s));
+}
+
+static void large_clear_all(struct bt *b, bool global)
+{
+	for (unsigned half = 0; half < 2; half++) {
+		large_clear(&b->large[half][global]);
+		large_clear(&b->huge[half][global]);
+	}
+}
+
 void tlb_init(struct bt *b)
 {
 	for (unsigned x = 0; x < TLB_INDEXES; x++) {
@@ -102,8 +136,9 @@ void tlb_flush(struct vcpu *v, bool global)
 		space_drop_all(b);
 		shadow_flush(v);
 	}
+	large_clear_all(b, false);
 	if (global)
-		memset(b->large_bloom, 0, sizeof(b->large_bloom) + sizeof(b->huge_bloom));
+		large_clear_all(b, true);
 	region_clear(&b->user_code);
 	flush_fetch(b, global);
 	code_forget_near(b);
@@ -115,38 +150,41 @@ void tlb_flush(struct vcpu *v, bool global)
 	vmm_trace(v, LOG_MMU, "mmu: flush of %s, cr3 %lx\n", global ? "everything" : "all but global pages", v->cr3);
 }
 
-static uint64_t bloom_bit(gva_t gva, unsigned shift)
-{
-	return BIT64((gva >> shift) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-}
-
 static void flush_region(struct tlb *t, gva_t gva, unsigned shift)
 {
+	const uint64_t LARGE_IN_8 = TLB_LARGE * UINT64_C(0x0101010101010101);
 	uint64_t pages = MIN(UINT64_C(1) << (shift - PAGE_SHIFT), TLB_SIZE), first = gva >> PAGE_SHIFT & ~(pages - 1);
 
 	for (uint64_t p = first; p < first + pages; p++) {
 		unsigned i = p & (TLB_SIZE - 1);
 
-		if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> shift == 0)
+		if (p % 8 == 0 && !(*(const uint64_t *)&t->kind[i] & LARGE_IN_8))
+			p += 7; // none of eight
+		else if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> shift == 0)
 			flush_entry(t, i);
 	}
 }
 
-static void note_large(struct bt *b, gva_t gva, uint64_t size)
+static void note_large(struct bt *b, gva_t gva, uint64_t size, bool global)
 {
-	if (size > 4 << 20)
-		b->huge_bloom[gva >> 63] |= bloom_bit(gva, 30);
-	else if (size > PAGE_SIZE)
-		b->large_bloom[gva >> 63] |=
-		    bloom_bit(align_down(gva, size), 21) | bloom_bit(align_down(gva, size) + size / 2, 21);
+	struct large_set *large = &b->large[gva >> 63][global];
+
+	if (size > 4 << 20) {
+		large_add(&b->huge[gva >> 63][global], gva, 30);
+	} else if (size > PAGE_SIZE) {
+		large_add(large, align_down(gva, size), 21);
+		large_add(large, align_down(gva, size) + size / 2, 21);
+	}
 }
 
 // How much a flush of one address may concern: its page, or all that a large page may have covered. (4 MiB pages: 22.)
 static unsigned flush_shift(const struct bt *b, gva_t gva)
 {
-	if (b->huge_bloom[gva >> 63] & bloom_bit(gva, 30))
+	const struct large_set *large = b->large[gva >> 63], *huge = b->huge[gva >> 63];
+
+	if (large_has(&huge[0], gva, 30) || large_has(&huge[1], gva, 30))
 		return 30;
-	return b->large_bloom[gva >> 63] & bloom_bit(gva, 21) ? 22 : PAGE_SHIFT;
+	return large_has(&large[0], gva, 21) || large_has(&large[1], gva, 21) ? 22 : PAGE_SHIFT;
 }
 
 static void flush_fetch_page(struct bt *b, gva_t gva, bool large)
@@ -240,6 +278,8 @@ void tlb_restore(struct bt *b, const struct space_entry *e)
 		return;
 	t->e[e->slot] = (struct tlb_entry){e->tag, e->host};
 	t->kind[e->slot] = e->kind;
+	if (e->kind & TLB_LARGE)
+		note_large(b, e->tag, e->kind & TLB_HUGE ? 1 << 30 : 4 << 20, false);
 	if (t->log[0].n < TLB_LOG)
 		t->log[0].slot[t->log[0].n] = e->slot;
 	if (t->log[0].n <= TLB_LOG)
@@ -260,8 +300,9 @@ static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *
 
 	t->e[i].tag = align_down(gva, PAGE_SIZE);
 	t->e[i].host = (uint64_t)host;
-	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0);
-	note_large(b, gva, w->page_size);
+	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0) |
+		     (w->page_size > 4 << 20 ? TLB_HUGE : 0);
+	note_large(b, gva, w->page_size, w->global);
 	if (log->n < TLB_LOG)
 		log->slot[log->n] = (uint16_t)i;
 	if (log->n <= TLB_LOG)
@@ -502,7 +543,7 @@ bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global)
 			vcpu_raise(v, VEC_GP, 0);
 		if (!mmu_walk(v, pc, VMEM_FETCH | (user ? VMEM_USER : 0), &w))
 			vcpu_raise_pf(v, pc, w.error);
-		note_large(b, pc, w.page_size);
+		note_large(b, pc, w.page_size, w.global);
 		if (user)
 			region_add(&b->user_code, pc, PAGE_SHIFT);
 		*f = (struct code_fetch){align_down(pc, PAGE_SIZE), align_down(w.gpa, PAGE_SIZE), w.global};
