@@ -289,6 +289,14 @@ static struct tu *hotter(struct vcpu *v, struct tu *t)
 	return want ? bt_promote(v, t) : t;
 }
 
+// What was worth a hot unit in one form of memory access is so in the other.
+static enum tier first_tier(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
+{
+	const struct tu *other = mode & MODE_MAPPED ? tc_find(b, pc, gpa, mode ^ MODE_MAPPED) : NULL;
+
+	return mode & MODE_APART || (other && other->tier == TIER_HOT) ? TIER_HOT : TIER_BASE;
+}
+
 struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
@@ -309,7 +317,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 		}
 	}
 	if (!t)
-		t = bt_translate(v, v->rip, gpa, mode, mode & MODE_APART ? TIER_HOT : TIER_BASE);
+		t = bt_translate(v, v->rip, gpa, mode, first_tier(b, v->rip, gpa, mode));
 	t = hotter(v, t);
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);

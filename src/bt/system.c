@@ -282,42 +282,43 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 	emit_store_state(&t->hot, 8, HOST_T1, SLOT_TABLE);
 }
 
-// On to `target` (in T0 if it is not constant) in another mode.
-static void emit_mode_jump(struct trans *t, uint32_t mode)
+static void emit_enter_mode(struct trans *t, uint32_t mode)
 {
-	emit_flags_noted(t, &t->hot, 0xffff);
-	emit_epilogue(t, &t->hot);
-	emit_uncount(t, &t->hot);
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
 	emit_load_table(t, tc_mode_id(t->b, mode));
 	emit_jump_table(t, tc_mode_id(t->b, mode));
 	t->ended = true;
 }
 
+static void emit_ready_to_go(struct trans *t)
+{
+	emit_flags_noted(t, &t->hot, 0xffff);
+	emit_epilogue(t, &t->hot);
+	emit_uncount(t, &t->hot);
+}
+
+// On to the address in T0 in another mode.
+static void emit_mode_jump(struct trans *t, uint32_t mode)
+{
+	emit_ready_to_go(t);
+	emit_enter_mode(t, mode);
+}
+
 // On to user code at the address in T0, in the form that its address space has: `mode` says nothing of that.
 static void emit_user_jump(struct trans *t, uint32_t mode)
 {
 	struct emit *e = &t->hot;
-	uint8_t *plain;
+	uint8_t *mapped;
 
-	if (t->b->sh->config.memory == MEMORY_CHECKED) {
-		emit_mode_jump(t, mode);
-		return;
+	emit_ready_to_go(t);
+	if (t->b->sh->config.memory != MEMORY_CHECKED) {
+		emit_cmp_state_imm8(e, 4, SLOT_MAPPED, 0);
+		mapped = emit_jcc32(e, CC_NE);
+		emit_enter_mode(t, mode);
+		emit_patch32(mapped, e->delta, emit_here(e));
+		mode |= MODE_MAPPED;
 	}
-	emit_save_flags(t);
-	emit_epilogue(t, e);
-	emit_uncount(t, e);
-	emit_mov_imm(e, HOST_T1, (uint64_t)t->b->itab[tc_mode_id(t->b, mode)].e);
-	emit_cmp_state_imm8(e, 4, SLOT_MAPPED, 0);
-	plain = emit_jcc32(e, CC_E);
-	emit_mov_imm(e, HOST_T1, (uint64_t)t->b->itab[tc_mode_id(t->b, mode | MODE_MAPPED)].e);
-	emit_patch32(plain, e->delta, emit_here(e));
-	emit_store_state(e, 8, HOST_T1, SLOT_TABLE);
-	emit_load_state(e, 4, HOST_T1, SLOT_MAPPED);
-	emit_lea(e, 4, HOST_T1, mem_base(HOST_T1, (int32_t)mode));
-	emit_store_state(e, 4, HOST_T1, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
-	emit_jmp_state(e, SLOT_STUB_RET);
-	t->ended = true;
+	emit_enter_mode(t, mode);
 }
 
 // STAC, CLAC: the mode says what the flag is now.

@@ -64,9 +64,11 @@
 	_(shadow_drops, "times", "all of them dropped at once") \
 	_(shadow_checks, "times", "all of them compared with the guest's tables after a flush") \
 	_(shadow_claims, "times", "address spaces that came to be mapped") \
+	_(shadow_demotions, "times", "address spaces whose mappings cost too much: checked again for a while") \
+	_(shadow_leaves, "times", "switches away from the address space that is mapped") \
 	_(shadow_true, "times", "host faults of user code in the mapped form that were not hidden") \
 	_(shadow_after, "times", "pages mapped when user code came back from such a fault") \
-	_(shadow_cycles, "cycles", "host cycles spent on all this, but for the host's own faults") \
+	_(shadow_cycles, "cycles", "host cycles spent on all this, the host's own part of a fault estimated") \
 	_(selfchecks, "units", "units self-checked") \
 	_(nyi, "times", "not-yet-built paths met")
 

@@ -33,7 +33,7 @@ static bool watched_by_debugger(const struct bt *b, gva_t gva, uint64_t size)
 // A guest's large page, 2 MiB of it, whole.
 static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w)
 {
-	const uint64_t size = 2 << 20;
+	const uint64_t size = BIT64(LARGE_SHIFT);
 	struct bt *b = bt_of(v);
 	gva_t at = align_down(gva, size);
 	gpa_t gpa = align_down(w->gpa, size);
@@ -97,17 +97,25 @@ static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted)
 	return done;
 }
 
+static void note_size(struct shadow *s, gva_t gva, uint64_t size)
+{
+	uint32_t *word = large_word(s, gva), region = (uint32_t)(gva >> LARGE_SHIFT) + 1;
+
+	if (size > PAGE_SIZE)
+		*word = !*word || *word == region ? region : LARGE_MANY;
+	while (BIT64(s->large) < size)
+		s->large++;
+}
+
 // The tables allow the access, by this walk.
 static bool map_walked(struct vcpu *v, gva_t gva, bool write, const struct mmu_walk *w)
 {
 	struct bt *b = bt_of(v);
-	struct shadow *s = shadow_of(v);
 
 	if (!mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
 	    (write && code_is_watched(b, w->gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
 		return false;
-	while (BIT64(s->large) < w->page_size)
-		s->large++;
+	note_size(shadow_of(v), gva, w->page_size);
 	return map_large(v, gva, w) || map_window(v, gva, w);
 }
 
@@ -134,7 +142,7 @@ bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
 	st->shadow_faults += mapped;
 	s->wanted = mapped ? 0 : gva;
 	s->wanted_write = write;
-	st->shadow_cycles += __builtin_ia32_rdtsc() - start;
+	policy_charge_fault(v, __builtin_ia32_rdtsc() - start);
 	return mapped;
 }
 
@@ -150,7 +158,7 @@ void shadow_map_wanted(struct vcpu *v)
 	    (!s->wanted_write || (w.write && w.dirty)) && map_walked(v, s->wanted, s->wanted_write, &w))
 		bt_of(v)->st->shadow_after++;
 	s->wanted = 0;
-	bt_of(v)->st->shadow_cycles += __builtin_ia32_rdtsc() - start;
+	policy_charge(v, __builtin_ia32_rdtsc() - start);
 }
 
 bool shadow_allows(struct vcpu *v, const struct shadow_page *p)

@@ -85,6 +85,7 @@ void shadow_drop(struct vcpu *v)
 		for (uint32_t i = 0; i < s->n; i++)
 			for (unsigned k = hash(s->page[i].vpn); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1))
 				s->index[k] = 0;
+	memset(s->has_large, 0, sizeof(s->has_large));
 	s->n = 0;
 	bt_of(v)->st->shadow_drops++;
 }

@@ -8,14 +8,23 @@
 #include "bt/bt.h"
 
 enum {
+	LARGE_SHIFT = 21, LARGE_MANY = 1 << 30,
 	SHADOW_PAGES = 1 << 17,      // mapped at most: 512 MiB
 	SHADOW_INDEX = 1 << 18, SHADOW_FRAMES = 1 << 20,
+	SHADOW_REGIONS = 1 << 12, SHADOW_ACCOUNTS = 64,
 	SHADOW_WINDOW = 16,          // pages around a fault that are mapped with it, if they may be
 };
 
 struct shadow_page {
 	uint64_t vpn : 36, gfn : 24; // page numbers
 	uint64_t write : 1;
+};
+
+struct account { // of an address space, see policy.c; times in cycles
+	gpa_t root;
+	uint64_t cost, ran; // as the owner
+	uint64_t until;     // it is checked until then
+	unsigned pause;     // ms, the last time
 };
 
 struct shadow {
@@ -25,9 +34,12 @@ struct shadow {
 	gpa_t root;          // its top page table
 	gpa_t last_root;     // of the space seen last
 	uint64_t arrived;    // when that came (TSC)
+	uint64_t counted;    // until when the owner's time has been counted
+	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long
 	unsigned large;      // how much INVLPG of one address may concern, as a shift: the largest page there was
+	uint32_t has_large[SHADOW_REGIONS]; // by 2 MiB of addresses, folded: number + 1 of one with parts of large pages
 	gva_t wanted;        // where the last true fault was, or 0: to be mapped when user code comes back
 	bool wanted_write;
 	uint32_t n;
@@ -45,11 +57,23 @@ static inline struct shadow *shadow_of(const struct vcpu *v)
 	return (struct shadow *)((uintptr_t)v + ZONE_VCPU_SHADOW);
 }
 
+static inline uint32_t *large_word(struct shadow *s, gva_t gva)
+{
+	return &s->has_large[gva >> LARGE_SHIFT & (SHADOW_REGIONS - 1)];
+}
+
 // -- record.c: the mappings, and the host's in step with them
 struct shadow_page *shadow_find(struct shadow *s, gva_t gva);
 bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write); // side by side in both
 void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size);
 void shadow_drop(struct vcpu *v); // all
+
+// -- policy.c
+void policy_switch(struct vcpu *v, gpa_t root);
+bool policy_may_claim(struct vcpu *v, gpa_t root);
+bool policy_too_dear(struct vcpu *v);
+void policy_charge(struct vcpu *v, uint64_t cycles);
+void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 
 // -- fault.c
 void shadow_map_wanted(struct vcpu *v);

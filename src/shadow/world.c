@@ -4,7 +4,7 @@
 // owner: user code of the owner runs in the mapped form, all other in the checked form. They follow the guest's
 // invalidations and nothing else, as a processor's TLB: INVLPG takes one page; a flush of the space makes all of it
 // stale, and before user code uses it again each page is compared with the guest's tables, if that is not too often.
-// Another space becomes the owner when the present one has not been seen for a while.
+// Who becomes the owner, and for how long, is policy.c's.
 #include "shadow/shadow.h"
 
 enum { RECHECK_FREE = 600, RECHECK_SHARE = 16 }; // looking at more pages takes at most that part of the time
@@ -22,11 +22,6 @@ static gpa_t root_of(const struct vcpu *v)
 static uint16_t pcid_of(const struct vcpu *v)
 {
 	return v->cr4 & CR4_PCIDE ? v->cr3 & 0xfff : 0;
-}
-
-static uint64_t milliseconds(const struct vcpu *v, unsigned n)
-{
-	return v->shared->config.tsc_hz / 1000 * n;
 }
 
 // -- invalidations ----------------------------------------------------------------------------------------------------
@@ -48,14 +43,23 @@ void shadow_flush_pcid(struct vcpu *v, uint16_t pcid)
 		shadow_of(v)->stale = true;
 }
 
+// All of the page that the address is in, which may have been a large one.
 void shadow_flush_page(struct vcpu *v, gva_t gva)
 {
-	uint64_t size;
+	struct shadow *s = shadow_of(v);
+	uint32_t *word = large_word(s, gva);
 
-	if (!on(v) || !shadow_of(v)->n || gva >> 47)
+	if (!on(v) || !s->n || gva >> 47)
 		return;
-	size = BIT64(shadow_of(v)->large);
-	shadow_unmap(v, align_down(gva, size), size);
+	if (s->large > LARGE_SHIFT) {
+		shadow_unmap(v, align_down(gva, BIT64(s->large)), BIT64(s->large));
+	} else if (*word) {
+		shadow_unmap(v, align_down(gva, BIT64(LARGE_SHIFT)), BIT64(LARGE_SHIFT));
+		if (*word == (uint32_t)(gva >> LARGE_SHIFT) + 1)
+			*word = 0;
+	} else {
+		shadow_unmap(v, align_down(gva, PAGE_SIZE), PAGE_SIZE);
+	}
 }
 
 // Code has been translated from this page: nobody writes to it unseen any more.
@@ -113,32 +117,13 @@ static void recheck(struct vcpu *v, struct shadow *s)
 	s->checked = now();
 	s->check_cost = s->checked - start;
 	bt_of(v)->st->shadow_checks++;
-	bt_of(v)->st->shadow_cycles += s->check_cost;
-}
-
-static void note_space(struct shadow *s, gpa_t root)
-{
-	if (s->last_root == root)
-		return;
-	if (s->valid && s->last_root == s->root)
-		s->left = now();
-	s->last_root = root;
-	s->arrived = now();
-}
-
-static bool may_claim(const struct vcpu *v, const struct shadow *s)
-{
-	bool forced = v->shared->config.memory == MEMORY_MAPPED;
-	uint64_t at = now();
-
-	if (s->valid && at - s->left < milliseconds(v, 2))
-		return false;
-	return forced || at - s->arrived > milliseconds(v, 3);
+	policy_charge(v, s->check_cost);
 }
 
 static void claim(struct vcpu *v, struct shadow *s)
 {
 	shadow_drop(v);
+	s->counted = now();
 	s->large = PAGE_SHIFT;
 	s->valid = true;
 	s->stale = false;
@@ -158,9 +143,14 @@ uint32_t shadow_mode(struct vcpu *v)
 
 	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v))
 		return 0;
-	note_space(s, root_of(v));
+	if (s->last_root != root_of(v))
+		policy_switch(v, root_of(v));
+	if (s->valid && s->root == root_of(v) && policy_too_dear(v)) {
+		shadow_drop(v);
+		s->valid = false;
+	}
 	if (!s->valid || s->root != root_of(v)) {
-		if (!user || !may_claim(v, s))
+		if (!user || !policy_may_claim(v, root_of(v)))
 			return 0;
 		claim(v, s);
 	}

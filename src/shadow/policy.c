@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+//
+// Which address spaces are worth their mappings. Each is innocent until proven guilty: one that has been running for a
+// while without a break may have them, and keeps them as long as what they cost - host faults, host calls, looks at
+// flushed pages - stays a small part of the time that it runs. One that proves too dear goes back to the checked form
+// for a while, each time for longer; time in which it was cheap is set against that. All of it is measured in
+// time-stamp cycles.
+#include "shadow/shadow.h"
+
+enum {
+	RUN_FIRST = 3,         // ms without a break before a space is promoted
+	ALLOWANCE = 3,         // ms that mapping may cost in any case: what is present already comes in
+	SHARE = 16,            // and this part of the time that the space runs
+	PAUSE = 200, PAUSE_MAX = 6400, // ms
+	MEMORY = 200,          // ms after which the past counts half
+	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
+};
+
+static uint64_t now(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+static uint64_t milliseconds(const struct vcpu *v, uint64_t n)
+{
+	return v->shared->config.tsc_hz / 1000 * n;
+}
+
+static bool forced(const struct vcpu *v)
+{
+	return v->shared->config.memory == MEMORY_MAPPED;
+}
+
+static struct account *account_of(struct shadow *s, gpa_t root)
+{
+	struct account *a = &s->account[root >> PAGE_SHIFT & (SHADOW_ACCOUNTS - 1)];
+
+	if (a->root != root)
+		*a = (struct account){.root = root};
+	return a;
+}
+
+static void count_time(struct shadow *s)
+{
+	uint64_t at = now();
+
+	account_of(s, s->root)->ran += at - s->counted;
+	s->counted = at;
+}
+
+// Another space is the present one.
+void policy_switch(struct vcpu *v, gpa_t root)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (s->valid && s->last_root == s->root) {
+		count_time(s);
+		bt_of(v)->st->shadow_leaves++;
+		s->left = s->counted;
+	}
+	s->last_root = root;
+	s->counted = s->arrived = now();
+}
+
+// May the present space take the mappings from whoever has them?
+bool policy_may_claim(struct vcpu *v, gpa_t root)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t at = now();
+
+	if (s->valid && at - s->left < milliseconds(v, 2))
+		return false;
+	return forced(v) || (at - s->arrived > milliseconds(v, RUN_FIRST) && at >= account_of(s, root)->until);
+}
+
+void policy_charge(struct vcpu *v, uint64_t cycles)
+{
+	struct shadow *s = shadow_of(v);
+
+	bt_of(v)->st->shadow_cycles += cycles;
+	if (s->valid)
+		account_of(s, s->root)->cost += cycles;
+}
+
+void policy_charge_fault(struct vcpu *v, uint64_t cycles)
+{
+	policy_charge(v, cycles + SIGNAL_CYCLES);
+}
+
+static void pause_space(struct vcpu *v, struct account *a)
+{
+	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
+	a->until = now() + milliseconds(v, a->pause);
+	a->ran = a->cost = 0;
+	bt_of(v)->st->shadow_demotions++;
+}
+
+// The owner is the present space. Does it cost too much? Then it is to lose its mappings, for a while.
+bool policy_too_dear(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+	struct account *a = account_of(s, s->root);
+
+	if (forced(v))
+		return false;
+	count_time(s);
+	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) {
+		pause_space(v, a);
+		return true;
+	}
+	if (a->ran > milliseconds(v, MEMORY)) {
+		a->ran /= 2;
+		a->cost /= 2;
+		a->pause -= a->pause / 4;
+	}
+	return false;
+}
