@@ -82,15 +82,27 @@ int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, st
 	return 0;
 }
 
-void bus_remove(struct bus *b, struct dev *d)
+static void remove_ranges(struct bus *b, const struct dev *d, bool all, unsigned range)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < b->nranges; i++) {
-		if (b->ranges[i].dev != d)
-			b->ranges[kept++] = b->ranges[i];
+		const struct bus_range *r = &b->ranges[i];
+
+		if (r->dev != d || (!all && r->range != range))
+			b->ranges[kept++] = *r;
 	}
 	b->nranges = kept;
+}
+
+void bus_remove(struct bus *b, struct dev *d)
+{
+	remove_ranges(b, d, true, 0);
+}
+
+void bus_remove_range(struct bus *b, struct dev *d, unsigned range)
+{
+	remove_ranges(b, d, false, range);
 }
 
 static uint64_t size_mask(unsigned size)

@@ -8,7 +8,7 @@
 
 #include "base/types.h"
 
-enum { BUS_DEVS_MAX = 48, BUS_RANGES_MAX = 96, TIMERS_MAX = 32 };
+enum { BUS_DEVS_MAX = 48, BUS_RANGES_MAX = 128, TIMERS_MAX = 32 };
 
 struct dev;
 struct bus;
@@ -82,7 +82,8 @@ static inline uint64_t bus_now(struct bus *b)
 }
 // Register a range. Returns 0, or -EEXIST when it overlaps one, -ENOSPC.
 int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, struct dev *d, unsigned range);
-void bus_remove(struct bus *b, struct dev *d);
+void bus_remove(struct bus *b, struct dev *d); // all its ranges
+void bus_remove_range(struct bus *b, struct dev *d, unsigned range);
 // Dispatch. False: nobody there. What of a wide access falls on ports of nobody reads all ones. Values are cut to size.
 bool bus_read(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t *value);
 bool bus_write(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t value);

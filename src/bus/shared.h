@@ -7,9 +7,10 @@
 #define BUS_SHARED_H
 
 #include "base/types.h"
+#include "bus/pci_app.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e32 /* "RGN2": bump with every change of layout */, VCPUS_MAX = 1,
+enum { SHARED_MAGIC = 0x52474e33 /* "RGN3": bump with every change of layout */, VCPUS_MAX = 1,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
 
@@ -55,6 +56,7 @@ struct ring {
 enum request_kind {
 	REQ_NONE,
 	REQ_PORT_READ, REQ_PORT_WRITE, REQ_MMIO_READ, REQ_MMIO_WRITE, // addr, size 1 2 4 8, value
+	REQ_PCI_READ, REQ_PCI_WRITE, // the same in a function's window: addr is pci_app_address
 	REQ_SHUTDOWN,   // power off (ACPI S5)
 	REQ_RESET,      // guest reset (i8042, port CF9, triple fault: value says which, enum reset_reason)
 	REQ_CRASH,      // a bug in ringer or an NYI: shared.report holds the text
@@ -207,6 +209,11 @@ struct shared {
 	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
 	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
+	_Atomic uint32_t kick;     // futex word: the monitor adds 1 when a queue of a PCI function has been notified
+	_Atomic uint32_t kick_asleep;
+	_Atomic uint32_t pci_kicked; // functions with new bits in kicks
+	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
+	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor
 	struct stats stats;

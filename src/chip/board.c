@@ -9,7 +9,7 @@
 
 // Who drives a line: ISA lines may be shared, the receiver sees the OR.
 enum board_source { FROM_PIT = BIT(0), FROM_UART = BIT(1) /* to BIT(4) */, FROM_PM = BIT(5), FROM_HPET = BIT(6),
-	FROM_APP = BIT(7) };
+	FROM_APP = BIT(7), FROM_PCI = BIT(8) };
 
 #define AT(chip) offsetof(struct board, chip.dev)
 #define IF(flag) (1 + offsetof(struct config, flag)) // a bool of struct config; 0: always
@@ -82,7 +82,7 @@ static bool board_has(const struct board *b, size_t present)
 // Hand a line's state to both interrupt controllers. An HPET in legacy mode takes the place of the PIT and the RTC.
 static void board_update_line(struct board *b, unsigned n)
 {
-	uint8_t sources = b->gsi_sources[n];
+	uint16_t sources = b->gsi_sources[n];
 	bool level;
 
 	if ((n == 0 || n == 8) && hpet_legacy(&b->hpet))
@@ -123,6 +123,44 @@ void board_set_app_lines(struct board *b, uint64_t lines)
 		if (level != !!(b->gsi_sources[n] & FROM_APP))
 			board_drive(b, n, FROM_APP, level);
 	}
+}
+
+// INTx: PCI functions share lines.
+static void board_pci_lines(void *opaque)
+{
+	struct board *b = opaque;
+	uint32_t high = 0, used = 0;
+
+	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
+		const struct pci_app_function *f = &b->pci_app[i];
+
+		if (f->app)
+			used |= BIT(pci_intx_line(f->app->devfn));
+		if (f->app && f->line)
+			high |= BIT(pci_intx_line(f->app->devfn));
+	}
+	for (unsigned n = 0; n < 16; n++)
+		if (used & BIT(n))
+			board_drive(b, n, FROM_PCI, high & BIT(n));
+}
+
+void board_add_pci(struct board *b, struct pci_app *apps)
+{
+	b->pci_hooks = (struct pci_app_hooks){b->host.opaque, b->host.pci_access, b->host.pci_kick, b->host.msi,
+		board_pci_lines, b};
+	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
+		if (!apps[i].present)
+			continue;
+		bus_init_dev(b->bus, &b->pci_app[i].dev, &pci_app_class);
+		pci_app_add(&b->pci_app[i], i, &apps[i], &b->pci, &b->pci_hooks);
+	}
+}
+
+void board_serve_pci(struct board *b, uint32_t functions)
+{
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if ((functions & BIT(i)) && b->pci_app[i].app)
+			pci_app_serve(&b->pci_app[i]);
 }
 
 static void board_hpet_set(void *opaque, unsigned gsi, bool level)
@@ -243,5 +281,10 @@ void board_reset(struct board *b)
 			board_devs[i].class->reset(board_at(b, board_devs[i].dev));
 	}
 	i440fx_reset(&b->i440fx);
+	if (b->config->pic) // as firmware leaves the PCI interrupts: level-triggered
+		bus_write(b->bus, BUS_PORT, 0x4d1, 1, BIT(10 - 8) | BIT(11 - 8));
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (b->pci_app[i].app)
+			pci_app_reset(&b->pci_app[i]);
 	board_poll_serial(b);
 }

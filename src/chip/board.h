@@ -13,6 +13,7 @@
 #include "chip/i8259.h"
 #include "chip/ioapic.h"
 #include "chip/null_port.h"
+#include "chip/pci_app.h"
 #include "chip/pci_host.h"
 #include "chip/uart16550.h"
 
@@ -24,6 +25,9 @@ struct board_host {
 	void (*power_off)(void *opaque);                // ACPI S5
 	void (*reset)(void *opaque);                    // port 0xcf9
 	void (*doorbell)(void *opaque);                 // the app should look at the serial rings
+	void (*msi)(void *opaque, uint64_t address, uint32_t data);
+	uint64_t (*pci_access)(void *opaque, bool write, uint64_t address, unsigned size, uint64_t value);
+	void (*pci_kick)(void *opaque, unsigned function); // a queue of the app's has been notified
 };
 
 struct board {
@@ -37,9 +41,11 @@ struct board {
 	struct acpi_pm pm;
 	struct pci_host pci;
 	struct i440fx i440fx;
+	struct pci_app_hooks pci_hooks;
+	struct pci_app_function pci_app[PCI_APP_MAX];
 	struct hpet hpet;
 	struct null_port null_port;
-	uint8_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
+	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 
 // Build the board on bus (bus_init done, now and opaque set). tx and rx: arrays of SERIAL_PORTS rings, or NULL.
@@ -55,6 +61,11 @@ void board_set_gsi(struct board *b, unsigned n, bool level);
 
 // All of the app's lines at once: shared.irq_lines.
 void board_set_app_lines(struct board *b, uint64_t lines);
+
+// Functions whose device is in the app: those that are present in apps[PCI_APP_MAX], once, after board_init.
+void board_add_pci(struct board *b, struct pci_app *apps);
+// Those in the set have new interrupts: shared.pci_events.
+void board_serve_pci(struct board *b, uint32_t functions);
 
 // The app has put bytes into a serial_rx ring or made room in a serial_tx ring (PENDING_LINES).
 void board_poll_serial(struct board *b);

@@ -39,6 +39,7 @@ static void function_preset(struct pci_function *f, const struct pci_identity *i
 	struct pci_function old = *f;
 
 	pci_function_init(f, id);
+	f->host = old.host;
 	f->written = old.written;
 	f->opaque = old.opaque;
 	for (size_t i = 0; i < count; i++)

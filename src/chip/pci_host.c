@@ -13,8 +13,7 @@ enum { ADDRESS = 0, RESET_CONTROL = 1, DATA = 4 };
 enum { RESET_CPU = BIT(2), RESET_KEPT = BIT(1) };
 #define ADDRESS_ENABLE 0x80000000u
 
-enum { PCI_COMMAND = 4, PCI_STATUS = 6, PCI_CACHE_LINE = 12, PCI_LATENCY = 13, PCI_INTERRUPT_LINE = 0x3c,
-	PCI_DEVICE_SPECIFIC = 0x40 };
+enum { PCI_CACHE_LINE = 12, PCI_LATENCY = 13, BAR_IO = BIT(0) };
 enum { COMMAND_WRITABLE = 0x0547 /* IO, memory, master, parity, SERR, INTx off */,
 	STATUS_CLEARABLE = 0xf9 /* high byte */ };
 
@@ -52,10 +51,63 @@ void pci_function_init(struct pci_function *f, const struct pci_identity *id)
 	memset(f->writable + PCI_DEVICE_SPECIFIC, 0xff, PCI_CONFIG_SIZE - PCI_DEVICE_SPECIFIC);
 }
 
+void pci_function_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar, uint32_t at)
+{
+	uint32_t flags = bar->space == BUS_PORT ? BAR_IO : 0;
+
+	ASSERT(n < PCI_BARS && bar->size >= 16 && !(bar->size & (bar->size - 1)));
+	f->bar[n] = *bar;
+	f->bar[n].mapped = 0;
+	pci_set(f, PCI_BAR0 + 4 * n, 4, at | flags);
+	for (unsigned i = 0; i < 4; i++)
+		f->writable[PCI_BAR0 + 4 * n + i] = ~(bar->size - 1) >> (8 * i);
+}
+
+static uint32_t bar_wanted(const struct pci_function *f, unsigned n)
+{
+	const struct pci_bar *bar = &f->bar[n];
+	uint32_t at = pci_get(f, PCI_BAR0 + 4 * n, 4) & ~(bar->size - 1);
+	uint32_t decode = bar->space == BUS_PORT ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+
+	if (!(pci_get(f, PCI_COMMAND, 2) & decode) || (bar->space == BUS_PORT && at > 0xffff))
+		return 0;
+	return at;
+}
+
+static void bars_place(struct pci_function *f)
+{
+	struct bus *b = f->host ? f->host->dev.bus : NULL;
+
+	for (unsigned i = 0; b && i < PCI_BARS; i++) {
+		struct pci_bar *bar = &f->bar[i];
+		uint32_t at = bar->size ? bar_wanted(f, i) : 0;
+
+		if (!bar->size || at == bar->mapped)
+			continue;
+		if (bar->mapped)
+			bus_remove_range(b, bar->dev, bar->range);
+		bar->mapped = at && !bus_add(b, bar->space, at, bar->size, bar->dev, bar->range) ? at : 0;
+	}
+}
+
+void pci_function_unmap(struct pci_function *f)
+{
+	pci_set(f, PCI_COMMAND, 2, 0);
+	bars_place(f);
+}
+
 void pci_host_add(struct pci_host *c, struct pci_function *f)
 {
 	ASSERT(c->nfunctions < PCI_FUNCTIONS_MAX);
+	f->host = c;
 	c->functions[c->nfunctions++] = f;
+}
+
+unsigned pci_intx_line(uint8_t devfn)
+{
+	static const uint8_t lines[] = {10, 10, 11, 11};
+
+	return lines[((devfn >> 3) + ARRAY_SIZE(lines) - 1) % ARRAY_SIZE(lines)];
 }
 
 static struct pci_function *pci_selected(const struct pci_host *c)
@@ -79,6 +131,8 @@ static void function_write(struct pci_function *f, unsigned off, unsigned size, 
 		*reg = (*reg & ~f->writable[off + i]) | (byte & f->writable[off + i]);
 		*reg &= ~(byte & f->clearable[off + i]);
 	}
+	if (off < PCI_COMMAND + 2 || (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_BAR0))
+		bars_place(f);
 	if (f->written)
 		f->written(f->opaque, f, off, size);
 }
@@ -103,6 +157,8 @@ static uint64_t pci_host_read(struct dev *d, unsigned range, uint64_t off, unsig
 	if (off < DATA)
 		return off == ADDRESS && size == 4 ? c->address : UINT64_MAX;
 	f = pci_selected(c);
+	if (f && f->reading)
+		f->reading(f->opaque, f, (c->address & 0xfc) + (off - DATA), size);
 	return f ? pci_get(f, (c->address & 0xfc) + (off - DATA), size) : UINT64_MAX;
 }
 

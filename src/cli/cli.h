@@ -72,4 +72,7 @@ enum cli_result cli_smp(struct cli *c, const char *arg);
 enum cli_result cli_rtc(struct cli *c, const char *arg);
 enum cli_result cli_device(struct cli *c, const char *arg);
 
+// virtio_opts.c: what follows the name of a -device
+enum cli_result cli_virtio_rng(struct cli *c, const char *props);
+
 #endif

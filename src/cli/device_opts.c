@@ -91,6 +91,8 @@ static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
 } device_options[] = {
+	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
+	{ "virtio-rng", "virtio-bus", NULL, cli_virtio_rng },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
 	{ "pc-testdev", "ISA", "interrupt lines and device memory for processor tests", pc_testdev },
@@ -100,8 +102,9 @@ static enum cli_result device_help(void)
 {
 	printf("Misc devices:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
-		printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name, device_options[i].bus,
-		       device_options[i].description);
+		if (device_options[i].description)
+			printf("name \"%s\", bus %s, desc \"%s\"\n", device_options[i].name,
+			       device_options[i].bus, device_options[i].description);
 	return CLI_DONE;
 }
 

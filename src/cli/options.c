@@ -294,6 +294,9 @@ static enum cli_result settle(struct cli *c)
 	if (c->accel == ACCEL_REFUSED)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
+	c->option = "-deterministic";
+	if (c->config.deterministic && c->config.nvirtio)
+		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
 	c->option = "-kernel";
 	if (!c->config.boot.kernel)
 		return cli_error(c, "nothing to boot; name a kernel (disks and firmware are not built yet)");

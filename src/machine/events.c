@@ -210,12 +210,14 @@ static void reset(struct machine *m)
 
 	machine_kill_monitor(m);
 	machine_drain(m);
+	virtio_bus_reset(m); // before guest memory goes
 	r = machine_clear_memory(m);
 	if (r < 0)
 		snprintf(err, sizeof(err), "cannot clear memory: %s", strerror(-r));
 	pthread_mutex_lock(&m->lock);
 	atomic_store(&m->shared->irq_lines, 0);
 	atomic_store(&m->shared->irq_fell, 0);
+	atomic_store(&m->shared->pci_events, 0);
 	pc_reset(m);
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0)

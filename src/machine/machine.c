@@ -150,13 +150,16 @@ static void log_access(void *opaque, const char *dev, enum bus_space space, bool
 
 static int create_board(struct machine *m, char *err, size_t errlen)
 {
+	int r;
+
 	bus_init(&m->bus);
 	m->bus.now = bus_clock;
 	m->bus.deadline_changed = bus_deadline;
 	m->bus.opaque = m;
 	if (m->config->log & (LOG_DEV | LOG_UNIMP))
 		m->bus.log = log_access;
-	return pc_create(m, err, errlen);
+	r = pc_create(m, err, errlen);
+	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
 
 int machine_create(struct machine *m, const struct machine_config *c, char *err, size_t errlen)
@@ -207,6 +210,7 @@ void machine_destroy(struct machine *m)
 		machine_stop_threads(m);
 	if (m->monitor > 0)
 		machine_kill_monitor(m);
+	virtio_bus_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
 	pc_close(m);

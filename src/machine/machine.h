@@ -4,8 +4,9 @@
 // process that runs its processor. Created from a plain configuration, run until something ends it, destroyed; nothing
 // is left behind. Nothing here exits the process: machine_run returns the exit status.
 //
-// Threads: the event loop (the one that calls machine_run), the request server and the doorbell listener. Devices are
-// touched only under `lock`. What ends or stops the machine is an event (machine_post), handled in the loop.
+// Threads: the event loop (the one that calls machine_run), the request server, the doorbell listener, and that of the
+// virtio doorbells. Devices are touched only under `lock`, virtio devices under their own locks. What ends or stops the
+// machine is an event (machine_post), handled in the loop.
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 
@@ -22,6 +23,7 @@
 #include "io/serial.h"
 #include "io/trace.h"
 #include "machine/pc.h"
+#include "machine/virtio.h"
 
 #define MACHINE_RAM_MIN (UINT64_C(2) << 20)
 #define MACHINE_RAM_MAX (UINT64_C(1) << 40)
@@ -32,6 +34,8 @@ struct machine_config {
 	const char *cpu; // -cpu, or NULL
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
+	struct virtio_config virtio[PCI_APP_MAX];
+	unsigned nvirtio;
 	uint64_t tc_size;
 	bool no_reboot, no_shutdown, start_stopped, deterministic;
 	uint32_t log, stress, selfcheck, memory;
@@ -71,6 +75,7 @@ struct machine {
 	pthread_mutex_t lock; // the board: bus and devices
 	struct bus bus;
 	struct pc pc;
+	struct virtio_bus virtio; // its devices have locks of their own
 
 	char monitor_path[4096];
 	pid_t monitor;

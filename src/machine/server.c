@@ -7,6 +7,7 @@
 #include <x86intrin.h>
 
 #include "host/futex.h"
+#include "host/thread.h"
 #include "machine/machine.h"
 
 enum { SPIN_NS = 30000, DOORBELL_REST_NS = 200000 };
@@ -85,6 +86,9 @@ static uint64_t serve(struct machine *m, const struct request *r)
 	case REQ_MMIO_READ:
 	case REQ_MMIO_WRITE:
 		return access_device(m, r->kind, r->addr, r->size, r->value);
+	case REQ_PCI_READ:
+	case REQ_PCI_WRITE:
+		return virtio_bus_access(m, r->kind == REQ_PCI_WRITE, r->addr, r->size, r->value);
 	case REQ_TIMERS:
 		pthread_mutex_lock(&m->lock);
 		bus_run_timers(&m->bus);
@@ -159,23 +163,7 @@ int machine_start_threads(struct machine *m)
 		err = pthread_create(&m->listener, NULL, listener_thread, m);
 		m->listener_runs = !err;
 	}
-	return -err;
-}
-
-// A wake-up that comes just before the thread sleeps is lost, so it is repeated until the thread has ended.
-static void join(pthread_t thread, _Atomic uint32_t *word)
-{
-	struct timespec until;
-
-	do {
-		host_futex_wake(word);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 1000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-	} while (pthread_timedjoin_np(thread, NULL, &until));
+	return err ? -err : virtio_bus_start(m);
 }
 
 void machine_stop_threads(struct machine *m)
@@ -183,8 +171,9 @@ void machine_stop_threads(struct machine *m)
 	atomic_store(&m->quit, true);
 	sem_post(&m->server_go);
 	if (m->server_runs)
-		join(m->server, &m->shared->request[0].state);
+		host_join_woken(m->server, &m->shared->request[0].state);
 	if (m->listener_runs)
-		join(m->listener, &m->shared->doorbell);
+		host_join_woken(m->listener, &m->shared->doorbell);
 	m->server_runs = m->listener_runs = false;
+	virtio_bus_stop(m);
 }

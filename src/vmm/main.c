@@ -52,6 +52,30 @@ static void on_ioapic_message(void *opaque, const struct ioapic_message *m)
 	lapic_route(&vm->vcpu, 1, NULL, &msg);
 }
 
+// A message is a write to the local APICs' page; elsewhere there is nothing that would take one.
+static void on_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	struct vmm *vm = opaque;
+	const struct lapic_message msg = {
+		.dest = address >> 12 & 0xff, .logical = address & BIT(2), .vector = data, .mode = data >> 8 & 7,
+		.trigger = LAPIC_EDGE,
+	};
+
+	vmm_trace(vm->vcpu, LOG_IRQ, "irq: msi to %lx data %x\n", address, data);
+	if (address >> 20 == 0xfee)
+		lapic_route(&vm->vcpu, 1, NULL, &msg);
+}
+
+static uint64_t on_pci_access(void *opaque, bool write, uint64_t address, unsigned size, uint64_t value)
+{
+	return world_request(((struct vmm *)opaque)->vcpu, write ? REQ_PCI_WRITE : REQ_PCI_READ, address, size, value);
+}
+
+static void on_pci_kick(void *opaque, unsigned function)
+{
+	world_kick(((struct vmm *)opaque)->shared, function);
+}
+
 static void on_eoi(void *opaque, uint8_t vector)
 {
 	board_eoi(&((struct vmm *)opaque)->board, vector);
@@ -90,11 +114,13 @@ static void init_board(struct vmm *vm)
 {
 	const struct board_host host = {
 		.opaque = vm, .pic_intr = on_pic_intr, .ioapic_deliver = on_ioapic_message, .power_off = on_shutdown,
-		.reset = on_reset, .doorbell = on_doorbell,
+		.reset = on_reset, .doorbell = on_doorbell, .msi = on_msi, .pci_access = on_pci_access,
+		.pci_kick = on_pci_kick,
 	};
 	struct shared *sh = vm->shared;
 
 	ASSERT(!board_init(&vm->board, &sh->config, &vm->bus, &host, sh->serial_tx, sh->serial_rx));
+	board_add_pci(&vm->board, sh->pci);
 	board_reset(&vm->board);
 }
 

@@ -16,11 +16,14 @@ static void run_timers(struct vmm *vm)
 // looked is taken through both: whoever waits for edges needs the second.
 static void take_lines(struct vmm *vm)
 {
+	uint32_t functions = atomic_exchange(&vm->shared->pci_events, 0);
 	uint64_t fell = atomic_exchange(&vm->shared->irq_fell, 0), lines = vm->shared->irq_lines;
 
 	if (fell & lines)
 		board_set_app_lines(&vm->board, lines & ~fell);
 	board_set_app_lines(&vm->board, lines);
+	if (functions)
+		board_serve_pci(&vm->board, functions);
 	board_poll_serial(&vm->board);
 }
 

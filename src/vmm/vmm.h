@@ -63,6 +63,7 @@ void fault_restorer(void); // start.S
 // -- world.c
 uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, unsigned size, uint64_t value);
 void world_ring_doorbell(struct shared *sh);
+void world_kick(struct shared *sh, unsigned function);
 
 // -- report.c: end the machine with a report. regs: the interrupted host registers (ucontext's gregs), or NULL.
 struct report_host {

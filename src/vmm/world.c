@@ -59,6 +59,14 @@ void world_ring_doorbell(struct shared *sh)
 		linux_futex_wake(&sh->doorbell);
 }
 
+void world_kick(struct shared *sh, unsigned function)
+{
+	sh->pci_kicked |= BIT(function);
+	sh->kick++;
+	if (sh->kick_asleep)
+		linux_futex_wake(&sh->kick);
+}
+
 // An access that the app has answered, or nobody.
 static void trace_app(struct vcpu *v, const char *what, uint64_t addr, unsigned size, uint64_t value)
 {

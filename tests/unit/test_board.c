@@ -34,7 +34,9 @@ static void on_reset(void *opaque)
 
 static void setup(void)
 {
-	struct board_host host = {NULL, on_intr, on_deliver, on_power_off, on_reset, NULL};
+	struct board_host host = {
+		.pic_intr = on_intr, .ioapic_deliver = on_deliver, .power_off = on_power_off, .reset = on_reset,
+	};
 
 	test_bus();
 	memset(&config, 0, sizeof(config));

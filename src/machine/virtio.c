@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+//
+// The virtio devices of a machine. A table says how each kind is made. The kick thread sleeps on shared.kick, takes the
+// set of functions that were notified, and lets each device serve its queues; after work it looks on for a moment
+// before it sleeps, so that a busy guest's doorbells cost it no system call.
+#include "machine/virtio.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <x86intrin.h>
+
+#include "host/futex.h"
+#include "host/thread.h"
+#include "machine/machine.h"
+#include "virtio/rng.h"
+
+enum { SPIN_TURNS = 400, FIRST_SLOT = 3, SLOTS = 32 };
+
+static struct virtio_device *create_rng(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_rng *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	virtio_rng_init(r, &m->shared->config.mem);
+	return &r->dev;
+}
+
+// Make the device of a row of the command line's list. NULL: err says why.
+static struct virtio_device *(*const creators[])(struct machine *m, const struct virtio_config *c, char *err,
+						  size_t errlen) = {
+	[VIRTIO_RNG] = create_rng,
+};
+
+static void raise_interrupt(void *opaque, unsigned index)
+{
+	struct machine *m = opaque;
+
+	atomic_fetch_or(&m->shared->pci_events, BIT(index));
+	machine_tell_lines(m);
+}
+
+static void complain(void *opaque, const char *device, const char *what)
+{
+	struct machine *m = opaque;
+
+	if (m->config->log & LOG_GUEST_ERRORS)
+		fprintf(stderr, "guest error: %s: %s\n", device, what);
+}
+
+static bool slot_taken(const struct machine *m, int slot)
+{
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
+			return true;
+	return slot < 2; // the chip set's own
+}
+
+// Those with an address of their own come first, so the rest find what is left.
+static int choose_slot(const struct machine *m, const struct virtio_config *c)
+{
+	if (c->slot != SLOT_ANY)
+		return slot_taken(m, c->slot) ? -EBUSY : c->slot;
+	for (int i = 0; i < SLOTS; i++) {
+		int slot = (FIRST_SLOT + i) % SLOTS;
+
+		if (!slot_taken(m, slot))
+			return slot;
+	}
+	return -ENOSPC;
+}
+
+static int add(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_bus *b = &m->virtio;
+	struct virtio_pci *p = &b->pci[b->count];
+	int slot = choose_slot(m, c);
+	struct virtio_device *d;
+
+	if (slot < 0 || b->count == PCI_APP_MAX) {
+		snprintf(err, errlen, "-device: %s%s%s", *c->id ? c->id : "", *c->id ? ": " : "", slot == -EBUSY ?
+			 "its address (addr=) belongs to another device; choose another" : "the PCI bus is full");
+		return -EBUSY;
+	}
+	snprintf(err, errlen, "-device: out of memory");
+	d = creators[c->kind](m, c, err, errlen);
+	if (!d)
+		return -EINVAL;
+	if (*c->id)
+		d->name = c->id;
+	d->complain = complain;
+	d->complain_opaque = m;
+	p->raise = raise_interrupt;
+	p->opaque = m;
+	virtio_pci_init(p, d, &m->shared->pci[b->count], b->count, (uint8_t)(slot << 3));
+	b->count++;
+	return 0;
+}
+
+int virtio_bus_create(struct machine *m, char *err, size_t errlen)
+{
+	const struct machine_config *c = m->config;
+
+	for (int pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < c->nvirtio; i++) {
+			int r = (c->virtio[i].slot == SLOT_ANY) == pass ? add(m, &c->virtio[i], err, errlen) : 0;
+
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+void virtio_bus_destroy(struct machine *m)
+{
+	struct virtio_bus *b = &m->virtio;
+
+	virtio_bus_reset(m);
+	for (unsigned i = 0; i < b->count; i++) {
+		virtio_destroy(b->pci[i].device);
+		free(b->pci[i].device);
+	}
+	b->count = 0;
+}
+
+void virtio_bus_reset(struct machine *m)
+{
+	for (unsigned i = 0; i < m->virtio.count; i++) {
+		virtio_reset(m->virtio.pci[i].device);
+		atomic_store(&m->shared->pci[i].kicks, 0);
+	}
+	if (m->virtio.count)
+		atomic_store(&m->shared->pci_kicked, 0);
+}
+
+uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsigned size, uint64_t value)
+{
+	unsigned index = (unsigned)(address >> 32);
+	uint32_t off = (uint32_t)address;
+
+	if (index >= m->virtio.count || (size != 1 && size != 2 && size != 4 && size != 8))
+		return UINT64_MAX;
+	if (!write)
+		return virtio_pci_read(&m->virtio.pci[index], off, size);
+	virtio_pci_write(&m->virtio.pci[index], off, size, value);
+	return 0;
+}
+
+// -- doorbells
+
+static void serve(struct machine *m)
+{
+	uint32_t kicked = atomic_exchange(&m->shared->pci_kicked, 0);
+
+	for (unsigned i = 0; i < m->virtio.count; i++)
+		if (kicked & BIT(i))
+			virtio_pci_kicked(&m->virtio.pci[i]);
+}
+
+// True: there is something to do, or the end has come.
+static bool look_on(struct machine *m)
+{
+	for (int i = 0; i < SPIN_TURNS; i++) {
+		if (atomic_load_explicit(&m->shared->pci_kicked, memory_order_acquire) || atomic_load(&m->quit))
+			return true;
+		_mm_pause();
+	}
+	return false;
+}
+
+static void sleep_until_kicked(struct machine *m)
+{
+	struct shared *s = m->shared;
+	uint32_t seen = atomic_load(&s->kick);
+
+	atomic_store(&s->kick_asleep, 1);
+	if (!atomic_load(&s->pci_kicked) && !atomic_load(&m->quit))
+		host_futex_wait(&s->kick, seen, NULL);
+	atomic_store(&s->kick_asleep, 0);
+}
+
+static void *kick_thread(void *opaque)
+{
+	struct machine *m = opaque;
+
+	while (!atomic_load(&m->quit)) {
+		serve(m);
+		if (!look_on(m))
+			sleep_until_kicked(m);
+	}
+	return NULL;
+}
+
+int virtio_bus_start(struct machine *m)
+{
+	int r = m->virtio.count ? pthread_create(&m->virtio.thread, NULL, kick_thread, m) : 0;
+
+	m->virtio.runs = m->virtio.count && !r;
+	return -r;
+}
+
+void virtio_bus_stop(struct machine *m)
+{
+	if (m->virtio.runs)
+		host_join_woken(m->virtio.thread, &m->shared->kick);
+	m->virtio.runs = false;
+}
