@@ -36,7 +36,7 @@ struct producer {
 
 _Static_assert(sizeof(struct recipe) == 16 && offsetof(struct recipe, a) == 2 && offsetof(struct recipe, b) == 3 &&
 	       offsetof(struct recipe, quick) == 5 && offsetof(struct recipe, moved) == 8 &&
-	       offsetof(struct recipe, imm) == 12, "known to recipes.S");
+	       offsetof(struct recipe, imm) == 12 && RECIPE_IMM == 16, "known to recipes.S");
 
 bool recipe_of(const struct x86_insn *insn, struct producer *out); // false: no way to make its flags anew
 unsigned recipe_quick(const struct recipe *r);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Noted flags to the host's (flags.c): called with the number of a unit behind the call, or 0 if the guest's registers
-// are in their homes. Keeps all registers, but T0 in the latter case. A recipe that has a piece of code here (quick in
-// struct recipe) is carried out on the spot, others by bt_make_flags.
+// are in their homes. Keeps all registers. A recipe that has a piece of code here (quick in struct recipe), and whose
+// operands need no look at where registers are, is carried out on the spot, others by bt_make_flags.
 #include "bt/slots.h"
 
+#define RECIPE_FIRST_OTHER 16 // RECIPE_IMM
 #define RECIPE_A 2
 #define RECIPE_B 3
 #define RECIPE_QUICK 5
@@ -20,13 +21,15 @@ bt_stub_flags:
 	test	%eax, %eax
 	jz	in_slot
 	mov	%rcx, %gs:SLOT_RCX
+	mov	%r13, %gs:SLOT_R13
 	mov	(%rsp), %rcx
-	cmpl	$0, (%rcx)
-	jne	slow
 	shl	$4, %eax
 	add	%gs:SLOT_RECIPES, %rax
 	cmpb	$0, RECIPE_QUICK(%rax)
 	je	slow
+	cmpl	$0, (%rcx)
+	jne	elsewhere
+quick:
 	lea	4(%rcx), %rcx		// over the number
 	mov	%rcx, (%rsp)
 	mov	%rdx, %gs:SLOT_RDX
@@ -44,8 +47,14 @@ done:
 	mov	%gs:SLOT_RAX, %rax
 	mov	%gs:SLOT_RCX, %rcx
 	mov	%gs:SLOT_RDX, %rdx
+	mov	%gs:SLOT_R13, %r13
 	ret
 
+elsewhere:				// do the operands lie in the guest's registers?
+	cmpb	$RECIPE_FIRST_OTHER, RECIPE_A(%rax)
+	jb	slow
+	cmpb	$RECIPE_FIRST_OTHER, RECIPE_B(%rax)
+	jae	quick
 slow:
 	mov	%gs:SLOT_RAX, %rax
 	mov	%gs:SLOT_RCX, %rcx
