@@ -30,7 +30,17 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 
 static bool offered(struct trans *t, const struct x86_insn *insn)
 {
+	if (t->t->mode & MODE_REAL && insn->encoding != X86_ENC_LEGACY && insn->encoding != X86_ENC_3DNOW)
+		return false;
 	return insn->feature == X86_FEATURE_NONE || cpuid_has(t->v, insn->feature);
+}
+
+// Does it end within the code segment's limit?
+static bool within_limit(const struct trans *t, int off, unsigned len)
+{
+	uint32_t at = (uint32_t)(t->t->pc + (uint64_t)(int64_t)off) - t->t->cs_base;
+
+	return !(t->t->mode & MODE_CS) || (uint64_t)at + len - 1 <= t->t->cs_limit;
 }
 
 // One more instruction of the unit, at this offset from its pc. False: it cannot have it.
@@ -45,6 +55,12 @@ bool decode_next(struct trans *t, int off)
 		return false; // at the page's end the next unit begins
 	if (len == 0)
 		len = decode_straddling(t, insn, room);
+	if (!within_limit(t, off, MAX(insn->len, 1))) {
+		if (t->n)
+			return false;
+		insn->len = X86_INSN_MAX + 1; // #GP as of one that is too long
+		len = -1;
+	}
 	if (len <= 0 || !offered(t, insn)) {
 		insn->class = insn->len > X86_INSN_MAX ? X86_CLASS_INVALID : X86_CLASS_UD;
 		insn->gpr_read = insn->gpr_written = 0;

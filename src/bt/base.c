@@ -179,7 +179,7 @@ static bool land_forward(struct trans *t)
 
 static void base_jcc(struct trans *t, const struct x86_insn *insn)
 {
-	uint64_t target = branch_target(t, insn);
+	uint64_t target = branch_target(t, t->i);
 	unsigned j = inside(t, target);
 	uint8_t *over;
 
@@ -204,13 +204,13 @@ static void base_loop(struct trans *t, const struct x86_insn *insn)
 
 	emit_bytes(e, (const uint8_t[]){insn->opcode, 2, 0xeb, 0}, 4); // jmp over the next
 	over = e->p;
-	emit_exit_polling(t, branch_target(t, insn));
+	emit_exit_polling(t, branch_target(t, t->i));
 	over[-1] = (uint8_t)(e->p - over);
 }
 
 static void base_jmp(struct trans *t, const struct x86_insn *insn)
 {
-	uint64_t target = branch_target(t, insn);
+	uint64_t target = branch_target(t, t->i);
 	unsigned j = inside(t, target);
 
 	if (j <= t->i)
@@ -227,7 +227,7 @@ static void base_call(struct trans *t, const struct x86_insn *insn)
 	bool wide = (int64_t)ret != (int32_t)ret;
 
 	call_routine(t, ROUTINE_CALL, t->tlb * 4 + pairs_calls(t) * 2 + wide);
-	emit_base_exit(t, branch_target(t, insn));
+	emit_base_exit(t, branch_target(t, t->i));
 	if (wide) {
 		emit_u64(&t->hot, ret);
 		move_note(t->b, t->t, here(t) - 8, 0);

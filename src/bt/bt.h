@@ -57,10 +57,12 @@ enum bt_mode_bits {
 	MODE_FPU_NM = BIT(5),   // x87 raises #NM or is absent: CR0.TS or CR0.EM
 	MODE_SSE_UD = BIT(6),   // SSE raises #UD: CR4.OSFXSR clear or CR0.EM
 	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
-	MODE_BASES = BIT(8),    // some of ES CS SS DS has a base: add them (never in 64-bit code)
+	MODE_SEGS = BIT(8),     // outside 64-bit code: some of ES CS SS DS is not flat; accesses look at their segments
 	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
-	MODE_FS_ODD = BIT(10),  // outside 64-bit code: not a usable, writable segment of 4 GiB; each access looks at it
+	MODE_FS_ODD = BIT(10),  // the others are flat, but not usable, writable and 4 GiB; each access looks
 	MODE_GS_ODD = BIT(11),
+	MODE_CS = BIT(17),      // the code segment has a base or a limit: units are of one base and limit (tu.cs_*)
+	MODE_REAL = BIT(18),    // real mode or virtual-8086 mode: no VEX encodings
 	// treatment, not machine state
 	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
@@ -155,6 +157,7 @@ struct tu {
 	uint16_t nmaps, nexits, nentries, nrelocs;
 	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
 							      // in it, and of the jump for other targets
+	uint32_t cs_base, cs_limit; // MODE_CS
 	uint64_t was;           // the address it came from, or 0
 	uint32_t since;         // move_clock() when it came to this address
 };
@@ -532,6 +535,7 @@ void tc_init(struct vcpu *v);
 void tc_flush(struct vcpu *v);
 void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode);
+bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit);
 uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
@@ -677,6 +681,10 @@ void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
 void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
 void shadow_flush_page(struct vcpu *v, gva_t gva);
 void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
+
+// -- segment.c
+uint32_t segments_mode(const struct vcpu *v); // what bt_mode says outside 64-bit code
+void segments_measure(struct vcpu *v);        // the segments, or the mode, may have changed: v->seg_room
 
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);

@@ -18,6 +18,15 @@ void emit_seg_base(struct trans *t, unsigned seg)
 	emit_lea(e, t->code == X86_MODE64 ? 8 : 4, HOST_T0, sum);
 }
 
+// What cannot be done in the normal form, with something on the host's stack or not: it goes, as that is the stack of
+// calls outside.
+static void emit_cold_careful(struct trans *t)
+{
+	if (t->on_stack)
+		emit_lea(&t->cold, 8, X86_RSP, mem_base(X86_RSP, t->on_stack));
+	emit_cold_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
+}
+
 // FS and GS are often null in 32-bit code: whoever uses them then finds out in the careful form.
 static void emit_null_check(struct trans *t, unsigned seg)
 {
@@ -28,12 +37,12 @@ static void emit_null_check(struct trans *t, unsigned seg)
 	emit_save_flags(t);
 	emit_cmp_state_imm8(&t->hot, 1, attr + 2, 0); // SEG_UNUSABLE alone stands in that byte
 	emit_patch32(emit_jcc32(&t->hot, CC_NE), t->hot.delta, emit_here(&t->cold));
-	emit_cold_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
+	emit_cold_careful(t);
 }
 
 static bool seg_has_base(const struct trans *t, unsigned seg)
 {
-	return seg == X86_FS || seg == X86_GS || (t->code != X86_MODE64 && t->t->mode & MODE_BASES);
+	return !(t->t->mode & MODE_SEGS) && (seg == X86_FS || seg == X86_GS);
 }
 
 static bool is_constant(const struct x86_mem *m)
@@ -117,14 +126,14 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 void emit_stack_ea(struct trans *t, int disp)
 {
 	struct emit *e = &t->hot;
-	unsigned size = stack_addr_size(t);
+	unsigned size = MAX(stack_addr_size(t), 4);
 
 	if (disp)
 		emit_lea(e, size, HOST_T0, mem_base(HOST_GUEST_RSP, disp));
 	else
 		emit_mov(e, size, HOST_T0, HOST_GUEST_RSP);
-	if (seg_has_base(t, X86_SS))
-		emit_seg_base(t, X86_SS);
+	if (!stack_is_wide(t))
+		emit_movzwl(e, HOST_T0, HOST_T0);
 }
 
 struct emit_mem checked_mem(void)
@@ -192,14 +201,32 @@ static void emit_careful_check(struct trans *t, unsigned access, unsigned size, 
 	t->accesses++;
 }
 
+// MODE_SEGS: T0, an offset in the segment, becomes a linear address.
+static void emit_segment(struct trans *t, unsigned access, unsigned size, unsigned seg)
+{
+	struct emit *e = &t->hot;
+	uint32_t room = VCPU_ROOM + seg * 16 + (access & X86_WRITE ? 8 : 0);
+
+	if (!t->careful) {
+		emit_save_flags(t);
+		emit_lea(e, 8, HOST_T1, mem_base(HOST_T0, (int32_t)size));
+		emit_op_state(e, 8, 0x3b, HOST_T1, room, 0); // cmp
+		emit_patch32(emit_jcc32(e, CC_A), e->delta, emit_here(&t->cold));
+		emit_cold_careful(t);
+	}
+	emit_seg_base(t, seg);
+}
+
 static bool seg_is_odd(const struct trans *t, unsigned seg)
 {
+	if (t->t->mode & MODE_SEGS)
+		return false;
 	return t->t->mode & ((seg == X86_FS ? MODE_FS_ODD : 0) | (seg == X86_GS ? MODE_GS_ODD : 0));
 }
 
 static bool writes_code_segment(const struct trans *t, unsigned access, unsigned seg)
 {
-	return t->code != X86_MODE64 && seg == X86_CS && access & X86_WRITE;
+	return t->code != X86_MODE64 && !(t->t->mode & MODE_SEGS) && seg == X86_CS && access & X86_WRITE;
 }
 
 static uint32_t table_of(const struct trans *t, unsigned access)
@@ -340,6 +367,8 @@ void emit_row_check(struct trans *t, unsigned access, unsigned size, unsigned se
 
 void emit_check(struct trans *t, unsigned access, unsigned size, unsigned seg)
 {
+	if (t->t->mode & MODE_SEGS)
+		emit_segment(t, access, size, seg);
 	if (t->careful) {
 		emit_careful_check(t, access, size, seg);
 		return;
@@ -415,8 +444,9 @@ bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigne
 	uint32_t id, entry;
 	uint8_t *miss;
 
-	if (t->careful || !is_constant(&insn->mem) || seg_has_base(t, insn->mem.seg) || seg_is_odd(t, insn->mem.seg) ||
-	    writes_code_segment(t, access, insn->mem.seg) || (ea & PAGE_OFFSET) + size > PAGE_SIZE)
+	if (t->careful || t->t->mode & MODE_SEGS || !is_constant(&insn->mem) || seg_has_base(t, insn->mem.seg) ||
+	    seg_is_odd(t, insn->mem.seg) || writes_code_segment(t, access, insn->mem.seg) ||
+	    (ea & PAGE_OFFSET) + size > PAGE_SIZE)
 		return false;
 	emit_save_flags(t);
 	entry = new_entry(t, access, size, insn->mem.seg, &id);

@@ -350,19 +350,33 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 	return start;
 }
 
-uint64_t branch_target(const struct trans *t, const struct x86_insn *insn)
+// With 16-bit operands a branch wraps around within the first 64 KiB of its segment.
+static uint32_t target_offset(const struct trans *t, unsigned i)
 {
-	uint64_t target = next_pc(t) + insn->imm;
+	uint32_t target = (uint32_t)(insn_pc(t, i) + t->insn[i].len + t->insn[i].imm) - t->t->cs_base;
 
+	return t->insn[i].opsize == 2 ? (uint16_t)target : target;
+}
+
+uint64_t branch_target(const struct trans *t, unsigned i)
+{
 	if (t->code == X86_MODE64)
-		return target;
-	return insn->opsize == 2 ? (uint16_t)target : (uint32_t)target;
+		return insn_pc(t, i) + t->insn[i].len + t->insn[i].imm;
+	return (uint32_t)(t->t->cs_base + target_offset(t, i));
+}
+
+bool branch_is_far_off(const struct trans *t, const struct x86_insn *insn)
+{
+	unsigned i = (unsigned)(insn - t->insn);
+
+	return t->t->mode & MODE_CS && (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_JCC ||
+					insn->class == X86_CLASS_LOOP) && target_offset(t, i) > t->t->cs_limit;
 }
 
 void flow_jmp(struct trans *t, const struct x86_insn *insn)
 {
 	if (t->next[t->i] == NOWHERE)
-		emit_goto(t, branch_target(t, insn));
+		emit_goto(t, branch_target(t, t->i));
 	else if (region_polls(t, t->i, t->next[t->i]))
 		emit_poll(t, &t->hot, VCPU_PENDING, EXIT_POLL, insn_pc(t, t->next[t->i]),
 			  t->in[t->next[t->i]].visible);
@@ -374,7 +388,7 @@ void flow_jcc(struct trans *t, const struct x86_insn *insn)
 	if (t->target[t->i] != NOWHERE)
 		label_branch(t, insn, t->target[t->i]);
 	else
-		emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, insn), false);
+		emit_branch_stub(t, emit_jcc32(&t->hot, insn->cond), branch_target(t, t->i), false);
 }
 
 // Those that count in CX, which the host has not: ECX is CX for the moment, T0 what RCX will be.
@@ -397,7 +411,7 @@ static void flow_loop16(struct trans *t, const struct x86_insn *insn)
 	emit_mov(e, 8, X86_RCX, HOST_T0); // taken
 	over = emit_jmp32(e);
 	emit_mov(e, 8, X86_RCX, HOST_T0); // not taken
-	emit_branch_stub(t, over, branch_target(t, insn), false);
+	emit_branch_stub(t, over, branch_target(t, t->i), false);
 }
 
 // LOOPcc and JrCXZ run as they are, over a jump to the exit.
@@ -420,5 +434,5 @@ void flow_loop(struct trans *t, const struct x86_insn *insn)
 	emit_u8(e, insn->opcode);
 	emit_u8(e, 2);
 	emit_bytes(e, (const uint8_t[]){0xeb, 5}, 2); // jmp over the next
-	emit_branch_stub(t, emit_jmp32(e), branch_target(t, insn), false);
+	emit_branch_stub(t, emit_jmp32(e), branch_target(t, t->i), false);
 }

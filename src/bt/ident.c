@@ -37,15 +37,7 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	plain.mem.seg = X86_DS; // LEA knows no segments
-	if (t->t->mode & MODE_BASES && t->code != X86_MODE64) {
-		uint32_t mode = t->t->mode;
-
-		t->t->mode &= ~(uint32_t)MODE_BASES;
-		emit_ea(t, &plain, 0);
-		t->t->mode = mode;
-	} else {
-		emit_ea(t, &plain, 0);
-	}
+	emit_ea(t, &plain, 0);
 	spill_take(t, insn, 1);
 	dst = host_of(t, reg);
 	if (insn->opsize == 2)
@@ -134,6 +126,8 @@ static void emit_bitstring_ea(struct trans *t, const struct x86_insn *insn)
 	emit_u8(e, 3);
 	emit_alu_imm(e, 8, ALU_AND, HOST_T1, -(int)insn->opsize);
 	emit_lea(e, insn->addrsize == 8 ? 8 : 4, HOST_T0, (struct emit_mem){.base = HOST_T0, .index = HOST_T1, .scale = 1});
+	if (insn->addrsize == 2)
+		emit_movzwl(e, HOST_T0, HOST_T0);
 }
 
 static void emit_bitstring(struct trans *t, const struct x86_insn *insn)

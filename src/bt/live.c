@@ -143,7 +143,7 @@ static struct fate fate_of_exits(const struct trans *t, unsigned i)
 		f = unknown;
 	if (!leads_to_constant(insn) || t->target[i] != NOWHERE || (insn->class == X86_CLASS_JMP && t->next[i] != NOWHERE))
 		return f;
-	return either(f, fate_outside(t, next + insn->imm));
+	return either(f, fate_outside(t, branch_target(t, i)));
 }
 
 static struct fate fate_behind(const struct trans *t, unsigned i, struct fate f)

@@ -80,7 +80,7 @@ static void emit_landing(struct trans *t)
 void flow_call(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
-	uint64_t target = branch_target(t, insn);
+	uint64_t target = branch_target(t, t->i);
 	struct fate f = fate_outside(t, target);
 
 	emit_push_return(t);
@@ -142,8 +142,10 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 		emit_target(t, insn);
 		emit_u8(e, 0x41);
 		emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+		t->on_stack = 8;
 	}
 	emit_push_return(t);
+	t->on_stack = 0;
 	if (late) {
 		emit_target(t, insn);
 	} else {

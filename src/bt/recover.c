@@ -66,7 +66,7 @@ static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned 
 	case FLAGS_NOTED: arith = recover_noted(v, v->gpr); break;
 	case FLAGS_HOST: case FLAGS_NONE: break;
 	}
-	v->rip = t->pc + (uint64_t)(int64_t)guest_off;
+	vcpu_set_linear_pc(v, t->pc + (uint64_t)(int64_t)guest_off);
 	v->rflags = (v->rflags & ~(uint64_t)(HOST_FLAGS_MASK | RFLAGS_IF)) | arith | (host_flags & RFLAGS_DF) |
 		    (iflag ? RFLAGS_IF : 0);
 }

@@ -33,12 +33,12 @@ static bool allowed(const struct trans *t)
 static bool constant_target(const struct trans *t, unsigned i, int *off)
 {
 	const struct x86_insn *insn = &t->insn[i];
-	uint64_t target = insn_pc(t, i) + insn->len + insn->imm;
+	uint64_t target = branch_target(t, i);
 
 	if (insn->class != X86_CLASS_JMP && insn->class != X86_CLASS_JCC && insn->class != X86_CLASS_LOOP)
 		return false;
-	if (t->code != X86_MODE64)
-		target = insn->opsize == 2 ? (uint16_t)target : (uint32_t)target;
+	if (branch_is_far_off(t, insn))
+		return false;
 	*off = (int)(target - t->t->pc);
 	return same_page(t, target);
 }

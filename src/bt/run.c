@@ -10,8 +10,9 @@
 _Static_assert(offsetof(struct vcpu, gpr) == VCPU_GPR && offsetof(struct vcpu, rip) == VCPU_RIP &&
 	       offsetof(struct vcpu, rflags) == VCPU_RFLAGS && offsetof(struct vcpu, pending) == VCPU_PENDING &&
 	       offsetof(struct vcpu, tsc_offset) == VCPU_TSC_OFFSET && offsetof(struct vcpu, seg) == VCPU_SEG &&
-	       offsetof(struct vcpu, bt) == VCPU_BT && sizeof(struct x86_seg) == VCPU_SEG_SIZE &&
-	       offsetof(struct x86_seg, base) == VCPU_SEG_BASE, "ORDER VCPU: bt/slots.h");
+	       offsetof(struct vcpu, bt) == VCPU_BT && offsetof(struct vcpu, seg_room) == VCPU_ROOM &&
+	       sizeof(struct x86_seg) == VCPU_SEG_SIZE && offsetof(struct x86_seg, base) == VCPU_SEG_BASE,
+	       "ORDER VCPU: bt/slots.h");
 _Static_assert(offsetof(struct bt, tlb_r) == 0 && BT_TLB_R == BT_OFFSET && BT_TLB_STRIDE == sizeof(struct tlb) &&
 	       BT_TLB_W == BT_OFFSET + offsetof(struct bt, tlb_w) && BT_TLB_BITS == TLB_BITS, "ORDER TLB");
 
@@ -24,32 +25,6 @@ static uint64_t *slot(struct vcpu *v, unsigned off)
 
 // -- the mode ---------------------------------------------------------------------------------------------------------
 
-// Any access that wraps in 32 bits is allowed.
-static bool whole(const struct x86_seg *s)
-{
-	return !(s->attr & SEG_UNUSABLE) && s->limit == UINT32_MAX &&
-	       (s->attr & (SEG_TYPE_CODE | SEG_TYPE_E | SEG_TYPE_W)) == SEG_TYPE_W;
-}
-
-static uint32_t segment_mode(const struct vcpu *v)
-{
-	uint32_t code = v->seg[X86_CS].attr & SEG_DB ? MODE_CODE32 : MODE_CODE16;
-
-	if (code == MODE_CODE16)
-		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit code");
-	if (v->seg[X86_CS].base || v->seg[X86_CS].limit != UINT32_MAX)
-		vcpu_nyi((struct vcpu *)(uintptr_t)v, "code segment with a base or a limit");
-	if (!(v->seg[X86_SS].attr & (SEG_DB | SEG_UNUSABLE)))
-		vcpu_nyi((struct vcpu *)(uintptr_t)v, "16-bit stack");
-	if (!whole(&v->seg[X86_DS]) || !whole(&v->seg[X86_ES]) || !whole(&v->seg[X86_SS]))
-		code |= MODE_CAREFUL | MODE_ONE; // every access looks at its segment
-	if (v->seg[X86_DS].base | v->seg[X86_ES].base | v->seg[X86_SS].base)
-		code |= MODE_BASES;
-	code |= whole(&v->seg[X86_FS]) ? 0 : MODE_FS_ODD;
-	code |= whole(&v->seg[X86_GS]) ? 0 : MODE_GS_ODD;
-	return code | MODE_SS32;
-}
-
 static bool alignment_checked(const struct vcpu *v)
 {
 	return v->cpl == 3 && v->cr0 & CR0_AM && v->rflags & RFLAGS_AC;
@@ -57,7 +32,7 @@ static bool alignment_checked(const struct vcpu *v)
 
 uint32_t bt_mode(const struct vcpu *v)
 {
-	uint32_t m = vcpu_code64(v) ? MODE_CODE64 : segment_mode(v);
+	uint32_t m = vcpu_code64(v) ? MODE_CODE64 : segments_mode(v);
 
 	if (v->cpl == 3)
 		m |= MODE_USER | (vcpu_code64(v) ? (uint32_t)*slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
@@ -109,6 +84,11 @@ static void flush_space(struct vcpu *v, const struct sys_result *res)
 	}
 }
 
+void vcpu_space_changed(struct vcpu *v)
+{
+	flush_space(v, &(struct sys_result){0});
+}
+
 // INVLPG, or INVPCID of one address.
 static void flush_page(struct vcpu *v, const struct sys_result *res)
 {
@@ -127,6 +107,8 @@ static void set_mode(struct vcpu *v)
 
 	*slot(v, SLOT_MAPPED) = mapped;
 	mode = bt_mode(v);
+	if (mode & MODE_SEGS)
+		segments_measure(v);
 	if (changed || mode != b->mode_now)
 		tc_forget_calls(v);
 	b->mode_now = mode;
@@ -259,6 +241,7 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	bool crosses = (x->pc ^ b->tu[x->tu].pc) >> PAGE_SHIFT || t->gpa2 != ~UINT64_C(0);
 
 	if (x->pc != t->pc || (b->tu[x->tu].mode ^ t->mode) & ~(uint32_t)MODE_APART ||
+	    !tc_same_cs(t, b->tu[x->tu].cs_base, b->tu[x->tu].cs_limit) ||
 	    (x->kind == EXIT_APART) != !!(t->mode & MODE_APART))
 		return; // something was delivered in between
 	if (crosses) {
@@ -301,15 +284,16 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
 	bool global, global2 = true, plain = !(mode & (MODE_ONE | MODE_ALONE));
+	gva_t pc = vcpu_linear_pc(v);
 	gpa_t gpa, gpa2;
 	struct tu *t;
 
-	code_gpa(v, v->rip, &gpa, &global);
-	t = tc_find(b, v->rip, gpa, mode);
+	code_gpa(v, pc, &gpa, &global);
+	t = tc_find(b, pc, gpa, mode);
 	if (!t)
-		t = move_unit(v, v->rip, gpa, mode);
+		t = move_unit(v, pc, gpa, mode);
 	if (t && t->gpa2 != ~UINT64_C(0)) { // does it still continue on the same second page?
-		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
+		code_gpa(v, (pc | PAGE_OFFSET) + 1, &gpa2, &global2);
 		if (gpa2 != t->gpa2) {
 			code_unwatch(b, t);
 			tc_retire(b, t);
@@ -317,10 +301,10 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 		}
 	}
 	if (!t)
-		t = bt_translate(v, v->rip, gpa, mode, first_tier(b, v->rip, gpa, mode));
+		t = bt_translate(v, pc, gpa, mode, first_tier(b, pc, gpa, mode));
 	t = hotter(v, t);
 	if (t->gpa2 != ~UINT64_C(0))
-		code_gpa(v, (v->rip | PAGE_OFFSET) + 1, &gpa2, &global2);
+		code_gpa(v, (pc | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;
 	if (plain && (!(t->pc >> 63) || (!global && b->spaces_differ))) {
 		if (!t->footing)
@@ -508,7 +492,7 @@ static void note_exit(struct vcpu *v, uint64_t why)
 	if (exit && !x->tu) {
 		v->rip = base_return(v, x);
 	} else if (exit) {
-		v->rip = x->pc;
+		vcpu_set_linear_pc(v, x->pc);
 		b->last_unit = x->tu;
 	} else if ((why & 0xff) == LEAVE_AT) {
 		v->rip = b->exit[b->place.exit].pc;
@@ -667,7 +651,7 @@ static void run_unit(struct vcpu *v)
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
 	uint32_t mode = mode_for(b, v->rip);
-	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, v->rip);
+	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, vcpu_linear_pc(v));
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);
 	struct tu *t;
@@ -675,6 +659,8 @@ static void run_unit(struct vcpu *v)
 
 	if (at_breakpoint && !b->careful && !passes_breakpoint(v))
 		return;
+	if (mode & MODE_CS && v->rip > v->seg[X86_CS].limit)
+		vcpu_raise(v, VEC_GP, 0);
 
 	if (!one)
 		v->rflags &= ~(uint64_t)RFLAGS_RF; // without breakpoints only a fault would show it, and pushes it set
@@ -692,18 +678,18 @@ static void run_unit(struct vcpu *v)
 		mode &= ~(uint32_t)MODE_MAPPED;
 	b->st->careful += b->careful;
 	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
-		debug_check_fetch(v, v->rip);
+		debug_check_fetch(v, vcpu_linear_pc(v));
 	if (mode == b->mode_now && run_checked(v))
 		return;
 	if (mode == b->mode_now && b->apart)
 		mode |= MODE_APART;
 	b->apart = false;
-	if (mode == b->mode_now && !one && enter_by_table(v, &why)) {
+	if (mode == b->mode_now && !one && !(mode & MODE_CS) && enter_by_table(v, &why)) {
 		note_exit(v, why);
 		leave(v, why);
 		return;
 	}
-	b->want_table |= !b->link_exit;
+	b->want_table |= !b->link_exit && !(mode & MODE_CS);
 	t = bt_find_unit(v, mode);
 	b->careful = false;
 	b->last_unit = (uint32_t)(t - b->tu);
@@ -764,6 +750,7 @@ void bt_init(struct vcpu *v)
 	tlb_init(b);
 	vector_init(b);
 	b->mode_now = bt_mode(v);
+	segments_measure(v);
 	b->key = translation_key(v);
 }
 

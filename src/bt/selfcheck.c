@@ -122,7 +122,7 @@ static int vectors_differ(const uint8_t *a, const uint8_t *b)
 
 static uint16_t insn_offset(const struct vcpu *v, const struct tu *t)
 {
-	return (uint16_t)(v->rip - t->pc);
+	return (uint16_t)(vcpu_linear_pc(v) - t->pc);
 }
 
 // Decode what the unit has at rip, for what it leaves undefined.

@@ -13,7 +13,8 @@
 #define VCPU_SEG 160
 #define VCPU_SEG_SIZE 24
 #define VCPU_SEG_BASE 16
-#define VCPU_BT 304
+#define VCPU_ROOM 304 // seg_room: 16 bytes a segment, for reads and for writes
+#define VCPU_BT 400
 
 // Slots, as byte offsets from the GS base.
 #define SLOT(n) (VCPU_BT + (n)*8)

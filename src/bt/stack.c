@@ -158,9 +158,10 @@ void emit_leave_insn(struct trans *t, const struct x86_insn *insn)
 		emit_op_rr(e, size, 0x89, HOST_T1, rbp);
 		return;
 	}
-	emit_mov(e, addr, HOST_T0, rbp);
-	if (t->code != X86_MODE64 && t->t->mode & MODE_BASES)
-		emit_seg_base(t, X86_SS);
+	if (addr == 2)
+		emit_movzwl(e, HOST_T0, rbp);
+	else
+		emit_mov(e, addr, HOST_T0, rbp);
 	emit_check(t, X86_READ, size, X86_SS);
 	emit_lea(e, addr, HOST_GUEST_RSP, mem_base(rbp, (int)size));
 	emit_op_mem(e, size, 0x8b, rbp, checked_mem());

@@ -59,6 +59,21 @@ static uint64_t room(const struct str *s, gva_t gva)
 	return (PAGE_SIZE - (gva & PAGE_OFFSET)) / s->size;
 }
 
+// Elements from the register's offset to where 16-bit addresses wrap around, and to the segment's end: one, if that is
+// to be looked at.
+static uint64_t room_in_segment(const struct str *s, enum x86_sreg seg, unsigned reg, bool write)
+{
+	uint64_t off = s->v->gpr[reg] & s->mask, n = UINT64_MAX, room = s->v->seg_room[seg][write];
+
+	if (s->mask == UINT16_MAX)
+		n = MAX((0x10000 - off) / s->size, 1);
+	if (!s->segments)
+		return n;
+	if (!(bt_of(s->v)->mode_now & MODE_SEGS) || room <= off)
+		return 1;
+	return MIN(n, MAX((room - off) / s->size, 1));
+}
+
 // The host address of gva if plain RAM may be used there; NULL if the access must go the long way (or will fault).
 static uint8_t *host_page(struct str *s, gva_t gva, bool write)
 {
@@ -173,7 +188,7 @@ static void string_setup(struct str *s)
 	s->dst = op != OP_LODS;
 	s->writes = op == OP_MOVS || op == OP_STOS;
 	s->single = v->rflags & RFLAGS_TF || debug_watches_data(v);
-	s->segments = !vcpu_code64(v) && bt_of(v)->mode_now & (MODE_CAREFUL | MODE_FS_ODD | MODE_GS_ODD);
+	s->segments = !vcpu_code64(v) && bt_of(v)->mode_now & (MODE_CAREFUL | MODE_SEGS | MODE_FS_ODD | MODE_GS_ODD);
 	s->step = v->rflags & RFLAGS_DF ? -(int64_t)s->size : (int64_t)s->size;
 	s->src_base = !vcpu_code64(v) || seg >= X86_FS ? v->seg[seg].base : 0;
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;
@@ -220,9 +235,11 @@ static void run_some(struct str *s)
 		n = MIN(n, room(s, src));
 	if (s->dst)
 		n = MIN(n, room(s, dst));
-	if (s->mask == UINT16_MAX)
-		n = MIN(n, 1); // 16-bit addresses wrap inside a page's worth of them
-	if (s->step < 0 || s->single || s->segments)
+	if (s->src)
+		n = MIN(n, room_in_segment(s, s->insn->mem.seg, X86_RSI, false));
+	if (s->dst)
+		n = MIN(n, room_in_segment(s, X86_ES, X86_RDI, s->writes));
+	if (s->step < 0 || s->single)
 		n = MIN(n, 1);
 	if (s->single || s->segments)
 		look_at_element(s, src, dst);

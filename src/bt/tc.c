@@ -149,13 +149,21 @@ uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode)
 	return b->hash[hash_of(gpa, mode)];
 }
 
+// Code in a segment with a base or a limit depends on both: branches wrap around within 64 KiB, and end at the limit.
+bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit)
+{
+	return !(t->mode & MODE_CS) || (t->cs_base == base && t->cs_limit == limit);
+}
+
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 {
+	const struct x86_seg *cs = &((struct vcpu *)((char *)b - BT_OFFSET))->seg[X86_CS];
+
 	b->st->tc_lookups++;
 	for (uint32_t i = b->hash[hash_of(gpa, mode)]; i; i = b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
-		if (t->pc == pc && t->gpa == gpa && t->mode == mode)
+		if (t->pc == pc && t->gpa == gpa && t->mode == mode && tc_same_cs(t, (uint32_t)cs->base, cs->limit))
 			return t;
 	}
 	return NULL;

@@ -133,7 +133,7 @@ static inline uint64_t next_pc(const struct trans *t)
 {
 	uint64_t pc = insn_pc(t, t->i) + t->insn[t->i].len;
 
-	return t->code == X86_MODE64 ? pc : t->code == X86_MODE32 ? (uint32_t)pc : pc;
+	return t->code == X86_MODE64 ? pc : (uint32_t)pc;
 }
 
 static inline unsigned host_of(const struct trans *t, unsigned guest)
@@ -153,9 +153,14 @@ static inline bool same_page(const struct trans *t, uint64_t pc)
 	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
 }
 
+static inline bool stack_is_wide(const struct trans *t) // not SP alone
+{
+	return t->code == X86_MODE64 || t->t->mode & MODE_SS32;
+}
+
 static inline unsigned stack_addr_size(const struct trans *t)
 {
-	return t->code == X86_MODE64 ? 8 : 4;
+	return t->code == X86_MODE64 ? 8 : stack_is_wide(t) ? 4 : 2;
 }
 
 // -- check.c
@@ -261,7 +266,8 @@ void emit_prologue(struct trans *t);
 void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live);
 void emit_cold_poll(struct trans *t, uint64_t pc);
 void emit_poll_word(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc);
-uint64_t branch_target(const struct trans *t, const struct x86_insn *insn); // of the present one
+uint64_t branch_target(const struct trans *t, unsigned i); // of a direct one
+bool branch_is_far_off(const struct trans *t, const struct x86_insn *insn); // beyond the code segment's limit
 bool pairs_calls(const struct trans *t);
 void emit_epilogue(const struct trans *t, struct emit *e);
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how); // jump (4) or call (2), by T0

@@ -70,10 +70,19 @@ bool is_vector_in_c(const struct x86_insn *insn)
 	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
 }
 
+// In a code segment with a base or a limit these are C's: what they push and pop are offsets, and the limit counts.
+static bool is_near_branch(unsigned class)
+{
+	return class == X86_CLASS_CALL || class == X86_CLASS_CALL_IND || class == X86_CLASS_JMP_IND ||
+	       class == X86_CLASS_RET;
+}
+
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
+	if (t->t->mode & MODE_CS && (is_near_branch(insn->class) || branch_is_far_off(t, insn)))
+		return &in_c;
 	if (is_vector_in_c(insn))
 		return &vector_in_c;
 	if (insn->class == X86_CLASS_STRING && string_inline(t, insn))
@@ -295,6 +304,10 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	t.tu_id = (uint32_t)(t.t - b->tu);
 	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,
 		.tier = (uint8_t)tier_of(v, mode, tier)};
+	if (mode & MODE_CS) {
+		t.t->cs_base = (uint32_t)v->seg[X86_CS].base;
+		t.t->cs_limit = v->seg[X86_CS].limit;
+	}
 	t.patched = code_is_patched(b, gpa);
 	decode_unit(&t);
 	start_emission(&t);

@@ -39,8 +39,6 @@ static void check_gate(struct vcpu *v, const struct event *e, const struct desc 
 		vcpu_raise(v, VEC_GP, gate_error(e));
 	if (!desc_present(gate))
 		vcpu_raise(v, VEC_NP, gate_error(e));
-	if (desc_type(gate) == DESC_TASK)
-		vcpu_nyi(v, "task gate");
 }
 
 static void fetch_handler(struct vcpu *v, uint16_t sel, struct desc *cs)
@@ -87,9 +85,11 @@ static struct stack legacy_stack(struct vcpu *v, unsigned cpl)
 	return stack_new(segment_check_ss(v, sel, cpl, VEC_TS, false), esp, cpl, false);
 }
 
+static const uint8_t v86_segments[] = {X86_ES, X86_DS, X86_FS, X86_GS}; // as they lie on the handler's stack
+
 static void push_frame(struct vcpu *v, const struct event *e, struct stack *st, bool with_sp, unsigned size)
 {
-	uint64_t items[6], flags = v->rflags | (e->resume ? RFLAGS_RF : 0);
+	uint64_t items[10], flags = v->rflags | (e->resume ? RFLAGS_RF : 0);
 	unsigned n = 0;
 
 	if (e->has_error)
@@ -101,6 +101,9 @@ static void push_frame(struct vcpu *v, const struct event *e, struct stack *st, 
 		items[n++] = v->gpr[X86_RSP];
 		items[n++] = v->seg[X86_SS].sel;
 	}
+	if (vcpu_v86(v))
+		for (unsigned i = 0; i < ARRAY_SIZE(v86_segments); i++)
+			items[n++] = v->seg[v86_segments[i]].sel;
 	stack_push_items(v, st, items, n, size);
 }
 
@@ -114,9 +117,15 @@ static void enter_protected(struct vcpu *v, const struct event *e)
 
 	read_gate(v, e, &gate);
 	check_gate(v, e, &gate);
+	if (desc_type(&gate) == DESC_TASK) {
+		task_switch(v, gate_selector(&gate), TASK_EVENT, e->rip, e);
+		return;
+	}
 	type = desc_type(&gate);
 	fetch_handler(v, gate_selector(&gate), &cs);
 	cpl = desc_conforming(&cs) ? v->cpl : desc_dpl(&cs);
+	if (vcpu_v86(v) && cpl)
+		vcpu_raise(v, VEC_GP, gate_selector(&gate) & SEL_ERROR);
 	st = long_mode ? long_stack(v, &gate, cpl) : legacy_stack(v, cpl);
 	size = long_mode ? 8 : type == DESC_INT || type == DESC_TRAP ? 4 : 2;
 	target = size == 2 ? gate_offset(&gate) & 0xffff : gate_offset(&gate);
@@ -124,6 +133,8 @@ static void enter_protected(struct vcpu *v, const struct event *e)
 	push_frame(v, e, &st, long_mode || cpl != v->cpl, size);
 	desc_access(v, &cs);
 
+	for (unsigned i = 0; i < ARRAY_SIZE(v86_segments) && vcpu_v86(v); i++)
+		v->seg[v86_segments[i]] = segment_null(0, 0);
 	v->seg[X86_SS] = st.ss;
 	stack_commit(v, &st);
 	far_enter(v, &cs, gate_selector(&gate), cpl, target);
@@ -142,8 +153,7 @@ static void enter_real(struct vcpu *v, const struct event *e)
 	target = vmem_read_u32(v, v->idtr.base + e->vector * 4u, VMEM_READ | VMEM_IMPLICIT);
 	stack_push_items(v, &st, (uint64_t[]){e->rip, v->seg[X86_CS].sel, v->rflags}, 3, 2);
 	stack_commit(v, &st);
-	v->seg[X86_CS].sel = target >> 16;
-	v->seg[X86_CS].base = target >> 16 << 4;
+	segment_load_real(v, X86_CS, (uint16_t)(target >> 16));
 	v->rip = target & 0xffff;
 	v->rflags &= ~(uint64_t)(RFLAGS_IF | RFLAGS_TF | RFLAGS_RF | RFLAGS_AC);
 }
@@ -159,7 +169,7 @@ static void trace(struct vcpu *v, const struct event *e)
 void delivery_enter(struct vcpu *v, const struct event *e)
 {
 	trace(v, e);
-	if (vcpu_protected(v))
+	if (v->cr0 & CR0_PE)
 		enter_protected(v, e);
 	else
 		enter_real(v, e);

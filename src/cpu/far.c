@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Far JMP, CALL and RET, direct and through call gates, with the checks of the SDM's pages for these instructions in
-// their order. In long mode a gate is a 64-bit call gate and may switch to the stack of an inner level. Task gates and
-// TSS selectors are not built (long mode has none: #GP).
+// Far JMP, CALL and RET, direct, through call gates and to tasks, with the checks of the SDM's pages for these
+// instructions in their order. In long mode a gate is a 64-bit call gate, and there are no tasks. A call gate may
+// switch to the stack of an inner level.
 #include "cpu/transfer.h"
 
 enum { PARAMS_MAX = 31 };
@@ -36,8 +36,7 @@ static void enter_real(struct vcpu *v, uint16_t sel, uint64_t off)
 {
 	if (off > v->seg[X86_CS].limit)
 		vcpu_raise(v, VEC_GP, 0);
-	v->seg[X86_CS].sel = sel;
-	v->seg[X86_CS].base = (uint32_t)sel << 4;
+	segment_load_real(v, X86_CS, sel);
 	v->rip = off;
 }
 
@@ -55,11 +54,8 @@ static void check_gate(struct vcpu *v, struct desc *gate, uint16_t sel)
 {
 	unsigned type = desc_type(gate);
 
-	if (vcpu_long_mode(v) ? type != DESC_CALL : type != DESC_CALL && type != DESC_CALL16) {
-		if (!vcpu_long_mode(v) && (type == DESC_TASK || type == DESC_TSS || type == DESC_TSS16))
-			vcpu_nyi(v, "task switch by a far transfer");
+	if (vcpu_long_mode(v) ? type != DESC_CALL : type != DESC_CALL && type != DESC_CALL16)
 		raise_sel(v, VEC_GP, sel);
-	}
 	if (desc_dpl(gate) < MAX(sel & SEL_RPL, (unsigned)v->cpl))
 		raise_sel(v, VEC_GP, sel);
 	if (!desc_present(gate))
@@ -83,6 +79,26 @@ static uint64_t gate_target(const struct desc *gate)
 	return desc_type(gate) == DESC_CALL16 ? gate_offset(gate) & 0xffff : gate_offset(gate);
 }
 
+static bool names_task(const struct vcpu *v, const struct desc *d)
+{
+	unsigned type = desc_type(d);
+
+	return !vcpu_long_mode(v) &&
+	       (type == DESC_TASK || (type & ~DESC_BUSY) == DESC_TSS || (type & ~DESC_BUSY) == DESC_TSS16);
+}
+
+// A TSS, or a task gate that leads to one.
+static void go_to_task(struct vcpu *v, uint16_t sel, const struct desc *d, enum task_reason why, uint64_t next)
+{
+	bool gate = desc_type(d) == DESC_TASK;
+
+	if (desc_dpl(d) < MAX(sel & SEL_RPL, (unsigned)v->cpl))
+		raise_sel(v, VEC_GP, sel);
+	if (gate && !desc_present(d))
+		raise_sel(v, VEC_NP, sel);
+	task_switch(v, gate ? gate_selector(d) : sel, why, next, NULL);
+}
+
 static void jump_gate(struct vcpu *v, uint16_t sel, struct desc *gate)
 {
 	struct desc d;
@@ -100,7 +116,7 @@ static void jump_gate(struct vcpu *v, uint16_t sel, struct desc *gate)
 	far_enter(v, &d, cs, v->cpl, gate_target(gate));
 }
 
-void far_jump(struct vcpu *v, uint16_t sel, uint64_t off)
+void far_jump(struct vcpu *v, uint16_t sel, uint64_t off, uint64_t next)
 {
 	struct desc d;
 
@@ -112,7 +128,10 @@ void far_jump(struct vcpu *v, uint16_t sel, uint64_t off)
 		vcpu_raise(v, VEC_GP, 0);
 	desc_fetch(v, sel, VEC_GP, &d);
 	if (desc_system(&d)) {
-		jump_gate(v, sel, &d);
+		if (names_task(v, &d))
+			go_to_task(v, sel, &d, TASK_JUMP, next);
+		else
+			jump_gate(v, sel, &d);
 		return;
 	}
 	if (!desc_code(&d))
@@ -211,7 +230,10 @@ void far_call(struct vcpu *v, uint16_t sel, uint64_t off, unsigned opsize, uint6
 		vcpu_raise(v, VEC_GP, 0);
 	desc_fetch(v, sel, VEC_GP, &d);
 	if (desc_system(&d)) {
-		call_gate(v, sel, &d, next);
+		if (names_task(v, &d))
+			go_to_task(v, sel, &d, TASK_CALL, next);
+		else
+			call_gate(v, sel, &d, next);
 		return;
 	}
 	if (!desc_code(&d))
@@ -235,20 +257,22 @@ void far_check_return_cs(struct vcpu *v, uint16_t sel, struct desc *d)
 		raise_sel(v, VEC_NP, sel);
 }
 
+static void add_to_sp(struct stack *st, uint64_t n)
+{
+	st->sp = (st->sp & ~st->mask) | ((st->sp + n) & st->mask);
+}
+
 static void return_real(struct vcpu *v, unsigned opsize, uint16_t release)
 {
 	struct stack st = stack_current(v);
 	uint64_t items[2];
 
-	stack_pop_items(v, &st, items, 2, opsize);
+	items[1] = stack_read_selector(v, &st, opsize);
+	items[0] = stack_pop(v, &st, opsize);
+	add_to_sp(&st, opsize);
 	enter_real(v, items[1], items[0]);
-	st.sp = (st.sp & ~st.mask) | ((st.sp + release) & st.mask);
+	add_to_sp(&st, release);
 	stack_commit(v, &st);
-}
-
-static void add_to_sp(struct stack *st, uint64_t n)
-{
-	st->sp = (st->sp & ~st->mask) | ((st->sp + n) & st->mask);
 }
 
 // The outer stack pointer takes the width of a pop on the new stack.

@@ -40,7 +40,7 @@ static inline uint64_t insn_next(const struct vcpu *v, const struct x86_insn *i)
 {
 	uint64_t next = v->rip + i->len;
 
-	return i->mode == X86_MODE64 ? next : i->mode == X86_MODE32 ? (uint32_t)next : (uint16_t)next;
+	return i->mode == X86_MODE64 ? next : (uint32_t)next;
 }
 
 // Operand size of pushes and pops: 64-bit mode knows 8 and 2 only.
@@ -83,6 +83,7 @@ void insn_write_rm16(struct vcpu *v, const struct x86_insn *i, uint64_t value);
 	_(ud) _(in) _(out) _(ins) _(outs) \
 	_(cli) _(sti) _(pushf) _(popf) _(clac) _(stac) \
 	_(int) _(int1) _(int3) _(into) _(bound) \
+	_(jmp) _(jcc) _(loop) _(call) _(jmp_ind) _(call_ind) _(ret) \
 	_(jmp_far) _(call_far) _(ret_far) _(iret) _(syscall) _(sysret) _(sysenter) _(sysexit) \
 	_(push_seg) _(pop_seg) _(mov_from_seg) _(mov_to_seg) _(load_far_ptr) \
 	_(lgdt) _(lidt) _(sgdt) _(sidt) _(lldt) _(ltr) _(sldt) _(str) _(lar) _(lsl) _(verr) _(verw) _(arpl) \

@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: MIT
 //
-// Instructions on RFLAGS: CLI, STI, PUSHF, POPF, CLAC, STAC, by IOPL and CPL. Virtual interrupts (CR4.PVI) and
-// virtual-8086 mode are not built.
+// Instructions on RFLAGS: CLI, STI, PUSHF, POPF, CLAC, STAC, by IOPL and CPL; where these are not allowed v86.c may
+// have a virtual interrupt flag.
 #include "cpu/insn.h"
+#include "cpu/transfer.h"
 
 static unsigned iopl(const struct vcpu *v)
 {
 	return (v->rflags & RFLAGS_IOPL) >> 12;
 }
 
-static void check_iopl(struct vcpu *v)
+// False: it was the virtual flag's turn.
+static bool may_change_if(struct vcpu *v, bool set)
 {
-	if (!vcpu_protected(v) || v->cpl <= iopl(v))
-		return;
-	if (v->cpl == 3 && v->cr4 & CR4_PVI)
-		vcpu_nyi(v, "protected-mode virtual interrupts");
-	vcpu_raise(v, VEC_GP, 0);
+	if (v->cpl <= iopl(v))
+		return true;
+	if (!v86_set_vif(v, set))
+		vcpu_raise(v, VEC_GP, 0);
+	return false;
 }
 
 void insn_cli(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	check_iopl(v);
-	flags_put(v, RFLAGS_IF, false);
+	if (may_change_if(v, false))
+		flags_put(v, RFLAGS_IF, false);
 }
 
 void insn_sti(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	check_iopl(v);
-	if (v->rflags & RFLAGS_IF)
+	if (!may_change_if(v, true) || v->rflags & RFLAGS_IF)
 		return;
 	flags_put(v, RFLAGS_IF, true);
 	v->shadow |= SHADOW_STI;
@@ -38,7 +39,7 @@ void insn_pushf(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 {
 	struct stack st = stack_current(v);
 
-	stack_push(v, &st, v->rflags & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF), insn_stack_size(i));
+	stack_push(v, &st, v86_pushed_flags(v, insn_stack_size(i)), insn_stack_size(i));
 	stack_commit(v, &st);
 }
 
@@ -49,6 +50,10 @@ void insn_popf(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 	unsigned size = insn_stack_size(i);
 	uint64_t value = stack_pop(v, &st, size);
 
+	if (vcpu_v86(v) && v86_popf(v, value, size)) {
+		stack_commit(v, &st);
+		return;
+	}
 	if (size != 2)
 		may |= RFLAGS_AC | RFLAGS_ID;
 	if (v->cpl == 0)

@@ -27,7 +27,7 @@ void insn_jmp_far(struct vcpu *v, const struct x86_insn *i, struct sys_result *r
 {
 	struct far_pointer p = far_operand(v, i);
 
-	far_jump(v, p.sel, p.off);
+	far_jump(v, p.sel, p.off, insn_next(v, i));
 }
 
 void insn_call_far(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
@@ -44,12 +44,13 @@ void insn_ret_far(struct vcpu *v, const struct x86_insn *i, struct sys_result *r
 
 void insn_iret(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	far_iret(v, i->opsize);
+	far_iret(v, i->opsize, insn_next(v, i));
 }
 
 void insn_int(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	delivery_software(v, i->imm, SYS_INT_SOFTWARE, insn_next(v, i));
+	if (!v86_int(v, i->imm, insn_next(v, i)))
+		delivery_software(v, i->imm, SYS_INT_SOFTWARE, insn_next(v, i));
 }
 
 void insn_int1(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // IRET in real mode, protected mode and long mode, by the SDM's page for it: to the same level or an outer one, to
-// 64-bit or compatibility code. Returns to virtual-8086 mode and to another task are not built (long mode has neither).
+// 64-bit or compatibility code; v86.c has what leads to virtual-8086 mode and is done in it, task.c the way back to
+// another task.
 // NMIs are unblocked even when the instruction faults.
 #include "cpu/transfer.h"
 
@@ -29,20 +30,10 @@ static void iret_real(struct vcpu *v, unsigned opsize)
 	stack_pop_items(v, &st, items, 3, opsize);
 	if (items[IRET_RIP] > v->seg[X86_CS].limit)
 		vcpu_raise(v, VEC_GP, 0);
-	v->seg[X86_CS].sel = items[IRET_CS];
-	v->seg[X86_CS].base = (items[IRET_CS] & 0xffff) << 4;
+	segment_load_real(v, X86_CS, (uint16_t)items[IRET_CS]);
 	v->rip = items[IRET_RIP];
 	v->rflags = new_flags(v, items[IRET_FLAGS], opsize, 0, 0);
 	stack_commit(v, &st);
-}
-
-static void check_mode(struct vcpu *v)
-{
-	if (v->rflags & RFLAGS_NT) {
-		if (vcpu_long_mode(v))
-			vcpu_raise(v, VEC_GP, 0);
-		vcpu_nyi(v, "IRET to another task");
-	}
 }
 
 // RSP as popped, for the new stack: a 16-bit pop and a 16-bit stack keep the rest of the old value, but in 64-bit mode
@@ -54,7 +45,7 @@ static uint64_t outer_sp(const struct vcpu *v, const struct x86_seg *ss, bool co
 	return (v->gpr[X86_RSP] & ~mask) | (popped & mask);
 }
 
-void far_iret(struct vcpu *v, unsigned opsize)
+void far_iret(struct vcpu *v, unsigned opsize, uint64_t next)
 {
 	struct stack st = stack_current(v);
 	bool from64 = vcpu_code64(v), code64, outer;
@@ -65,15 +56,25 @@ void far_iret(struct vcpu *v, unsigned opsize)
 
 	v->nmi_blocked = false;
 	if (!vcpu_protected(v)) {
-		iret_real(v, opsize);
+		if (vcpu_v86(v))
+			v86_iret(v, opsize);
+		else
+			iret_real(v, opsize);
 		return;
 	}
-	check_mode(v);
+	if (v->rflags & RFLAGS_NT) {
+		if (vcpu_long_mode(v))
+			vcpu_raise(v, VEC_GP, 0);
+		task_return(v, next);
+		return;
+	}
 	stack_peek(v, &st, IRET_FLAGS, opsize);
 	it[IRET_CS] = stack_read_selector(v, &st, opsize);
 	stack_pop_items(v, &st, it, 3, opsize);
-	if (!vcpu_long_mode(v) && opsize == 4 && it[IRET_FLAGS] & RFLAGS_VM && v->cpl == 0)
-		vcpu_nyi(v, "IRET to virtual-8086 mode");
+	if (!vcpu_long_mode(v) && opsize == 4 && it[IRET_FLAGS] & RFLAGS_VM && v->cpl == 0) {
+		v86_enter(v, &st, it);
+		return;
+	}
 	far_check_return_cs(v, it[IRET_CS], &cs);
 	cpl = it[IRET_CS] & SEL_RPL;
 	outer = cpl > v->cpl;

@@ -4,7 +4,7 @@
 // Each function raises before it commits. CS is loaded by far transfers (far.c) and delivery (delivery.c).
 #include "cpu/segment.h"
 
-enum { FLAT_LIMIT = 0xffffffff };
+enum { FLAT_LIMIT = 0xffffffff, ATTR_REAL = 0x93, ATTR_V86 = 0xf3 };
 
 struct x86_seg segment_null(uint16_t sel, unsigned dpl)
 {
@@ -60,11 +60,22 @@ static struct x86_seg check_data(struct vcpu *v, uint16_t sel)
 	return desc_segment(&d, sel);
 }
 
+// Real mode leaves limit and attributes as they are. ("Unreal mode": they were loaded in protected mode.)
+void segment_load_real(struct vcpu *v, enum x86_sreg reg, uint16_t sel)
+{
+	struct x86_seg *s = &v->seg[reg];
+
+	if (vcpu_v86(v) || s->attr & SEG_UNUSABLE)
+		*s = (struct x86_seg){.attr = vcpu_v86(v) ? ATTR_V86 : ATTR_REAL, .limit = 0xffff};
+	s->attr |= SEG_P | SEG_S;
+	s->sel = sel;
+	s->base = (uint32_t)sel << 4;
+}
+
 void segment_load(struct vcpu *v, enum x86_sreg reg, uint16_t sel)
 {
 	if (!vcpu_protected(v)) {
-		v->seg[reg].sel = sel;
-		v->seg[reg].base = (uint32_t)sel << 4;
+		segment_load_real(v, reg, sel);
 		return;
 	}
 	if (reg == X86_SS)

@@ -85,9 +85,10 @@ static inline uint64_t gate_offset(const struct desc *d)
 	return (d->lo & 0xffff) | (d->lo >> 32 & 0xffff0000) | d->hi << 32;
 }
 
+// Selectors name descriptors: not in real mode, nor in virtual-8086 mode.
 static inline bool vcpu_protected(const struct vcpu *v)
 {
-	return v->cr0 & CR0_PE;
+	return !vcpu_real_segments(v);
 }
 
 uint32_t desc_limit(const struct desc *d);
@@ -111,6 +112,8 @@ bool segment_within(const struct x86_seg *s, uint64_t off, size_t size);
 
 // MOV, POP and LxS into a segment register other than CS, with all checks. Commits v->seg[reg].
 void segment_load(struct vcpu *v, enum x86_sreg reg, uint16_t sel);
+// The segment of real mode or virtual-8086 mode that a value stands for.
+void segment_load_real(struct vcpu *v, enum x86_sreg reg, uint16_t sel);
 void segment_load_ldtr(struct vcpu *v, uint16_t sel);
 void segment_load_tr(struct vcpu *v, uint16_t sel);
 // SS for a new CPL out of sel: vector is #GP for IRET, RET and loads, #TS for a TSS. code64: the new code is 64-bit.

@@ -57,7 +57,7 @@ void sysenter_enter(struct vcpu *v)
 
 	if (long_mode && v->amd)
 		vcpu_raise(v, VEC_UD, 0);
-	if (!vcpu_protected(v) || !cs)
+	if (!(v->cr0 & CR0_PE) || !cs)
 		vcpu_raise(v, VEC_GP, 0);
 	v->rflags &= ~(uint64_t)(RFLAGS_VM | RFLAGS_IF | RFLAGS_RF);
 	v->gpr[X86_RSP] = long_mode ? v->sysenter_esp : (uint32_t)v->sysenter_esp;

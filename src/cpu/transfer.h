@@ -9,10 +9,10 @@
 #include "cpu/system.h"
 
 // next: the address of the following instruction (what a call pushes).
-void far_jump(struct vcpu *v, uint16_t sel, uint64_t off);
+void far_jump(struct vcpu *v, uint16_t sel, uint64_t off, uint64_t next);
 void far_call(struct vcpu *v, uint16_t sel, uint64_t off, unsigned opsize, uint64_t next);
 void far_return(struct vcpu *v, unsigned opsize, uint16_t release);
-void far_iret(struct vcpu *v, unsigned opsize);
+void far_iret(struct vcpu *v, unsigned opsize, uint64_t next);
 
 // The code segment a RET or IRET goes back to: fetched, checked and marked accessed.
 void far_check_return_cs(struct vcpu *v, uint16_t sel, struct desc *d);
@@ -35,6 +35,21 @@ struct event {
 void delivery_enter(struct vcpu *v, const struct event *e);
 // A software interrupt out of an instruction: the gate's DPL counts, next is pushed.
 void delivery_software(struct vcpu *v, uint8_t vector, enum sys_interrupt kind, uint64_t next);
+
+
+// -- task.c: outside long mode. next: where the old task goes on; e: the event that it is for, or NULL.
+enum task_reason { TASK_JUMP, TASK_CALL, TASK_IRET, TASK_EVENT };
+void task_switch(struct vcpu *v, uint16_t sel, enum task_reason why, uint64_t next, const struct event *e);
+void task_return(struct vcpu *v, uint64_t next); // IRET with NT set
+
+// -- v86.c: virtual-8086 mode, and virtual interrupts
+bool v86_int(struct vcpu *v, uint8_t vector, uint64_t next); // true: INT n has gone to the guest's own table
+void v86_iret(struct vcpu *v, unsigned opsize);
+void v86_enter(struct vcpu *v, struct stack *st, const uint64_t *frame); // IRET from level 0: EIP CS EFLAGS popped
+uint64_t v86_pushed_flags(const struct vcpu *v, unsigned size); // PUSHF. Faults #GP(0)
+bool v86_popf(struct vcpu *v, uint64_t value, unsigned size);   // true: it has been done
+// CLI, STI at CPL > IOPL: true: they have changed VIF. Else #GP(0) is due.
+bool v86_set_vif(struct vcpu *v, bool set);
 
 void syscall_enter(struct vcpu *v, uint64_t next);
 void syscall_return(struct vcpu *v, unsigned opsize);

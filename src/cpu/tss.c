@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What the processor reads out of the TSS by itself: stacks for inner levels and for interrupts, and the I/O permission
-// bit map. SDM, "64-Bit Mode Task-State Segment" and "I/O Permission Bit Map". Task switches are not built.
+// bit map. SDM, "64-Bit Mode Task-State Segment" and "I/O Permission Bit Map".
 #include "cpu/segment.h"
 
 enum { TSS64_RSP0 = 4, TSS64_IST1 = 0x24, TSS_IO_BASE = 0x66, TSS32_ESP0 = 4, TSS16_SP0 = 2 };
@@ -62,7 +62,7 @@ void tss_check_io(struct vcpu *v, uint16_t port, unsigned size)
 {
 	unsigned iopl = (v->rflags & RFLAGS_IOPL) >> 12;
 
-	if (!vcpu_protected(v) || v->cpl <= iopl)
+	if (!vcpu_v86(v) && v->cpl <= iopl) // CPL is 0 in real mode
 		return;
 	if (!bitmap_allows(v, port, size))
 		vcpu_raise(v, VEC_GP, 0);

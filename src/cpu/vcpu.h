@@ -102,6 +102,7 @@ struct vcpu {
 	uint32_t index;
 	uint64_t tsc_offset;      // guest TSC = vcpu_cycles + tsc_offset
 	struct x86_seg seg[X86_SREGS];
+	uint64_t seg_room[X86_SREGS][2]; // bt/'s: how far reads and writes may reach without a look (segment.c there)
 	uint64_t bt[64];          // slots owned by bt/ (spills, current unit, host stack pointer, ...): see bt/slots.h
 
 	// -- control state
@@ -214,6 +215,9 @@ void vmem_probe(struct vcpu *v, gva_t gva, size_t size, enum vmem_access access,
 // it: no watched code is written. NULL: ask mmu_walk.
 uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access);
 
+// bt/ supplies this: CR3 has been loaded by a task switch, which goes on in the new address space.
+void vcpu_space_changed(struct vcpu *v);
+
 // bt/ supplies this: C code has written guest RAM, so translated code in that place is stale.
 void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size);
 
@@ -274,6 +278,28 @@ static inline bool vcpu_long_mode(const struct vcpu *v)
 static inline bool vcpu_code64(const struct vcpu *v)
 {
 	return vcpu_long_mode(v) && (v->seg[X86_CS].attr & SEG_L);
+}
+
+static inline bool vcpu_v86(const struct vcpu *v)
+{
+	return v->rflags & RFLAGS_VM;
+}
+
+// Segments are those of real mode: real mode itself, and virtual-8086 mode.
+static inline bool vcpu_real_segments(const struct vcpu *v)
+{
+	return !(v->cr0 & CR0_PE) || vcpu_v86(v);
+}
+
+// The linear address of the instruction at v->rip, and the way back.
+static inline gva_t vcpu_linear_pc(const struct vcpu *v)
+{
+	return vcpu_code64(v) ? v->rip : (uint32_t)(v->seg[X86_CS].base + v->rip);
+}
+
+static inline void vcpu_set_linear_pc(struct vcpu *v, gva_t pc)
+{
+	v->rip = vcpu_code64(v) ? pc : (uint32_t)(pc - v->seg[X86_CS].base);
 }
 
 static inline bool vcpu_paging(const struct vcpu *v)

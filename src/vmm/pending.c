@@ -37,7 +37,7 @@ static uint32_t take_stop(struct vmm *vm, uint32_t got)
 		return 0;
 	if (v->shared->debugger.hit)
 		why = STOP_WATCHPOINT;
-	else if (debugger_breaks_at(&v->shared->debugger, v->rip))
+	else if (debugger_breaks_at(&v->shared->debugger, vcpu_linear_pc(v)))
 		why = STOP_BREAKPOINT;
 	v->shared->debugger.hit = false;
 	vm->stepping = vmm_stopped(v, why) == RESUME_STEP;

@@ -49,7 +49,7 @@ static const char *mode_name(const struct vcpu *v)
 
 static void say_insn_bytes(struct report *r, struct vcpu *v)
 {
-	gva_t pc = vcpu_code64(v) ? v->rip : (uint32_t)(v->seg[X86_CS].base + v->rip);
+	gva_t pc = vcpu_linear_pc(v);
 	const uint8_t *byte;
 	gpa_t gpa;
 

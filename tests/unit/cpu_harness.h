@@ -52,6 +52,10 @@ void vmm_trace_text(struct vcpu *v, const char *fmt, ...)
 {
 }
 
+void vcpu_space_changed(struct vcpu *v)
+{
+}
+
 uint8_t *vcpu_ram_host(struct vcpu *v, gva_t gva, enum vmem_access access)
 {
 	return NULL;
