@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Virtual-8086 mode: the ways into it and what its instructions do there, by the SDM's "8086 Emulation"; and the
-// virtual interrupt flag of CR4.VME and CR4.PVI ("Interrupt and Exception Handling in Virtual-8086 Mode", "Protected-Mode
-// Virtual Interrupts"). With an IOPL of 3 the mode behaves like real mode; else PUSHF, POPF, INT n and IRET are #GP(0),
-// or with VME act on VIF where they have 16-bit operands.
+// virtual interrupt flag of CR4.VME and CR4.PVI ("Interrupt and Exception Handling in Virtual-8086 Mode",
+// "Protected-Mode Virtual Interrupts"). With an IOPL of 3 the mode behaves like real mode; else PUSHF, POPF, INT n and
+// IRET are #GP(0), or with VME act on VIF where they have 16-bit operands.
 #include "cpu/transfer.h"
 
 enum { V86_IP, V86_CS, V86_FLAGS, V86_SP, V86_SS, V86_ES, V86_DS, V86_FS, V86_GS, V86_FRAME, TSS_IO_BASE = 0x66,
