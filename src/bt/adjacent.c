@@ -3,7 +3,8 @@
 // Accesses in a row. Where the next access to memory goes by the same registers as the present one, both are checked at
 // once, with nothing kept but T0 and T1: as long as nobody has named these, they lead to where the first access went.
 // So a value that is fetched, changed and put back costs one check, and so do the members of a structure. What a window
-// (window.c) covers may stand in between. A failed check goes on apart, as a window's.
+// (window.c) covers may stand in between. Pushes, pops, a call or a return behind them are such a row by RSP, which
+// moves meanwhile. A failed check goes on apart, as a window's.
 #include "bt/trans.h"
 
 enum { ROW_SPAN = 256 };
@@ -19,52 +20,74 @@ bool row_class(const struct x86_insn *insn)
 	}
 }
 
-static bool takes_part(const struct x86_insn *insn)
+struct member { // an access that may be one of a row
+	uint8_t base, index, scale;
+	struct touch touch;
+};
+
+static bool explicit_member(const struct x86_insn *insn, struct member *out)
 {
 	const struct x86_mem *m = &insn->mem;
 
+	*out = (struct member){m->base, m->index, m->scale, {(int)m->disp, m->size, m->access}};
 	return m->present && m->base < X86_GPRS && m->access && m->size && m->size <= 64 && !m->vsib && !m->bitstring &&
 	       m->seg < X86_FS && insn->addrsize == 8 && m->disp == (int16_t)m->disp && row_class(insn) &&
 	       !names_high(insn);
 }
 
-static bool same_registers(const struct row *r, const struct x86_insn *insn)
+static bool is_member(const struct x86_insn *insn, struct member *out)
 {
-	const struct x86_mem *m = &insn->mem;
+	if (explicit_member(insn, out))
+		return true;
+	*out = (struct member){.base = X86_RSP, .index = X86_REG_NONE};
+	return stack_touch(insn, &out->touch);
+}
 
+static bool same_registers(const struct row *r, const struct member *m)
+{
 	return m->base == r->base && m->index == r->index && (m->index == X86_REG_NONE || m->scale == r->scale);
 }
 
-static bool changes(const struct row *r, const struct x86_insn *insn)
+// Does it survive the instruction? *by: how far the base moves.
+static bool survives(const struct row *r, const struct x86_insn *insn, int *by)
 {
-	return insn->gpr_written & (BIT(r->base) | (r->index == X86_REG_NONE ? 0 : BIT(r->index)));
+	bool push = (insn->class == X86_CLASS_PUSH || insn->class == X86_CLASS_POP) && !insn->mem.present;
+
+	*by = 0;
+	if (!row_class(insn) && !push)
+		return false;
+	if (r->index != X86_REG_NONE)
+		return !(insn->gpr_written & (BIT(r->base) | BIT(r->index)));
+	return moves_base(insn, r->base, by);
 }
 
 // What the accesses from the present one on need; how many they are.
-static unsigned look_ahead(const struct trans *t, struct row *r)
+static unsigned look_ahead(const struct trans *t, const struct member *first, struct row *r)
 {
-	const struct x86_mem *m = &t->insn[t->i].mem;
 	unsigned n = 0;
+	int at = 0, by;
 
-	*r = (struct row){.base = m->base, .index = m->index, .scale = m->scale, .lo = (int)m->disp,
-		.hi = (int)m->disp};
+	*r = (struct row){.base = first->base, .index = first->index, .scale = first->scale, .lo = first->touch.disp,
+		.hi = first->touch.disp};
 	for (unsigned i = t->i;; i++) {
 		const struct x86_insn *insn = &t->insn[i];
+		struct member m;
 
-		if (takes_part(insn) && same_registers(r, insn)) {
-			int lo = MIN(r->lo, (int)insn->mem.disp), hi = MAX(r->hi, (int)insn->mem.disp + (int)insn->mem.size);
+		if (is_member(insn, &m) && same_registers(r, &m)) {
+			int lo = MIN(r->lo, at + m.touch.disp), hi = MAX(r->hi, at + m.touch.disp + (int)m.touch.size);
 
 			if (hi - lo > ROW_SPAN)
 				break;
 			r->lo = lo;
 			r->hi = hi;
-			r->access |= insn->mem.access;
+			r->access |= m.touch.access;
 			n++;
 		} else if (insn->mem.present && insn->mem.access && !window_has(t, insn)) {
 			break;
 		}
-		if (!row_class(insn) || changes(r, insn) || t->next[i] != i + 1 || t->label_of[i + 1] != NOWHERE)
+		if (!survives(r, insn, &by) || t->next[i] != i + 1 || t->label_of[i + 1] != NOWHERE)
 			break;
+		at += by;
 	}
 	return n;
 }
@@ -76,11 +99,19 @@ static struct emit_mem operand(const struct trans *t, const struct row *r, int d
 	return (struct emit_mem){.base = HOST_T1, .index = HOST_T0, .scale = 1, .disp = disp - r->lo};
 }
 
-static bool covers(const struct trans *t, const struct row *r, const struct x86_insn *insn)
+static bool covers(const struct trans *t, const struct row *r, const struct member *m)
 {
-	return r->valid && same_registers(r, insn) && insn->mem.disp >= r->lo &&
-	       insn->mem.disp + (int)insn->mem.size <= r->hi && !(insn->mem.access & ~r->access) &&
-	       t->hot.named_t1 == r->named_t1 && (r->by_addend || t->hot.named_t0 == r->named_t0);
+	int at = r->at + m->touch.disp;
+
+	return r->valid && same_registers(r, m) && at >= r->lo && at + (int)m->touch.size <= r->hi &&
+	       !(m->touch.access & ~r->access) && t->hot.named_t1 == r->named_t1 &&
+	       (r->by_addend || t->hot.named_t0 == r->named_t0);
+}
+
+static void see(const struct trans *t, struct row *r)
+{
+	r->named_t0 = t->hot.named_t0;
+	r->named_t1 = t->hot.named_t1;
 }
 
 static void check(struct trans *t, const struct x86_insn *insn, struct row *r)
@@ -94,32 +125,56 @@ static void check(struct trans *t, const struct x86_insn *insn, struct row *r)
 		emit_ea(t, insn, r->lo - (int)insn->mem.disp);
 		emit_row_check(t, r->access, size, insn->mem.seg);
 	}
-	r->named_t0 = t->hot.named_t0;
-	r->named_t1 = t->hot.named_t1;
+	see(t, r);
 	r->valid = true;
+}
+
+static bool row_member(struct trans *t, const struct x86_insn *insn, const struct member *m, struct emit_mem *out)
+{
+	struct row next;
+
+	if (t->code != X86_MODE64 || t->t->tier != TIER_HOT || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART))
+		return false;
+	if (!covers(t, &t->row, m)) {
+		if (look_ahead(t, m, &next) < 2)
+			return false;
+		t->row = next;
+		check(t, insn, &t->row);
+	}
+	*out = operand(t, &t->row, m->touch.disp);
+	return true;
 }
 
 // The operand of the present instruction, if it is in a row with others.
 bool row_operand(struct trans *t, const struct x86_insn *insn, struct emit_mem *out)
 {
-	struct row next;
+	struct member m;
 
-	if (t->code != X86_MODE64 || t->t->tier != TIER_HOT || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART) ||
-	    !takes_part(insn))
-		return false;
-	if (!covers(t, &t->row, insn)) {
-		if (look_ahead(t, &next) < 2)
-			return false;
-		t->row = next;
-		check(t, insn, &t->row);
-	}
-	*out = operand(t, &t->row, (int)insn->mem.disp);
-	return true;
+	return explicit_member(insn, &m) && row_member(t, insn, &m, out);
+}
+
+// The same of a push, pop, call or return.
+bool row_stack(struct trans *t, const struct x86_insn *insn, struct emit_mem *out)
+{
+	struct member m = {.base = X86_RSP, .index = X86_REG_NONE};
+
+	t->row.used = stack_touch(insn, &m.touch) && row_member(t, insn, &m, out);
+	return t->row.used;
+}
+
+// The instruction has named T1 only as the row's.
+void row_kept(struct trans *t)
+{
+	if (t->row.used)
+		see(t, &t->row);
 }
 
 // The instruction has been emitted.
 void row_after(struct trans *t, const struct x86_insn *insn)
 {
-	if (!row_class(insn) || changes(&t->row, insn))
-		t->row.valid = false;
+	int by;
+
+	t->row.valid &= survives(&t->row, insn, &by);
+	t->row.at += by;
+	t->row.used = false;
 }

@@ -108,7 +108,7 @@ static void measure(struct trans *t)
 	}
 	t->t->before = (uint16_t)-first;
 	t->t->len = (uint16_t)end;
-	t->t->ninsns = (uint8_t)t->n;
+	t->t->ninsns = (uint16_t)t->n;
 }
 
 void decode_unit(struct trans *t)

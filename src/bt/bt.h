@@ -35,7 +35,7 @@ enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
 enum {
 	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
 	TRACE_INSNS = 32,         // instructions in a straight unit at most
-	TU_INSNS_MAX = 240,       // in a region: see region.c
+	TU_INSNS_MAX = 320,       // in a region: see region.c
 	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
@@ -139,7 +139,7 @@ struct tu {
 	uint16_t before;        // as many bytes in front of pc
 	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
 	uint64_t lines;         // and which 64-byte lines these lie in
-	uint8_t ninsns;
+	uint16_t ninsns;
 	uint8_t tier;           // enum tier
 	bool dead;
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]

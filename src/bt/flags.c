@@ -293,34 +293,34 @@ enum flag_state flags_wanted(const struct trans *t, struct fate f)
 	return f.live || t->careful ? FLAGS_HOST : f.visible ? FLAGS_NOTED : FLAGS_NONE;
 }
 
-static void emit_store_note(const struct trans *t, struct emit *e, unsigned reg, unsigned which, int moved)
+static void emit_store_note(const struct trans *t, struct emit *e, unsigned reg, unsigned which, unsigned by)
 {
-	unsigned from = HOST_T1;
+	unsigned from = by;
 	uint32_t off;
 
-	if (reg == X86_RSP && moved)
-		emit_lea(e, 8, HOST_T1, mem_base(HOST_GUEST_RSP, -moved));
+	if (reg == X86_RSP && t->recipe.moved)
+		emit_lea(e, 8, by, mem_base(HOST_GUEST_RSP, -t->recipe.moved));
 	else if (in_state(t, reg, &off))
-		emit_load_state(e, 8, HOST_T1, off);
+		emit_load_state(e, 8, by, off);
 	else
 		from = host_of(t, reg);
 	emit_store_state(e, 8, from, note_slot(which));
 }
 
-// Between instructions, or where T1 is free: the operands among these registers become notes.
-static struct recipe emit_notes(const struct trans *t, struct emit *e, uint16_t regs)
+// The operands among these registers become notes, by way of a work register.
+static struct recipe emit_notes(const struct trans *t, struct emit *e, uint16_t regs, unsigned by)
 {
 	struct recipe r = t->recipe;
 	bool same = r.a == r.b;
 
 	if (r.a < X86_GPRS && regs & BIT(r.a)) {
-		emit_store_note(t, e, r.a, RECIPE_NOTE_A, r.moved);
+		emit_store_note(t, e, r.a, RECIPE_NOTE_A, by);
 		r.moved = r.a == X86_RSP ? 0 : r.moved;
 		r.a = RECIPE_NOTE_A;
 		r.b = same ? RECIPE_NOTE_A : r.b;
 	}
 	if (r.b < X86_GPRS && regs & BIT(r.b)) {
-		emit_store_note(t, e, r.b, RECIPE_NOTE_B, r.moved);
+		emit_store_note(t, e, r.b, RECIPE_NOTE_B, by);
 		r.b = RECIPE_NOTE_B;
 	}
 	return r;
@@ -342,7 +342,7 @@ void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost)
 	if (t->flags == FLAGS_NOTED || t->flags == FLAGS_NONE || is_noted(t, lost))
 		return;
 	if (t->flags != FLAGS_SLOT && t->recipe.op) {
-		struct recipe r = emit_notes(t, e, lost);
+		struct recipe r = emit_notes(t, e, lost, HOST_T1);
 
 		number = recipe_number(t->b, &r);
 	} else if (t->flags == FLAGS_HOST) {
@@ -419,7 +419,7 @@ void flags_before(struct trans *t, const struct x86_insn *insn)
 	lost = lost_registers(t, insn, &by);
 	if (!lost || (insn->class != X86_CLASS_LOOP && !(gone ? t->out[t->i].visible : t->out[t->i].shown)))
 		return;
-	t->recipe = emit_notes(t, &t->hot, lost);
+	t->recipe = emit_notes(t, &t->hot, lost, t->row.valid && t->row.by_addend ? HOST_T0 : HOST_T1);
 	t->exported = false;
 }
 

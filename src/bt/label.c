@@ -85,7 +85,7 @@ void label_bind(struct trans *t)
 static void lead_forward(struct trans *t, uint8_t *place, unsigned to)
 {
 	meet(t, label_at(t, to));
-	t->fixup[t->nfixups++] = (struct fixup){place, (uint8_t)to};
+	t->fixup[t->nfixups++] = (struct fixup){place, (uint16_t)to};
 }
 
 static bool needs_windows(const struct trans *t, const struct label *l)

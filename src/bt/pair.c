@@ -20,12 +20,15 @@ static void emit_push_return(struct trans *t)
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
-		if (m.base == HOST_T1 || m.index == HOST_T1) {
+		unsigned value = HOST_T0;
+
+		if (m.base == HOST_T0 || m.index == HOST_T0) {
 			emit_lea(e, 8, HOST_T0, m);
 			m = mem_base(HOST_T0, 0);
+			value = HOST_T1;
 		}
-		emit_mov_pc(t, e, HOST_T1, ret);
-		emit_store(e, 8, HOST_T1, m);
+		emit_mov_pc(t, e, value, ret);
+		emit_store(e, 8, value, m);
 	}
 	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);

@@ -11,13 +11,13 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
-enum { TRACE_MAX = 96, TRACE_BRANCHES = 4 };
+enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, APART_LOOP = 40 };
 
 struct layout {
-	uint8_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
+	uint16_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
 };
 
-static uint8_t *place_of(const struct trans *t, struct layout *l, int off)
+static uint16_t *place_of(const struct trans *t, struct layout *l, int off)
 {
 	return &l->at[(t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off];
 }
@@ -66,7 +66,7 @@ static void follow(struct trans *t, struct layout *l, int off)
 
 	while (on && t->n < TU_INSNS_MAX && (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE &&
 	       *place_of(t, l, off) == NOWHERE && decode_next(t, off)) {
-		*place_of(t, l, off) = (uint8_t)(t->n - 1);
+		*place_of(t, l, off) = (uint16_t)(t->n - 1);
 		if (t->t->gpa2 != ~UINT64_C(0))
 			return;
 		on = successor(t, t->n - 1, &off);
@@ -83,9 +83,9 @@ static void find_ways(struct trans *t, struct layout *l)
 	for (unsigned i = 0; i < t->n; i++) {
 		int off;
 
-		t->next[i] = successor(t, i, &off) ? (uint8_t)index_at(t, l, off) : NOWHERE;
+		t->next[i] = successor(t, i, &off) ? (uint16_t)index_at(t, l, off) : NOWHERE;
 		t->target[i] = t->insn[i].class != X86_CLASS_JMP && constant_target(t, i, &off) ?
-			       (uint8_t)index_at(t, l, off) : NOWHERE;
+			       (uint16_t)index_at(t, l, off) : NOWHERE;
 	}
 }
 
@@ -144,7 +144,7 @@ static void drop_others(struct trans *t, struct layout *l, const bool *keep)
 
 	t->named = 0;
 	for (unsigned i = 0; i < t->n; i++) {
-		*place_of(t, l, t->off[i]) = keep[i] ? (uint8_t)n : NOWHERE;
+		*place_of(t, l, t->off[i]) = keep[i] ? (uint16_t)n : NOWHERE;
 		if (!keep[i])
 			continue;
 		if (uses_homes(t, &t->insn[i]))
@@ -165,7 +165,7 @@ bool region_grow(struct trans *t)
 
 	if (!allowed(t))
 		return false;
-	memset(l.at, NOWHERE, sizeof(l.at));
+	memset(l.at, 0xff, sizeof(l.at)); // NOWHERE;
 	follow(t, &l, 0);
 	if (t->t->gpa2 != ~UINT64_C(0))
 		return true; // one instruction, across the page's end
@@ -185,23 +185,29 @@ bool region_grow(struct trans *t)
 
 // -- labels, loops, polls -----------------------------------------------------------------------------------------
 
+// A long loop without merged checks is left at its end: in most turns they hold.
+static bool tries_again(const struct trans *t, unsigned from, unsigned to)
+{
+	return t->t->mode & MODE_APART && to <= from && from - to >= APART_LOOP;
+}
+
 // The way to a label; if there are too many it leaves the unit.
-static uint8_t note_way(struct trans *t, unsigned from, unsigned to)
+static uint16_t note_way(struct trans *t, unsigned from, unsigned to)
 {
 	struct label *l;
 
-	if (to == NOWHERE || (t->label_of[to] == NOWHERE && t->nlabels == LABELS))
+	if (to == NOWHERE || (t->label_of[to] == NOWHERE && t->nlabels == LABELS) || tries_again(t, from, to))
 		return NOWHERE;
 	if (t->label_of[to] == NOWHERE) {
-		t->label_of[to] = (uint8_t)t->nlabels;
+		t->label_of[to] = (uint16_t)t->nlabels;
 		t->label[t->nlabels++] = (struct label){.loop = false};
 	}
 	l = &t->label[t->label_of[to]];
 	if (to <= from) {
 		l->loop = true;
-		l->last = MAX(l->last, (uint8_t)from);
+		l->last = MAX(l->last, (uint16_t)from);
 	}
-	return (uint8_t)to;
+	return (uint16_t)to;
 }
 
 // Does the way lead to a lower address? Each circle of code has one that does: that is where it is polled.

@@ -68,6 +68,17 @@ static bool emit_move_mapped(struct trans *t, const struct x86_insn *insn, unsig
 	return true;
 }
 
+// A register in memory goes through T0 where the operand leaves that alone, else through T1.
+static struct emit_mem spill_beside(struct trans *t, const struct x86_insn *insn, struct emit_mem m)
+{
+	bool free = m.base != HOST_T0 && m.index != HOST_T0;
+
+	if (!free)
+		m = spill_operand(t, m);
+	spill_take(t, insn, !free);
+	return m;
+}
+
 void emit_push(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
@@ -97,11 +108,11 @@ void emit_push(struct trans *t, const struct x86_insn *insn)
 		} else {
 			unsigned r = insn->has_modrm ? rm_reg(insn) : opcode_reg(insn);
 
-			m = spill_operand(t, m);
-			spill_take(t, insn, 1);
+			m = spill_beside(t, insn, m);
 			emit_store(e, size, host_of(t, r), m);
 			spill_put(t, insn);
 		}
+		row_kept(t);
 	}
 	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);
@@ -134,8 +145,7 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 		if (r == X86_RSP) {
 			emit_op_mem(e, size, 0x8b, HOST_GUEST_RSP, m);
 		} else if (t->lost) {
-			m = spill_operand(t, m);
-			spill_take(t, insn, 1);
+			m = spill_beside(t, insn, m);
 			emit_op_mem(e, size, 0x8b, host_of(t, r), m);
 			spill_put(t, insn);
 			emit_rsp_add(t, (int)size);
@@ -143,6 +153,7 @@ void emit_pop(struct trans *t, const struct x86_insn *insn)
 			emit_op_mem(e, size, 0x8b, host_of(t, r), m);
 			emit_rsp_add(t, (int)size);
 		}
+		row_kept(t);
 	}
 	emit_access_done(t);
 }

@@ -6,7 +6,7 @@
 
 #include "bt/bt.h"
 
-enum { WINDOWS = 8, LABELS = 48, NOWHERE = 255 };
+enum { WINDOWS = 8, LABELS = 64, NOWHERE = 0xffff };
 
 struct window { // see window.c
 	uint8_t base;    // guest register
@@ -24,18 +24,25 @@ struct proof { // see mapped.c
 	uint32_t slack;             // base + index * scale is no farther than that from an address outside the zone
 };
 
+struct touch { // one access of an instruction through a base register
+	int disp;
+	unsigned size, access;
+};
+
 struct row { // accesses by the same registers, one after the other: see adjacent.c
 	bool valid;
 	uint8_t base, index, scale; // guest registers
+	bool used;       // by the present instruction, as its stack operand
 	bool by_addend;  // T1 is host address less linear address; else T1 + T0 is the host address of lo
 	unsigned access;
 	int lo, hi;      // displacements that have been checked
+	int at;          // how far the base has moved since
 	uint32_t named_t0, named_t1; // of struct emit, then
 };
 
 struct label { // a place that instructions of the same region lead to: see label.c
 	bool loop;           // later ones too
-	uint8_t last;        // the last one that does
+	uint16_t last;       // the last one that does
 	bool met;            // a way in has been emitted
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here
@@ -44,7 +51,7 @@ struct label { // a place that instructions of the same region lead to: see labe
 
 struct fixup { // a branch forward: the rel32, and the instruction it leads to
 	uint8_t *place;
-	uint8_t to;
+	uint16_t to;
 };
 
 // What becomes of the arithmetic flags at some place: read before they are written; those, and what a fault shows or
@@ -107,9 +114,9 @@ struct trans {
 	// By instruction, in the order of emission; not cleared when a translation begins.
 	struct x86_insn insn[TU_INSNS_MAX];
 	int16_t off[TU_INSNS_MAX + 1];       // offset in the guest's code from the unit's pc
-	uint8_t next[TU_INSNS_MAX];          // what follows if it does not branch: an instruction, or NOWHERE
-	uint8_t target[TU_INSNS_MAX];        // where it branches to in the region, or NOWHERE
-	uint8_t label_of[TU_INSNS_MAX];      // its label, or NOWHERE
+	uint16_t next[TU_INSNS_MAX];         // what follows if it does not branch: an instruction, or NOWHERE
+	uint16_t target[TU_INSNS_MAX];       // where it branches to in the region, or NOWHERE
+	uint16_t label_of[TU_INSNS_MAX];     // its label, or NOWHERE
 	uint8_t depth[TU_INSNS_MAX];         // of loops around it
 	bool poll_before[TU_INSNS_MAX];      // for a backward branch behind it
 	struct fate in[TU_INSNS_MAX], out[TU_INSNS_MAX]; // of flags before and behind each
@@ -305,7 +312,10 @@ bool names_high(const struct x86_insn *insn);
 unsigned segment_of(unsigned base);
 
 // -- adjacent.c: accesses in a row
+bool stack_touch(const struct x86_insn *insn, struct touch *out);
 bool row_operand(struct trans *t, const struct x86_insn *insn, struct emit_mem *out);
+bool row_stack(struct trans *t, const struct x86_insn *insn, struct emit_mem *out);
+void row_kept(struct trans *t);
 void row_after(struct trans *t, const struct x86_insn *insn);
 bool row_class(const struct x86_insn *insn);
 

@@ -15,11 +15,6 @@
 
 enum { SPAN_MAX = 512 };
 
-struct touch { // one access of an instruction through the base register
-	int disp;
-	unsigned size, access;
-};
-
 static bool plain_class(const struct x86_insn *insn)
 {
 	switch (insn->class) {
@@ -49,7 +44,8 @@ static bool explicit_touch(const struct x86_insn *insn, unsigned base, struct to
 	return true;
 }
 
-static bool stack_touch(const struct x86_insn *insn, struct touch *out)
+// The access of a push, pop, call or return through RSP, if it is its only one.
+bool stack_touch(const struct x86_insn *insn, struct touch *out)
 {
 	if (insn->mem.present)
 		return false;
@@ -199,6 +195,29 @@ static unsigned weigh_loops(const struct trans *t, unsigned base)
 	return best;
 }
 
+// Are the accesses from the present one on a single row (adjacent.c)? It needs no register.
+static bool is_row(const struct trans *t, unsigned first, unsigned base)
+{
+	bool apart = false;
+	struct touch x;
+	int by;
+
+	for (unsigned i = first; i < t->n; i++) {
+		const struct x86_insn *insn = &t->insn[i];
+
+		if (touches(insn, base, &x)) {
+			if (apart)
+				return false;
+		} else {
+			apart |= (insn->mem.present && insn->mem.access) || !row_class(insn);
+		}
+		if (!moves_base(insn, base, &by) || t->next[i] != i + 1)
+			break;
+		apart |= t->label_of[i + 1] != NOWHERE;
+	}
+	return true;
+}
+
 // The same between two changes of it, where it takes three to be worth it.
 static unsigned weigh_runs(const struct trans *t, unsigned base)
 {
@@ -210,7 +229,7 @@ static unsigned weigh_runs(const struct trans *t, unsigned base)
 		if (touches(&t->insn[i], base, &x)) {
 			unsigned n = scan(t, i, base, &w);
 
-			if (n >= 3 || (n == 2 && base == X86_RSP))
+			if ((n >= 3 || (n == 2 && base == X86_RSP)) && !is_row(t, i, base))
 				best = MAX(best, n * weight_of(t, i));
 		}
 	return best;
@@ -308,6 +327,8 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 	if (is_mapped(t))
 		return mapped_stack(t, X86_RSP, disp, size);
 	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
+		return m;
+	if (size == 8 && row_stack(t, &t->insn[t->i], &m))
 		return m;
 	if (t->code == X86_MODE64 && !t->careful && t->t->tier == TIER_HOT)
 		return emit_based_operand(t, HOST_GUEST_RSP, disp, access, size, X86_SS);
