@@ -149,6 +149,7 @@ struct tu {
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
 	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
+	uint32_t footing_next, footing_prev; // units on the same one
 	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
 	uint32_t first_map;     // struct insn_map
 	uint32_t first_exit;
@@ -245,7 +246,7 @@ struct footing {
 	uint32_t mode;
 	uint32_t next;      // in the hash chain, or of free ones
 	uint32_t place;     // in bt.held
-	uint32_t users;     // units that stand on it
+	uint32_t first;     // of the units that stand on it
 	bool moved;         // its units or those they are linked with have moved: check_links
 };
 
@@ -599,7 +600,7 @@ void emit_indirect_entry(struct bt *b, struct tu *t);
 const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t);
 
 // -- footing.c
-uint32_t footing_of(struct bt *b, const struct tu *t); // for t to stand on
+void footing_join(struct bt *b, struct tu *t); // t is to stand on one
 void footing_leave(struct bt *b, struct tu *t);
 void footing_flush(struct bt *b);
 bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta);

@@ -72,7 +72,7 @@ static uint32_t new_footing(struct bt *b)
 	return b->nfootings++;
 }
 
-uint32_t footing_of(struct bt *b, const struct tu *t)
+static uint32_t footing_of(struct bt *b, const struct tu *t)
 {
 	uint64_t va = align_down(t->pc, PAGE_SIZE);
 	gpa_t gpa = align_down(t->gpa, PAGE_SIZE);
@@ -83,8 +83,20 @@ uint32_t footing_of(struct bt *b, const struct tu *t)
 		b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = t->gpa2, .mode = t->mode};
 		insert(b, id);
 	}
-	b->footing[id].users++;
 	return id;
+}
+
+void footing_join(struct bt *b, struct tu *t)
+{
+	uint32_t id = footing_of(b, t), unit = (uint32_t)(t - b->tu);
+	struct footing *f = &b->footing[id];
+
+	t->footing = id;
+	t->footing_prev = 0;
+	t->footing_next = f->first;
+	if (f->first)
+		b->tu[f->first].footing_prev = unit;
+	f->first = unit;
 }
 
 // The last one to leave gives it up: no link looks at it any more.
@@ -92,7 +104,12 @@ void footing_leave(struct bt *b, struct tu *t)
 {
 	struct footing *f = &b->footing[t->footing];
 
-	if (t->footing && !--f->users) {
+	if (!t->footing)
+		return;
+	*(t->footing_prev ? &b->tu[t->footing_prev].footing_next : &f->first) = t->footing_next;
+	if (t->footing_next)
+		b->tu[t->footing_next].footing_prev = t->footing_prev;
+	if (!f->first) {
 		footing_release(b, t->footing);
 		take_out(b, t->footing);
 		f->va = 1; // no page
@@ -144,12 +161,8 @@ static void check_links(struct bt *b, uint32_t id)
 	struct footing *f = &b->footing[id];
 	bool all = true;
 
-	for (uint32_t node = b->page_head[f->gpa >> PAGE_SHIFT]; node; node = b->tu[node >> 1].page_next[node & 1]) {
-		struct tu *t = &b->tu[node >> 1];
-
-		if (!(node & 1) && t->footing == id)
-			all &= check_links_of(b, t);
-	}
+	for (uint32_t unit = f->first; unit; unit = b->tu[unit].footing_next)
+		all &= check_links_of(b, &b->tu[unit]);
 	f->moved = !all;
 }
 

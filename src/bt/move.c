@@ -5,11 +5,11 @@
 // maps elsewhere are given the new address instead of being translated again. User code of 64-bit mode only, far from
 // the ends of the address space, where the length of no encoding depends on the address.
 //
-// All of a page and mode move together, so links between them stay as they are. Nothing may lead to a moved unit by its
-// old address: its slot of the indirect table is cleared, every indirect entry and return landing compares with the
-// address it has now, and links from other pages find that its footing is not held until it is found to be there
-// (footing.c). With several processes that take turns each comes to have its own: units do not go back to where they
-// came from, and those that came a moment ago stay. The child that ends gives its units to the next one.
+// All that stand on one footing (a page and mode) move together, so links between them stay as they are. Nothing may
+// lead to a moved unit by its old address: its slot of the indirect table is cleared, every indirect entry and return
+// landing compares with the address it has now, and links from other pages find that its footing is not held until it
+// is found to be there (footing.c). With several processes that take turns each comes to have its own: units do not go
+// back to where they came from, and those that came a moment ago stay. The child that ends gives its units to the next.
 #include "bt/bt.h"
 
 enum {
@@ -61,12 +61,11 @@ static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
 	__builtin_memcpy(high, &value, sizeof(h));
 }
 
-static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
+// joins: there are units already where it goes to.
+static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now, bool joins)
 {
-	bool joins = !footing_move(b, t->footing, align_down(t->pc, PAGE_SIZE), delta);
-
 	tc_leave_tables(b, t);
-	if (joins) { // units that are there already: links and indirect entry look at the wrong footing
+	if (joins) { // links and indirect entry look at the wrong footing
 		tc_unlink_incoming(b, t);
 		t->indirect_entry = NULL;
 	}
@@ -92,7 +91,7 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now)
 	t->since = now;
 	if (joins) {
 		footing_leave(b, t);
-		t->footing = footing_of(b, t);
+		footing_join(b, t);
 	}
 	if (t->indirect_entry)
 		itab_set(b, t);
@@ -127,7 +126,8 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 	struct bt *b = bt_of(v);
 	uint32_t now = move_clock(), next;
 	struct tu *found;
-	uint64_t delta, from;
+	uint64_t delta;
+	bool joins;
 
 	if (!move_is_possible(pc, mode) || mode & MODE_ALONE)
 		return NULL;
@@ -135,22 +135,20 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 	if (!found)
 		return NULL;
 	delta = pc - found->pc;
-	if (mode & MODE_ONE) { // leads nowhere, and nothing leads to it
-		move_one(b, found, delta, now);
+	if (mode & MODE_ONE || !found->footing) { // leads nowhere, and nothing leads to it
+		move_one(b, found, delta, now, false);
 		return found;
 	}
-	from = found->pc >> PAGE_SHIFT;
-	for (uint32_t node = b->page_head[gpa >> PAGE_SHIFT]; node; node = next) {
-		struct tu *t = &b->tu[node >> 1];
+	joins = !footing_move(b, found->footing, align_down(found->pc, PAGE_SIZE), delta);
+	for (uint32_t unit = b->footing[found->footing].first; unit; unit = next) {
+		struct tu *t = &b->tu[unit];
 
-		next = t->page_next[node & 1];
-		if (node & 1 || t->mode != mode || t->dead || t->pc >> PAGE_SHIFT != from)
-			continue;
-		if (t->fixed || tc_find(b, t->pc + delta, t->gpa, mode)) { // it has been translated there meanwhile
+		next = t->footing_next;
+		if (t->fixed || (joins && tc_find(b, t->pc + delta, t->gpa, mode))) { // translated there meanwhile
 			code_unwatch(b, t);
 			tc_retire(b, t);
 		} else {
-			move_one(b, t, delta, now);
+			move_one(b, t, delta, now, joins);
 		}
 	}
 	tc_forget_calls(v);

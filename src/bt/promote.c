@@ -46,7 +46,7 @@ struct tu *bt_promote(struct vcpu *v, struct tu *t)
 	if (tc_epoch(b) != epoch)
 		return hot;
 	if (t->footing)
-		hot->footing = footing_of(b, hot);
+		footing_join(b, hot);
 	move_links(b, t, hot);
 	code_unwatch(b, t);
 	tc_retire(b, t);

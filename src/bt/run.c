@@ -308,7 +308,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	global &= global2;
 	if (plain && (!(t->pc >> 63) || (!global && b->spaces_differ))) {
 		if (!t->footing)
-			t->footing = footing_of(b, t);
+			footing_join(b, t);
 		footing_hold(b, t->footing);
 	}
 	if (plain && b->link_exit && !(b->sh->config.stress & (STRESS_NOCHAIN | STRESS_IRQ)))

@@ -158,13 +158,20 @@ bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit)
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 {
 	const struct x86_seg *cs = &((struct vcpu *)((char *)b - BT_OFFSET))->seg[X86_CS];
+	uint32_t *head = &b->hash[hash_of(gpa, mode)], *p = head;
 
 	b->st->tc_lookups++;
-	for (uint32_t i = b->hash[hash_of(gpa, mode)]; i; i = b->tu[i].hash_next) {
+	for (uint32_t i; (i = *p); p = &b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
-		if (t->pc == pc && t->gpa == gpa && t->mode == mode && tc_same_cs(t, (uint32_t)cs->base, cs->limit))
-			return t;
+		if (t->pc != pc || t->gpa != gpa || t->mode != mode || !tc_same_cs(t, (uint32_t)cs->base, cs->limit))
+			continue;
+		if (p != head) { // to the front: it is likely to be asked for again
+			*p = t->hash_next;
+			t->hash_next = *head;
+			*head = i;
+		}
+		return t;
 	}
 	return NULL;
 }
