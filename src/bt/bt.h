@@ -703,6 +703,7 @@ enum { DR6_BS = BIT(14) };
 bool debug_watches_data(const struct vcpu *v);
 void debug_check_fetch(struct vcpu *v, gva_t rip);
 void debug_note_access(struct vcpu *v, gva_t gva, unsigned size, bool write);
+void debug_join_int1(struct vcpu *v);
 void debug_note_io(struct vcpu *v, const struct x86_insn *insn);
 
 // -- string.c

@@ -57,6 +57,18 @@ void debug_note_access(struct vcpu *v, gva_t gva, unsigned size, bool write)
 	}
 }
 
+void vcpu_data_access(struct vcpu *v, gva_t gva, size_t size, bool write)
+{
+	debug_note_access(v, gva, (unsigned)size, write);
+}
+
+// INT1 makes its own #DB, which takes those that wait along.
+void debug_join_int1(struct vcpu *v)
+{
+	v->dr[6] |= bt_of(v)->data_hits;
+	bt_of(v)->data_hits = 0;
+}
+
 // Note the port access of the present instruction, which has been run.
 void debug_note_io(struct vcpu *v, const struct x86_insn *insn)
 {

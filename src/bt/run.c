@@ -155,6 +155,7 @@ static void deliver_fault(struct vcpu *v)
 	b->st->faults++;
 	b->st->page_faults += v->fault.vector == VEC_PF;
 	note_fault(v);
+	b->data_hits = 0;
 	sys_deliver_fault(v, &res);
 	v->shadow = 0;
 	apply(v, &res);
@@ -401,6 +402,8 @@ uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 	sys_execute(v, insn, &res);
 	if (v->dr[7] & 0xff && does_io(insn))
 		debug_note_io(v, insn);
+	if (insn->class == X86_CLASS_INT1)
+		debug_join_int1(v);
 	apply(v, &res);
 	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
@@ -591,8 +594,10 @@ static void after_insn(struct vcpu *v, uint64_t rflags_before)
 		dr6 |= DR6_BS;
 	if (!(b->sys_effect & SYS_KEEP_RF))
 		v->rflags &= ~(uint64_t)RFLAGS_RF;
+	if (v->shadow & SHADOW_MOV_SS)
+		return; // its own data breakpoints wait for the next one's end
 	b->data_hits = 0;
-	if (dr6 && !(v->shadow & SHADOW_MOV_SS))
+	if (dr6)
 		vcpu_raise_db(v, dr6);
 }
 
@@ -677,7 +682,7 @@ static void run_unit(struct vcpu *v)
 	if (mode & MODE_CAREFUL)
 		mode &= ~(uint32_t)MODE_MAPPED;
 	b->st->careful += b->careful;
-	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF))
+	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF) && !(v->shadow & SHADOW_MOV_SS))
 		debug_check_fetch(v, vcpu_linear_pc(v));
 	if (mode == b->mode_now && run_checked(v))
 		return;

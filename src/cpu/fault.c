@@ -94,6 +94,7 @@ void sys_deliver_fault(struct vcpu *v, struct sys_result *res)
 	}
 	if (f.vector == VEC_DB)
 		note_debug(v, &f);
+	v->activity = VCPU_RUNNING; // a single-step trap ends the HLT it follows
 	v->delivering = (struct vcpu_delivering){.active = true, .exception = true, .vector = f.vector};
 	e = (struct event){.vector = f.vector, .has_error = f.has_error && v->cr0 & CR0_PE, .error = f.error,
 			   .resume = pushes_resume_flag(&f), .rip = v->rip};

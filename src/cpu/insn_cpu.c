@@ -4,6 +4,7 @@
 // not got.
 #include "base/assert.h"
 #include "cpu/insn.h"
+#include "cpu/lapic.h"
 
 void insn_ud(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
@@ -69,6 +70,42 @@ void insn_wrmsr(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 
 	if (!msr_write(v, v->gpr[X86_RCX], value, res))
 		vcpu_raise(v, VEC_GP, 0);
+}
+
+// RBX and RCX are a bitmap of APIC IDs from RDX on; RSI is an ICR's low half. Returns how many it was sent to.
+static int64_t send_ipis(struct vcpu *v, unsigned size)
+{
+	enum { INVALID = -22 };
+	uint64_t map[2] = {gpr_read(v, X86_RBX, size), gpr_read(v, X86_RCX, size)};
+	uint64_t first = gpr_read(v, X86_RDX, size), icr = gpr_read(v, X86_RSI, size);
+	struct lapic_message m = {.wide = true, .vector = (uint8_t)icr, .mode = icr >> 8 & 7};
+	int64_t sent = 0;
+
+	if (m.mode != LAPIC_FIXED && m.mode != LAPIC_NMI)
+		return INVALID;
+	for (unsigned n = 0; n < 16 * size; n++) {
+		m.dest = (uint32_t)first + n;
+		if (map[n / (8 * size)] >> n % (8 * size) & 1 && first + n < UINT32_MAX)
+			sent += lapic_send(v, &m);
+	}
+	return sent;
+}
+
+// VMCALL on Intel's processors, VMMCALL on AMD's: KVM's hypercalls, where CPUID says that this is KVM. Of those that it
+// offers no feature for only IPIs are there: they are asked for without looking at CPUID. All others are unknown.
+void insn_vmcall(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	enum { VMCALL = 0xc1, VMMCALL = 0xd9, SEND_IPI = 10, UNKNOWN = -1000, NOT_PERMITTED = -1 };
+	unsigned size = vcpu_code64(v) ? 8 : 4;
+	int64_t result = UNKNOWN;
+
+	if (i->opcode != 0x01 || i->modrm != (v->amd ? VMMCALL : VMCALL) || !msr_offers_kvm(v))
+		vcpu_raise(v, VEC_UD, 0);
+	if (v->cpl)
+		result = NOT_PERMITTED;
+	else if (gpr_read(v, X86_RAX, size) == SEND_IPI)
+		result = send_ipis(v, size);
+	gpr_write(v, X86_RAX, size, (uint64_t)result);
 }
 
 void insn_hlt(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)

@@ -82,6 +82,8 @@ void lapic_tsc_changed(struct vcpu *v); // the guest's TSC was set: the deadline
 void lapic_deliver(struct vcpu *v, uint8_t vector, enum lapic_delivery mode, enum lapic_trigger trigger);
 void lapic_set_lint(struct vcpu *v, unsigned pin, bool level); // pin 0: the PIC's output; pin 1: NMI
 bool lapic_matches(const struct vcpu *v, const struct lapic_message *m);
+// To other processors' APICs and this one's. False: it certainly reached nobody.
+bool lapic_send(struct vcpu *v, const struct lapic_message *m);
 // Deliver m to those of vcpus[0..n) that it is meant for. False: it reached nobody.
 bool lapic_route(struct vcpu *const *vcpus, unsigned n, const struct vcpu *from, const struct lapic_message *m);
 

@@ -102,6 +102,16 @@ static void write_svr(struct vcpu *v, uint32_t value)
 		a->lvt[i] |= LVT_MASKED;
 }
 
+bool lapic_send(struct vcpu *v, const struct lapic_message *m)
+{
+	struct lapic *a = &v->lapic;
+
+	if (!a->hooks.send)
+		return lapic_route(&v, 1, v, m);
+	a->hooks.send(a->hooks.opaque, v, m);
+	return true;
+}
+
 static void send_icr(struct vcpu *v)
 {
 	struct lapic *a = &v->lapic;
@@ -119,10 +129,7 @@ static void send_icr(struct vcpu *v)
 	if (m.mode == LAPIC_INIT && m.trigger == LAPIC_LEVEL && !(a->icr & BIT(14)))
 		return; // INIT level de-assert: only old processors' arbitration IDs cared
 	m.trigger = LAPIC_EDGE; // all other IPIs are edge-triggered
-	if (a->hooks.send)
-		a->hooks.send(a->hooks.opaque, v, &m);
-	else
-		lapic_route(&v, 1, v, &m);
+	lapic_send(v, &m);
 }
 
 static void write_esr(struct lapic *a)

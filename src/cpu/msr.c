@@ -74,9 +74,14 @@ static bool write_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t value, str
 	return true;
 }
 
+bool msr_offers_kvm(const struct vcpu *v)
+{
+	return cpuid_has(v, X86_FEATURE_HYPERVISOR) && cpuid_query(v, 0x40000000, 0).ebx == 0x4b4d564b;
+}
+
 static bool kvm_offers(const struct vcpu *v, unsigned bit)
 {
-	return cpuid_query(v, 0x40000000, 0).ebx == 0x4b4d564b && (cpuid_query(v, 0x40000001, 0).eax >> bit & 1);
+	return msr_offers_kvm(v) && (cpuid_query(v, 0x40000001, 0).eax >> bit & 1);
 }
 
 static bool kvm_msr_exists(const struct vcpu *v, uint32_t msr)
@@ -325,7 +330,7 @@ static bool write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value, stru
 {
 	uint64_t changed = value ^ v->misc_enable;
 
-	if (changed & ~(MISC_ENABLE_FAST_STRING | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XD_DISABLE))
+	if (changed & ~(uint64_t)MISC_ENABLE_WRITABLE)
 		return false;
 	v->misc_enable = value;
 	if (changed & (MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XD_DISABLE)) {

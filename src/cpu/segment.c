@@ -137,6 +137,15 @@ void segment_load_tr(struct vcpu *v, uint16_t sel)
 	v->tr = s;
 }
 
+// Only the selector goes: 64-bit code still finds what the base was.
+static void drop(struct x86_seg *s)
+{
+	uint64_t base = s->base;
+
+	*s = segment_null(0, 0);
+	s->base = base;
+}
+
 void segment_drop_inner(struct vcpu *v)
 {
 	static const uint8_t regs[] = {X86_ES, X86_FS, X86_GS, X86_DS};
@@ -148,6 +157,6 @@ void segment_drop_inner(struct vcpu *v)
 		if (s->attr & SEG_UNUSABLE)
 			s->sel = 0; // the base stays: FS and GS bases are set without selectors
 		else if (!conforming && (s->attr & SEG_DPL) >> SEG_DPL_SHIFT < v->cpl)
-			*s = segment_null(0, 0);
+			drop(s);
 	}
 }

@@ -79,6 +79,7 @@ void cpuid_refresh(struct vcpu *v);
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
 const char *msr_name(uint32_t msr); // "?" if unknown
+bool msr_offers_kvm(const struct vcpu *v); // does CPUID say that KVM is there?
 
 // kvmclock's pages, at gpa with bit 0 as enable. False: not in RAM.
 bool kvmclock_set_system_time(struct vcpu *v, uint64_t value);

@@ -221,6 +221,9 @@ void vcpu_space_changed(struct vcpu *v);
 // bt/ supplies this: C code has written guest RAM, so translated code in that place is stale.
 void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size);
 
+// bt/ supplies this: the present instruction has accessed data while DR7 enables breakpoints.
+void vcpu_data_access(struct vcpu *v, gva_t gva, size_t size, bool write);
+
 // Raise an exception for the instruction at v->rip. Does not return: it goes to the run loop's landing point, which
 // delivers it. Everything written to v->gpr and the rest must still be as before the instruction.
 _Noreturn void vcpu_raise(struct vcpu *v, enum x86_vector vector, uint32_t error);

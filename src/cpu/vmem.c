@@ -37,8 +37,12 @@ static inline void map_page(struct vcpu *v, gva_t gva, size_t size, enum vmem_ac
 	s->host = mem_host(&v->shared->config.mem, w.gpa, size);
 }
 
-static inline void note_access(struct vcpu *v, gva_t gva, size_t size, bool write)
+static inline void note_access(struct vcpu *v, gva_t gva, size_t size, enum vmem_access access)
 {
+	bool write = access & VMEM_WRITE;
+
+	if (v->dr[7] & 0xff && !(access & (VMEM_IMPLICIT | VMEM_FETCH)))
+		vcpu_data_access(v, gva, size, write);
 	if (v->shared->debugger.watchpoints)
 		debugger_note_access(&v->shared->debugger, &v->pending, PENDING_STOP, gva, size, write);
 }
@@ -126,7 +130,7 @@ void vmem_read_seg(struct vcpu *v, gva_t gva, void *out, size_t size, enum vmem_
 	unsigned n = map_access(v, gva, size, access, seg, spans);
 	uint8_t *to = out;
 
-	note_access(v, gva, size, false);
+	note_access(v, gva, size, access);
 	for (unsigned i = 0; i < n; to += spans[i++].size) {
 		if (spans[i].host)
 			copy(to, spans[i].host, spans[i].size);
@@ -141,7 +145,7 @@ void vmem_write_seg(struct vcpu *v, gva_t gva, const void *in, size_t size, enum
 	unsigned n = map_access(v, gva, size, access, seg, spans);
 	const uint8_t *from = in;
 
-	note_access(v, gva, size, true);
+	note_access(v, gva, size, access);
 	for (unsigned i = 0; i < n; from += spans[i++].size) {
 		if (spans[i].host) {
 			copy(spans[i].host, from, spans[i].size);

@@ -65,6 +65,10 @@ void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 {
 }
 
+void vcpu_data_access(struct vcpu *v, gva_t gva, size_t size, bool write)
+{
+}
+
 // Move the clock to `ns`, firing what is due at each deadline's own time.
 static inline void run_until(uint64_t ns)
 {

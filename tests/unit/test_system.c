@@ -466,7 +466,10 @@ static void processor(void)
 	CHECK_EQ(v->activity, VCPU_HALTED);
 	CHECK(effects.effect & SYS_HALT);
 	CHECK_FAULT(VEC_UD, 0, 0x0f, 0x0b);
-	CHECK_FAULT(VEC_UD, 0, 0x0f, 0x01, 0xc1); // vmcall
+	CHECK_FAULT(VEC_UD, 0, 0x0f, 0x01, 0xd9); // vmmcall: the other vendor's
+	R(RAX) = 99;
+	CHECK_EQ(EXECUTE(0x0f, 0x01, 0xc1), -1); // vmcall
+	CHECK_EQ(R(RAX), (uint64_t)-1000);
 	R(RCX) = 0x12345;
 	CHECK_FAULT(VEC_GP, 0, 0x0f, 0x32);
 	R(RCX) = MSR_LSTAR;
