@@ -23,10 +23,11 @@ enum routine {
 	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
 	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: kernel code
 	ROUTINE_CALL,      // push the guest's return address; argument: TLB * 4, + 2 with a landing, + 1 for 8 bytes, not 4
-	ROUTINE_RET,       // to the address in T0, from a return
+	ROUTINE_RET,       // to the address in T0, from a return; argument: mode number
 	ROUTINE_JUMP,      // to the address in T0; argument: mode number
 	ROUTINE_CALL_IND,  // the same, from a call
 	ROUTINE_EXIT,      // an exit that is not linked
+	ROUTINE_TRUST,     // look at the stack pointer before hot code of the mapped form
 };
 
 #define CHECK_ARGUMENT(tlb, write, size) ((uint32_t)(tlb) << 17 | (uint32_t)(write) << 16 | (size))

@@ -586,6 +586,7 @@ static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
 	return (uint32_t)pc + ((uint32_t)pc << 16 | (uint32_t)pc >> 16);
 }
 const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to);
+const uint8_t *base_trusted_link(struct bt *b, const struct exit *x, const uint8_t *to);
 const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
 
 // -- move.c

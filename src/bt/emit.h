@@ -259,6 +259,12 @@ static inline uint8_t *emit_jmp32(struct emit *e)
 	return e->p - 4;
 }
 
+static inline void emit_shift(struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned n) // op: 4 shl, 5 shr
+{
+	emit_op_rr(e, size, 0xc1, op, reg);
+	emit_u8(e, n);
+}
+
 static inline uint8_t *emit_jcc32(struct emit *e, unsigned cc)
 {
 	emit_u8(e, 0x0f);

@@ -13,7 +13,7 @@
 // What has no such form - operands that need two instructions, masks, strings - takes the inline look-up (check.c).
 #include "bt/trans.h"
 
-enum { SLACK_MAX = 64 << 20, SLACK_LOOP = 1 << 20 };
+enum { SLACK_MAX = 64 << 20, SLACK_LOOP = 1 << 20, SLACK_STACK = SLACK_LOOP, STACK_PROOF = 0 };
 
 // -- proofs -----------------------------------------------------------------------------------------------------------
 
@@ -32,11 +32,13 @@ static struct proof *add(struct trans *t, unsigned base, unsigned index, unsigne
 {
 	struct proof *p = find(t, base, index, scale);
 
-	for (unsigned i = 0; !p && i < PROOFS; i++)
+	if (base == X86_RSP && index == X86_REG_NONE)
+		p = &t->proof[STACK_PROOF];
+	for (unsigned i = STACK_PROOF + 1; !p && i < PROOFS; i++)
 		if (!t->proof[i].scale)
 			p = &t->proof[i];
 	if (!p)
-		p = &t->proof[t->next_proof++ % PROOFS];
+		p = &t->proof[STACK_PROOF + 1 + t->next_proof++ % (PROOFS - 1)];
 	*p = (struct proof){(uint8_t)base, (uint8_t)index, (uint8_t)scale, slack};
 	return p;
 }
@@ -83,6 +85,36 @@ static void touched(struct proof *p, int64_t disp, unsigned size)
 	uint64_t reach = (uint64_t)(disp < 0 ? -disp : disp) + size;
 
 	p->slack = (uint32_t)MIN(p->slack, reach);
+}
+
+// -- the stack pointer: see stack_trust.c ----------------------------------------------------------------------------
+
+void mapped_trust_stack(struct trans *t)
+{
+	if (is_mapped(t) && !t->v->counting)
+		add(t, X86_RSP, X86_REG_NONE, 1, SLACK_STACK);
+}
+
+static bool stack_is_settled(struct trans *t)
+{
+	const struct proof *p = &t->proof[STACK_PROOF];
+
+	return !is_mapped(t) || t->v->counting || (p->scale && p->slack <= SLACK_STACK);
+}
+
+// Before the present instruction, which may lead to another unit, or behind it.
+void mapped_settle_stack(struct trans *t, bool behind)
+{
+	if (stack_is_settled(t))
+		return;
+	emit_zone_check(t, HOST_GUEST_RSP);
+	if (behind) {
+		struct insn_map *m = &t->b->map[t->b->nmaps - 1];
+
+		m->guest = (int16_t)(m->guest + t->insn[t->i].len);
+		m->left--;
+	}
+	add(t, X86_RSP, X86_REG_NONE, 1, 0);
 }
 
 // -- operands ---------------------------------------------------------------------------------------------------------
@@ -186,16 +218,17 @@ struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned 
 
 // -- what instructions do to proofs -----------------------------------------------------------------------------------
 
-// ADD, SUB of a constant, INC, DEC and LEA of a register on itself, all 64 bits of it.
+// ADD, SUB of a constant, INC, DEC, LEA of a register on itself, and AND that aligns it, all 64 bits of it.
 static bool moves_constant(const struct x86_insn *insn, unsigned reg, int *by)
 {
 	unsigned op = insn->modrm >> 3 & 7, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;
+	bool by_imm = (insn->opcode == 0x81 || insn->opcode == 0x83) && !insn->mem.present && rm == reg;
 
 	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != 8)
 		return false;
 	if (insn->opcode == 0x8d && insn->mem.base == reg && insn->mem.index == X86_REG_NONE && insn->addrsize == 8)
 		*by = (int)insn->mem.disp;
-	else if ((insn->opcode == 0x81 || insn->opcode == 0x83) && !insn->mem.present && rm == reg && (op == 0 || op == 5))
+	else if (by_imm && (op == 0 || op == 5 || (op == 4 && (int64_t)insn->imm < 0)))
 		*by = (int)insn->imm;
 	else if (insn->opcode == 0xff && !insn->mem.present && rm == reg && op < 2)
 		*by = 1;
@@ -204,12 +237,15 @@ static bool moves_constant(const struct x86_insn *insn, unsigned reg, int *by)
 	return *by == (int16_t)*by;
 }
 
-// False: the register is set anew. Else *by: how far it moves, at most, either way.
-static bool moves(const struct x86_insn *insn, unsigned reg, int *by)
+// False: the register is set anew. Else *by: how far it moves, at most, either way. An operand that is taken over may
+// become another.
+static bool moves(const struct trans *t, const struct x86_insn *insn, unsigned reg, int *by)
 {
 	*by = 0;
 	if (reg == X86_REG_NONE)
 		return true;
+	if (insn->gpr_written & BIT(reg) && takes_operand(t, insn))
+		return false;
 	if (moves_base(insn, reg, by))
 		return true;
 	return insn->gpr_written & BIT(reg) && moves_constant(insn, reg, by);
@@ -234,14 +270,19 @@ static unsigned copied_from(const struct x86_insn *insn, unsigned *to, int64_t *
 	return insn->opcode == 0x89 ? reg : rm;
 }
 
-static bool step(struct proof *p, const struct x86_insn *insn)
+static bool step(const struct trans *t, struct proof *p, const struct x86_insn *insn)
 {
 	int base, index;
 
-	if (!moves(insn, p->base, &base) || !moves(insn, p->index, &index))
+	if (!moves(t, insn, p->base, &base) || !moves(t, insn, p->index, &index))
 		return false;
 	p->slack += (uint32_t)(base < 0 ? -base : base) + (uint32_t)(index < 0 ? -index : index) * p->scale;
 	return p->slack <= SLACK_MAX;
+}
+
+static bool is_call(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_CALL_IND;
 }
 
 void mapped_after(struct trans *t, const struct x86_insn *insn)
@@ -262,10 +303,12 @@ void mapped_after(struct trans *t, const struct x86_insn *insn)
 		slack = 16;
 	}
 	for (unsigned i = 0; i < PROOFS; i++)
-		if (t->proof[i].scale && !step(&t->proof[i], insn))
+		if (t->proof[i].scale && !step(t, &t->proof[i], insn))
 			t->proof[i].scale = 0;
 	if (slack <= SLACK_MAX && !(t->in_memory & BIT(to)))
 		add(t, to, X86_REG_NONE, 1, (uint32_t)slack);
+	if (is_call(insn))
+		mapped_trust_stack(t);
 }
 
 void mapped_drop_all(struct trans *t)
@@ -338,7 +381,7 @@ static enum loop_fate through_loop(const struct trans *t, unsigned last, struct 
 
 	for (unsigned i = t->i; i <= last; i++) {
 		p.slack = 0;
-		if (!step(&p, &t->insn[i]) && t->next[i] != NOWHERE)
+		if (!step(t, &p, &t->insn[i]) && t->next[i] != NOWHERE)
 			return LOST;
 		if (p.slack)
 			f = MOVED;
@@ -349,9 +392,20 @@ static enum loop_fate through_loop(const struct trans *t, unsigned last, struct 
 static bool calls_in(const struct trans *t, unsigned last)
 {
 	for (unsigned i = t->i; i <= last; i++)
-		if (t->insn[i].class == X86_CLASS_CALL || t->insn[i].class == X86_CLASS_CALL_IND)
+		if (is_call(&t->insn[i]))
 			return true;
 	return false;
+}
+
+// With calls in the loop: is the stack pointer set anew by none else?
+static bool keeps_stack(const struct trans *t, unsigned last)
+{
+	struct proof p = {X86_RSP, X86_REG_NONE, 1, 0};
+
+	for (unsigned i = t->i; i <= last; i++)
+		if (!is_call(&t->insn[i]) && t->next[i] != NOWHERE && !step(t, &p, &t->insn[i]))
+			return false;
+	return true;
 }
 
 // The key of the instruction's operand, if it needs a proof.
@@ -382,7 +436,11 @@ void mapped_enter_loop(struct trans *t, unsigned last)
 	if (!is_mapped(t))
 		return;
 	if (calls_in(t, last)) {
+		bool stack = !t->v->counting && stack_is_settled(t) && keeps_stack(t, last);
+
 		mapped_drop_all(t);
+		if (stack)
+			mapped_trust_stack(t);
 		return;
 	}
 	for (unsigned i = 0; i < PROOFS; i++) {
@@ -394,7 +452,7 @@ void mapped_enter_loop(struct trans *t, unsigned last)
 		else if (f == MOVED)
 			p->slack = SLACK_LOOP;
 	}
-	for (unsigned i = t->i; i <= last && count(t) < PROOFS; i++) {
+	for (unsigned i = t->i; i <= last && count(t) < PROOFS - 1; i++) {
 		struct proof key;
 		enum loop_fate f;
 

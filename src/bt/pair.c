@@ -78,6 +78,7 @@ static void emit_landing(struct trans *t)
 	emit_prologue(t);
 	window_drop_all(t);
 	mapped_drop_all(t);
+	mapped_trust_stack(t);
 }
 
 void flow_call(struct trans *t, const struct x86_insn *insn)

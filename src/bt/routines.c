@@ -132,6 +132,22 @@ static void poll_routine(struct emit *e, bool kernel)
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
+// Hot code of the mapped form relies on the guest's stack pointer: see stack_trust.c.
+static void trust_routine(struct emit *e)
+{
+	uint8_t *zone, *upper;
+
+	keep_flags(e);
+	emit_stack_test(e, &zone, &upper);
+	give_flags(e);
+	ret(e);
+	emit_patch32(zone, e->delta, emit_here(e));
+	emit_patch32(upper, e->delta, emit_here(e));
+	give_flags(e);
+	pop(e, HOST_T1);
+	emit_jmp_state(e, SLOT_STUB_AT);
+}
+
 static void count_routine(struct emit *e, bool kernel)
 {
 	uint8_t *hot;
@@ -209,23 +225,42 @@ static void note_flags(struct emit *e)
 	emit_store_state_imm32(e, 0, SLOT_RECIPE);
 }
 
-static void ret_routine(struct emit *e)
+// The same where nobody sees the flags, with a return address on the stack and T0 where to go.
+static void trust_stack(struct emit *e, uint32_t mode)
+{
+	uint8_t *zone, *upper, *on;
+
+	if (!(mode & MODE_MAPPED))
+		return;
+	emit_stack_test(e, &zone, &upper);
+	on = emit_jmp32(e);
+	emit_patch32(zone, e->delta, emit_here(e));
+	emit_patch32(upper, e->delta, emit_here(e));
+	drop(e);
+	emit_jmp_state(e, SLOT_STUB_IND);
+	emit_patch32(on, e->delta, emit_here(e));
+}
+
+static void ret_routine(struct emit *e, uint32_t mode)
 {
 	note_flags(e);
+	trust_stack(e, mode);
 	unwind(e);
 	ret(e);
 }
 
-static void jump_routine(struct emit *e, uint32_t mode_id)
+static void jump_routine(struct emit *e, uint32_t mode_id, uint32_t mode)
 {
 	note_flags(e);
+	trust_stack(e, mode);
 	unwind(e);
 	emit_table_branch(e, mode_id, 4);
 }
 
-static void call_ind_routine(struct emit *e, uint32_t mode_id)
+static void call_ind_routine(struct emit *e, uint32_t mode_id, uint32_t mode)
 {
 	note_flags(e);
+	trust_stack(e, mode);
 	drop(e);
 	push_landing(e);
 	emit_table_branch(e, mode_id, 4);
@@ -247,16 +282,19 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 		call_routine(t, e, argument & 1, argument & 2);
 		return;
 	case ROUTINE_RET:
-		ret_routine(e);
+		ret_routine(e, t->b->modes[argument]);
 		return;
 	case ROUTINE_JUMP:
-		jump_routine(e, argument);
+		jump_routine(e, argument, t->b->modes[argument]);
 		return;
 	case ROUTINE_CALL_IND:
-		call_ind_routine(e, argument);
+		call_ind_routine(e, argument, t->b->modes[argument]);
 		return;
 	case ROUTINE_EXIT:
 		exit_routine(e);
+		return;
+	case ROUTINE_TRUST:
+		trust_routine(e);
 		return;
 	}
 	NOT_REACHED();
@@ -285,20 +323,31 @@ uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
 	return routine_of(t->b, t, r, argument);
 }
 
-// A hot unit leads to a base unit, which becomes hot in its turn: the link is counted. Its exit's number stands behind
-// it. NULL: the cache is full.
-const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to)
+// A routine on the way of a link. The exit's number stands behind it. NULL: the cache is full.
+static const uint8_t *link_by(struct bt *b, const struct exit *x, enum routine r, uint32_t argument, const uint8_t *to)
 {
 	struct emit e = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 	const uint8_t *start = emit_here(&e);
 
 	if (b->cold + EMIT_ROOM > b->cold_end)
 		return NULL;
-	emit_call_shared(b, &e, routine_of(b, NULL, ROUTINE_COUNT, !(b->tu[x->tu].mode & MODE_USER)));
+	emit_call_shared(b, &e, routine_of(b, NULL, r, argument));
 	emit_patch32(emit_jmp32(&e), e.delta, to);
 	emit_u32(&e, (uint32_t)(x - b->exit));
 	b->cold = (uint32_t)(e.p - b->tc_rw);
 	return start;
+}
+
+// A hot unit leads to a base unit, which becomes hot in its turn: the link is counted.
+const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to)
+{
+	return link_by(b, x, ROUTINE_COUNT, !(b->tu[x->tu].mode & MODE_USER), to);
+}
+
+// A base unit leads to a hot one of the mapped form.
+const uint8_t *base_trusted_link(struct bt *b, const struct exit *x, const uint8_t *to)
+{
+	return link_by(b, x, ROUTINE_TRUST, 0, to);
 }
 
 void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)

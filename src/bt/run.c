@@ -642,11 +642,17 @@ static bool run_checked(struct vcpu *v)
 	return true;
 }
 
-// Code in the zone, or with a fault for an address, is not for the mapped form: what it refers to by its own address
-// would be there. One instruction at a time, linked to nothing.
-static uint32_t mode_for(const struct bt *b, uint64_t pc)
+static bool is_far_from_user(uint64_t address)
 {
-	if (b->mode_now & MODE_MAPPED && (pc >> 44 == ZONE_START >> 44 || pc >> 47))
+	return address >> 44 == ZONE_START >> 44 || address >> 47;
+}
+
+// Code in the zone, or with a fault for an address, is not for the mapped form: what it refers to by its own address
+// would be there. Nor is any code while its stack is there (stack_trust.c). One instruction at a time, linked to
+// nothing.
+static uint32_t mode_for(const struct vcpu *v, const struct bt *b)
+{
+	if (b->mode_now & MODE_MAPPED && (is_far_from_user(v->rip) || is_far_from_user(v->gpr[X86_RSP])))
 		return (b->mode_now & ~(uint32_t)MODE_MAPPED) | MODE_ONE;
 	return b->mode_now;
 }
@@ -655,7 +661,7 @@ static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
-	uint32_t mode = mode_for(b, v->rip);
+	uint32_t mode = mode_for(v, b);
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, vcpu_linear_pc(v));
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);

@@ -177,12 +177,6 @@ static void emit_host_push(struct emit *e, unsigned reg)
 	emit_u8(e, 0x50 | (reg & 7));
 }
 
-static void emit_shift(struct emit *e, unsigned size, unsigned op, unsigned reg, unsigned n) // op: 4 shl, 5 shr
-{
-	emit_op_rr(e, size, 0xc1, op, reg);
-	emit_u8(e, n);
-}
-
 // Arithmetic flags and DF into T0, from wherever they are; the host's are lost unless `keep`.
 static void emit_flags_to_t0(struct trans *t, bool keep)
 {
@@ -290,6 +284,20 @@ static void emit_enter_mode(struct trans *t, uint32_t mode)
 	t->ended = true;
 }
 
+// The same, if the guest's stack is not where hot code could not trust it: else to C.
+static void emit_enter_mapped(struct trans *t, uint32_t mode)
+{
+	struct emit *e = &t->hot;
+	uint8_t *zone, *upper;
+
+	emit_stack_test(e, &zone, &upper);
+	emit_enter_mode(t, mode);
+	emit_patch32(zone, e->delta, emit_here(e));
+	emit_patch32(upper, e->delta, emit_here(e));
+	emit_store_state_imm32(e, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
+	emit_jmp_state(e, SLOT_STUB_IND);
+}
+
 static void emit_ready_to_go(struct trans *t)
 {
 	emit_flags_noted(t, &t->hot, 0xffff);
@@ -311,14 +319,15 @@ static void emit_user_jump(struct trans *t, uint32_t mode)
 	uint8_t *mapped;
 
 	emit_ready_to_go(t);
-	if (t->b->sh->config.memory != MEMORY_CHECKED) {
-		emit_cmp_state_imm8(e, 4, SLOT_MAPPED, 0);
-		mapped = emit_jcc32(e, CC_NE);
+	if (t->b->sh->config.memory == MEMORY_CHECKED) {
 		emit_enter_mode(t, mode);
-		emit_patch32(mapped, e->delta, emit_here(e));
-		mode |= MODE_MAPPED;
+		return;
 	}
+	emit_cmp_state_imm8(e, 4, SLOT_MAPPED, 0);
+	mapped = emit_jcc32(e, CC_NE);
 	emit_enter_mode(t, mode);
+	emit_patch32(mapped, e->delta, emit_here(e));
+	emit_enter_mapped(t, mode | MODE_MAPPED);
 }
 
 // STAC, CLAC: the mode says what the flag is now.

@@ -203,6 +203,8 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		to = emit_guard(b, x, t);
 	if (to && t->tier == TIER_BASE && b->tu[x->tu].tier == TIER_HOT)
 		to = base_counted_link(b, x, to);
+	if (to && t->tier == TIER_HOT && b->tu[x->tu].tier == TIER_BASE && t->mode & MODE_MAPPED)
+		to = base_trusted_link(b, x, to);
 	if (!to) {
 		b->wants_room = true;
 		return;

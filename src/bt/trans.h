@@ -17,7 +17,7 @@ struct window { // see window.c
 	int at;          // how far the register has moved since
 };
 
-enum { PROOFS = 8 };
+enum { PROOFS = 10 };
 
 struct proof { // see mapped.c
 	uint8_t base, index, scale; // guest registers or X86_REG_NONE; scale 0: nothing
@@ -328,6 +328,9 @@ void window_make(struct trans *t, const struct window *wanted);
 struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size);
 struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, unsigned access);
 
+// -- stack_trust.c
+void emit_stack_test(struct emit *e, uint8_t **zone, uint8_t **upper);
+
 // -- mapped.c: the guest's own operands
 static inline bool is_mapped(const struct trans *t)
 {
@@ -339,6 +342,8 @@ bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, st
 struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size);
 void mapped_after(struct trans *t, const struct x86_insn *insn);
 void mapped_drop_all(struct trans *t);
+void mapped_trust_stack(struct trans *t);               // what holds of RSP wherever a unit begins
+void mapped_settle_stack(struct trans *t, bool behind); // see to it
 void mapped_join(struct proof *have, const struct proof *other);
 bool mapped_fits(const struct trans *t, const struct proof *wanted);
 void mapped_make(struct trans *t, const struct proof *wanted);

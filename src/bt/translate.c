@@ -187,10 +187,25 @@ static void emit_next(struct trans *t)
 {
 	unsigned to = t->next[t->i];
 
-	if (to == NOWHERE)
+	if (to == NOWHERE) {
+		mapped_settle_stack(t, true);
 		emit_goto(t, insn_pc(t, t->i) + t->insn[t->i].len);
-	else if (to != t->i + 1)
+	} else if (to != t->i + 1) {
 		label_jump(t, to);
+	}
+}
+
+// To another unit, but by a call or a return, which access the stack.
+static bool may_lead_away(const struct trans *t)
+{
+	switch (t->insn[t->i].class) {
+	case X86_CLASS_JCC: case X86_CLASS_LOOP:
+		return t->target[t->i] == NOWHERE;
+	case X86_CLASS_JMP:
+		return t->next[t->i] == NOWHERE;
+	default:
+		return t->insn[t->i].class == X86_CLASS_JMP_IND;
+	}
 }
 
 static void emit_insn(struct trans *t)
@@ -200,6 +215,8 @@ static void emit_insn(struct trans *t)
 	if (t->poll_before[t->i])
 		label_poll(t);
 	flags_before(t, &t->insn[t->i]);
+	if (may_lead_away(t))
+		mapped_settle_stack(t, false);
 	spill_before(t, &t->insn[t->i]);
 	treat(t, &t->insn[t->i])->emit(t, &t->insn[t->i]);
 	spill_after(t, &t->insn[t->i]);
@@ -217,6 +234,7 @@ static void emit_unit(struct trans *t)
 	if (t->v->counting)
 		emit_count(t);
 	emit_prologue(t);
+	mapped_trust_stack(t);
 	for (t->i = 0; t->i < t->n; t->i++) {
 		t->host[t->i] = 0;
 		label_bind(t);

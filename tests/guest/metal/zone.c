@@ -81,6 +81,9 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	U(x_walk_up, "1: mov -0x10000(%rdi), %eax\n add $0x1000, %rdi\n jmp 1b")
 	U(x_walk_down, "add $0x10000, %rdi\n 1: mov (%rdi), %eax\n sub $0x1000, %rdi\n jmp 1b")
 	U(x_walk_rsp, "lea -0x7ff0(%rdi), %rsp\n 1: add $0x1000, %rsp\n mov (%rsp), %eax\n jmp 1b")
+	U(x_steps_up, "mov %rdi, %rsp\n mov $0x20010, %ecx\n 1: add $0x7ff0, %rsp\n dec %ecx\n jnz 1b\n push %rax")
+	U(x_steps_off, "mov %rdi, %rsp\n mov $0x20010, %ecx\n 1: lea 0x7ff0(%rsp), %rsp\n jmp 3f\n 2: push %rax\n"
+		" 3: dec %ecx\n jnz 1b\n lea 2b(%rip), %rax\n jmp *%rax")
 	U(x_addr32, "mov %rdi, %rsi\n movl $0x400000, %esi\n addr32 mov (%esi), %eax")
 	".popsection");
 
@@ -93,7 +96,7 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 #define OTHERS(_) _(x_call) _(x_call_mem) _(x_jmp_mem) _(x_jmp) _(x_ret) _(x_fxsave) _(x_xsave)
 #define DECLARE(name) void name(void);
 READS(DECLARE) WRITES(DECLARE) OTHERS(DECLARE)
-void x_walk_up(void), x_walk_down(void), x_walk_rsp(void);
+void x_walk_up(void), x_walk_down(void), x_walk_rsp(void), x_steps_up(void), x_steps_off(void);
 
 struct form {
 	const char *name;
@@ -246,6 +249,41 @@ static void try_borders(void)
 	check_eq("accesses and walks over the zone's borders", bad, 0);
 }
 
+/* Steps of the stack pointer without an access, over the border and on to where the monitor is. */
+static void try_steps(void)
+{
+	static const struct form forms[] = {FORM(x_steps_up) FORM(x_steps_off)};
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < 2; i++)
+		bad += run(&forms[i], ZONE - 0x8000) != PF || trap.cr2 != ZONE - 0x8000 + 0x7ff0ull * 0x20010 - 8;
+	check_eq("a stack pointer that steps far into the zone", bad, 0);
+}
+
+/* What is known of an address must not depend on a constant that is patched. */
+static void try_patched(void)
+{
+	static const u8 code[] = {
+		0x8b, 0x0f, 0x48, 0x81, 0xc7, 0, 0, 0, 0, 0x48, 0x81, 0xc7, 0, 0, 0, 0, 0x48, 0x81, 0xc7, 0, 0, 0, 0,
+		0x48, 0x81, 0xc7, 0, 0, 0, 0, 0x8b, 0x07, 0xcd, 0x81}; /* mov (%rdi), %ecx; 4 add $x, %rdi; mov (%rdi), %eax */
+	u64 page = page_alloc(), to = 0x400180001000;
+	unsigned bad = 0;
+
+	page_map(OWN, page | RW);
+	memcpy((void *)page, code, sizeof code);
+	for (unsigned n = 0; n < 400; n++) {
+		u32 by = n < 399 ? n & 0xff : (u32)((to - (ZONE - 0x1000)) / 4);
+
+		for (unsigned i = 0; i < 4; i++)
+			*(volatile u32 *)(page + 5 + 7 * i) = by;
+		if (n < 399)
+			bad += user_run((void (*)(void))OWN, ZONE - 0x1000) != NO_TRAP;
+		else
+			bad += user_run((void (*)(void))OWN, ZONE - 0x1000) != PF || trap.cr2 != to;
+	}
+	check_eq("steps that are patched to be large", bad, 0);
+}
+
 static void try_not_canonical(void)
 {
 	static const u64 odd[] = {0x800000000000, 0x8000400100000000, 0x0001400100000000, 0xffff400100000000,
@@ -307,6 +345,8 @@ void metal_main(void)
 	try_unmapped();
 	try_own_pages();
 	try_borders();
+	try_steps();
+	try_patched();
 	try_not_canonical();
 	try_rights("rights lowered, INVLPG", by_invlpg);
 	try_rights("rights lowered, MOV CR3", by_cr3);
