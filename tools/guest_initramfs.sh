@@ -5,7 +5,8 @@
 #   interactive (-i): gives a shell with job control on the serial console, and powers off when it ends;
 #   otherwise: runs /test.sh if there is one, prints RINGER-STATUS and its exit status, powers off.
 #   tools/guest_initramfs.sh [-i] [-t test.sh] [-a dir]... -o out.gz
-# -a copies a directory's contents over the root. Needs no privileges: the kernel brings its own /dev/console.
+# -a copies a directory's contents over the root. BUSYBOX: another busybox than the host's. Needs no privileges: the
+# kernel brings its own /dev/console.
 set -eu
 
 interactive= script= add= out=
@@ -19,7 +20,7 @@ while getopts it:a:o: opt; do
 	esac
 done
 [ -n "$out" ] || { echo "usage: $0 [-i] [-t test.sh] [-a dir]... -o out.gz" >&2; exit 1; }
-busybox=/bin/busybox
+busybox=${BUSYBOX:-/bin/busybox}
 [ -x $busybox ] || busybox=/usr/bin/busybox
 [ -x $busybox ] || { echo "guest_initramfs.sh: no busybox: run tools/deps.sh" >&2; exit 1; }
 

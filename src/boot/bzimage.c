@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Linux bzImage by the 64-bit boot protocol (kernel documentation, "The Linux/x86 Boot Protocol"): the protected-mode
-// part is loaded where it prefers, a zero page describes the machine, and vCPU 0 starts at its 64-bit entry point, 512
-// bytes into it. The real-mode part never runs.
+// Linux bzImage by the 64-bit or the 32-bit boot protocol (kernel documentation, "The Linux/x86 Boot Protocol"): the
+// protected-mode part is loaded where it prefers, a zero page describes the machine, and vCPU 0 starts at its 64-bit
+// entry point, 512 bytes into it, or at its beginning. The real-mode part never runs.
 #include "boot/bytes.h"
 #include "boot/load.h"
 
@@ -73,9 +73,6 @@ static int check_header(struct boot *b)
 		    b, -ENOSYS,
 		    "%s: -kernel: boot protocol %u.%02u is too old: give a kernel of Linux 3.8 or later (2.12)", path,
 		    get16(h + HDR_VERSION) >> 8, get16(h + HDR_VERSION) & 0xff);
-	if (!(get16(h + HDR_XLOADFLAGS) & XLF_KERNEL_64))
-		return boot_fail(b, -ENOSYS, "%s: -kernel: a 32-bit kernel: not built yet; give a 64-bit one (amd64)",
-				 path);
 	want = setup_size(b) + body_size(b);
 	if (!(h[HDR_LOADFLAGS] & LOADFLAGS_LOADED_HIGH) || body_size(b) <= ENTRY64)
 		return boot_fail(b, -ENOEXEC, "%s: -kernel: its boot header contradicts itself: copy it again", path);
@@ -153,6 +150,9 @@ int bzimage_load(struct boot *b)
 		return ret;
 	memcpy(boot_ram(b, at, body_size(b)), b->image + setup_size(b), body_size(b));
 	put_zero_page(b, initrd, initrd_size);
-	start_linux64(b, at + ENTRY64, BOOT_ZERO_PAGE);
+	if (get16(b->image + HDR_XLOADFLAGS) & XLF_KERNEL_64)
+		start_linux64(b, at + ENTRY64, BOOT_ZERO_PAGE);
+	else
+		start_linux32(b, at, BOOT_ZERO_PAGE);
 	return 0;
 }

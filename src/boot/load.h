@@ -71,6 +71,7 @@ int pvh_load(struct boot *b); // an ELF file: elf_probe
 
 // The state of vCPU 0 at the kernel's first instruction (start.c).
 void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page);
+void start_linux32(struct boot *b, gpa_t entry, gpa_t zero_page);
 void start_pvh(struct boot *b, gpa_t entry, gpa_t start_info);
 void start_multiboot(struct boot *b, gpa_t entry, gpa_t info);
 

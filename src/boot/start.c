@@ -129,6 +129,14 @@ void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page)
 	v->gpr[X86_RSI] = zero_page;
 }
 
+// The 32-bit boot protocol: protected mode, flat segments, no paging.
+void start_linux32(struct boot *b, gpa_t entry, gpa_t zero_page)
+{
+	start_common(b, entry);
+	start_segments(b, ATTR_CODE32);
+	b->v->gpr[X86_RSI] = zero_page;
+}
+
 void start_pvh(struct boot *b, gpa_t entry, gpa_t start_info)
 {
 	start_common(b, entry);

@@ -3,12 +3,12 @@
 #
 # Boot Debian's kernel of a flavour N times: the init marker appears, a script runs, the guest powers off, ringer ends
 # with status 0; and the guest's log holds no warning that QEMU TCG's log of the same image does not hold too.
-#   tests/boot/boot.sh cloud|amd64|rt [N [ringer options...]]
+#   tests/boot/boot.sh cloud|amd64|rt|686-pae [N [ringer options...]]
 # RINGER_BUILD: build directory. BOOT_TIMEOUT: seconds a boot may take.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
-flavour=${1:?usage: $0 cloud|amd64|rt [N [options...]]} n=${2:-1}
+flavour=${1:?usage: $0 cloud|amd64|rt|686-pae [N [options...]]} n=${2:-1}
 shift $(($# < 2 ? $# : 2))
 build=${RINGER_BUILD:-build}
 limit=${BOOT_TIMEOUT:-120}
@@ -24,6 +24,7 @@ i=0
 while [ $i -lt 200 ]; do i=$((i + 1)); done
 echo "counted: $i, processes: $(for p in 1 2 3 4 5; do echo $p | cat; done | wc -l)"
 TEST
+[ ! -x "$cache/busybox" ] || export BUSYBOX="$cache/busybox"
 tools/guest_initramfs.sh -t "$out/test.sh" -o "$out/init.gz" || exit 1
 append="console=ttyS0 panic=-1"
 
@@ -43,7 +44,7 @@ fi
 warnings "$reference" >"$out/qemu.warnings"
 
 status=0
-sum=$(sha256sum </bin/busybox 2>/dev/null || sha256sum </usr/bin/busybox)
+sum=$(sha256sum </bin/busybox 2>/dev/null || sha256sum </usr"${BUSYBOX:-/bin/busybox}")
 i=0
 while [ $i -lt "$n" ]; do
 	i=$((i + 1))
