@@ -6,7 +6,7 @@
 # Asks apt only for what is missing; silent and offline when nothing is.
 set -eu
 
-RUN="gcc libc6-dev make meson ninja-build pkg-config python3 libzydis-dev busybox-static cpio gzip ca-certificates"
+RUN="gcc libc6-dev make meson ninja-build pkg-config python3 libzydis-dev liburing-dev busybox-static cpio gzip ca-certificates"
 TEST="clang gcc-multilib lz4 libcmocka-dev nasm binutils acpica-tools qemu-system-x86 gdb xz-utils bzip2 bc"
 
 case "${1:-test}" in

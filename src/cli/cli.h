@@ -22,9 +22,28 @@ struct cli_chardev {
 	struct stream_config stream;
 };
 
+enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE };
+
+struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
+	char id[64];
+	enum cli_interface interface;
+	bool attached;
+	bool protocol;      // a -blockdev that is a file, for another one to stand on
+	char below[64];     // -blockdev: the node that it stands on
+	bool snapshot_said; // snapshot= was given
+	struct block_config image;
+	struct virtio_blk_config blk; // serial, write cache
+};
+
+enum { CLI_DRIVES = 2 * PCI_APP_MAX };
+
 struct cli {
 	struct machine_config config;
 	unsigned serials; // -serial given so far
+	struct cli_drive drive[CLI_DRIVES];
+	unsigned drives;
+	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
+	bool snapshot;
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
 	bool nographic, nodefaults, display_named;
@@ -72,7 +91,15 @@ enum cli_result cli_smp(struct cli *c, const char *arg);
 enum cli_result cli_rtc(struct cli *c, const char *arg);
 enum cli_result cli_device(struct cli *c, const char *arg);
 
+// drive_opts.c
+enum cli_result cli_drive(struct cli *c, const char *arg);
+enum cli_result cli_blockdev(struct cli *c, const char *arg);
+enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
+enum cli_result cli_settle_drives(struct cli *c);
+
 // virtio_opts.c: what follows the name of a -device
+struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind); // NULL: said
+enum cli_result cli_virtio_blk(struct cli *c, const char *props);
 enum cli_result cli_virtio_rng(struct cli *c, const char *props);
 
 #endif

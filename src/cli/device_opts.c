@@ -91,6 +91,8 @@ static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
 } device_options[] = {
+	{ "virtio-blk-pci", "virtio-bus", "drive=ID,serial=,num-queues=: a disk", cli_virtio_blk },
+	{ "virtio-blk", "virtio-bus", NULL, cli_virtio_blk },
 	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
 	{ "virtio-rng", "virtio-bus", NULL, cli_virtio_rng },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },

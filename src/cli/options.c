@@ -55,6 +55,7 @@ TAKE_FLAG(no_shutdown, config.no_shutdown)
 TAKE_FLAG(stopped, config.start_stopped)
 TAKE_FLAG(deterministic, config.deterministic)
 TAKE_FLAG(nodefaults, nodefaults)
+TAKE_FLAG(snapshot, snapshot)
 TAKE_FLAG(enable_kvm, enable_kvm)
 
 static enum cli_result take_nographic(struct cli *c, const char *arg)
@@ -177,6 +178,10 @@ static const struct option options[] = {
 	{ "chardev", ARG_NEXT, "BACKEND,id=ID", "name a host end: stdio, file, null", cli_chardev },
 	{ "debugcon", ARG_NEXT, "TO", "a debug console at port 0xe9, to the same places as -serial", cli_debugcon },
 	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
+	{ "drive", ARG_NEXT, "file=F[,if=virtio,...]", "add a disk image: format=, id=, cache=, snapshot=", cli_drive },
+	{ "blockdev", ARG_NEXT, "driver=,node-name=,...", "the same, for a -device to take", cli_blockdev },
+	{ "hda", ARG_NEXT, "FILE", "a disk image, attached with virtio", cli_disk },
+	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
 	{ "vga", ARG_NEXT, "none", "no graphics card is built", only_none },
 	{ "vnc", ARG_NEXT, NULL, NULL, only_none },
@@ -216,7 +221,7 @@ static const struct option options[] = {
 };
 
 static const char *const not_built[] = {
-	"drive", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios", "blockdev", "snapshot",
+	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios",
 	"mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
@@ -273,7 +278,7 @@ static enum cli_result take_option(struct cli *c, int argc, char **argv, int *i)
 
 	c->option = text;
 	if (text[0] != '-')
-		return cli_error(c, "disk images are not built yet; give a kernel with -kernel");
+		return cli_disk(c, text);
 	if (!o || (equals && o->style < ARG_EQUALS))
 		return refuse(c, name);
 	if (o->style == ARG_MAYBE_EQUALS || o->style == ARG_NONE || equals)
@@ -294,14 +299,14 @@ static enum cli_result settle(struct cli *c)
 	if (c->accel == ACCEL_REFUSED)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
+	c->option = "-kernel";
+	if (!c->config.boot.kernel)
+		return cli_error(c, "nothing to boot; name a kernel (firmware, which could boot a disk, is not built yet)");
+	if (cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
+		return CLI_ERROR;
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
-	c->option = "-kernel";
-	if (!c->config.boot.kernel)
-		return cli_error(c, "nothing to boot; name a kernel (disks and firmware are not built yet)");
-	if (cli_settle_chardevs(c) != CLI_OK)
-		return CLI_ERROR;
 	if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->serials && !c->nodefaults)

@@ -29,7 +29,7 @@ static bool id_is_free(const struct cli *c, const char *id)
 }
 
 // A new virtio device of the list, with what all of them have in common. NULL: said.
-static struct virtio_config *virtio_add(struct cli *c, enum virtio_kind kind)
+struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
 	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];
 
@@ -67,7 +67,7 @@ static enum cli_result virtio_prop(struct cli *c, struct virtio_config *v, const
 
 enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
 {
-	struct virtio_config *v = virtio_add(c, VIRTIO_RNG);
+	struct virtio_config *v = cli_virtio_add(c, VIRTIO_RNG);
 	struct cli_prop p;
 
 	while (v && cli_next_prop(&arg, &p)) {
@@ -78,5 +78,77 @@ enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
 		if (r != CLI_OK)
 			return r;
 	}
+	return v ? CLI_OK : CLI_ERROR;
+}
+
+// A power of two within bounds.
+static bool parse_power(const char *text, uint64_t min, uint64_t max, unsigned *value)
+{
+	uint64_t n;
+
+	if (!cli_parse_number(text, &n) || n < min || n > max || (n & (n - 1)))
+		return false;
+	*value = (unsigned)n;
+	return true;
+}
+
+static enum cli_result blk_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
+{
+	static const char *const on[] = { "on", "true", "yes", "auto", NULL }, *const report[] = { "report", "auto", NULL };
+	static const struct {
+		const char *key;
+		const char *const *values; // NULL: any
+	} fixed[] = {
+		{ "bootindex", NULL }, { "share-rw", off }, { "config-wce", NULL }, { "scsi", off }, { "packed", off },
+		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on }, { "werror", report }, { "rerror", report },
+	};
+	uint64_t n;
+
+	if (!strcmp(p->key, "drive")) {
+		snprintf(c->wants_drive[v - c->config.virtio], sizeof(c->wants_drive[0]), "%.63s", p->value);
+	} else if (!strcmp(p->key, "serial")) {
+		snprintf(v->blk.serial, sizeof(v->blk.serial), "%.20s", p->value);
+	} else if (!strcmp(p->key, "num-queues")) {
+		if (!cli_parse_number(p->value, &n) || n < 1 || n > 16)
+			return cli_error(c, "num-queues=%s: give 1 to 16", p->value);
+		v->blk.queues = (unsigned)n;
+	} else if (!strcmp(p->key, "queue-size")) {
+		if (!parse_power(p->value, 4, VIRTQ_SIZE_MAX, &v->blk.queue_size))
+			return cli_error(c, "queue-size=%s: give a power of two, 4 to %d", p->value, VIRTQ_SIZE_MAX);
+	} else if (!strcmp(p->key, "logical_block_size") || !strcmp(p->key, "physical_block_size")) {
+		unsigned *to = p->key[0] == 'l' ? &v->blk.block_size : &v->blk.physical_size;
+
+		if (!parse_power(p->value, BLOCK_SECTOR, 4096, to))
+			return cli_error(c, "%s=%s: give 512, 1024, 2048 or 4096", p->key, p->value);
+	} else {
+		for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+			if (strcmp(p->key, fixed[i].key))
+				continue;
+			if (fixed[i].values && !cli_is_one_of(p->value, fixed[i].values))
+				return cli_error(c, "%s=%s is not built; use %s", p->key, p->value, fixed[i].values[0]);
+			return CLI_OK;
+		}
+		return CLI_DONE;
+	}
+	return CLI_OK;
+}
+
+enum cli_result cli_virtio_blk(struct cli *c, const char *arg)
+{
+	struct virtio_config *v = cli_virtio_add(c, VIRTIO_BLK);
+	struct cli_prop p;
+
+	while (v && cli_next_prop(&arg, &p)) {
+		enum cli_result r = virtio_prop(c, v, &p);
+
+		if (r == CLI_DONE)
+			r = blk_prop(c, v, &p);
+		if (r == CLI_DONE)
+			r = cli_error(c, "virtio-blk-pci has no property '%s' that is built", *p.key ? p.key : p.value);
+		if (r != CLI_OK)
+			return r;
+	}
+	if (v && !*c->wants_drive[v - c->config.virtio])
+		return cli_error(c, "virtio-blk-pci: say which disk (drive=ID)");
 	return v ? CLI_OK : CLI_ERROR;
 }

@@ -28,9 +28,23 @@ static struct virtio_device *create_rng(struct machine *m, const struct virtio_c
 	return &r->dev;
 }
 
+static struct virtio_device *create_blk(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_device *d;
+	struct block *image;
+
+	if (block_open(&image, &c->image, err, errlen) < 0)
+		return NULL;
+	d = virtio_blk_create(image, &c->blk, &m->shared->config.mem);
+	if (!d)
+		block_close(image);
+	return d;
+}
+
 // Make the device of a row of the command line's list. NULL: err says why.
 static struct virtio_device *(*const creators[])(struct machine *m, const struct virtio_config *c, char *err,
 						  size_t errlen) = {
+	[VIRTIO_BLK] = create_blk,
 	[VIRTIO_RNG] = create_rng,
 };
 

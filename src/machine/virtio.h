@@ -7,11 +7,12 @@
 
 #include <pthread.h>
 
+#include "virtio/blk.h"
 #include "virtio/pci.h"
 
 struct machine;
 
-enum virtio_kind { VIRTIO_RNG };
+enum virtio_kind { VIRTIO_RNG, VIRTIO_BLK };
 
 enum { SLOT_ANY = -1 };
 
@@ -19,6 +20,9 @@ struct virtio_config { // one -device
 	enum virtio_kind kind;
 	char id[64];
 	int slot; // addr=, or SLOT_ANY
+	// VIRTIO_BLK
+	struct block_config image;
+	struct virtio_blk_config blk;
 };
 
 struct virtio_bus {

@@ -24,7 +24,7 @@ void virtio_init(struct virtio_device *d, const struct virtio_class *class, cons
 	d->config_vector = VIRTIO_NO_VECTOR;
 	pthread_mutex_init(&d->lock, NULL);
 	for (unsigned i = 0; i < d->nqueues; i++) {
-		d->queue[i] = (struct virtq){.dev = d, .size_max = VIRTIO_QUEUE_SIZE};
+		d->queue[i] = (struct virtq){.dev = d, .index = i, .size_max = VIRTIO_QUEUE_SIZE};
 		virtq_reset(&d->queue[i]);
 	}
 }

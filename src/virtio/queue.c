@@ -56,7 +56,8 @@ bool virtq_enable(struct virtq *q)
 
 void virtq_reset(struct virtq *q)
 {
-	*q = (struct virtq){.dev = q->dev, .size_max = q->size_max, .size = q->size_max, .vector = VIRTIO_NO_VECTOR};
+	*q = (struct virtq){.dev = q->dev, .index = q->index, .size_max = q->size_max, .size = q->size_max,
+		.vector = VIRTIO_NO_VECTOR};
 }
 
 static bool fail(struct virtq *q, const char *what)

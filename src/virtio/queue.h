@@ -17,6 +17,7 @@ struct virtio_device;
 
 struct virtq {
 	struct virtio_device *dev;
+	unsigned index;
 	uint16_t size_max, size;     // entries: at most, as the driver has chosen; a power of two
 	uint16_t vector;
 	bool enabled;

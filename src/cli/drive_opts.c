@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+//
+// Disk images on the command line: -drive, -blockdev, -hda, -snapshot, a file name alone. They are named or attached
+// here and taken by devices; as both may come in any order, that is settled when all options have been seen.
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const char *const on[] = { "on", "true", "yes", NULL };
+static const char *const off[] = { "off", "false", "no", NULL };
+
+static struct cli_drive *find(struct cli *c, const char *id)
+{
+	for (unsigned i = 0; i < c->drives; i++)
+		if (!strcmp(c->drive[i].id, id))
+			return &c->drive[i];
+	return NULL;
+}
+
+static struct cli_drive *add(struct cli *c)
+{
+	struct cli_drive *d = &c->drive[c->drives];
+
+	if (c->drives == CLI_DRIVES) {
+		cli_error(c, "more than %d disk images are not built", CLI_DRIVES);
+		return NULL;
+	}
+	c->drives++;
+	*d = (struct cli_drive){.blk.write_cache = true};
+	return d;
+}
+
+static enum cli_result take_bool(struct cli *c, const struct cli_prop *p, bool *to)
+{
+	if (!cli_is_one_of(p->value, on) && !cli_is_one_of(p->value, off))
+		return cli_error(c, "%s=%s is neither on nor off", p->key, p->value);
+	*to = cli_is_one_of(p->value, on);
+	return CLI_OK;
+}
+
+static enum cli_result take_file(struct cli *c, struct cli_drive *d, const char *name)
+{
+	static const char *const protocols[] = { "fat:", "nbd:", "nbd+", "http:", "https:", "ssh:", "json:", "iscsi:",
+		"rbd:", "ftp:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
+		if (!strncmp(name, protocols[i], strlen(protocols[i])))
+			return cli_error(c, "%s: images behind '%s' are not built yet; give a file", name, protocols[i]);
+	if (!strncmp(name, "file:", 5))
+		name += 5;
+	if (!*name || strlen(name) >= sizeof(d->image.file) - 1)
+		return cli_error(c, "the file's name is %s", *name ? "too long" : "missing");
+	strcpy(d->image.file, name);
+	return CLI_OK;
+}
+
+static enum cli_result take_format(struct cli *c, struct cli_drive *d, const char *name)
+{
+	static const char *const formats[] = { "raw", NULL };
+
+	if (!cli_is_one_of(name, formats))
+		return cli_error(c, "format '%s' is not built yet; convert the image (qemu-img convert -O raw)", name);
+	strcpy(d->image.format, name);
+	return CLI_OK;
+}
+
+static enum cli_result take_cache(struct cli *c, struct cli_drive *d, const char *mode)
+{
+	static const struct {
+		const char *name;
+		bool direct, no_flush, writethrough;
+	} modes[] = {
+		{ "writeback", false, false, false }, { "none", true, false, false }, { "off", true, false, false },
+		{ "unsafe", false, true, false }, { "writethrough", false, false, true }, { "directsync", true, false, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (strcmp(mode, modes[i].name))
+			continue;
+		d->image.direct = modes[i].direct;
+		d->image.no_flush = modes[i].no_flush;
+		d->image.writethrough = modes[i].writethrough;
+		d->blk.write_cache = !modes[i].writethrough;
+		return CLI_OK;
+	}
+	return cli_error(c, "cache=%s: give writeback, none, unsafe, writethrough or directsync", mode);
+}
+
+static enum cli_result take_discard(struct cli *c, struct cli_drive *d, const char *mode)
+{
+	static const char *const unmap[] = { "unmap", "on", NULL }, *const ignore[] = { "ignore", "off", NULL };
+
+	if (!cli_is_one_of(mode, unmap) && !cli_is_one_of(mode, ignore))
+		return cli_error(c, "discard=%s: give unmap or ignore", mode);
+	d->image.keep_discarded = cli_is_one_of(mode, ignore);
+	return CLI_OK;
+}
+
+static enum cli_result take_aio(struct cli *c, struct cli_drive *d, const char *name)
+{
+	if (strcmp(name, "threads") && strcmp(name, "native") && strcmp(name, "io_uring"))
+		return cli_error(c, "aio=%s: give threads or io_uring", name);
+	d->image.aio = !strcmp(name, "threads") ? BLOCK_AIO_THREADS : !strcmp(name, "io_uring") ? BLOCK_AIO_URING :
+		BLOCK_AIO_AUTO;
+	return CLI_OK;
+}
+
+static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const char *name)
+{
+	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(name, names[i])) {
+			d->interface = i;
+			return CLI_OK;
+		}
+	return cli_error(c, "if=%s is not built yet; use if=virtio or if=none", name);
+}
+
+static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
+{
+	struct cli_drive *other = find(c, id);
+
+	if (!*id || strlen(id) >= sizeof(d->id))
+		return cli_error(c, "id=%s is no usable name", id);
+	if (other && other != d)
+		return cli_error(c, "id=%s: another disk image has this name; choose another", id);
+	strcpy(d->id, id);
+	return CLI_OK;
+}
+
+// Properties that change nothing with the values that are built.
+static bool passed_over(const struct cli_prop *p)
+{
+	static const char *const report[] = { "report", "auto", NULL }, *const disk[] = { "disk", NULL };
+	static const struct {
+		const char *key;
+		const char *const *values; // NULL: any
+	} passed[] = {
+		{ "index", NULL }, { "unit", NULL }, { "bus", NULL }, { "media", disk }, { "werror", report },
+		{ "rerror", report }, { "detect-zeroes", off }, { "copy-on-read", off }, { "auto-read-only", NULL },
+		{ "force-share", off }, { "file.driver", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(passed); i++)
+		if (!strcmp(p->key, passed[i].key))
+			return !passed[i].values || cli_is_one_of(p->value, passed[i].values);
+	return false;
+}
+
+static enum cli_result take_locking(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
+{
+	static const char *const values[] = { "on", "off", "auto", NULL };
+
+	if (!cli_is_one_of(p->value, values))
+		return cli_error(c, "%s=%s: give on, off or auto", p->key, p->value);
+	d->image.no_lock = !strcmp(p->value, "off");
+	return CLI_OK;
+}
+
+// What -drive and -blockdev have in common. CLI_DONE: p is none of it.
+static enum cli_result image_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
+{
+	const char *key = !strncmp(p->key, "file.", 5) ? p->key + 5 : p->key;
+
+	if (!strcmp(key, "filename"))
+		return take_file(c, d, p->value);
+	if (!strcmp(key, "locking"))
+		return take_locking(c, d, p);
+	if (!strcmp(key, "aio"))
+		return take_aio(c, d, p->value);
+	if (!strcmp(p->key, "readonly") || !strcmp(p->key, "read-only"))
+		return take_bool(c, p, &d->image.readonly);
+	if (!strcmp(p->key, "discard"))
+		return take_discard(c, d, p->value);
+	if (!strcmp(key, "cache.direct"))
+		return take_bool(c, p, &d->image.direct);
+	if (!strcmp(key, "cache.no-flush"))
+		return take_bool(c, p, &d->image.no_flush);
+	return passed_over(p) ? CLI_OK : CLI_DONE;
+}
+
+static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
+{
+	enum cli_result r;
+
+	if (!strcmp(p->key, "file"))
+		return take_file(c, d, p->value);
+	if (!strcmp(p->key, "if"))
+		return take_interface(c, d, p->value);
+	if (!strcmp(p->key, "format") || !strcmp(p->key, "driver"))
+		return take_format(c, d, p->value);
+	if (!strcmp(p->key, "id"))
+		return take_id(c, d, p->value);
+	if (!strcmp(p->key, "cache"))
+		return take_cache(c, d, p->value);
+	if (!strcmp(p->key, "snapshot")) {
+		d->snapshot_said = true;
+		return take_bool(c, p, &d->image.snapshot);
+	}
+	if (!strcmp(p->key, "serial")) {
+		snprintf(d->blk.serial, sizeof(d->blk.serial), "%.20s", p->value);
+		return CLI_OK;
+	}
+	r = image_prop(c, d, p);
+	return r != CLI_DONE ? r : cli_error(c, "property '%s%s%s' is unknown or not built", p->key, *p->key ? "=" : "",
+		p->value);
+}
+
+enum cli_result cli_drive(struct cli *c, const char *arg)
+{
+	struct cli_drive *d = add(c);
+	struct cli_prop p;
+
+	if (!d)
+		return CLI_ERROR;
+	d->interface = DRIVE_IDE; // the board's default
+	while (cli_next_prop(&arg, &p))
+		if (drive_prop(c, d, &p) != CLI_OK)
+			return CLI_ERROR;
+	return *d->image.file ? CLI_OK : cli_error(c, "an empty drive is not built; name its image (file=)");
+}
+
+enum cli_result cli_disk(struct cli *c, const char *file)
+{
+	struct cli_drive *d = add(c);
+
+	if (!d)
+		return CLI_ERROR;
+	d->interface = DRIVE_IDE;
+	return take_file(c, d, file);
+}
+
+// driver=file (or host_device) names a file, driver=raw stands on such a node or names the file itself.
+static enum cli_result blockdev_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
+{
+	enum cli_result r;
+
+	if (!strcmp(p->key, "driver")) {
+		d->protocol = !strcmp(p->value, "file") || !strcmp(p->value, "host_device");
+		return d->protocol ? CLI_OK : take_format(c, d, p->value);
+	}
+	if (!strcmp(p->key, "node-name"))
+		return take_id(c, d, p->value);
+	if (!strcmp(p->key, "file")) {
+		snprintf(d->below, sizeof(d->below), "%.63s", p->value);
+		return CLI_OK;
+	}
+	r = image_prop(c, d, p);
+	return r != CLI_DONE ? r : cli_error(c, "property '%s' is unknown or not built", *p->key ? p->key : p->value);
+}
+
+enum cli_result cli_blockdev(struct cli *c, const char *arg)
+{
+	struct cli_drive *d = add(c);
+	struct cli_prop p;
+
+	if (!d)
+		return CLI_ERROR;
+	d->image.keep_discarded = true; // unlike -drive, as QEMU has it
+	if (*arg == '{')
+		return cli_error(c, "the JSON form is not built yet; write driver=raw,node-name=N,file.filename=F");
+	while (cli_next_prop(&arg, &p))
+		if (blockdev_prop(c, d, &p) != CLI_OK)
+			return CLI_ERROR;
+	if (!*d->id)
+		return cli_error(c, "a node needs a name (node-name=)");
+	if (d->protocol)
+		strcpy(d->image.format, "raw");
+	return *d->image.file || *d->below ? CLI_OK : cli_error(c, "%s: name its file (file.filename=)", d->id);
+}
+
+// A node that stands on another takes its file, and what was said of the file.
+static enum cli_result settle_node(struct cli *c, struct cli_drive *d)
+{
+	struct cli_drive *below = find(c, d->below);
+
+	if (!below || !below->protocol || below == d)
+		return cli_error(c, "%s: there is no file node '%s'", d->id, d->below);
+	if (below->attached)
+		return cli_error(c, "%s: node '%s' is in use already", d->id, d->below);
+	below->attached = true;
+	strcpy(d->image.file, below->image.file);
+	d->image.direct |= below->image.direct;
+	d->image.no_flush |= below->image.no_flush;
+	d->image.no_lock |= below->image.no_lock;
+	d->image.readonly |= below->image.readonly;
+	if (below->image.aio != BLOCK_AIO_AUTO)
+		d->image.aio = below->image.aio;
+	return CLI_OK;
+}
+
+static void give(struct virtio_config *v, struct cli_drive *d)
+{
+	d->attached = true;
+	v->image = d->image;
+	v->blk.write_cache = d->blk.write_cache;
+	if (!*v->blk.serial)
+		memcpy(v->blk.serial, d->blk.serial, sizeof(v->blk.serial));
+}
+
+static enum cli_result give_to_device(struct cli *c, unsigned i)
+{
+	struct cli_drive *d = find(c, c->wants_drive[i]);
+
+	c->option = "-device";
+	if (!d)
+		return cli_error(c, "drive=%s: there is no such -drive or -blockdev", c->wants_drive[i]);
+	if (d->attached || d->interface != DRIVE_NONE)
+		return cli_error(c, "drive=%s: it belongs to another device already (if=none leaves it free)",
+				 c->wants_drive[i]);
+	give(&c->config.virtio[i], d);
+	return CLI_OK;
+}
+
+static enum cli_result attach(struct cli *c, struct cli_drive *d)
+{
+	struct virtio_config *v = cli_virtio_add(c, VIRTIO_BLK);
+
+	if (!v)
+		return CLI_ERROR;
+	if (d->interface == DRIVE_IDE)
+		cli_warn("%s: IDE is not built; the guest finds this disk on virtio (/dev/vda and so on)", d->image.file);
+	snprintf(v->id, sizeof(v->id), "%.63s", d->id);
+	give(v, d);
+	return CLI_OK;
+}
+
+enum cli_result cli_settle_drives(struct cli *c)
+{
+	unsigned devices = c->config.nvirtio;
+
+	for (unsigned i = 0; i < c->drives; i++) {
+		struct cli_drive *d = &c->drive[i];
+
+		c->option = "-blockdev";
+		if (*d->below && settle_node(c, d) != CLI_OK)
+			return CLI_ERROR;
+		if (c->snapshot && !d->snapshot_said)
+			d->image.snapshot = true;
+	}
+	for (unsigned i = 0; i < devices; i++)
+		if (*c->wants_drive[i] && give_to_device(c, i) != CLI_OK)
+			return CLI_ERROR;
+	c->option = "-drive";
+	for (unsigned i = 0; i < c->drives; i++)
+		if (c->drive[i].interface != DRIVE_NONE && attach(c, &c->drive[i]) != CLI_OK)
+			return CLI_ERROR;
+	return CLI_OK;
+}
