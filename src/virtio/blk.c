@@ -2,9 +2,9 @@
 //
 // virtio-blk (Virtio 1.x, "Block Device"). A chain becomes one request of the image, whose vector points into guest
 // RAM; its first 16 readable bytes say what is wanted, its last writable byte takes the status. A kick hands all that
-// is waiting to the image in one go; requests that end at once are pushed within the kick, the others by the thread that
-// ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that lacks the
-// header or the status byte breaks the device.
+// is waiting to the image in one go; requests that end at once are pushed within the kick, the others by the thread
+// that ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that lacks
+// the header or the status byte breaks the device.
 #include "virtio/blk.h"
 
 #include <errno.h>

@@ -78,8 +78,8 @@ def test_answers():
 def test_bad_input():
     """One line that begins with "ringer: ", names the thing, and status 1."""
     for args, named in [
-        ([], "-kernel"), (["-bogus"], "-bogus"), (["--bogus", "x"], "--bogus"), (["-drive", "file=x"], "-drive"),
-        (["disk.img"], "disk.img"), (["-m"], "-m"), (["-kernel"], "-kernel"),
+        ([], "-kernel"), (["-bogus"], "-bogus"), (["--bogus", "x"], "--bogus"), (["-drive", "file=x"], "-kernel"),
+        (["disk.img"], "-kernel"), (["-m"], "-m"), (["-kernel"], "-kernel"),
         (BOOT + ["-m", "0"], "-m"), (BOOT + ["-m", "1M"], "1M"), (BOOT + ["-m", "100T"], "100T"),
         (BOOT + ["-m", "99999999999999999999"], "-m"), (BOOT + ["-m", "-5"], "-5"), (BOOT + ["-m", "1X"], "1X"),
         (BOOT + ["-m", "fast=1"], "fast"), (BOOT + ["-m", "17179869184G"], "17179869184G"),
@@ -111,6 +111,66 @@ def test_bad_input():
     check("no monitor", status == 1 and "/nonexistent/vmm" in err and "RINGER_VMM" in err, (status, err))
     status, out, err = run(*CONSOLE, monitor="/etc/passwd")
     check("monitor not a program", status == 1 and "/etc/passwd" in err and err.count("\n") == 1, (status, err))
+
+
+def test_disks():
+    """Disk images that cannot be had, and options that contradict each other: one line, status 1, nothing left."""
+    open("disk", "wb").write(bytes(1 << 20))
+    open("cow", "wb").write(b"QFI\xfb" + bytes(1 << 16))
+    good, blk = "file=disk,format=raw,if=none,id=d", ["-device", "virtio-blk-pci,drive=d"]
+    node = ["-blockdev", "driver=file,node-name=f,filename=disk"]
+    for args, named in [
+        (["-drive", "file=missing,format=raw,if=virtio"], "missing"), (["-drive", "file=missing,if=virtio"], "missing"),
+        (["-drive", "file=/,format=raw,if=virtio"], "/"), (["-drive", "file=/dev/null,format=raw,if=virtio"], "/dev/null"),
+        (["-drive", "file=cow,if=virtio"], "qcow2"), (["-drive", "file=disk,format=vmdk,if=virtio"], "vmdk"),
+        (["-drive", "if=virtio"], "file="), (["-drive", "file=,if=virtio"], "missing"),
+        (["-drive", "file=" + "x" * 600 + ",if=virtio"], "too long"), (["-drive", "file=fat:rw:/,if=virtio"], "fat:"),
+        (["-drive", "file=disk,format=raw,if=floppy"], "floppy"), (["-drive", "file=disk,if=virtio,media=cdrom"], "cdrom"),
+        (["-drive", "file=disk,if=virtio,cache=fast"], "fast"), (["-drive", "file=disk,if=virtio,discard=no"], "discard"),
+        (["-drive", "file=disk,if=virtio,readonly=maybe"], "maybe"), (["-drive", "file=disk,if=virtio,frob=1"], "frob"),
+        (["-drive", good, "-drive", good], "id=d"), (blk, "drive=d"), (["-device", "virtio-blk-pci"], "drive="),
+        (["-drive", good] + blk + blk, "drive=d"), (["-drive", good] + blk + ["-device", "virtio-rng-pci,id=r"] * 2, "id=r"),
+        (["-drive", "file=disk,format=raw,if=virtio,id=d"] + blk, "drive=d"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,frob=1"], "frob"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,num-queues=99"], "num-queues"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,queue-size=3"], "queue-size"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=99"], "addr"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=1"], "addr"),
+        (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=5", "-device", "virtio-rng-pci,addr=5"], "addr"),
+        (["-blockdev", "driver=raw,node-name=d,file=f"] + blk, "'f'"), (["-blockdev", "driver=raw,node-name=d"], "d"),
+        (["-blockdev", "driver=file,filename=disk"], "node-name"), (["-blockdev", "{}"], "JSON"),
+        (node + ["-blockdev", "driver=raw,node-name=d,file=f", "-blockdev", "driver=raw,node-name=e,file=f"], "'f'"),
+        (["-deterministic", "-drive", "file=disk,format=raw,if=virtio"], "-deterministic"),
+    ]:
+        status, out, err = run(*CONSOLE, *args)
+        ok = status == 1 and not out and err.count("\n") == 1 and err.startswith("ringer: ") and named in err
+        check(f"bad disk {args}", ok, (status, out, err))
+    for args in [
+        ["-drive", "file=disk,format=raw,if=virtio,cache=none,aio=threads,discard=unmap,serial=S,index=0,media=disk"],
+        ["-drive", good] + blk, blk + ["-drive", good], ["-drive", good + ",cache=unsafe,werror=report"] + blk,
+        node + ["-blockdev", "driver=raw,node-name=d,file=f,cache.direct=off"] + blk,
+        ["-blockdev", "driver=raw,node-name=d,file.driver=file,file.filename=disk,file.aio=io_uring,read-only=on"] + blk,
+        ["-drive", "file=disk,format=raw,if=virtio,readonly=on"] * 2,
+        ["-snapshot"] + ["-drive", "file=disk,format=raw,if=virtio"] * 2, ["-device", "virtio-rng,id=x,bus=pci.0,addr=0x1f"],
+    ]:
+        status, out, err = run(*CONSOLE, *args, data=b"s")
+        check(f"disk {args}", status == 0 and not err, (status, out, err))
+    for args in [["-hda", "disk"], ["disk"], ["-drive", "file=disk"], ["-drive", "file=disk,if=virtio"]]:
+        status, out, err = run(*CONSOLE, *args, data=b"s")
+        check(f"disk with warnings {args}", status == 0 and "warning" in err and "disk" in err, (status, out, err))
+    holder = subprocess.Popen([RINGER, *CONSOLE, "-drive", "file=disk,format=raw,if=virtio"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env=dict(os.environ, RINGER_VMM=STUB))
+    holder.stdout.read(4)
+    for more in ["", ",readonly=on"]:
+        status, out, err = run(*CONSOLE, "-drive", "file=disk,format=raw,if=virtio" + more)
+        check(f"locked{more}", status == 1 and "locked" in err and err.count("\n") == 1, (status, out, err))
+    if os.path.exists("/usr/bin/qemu-io"):
+        other = subprocess.run(["qemu-io", "-f", "raw", "-c", "write 0 512", "disk"], capture_output=True, text=True)
+        check("locked for QEMU's tools", other.returncode and "lock" in other.stderr, other)
+    status, out, err = run(*CONSOLE, "-drive", "file=disk,format=raw,if=virtio,file.locking=off", data=b"s")
+    check("not locked", status == 0 and not err, (status, out, err))
+    holder.stdin.write(b"s")
+    holder.communicate()
 
 
 def test_accepted():
