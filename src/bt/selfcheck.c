@@ -253,10 +253,18 @@ static bool memory_differs(const struct selfcheck *c)
 	return false;
 }
 
+static bool wants_careful(const struct vcpu *v, uint64_t why)
+{
+	const struct bt *b = bt_of((struct vcpu *)(uintptr_t)v);
+
+	return (why & LEAVE_MASK) == LEAVE_CAREFUL ||
+	       ((why & LEAVE_MASK) == LEAVE_EXIT && b->exit[why >> 8].kind == EXIT_CAREFUL);
+}
+
 // The unit has come back with `why`. At an access that the careful form must make it has stopped on the way.
 static const struct check_state *end_of_unit(const struct vcpu *v, const struct selfcheck *c, uint64_t why)
 {
-	if ((why & LEAVE_MASK) == LEAVE_CAREFUL)
+	if (wants_careful(v, why))
 		for (unsigned i = 0; i < c->nsteps; i++)
 			if (c->step[i].rip == v->rip)
 				return &c->step[i];
@@ -267,7 +275,7 @@ static const struct check_state *end_of_unit(const struct vcpu *v, const struct 
 static bool agrees(struct vcpu *v, uint64_t why, int *vector)
 {
 	struct selfcheck *c = &bt_of(v)->check;
-	bool early = (why & LEAVE_MASK) == LEAVE_CAREFUL;
+	bool early = wants_careful(v, why);
 
 	*vector = -1;
 	if ((why & LEAVE_MASK) == LEAVE_FAULT || states_differ(v, end_of_unit(v, c, why)))

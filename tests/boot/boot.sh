@@ -44,7 +44,7 @@ fi
 warnings "$reference" >"$out/qemu.warnings"
 
 status=0
-sum=$(sha256sum </bin/busybox 2>/dev/null || sha256sum </usr"${BUSYBOX:-/bin/busybox}")
+sum=$(sha256sum <"${BUSYBOX:-/bin/busybox}" 2>/dev/null || sha256sum </usr/bin/busybox)
 i=0
 while [ $i -lt "$n" ]; do
 	i=$((i + 1))

@@ -57,6 +57,10 @@ trap_leave:
 
 	.globl trap_stub		/* behind a TRY */
 trap_stub:
+	push	%ss
+	pop	%ds
+	push	%ss
+	pop	%es
 	mov	trap_esp, %esp
 	jmp	*trap_target
 
