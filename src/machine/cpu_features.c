@@ -20,7 +20,7 @@ const struct cpu_word_place cpu_words[CPU_WORDS] = {
 #define N BY_NONE
 
 const struct cpu_feature cpu_features[] = {
-	{"fpu", WORD_1_EDX, 0, H}, {"vme", WORD_1_EDX, 1, N} /* virtual-8086 mode is not built */, {"de", WORD_1_EDX, 2, R},
+	{"fpu", WORD_1_EDX, 0, H}, {"vme", WORD_1_EDX, 1, R}, {"de", WORD_1_EDX, 2, R},
 	{"pse", WORD_1_EDX, 3, R}, {"tsc", WORD_1_EDX, 4, R}, {"msr", WORD_1_EDX, 5, R}, {"pae", WORD_1_EDX, 6, R},
 	{"mce", WORD_1_EDX, 7, R}, {"cx8", WORD_1_EDX, 8, H}, {"apic", WORD_1_EDX, 9, R}, {"sep", WORD_1_EDX, 11, R},
 	{"mtrr", WORD_1_EDX, 12, R}, {"pge", WORD_1_EDX, 13, R}, {"mca", WORD_1_EDX, 14, R}, {"cmov", WORD_1_EDX, 15, H},

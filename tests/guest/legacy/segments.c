@@ -5,7 +5,8 @@
  */
 #include "lib/legacy.h"
 
-enum { DATA = 0x93, DATA_RO = 0x91, DATA_DOWN = 0x97, CODE = 0x9b, CODE_XO = 0x99, CONFORMING = 0x9f, D = 0x4000, G = 0x8000,
+enum { DATA = 0x93, DATA_RO = 0x91, DATA_DOWN = 0x97, CODE = 0x9b, CODE_XO = 0x99, CONFORMING = 0x9f, D = 0x4000,
+	G = 0x8000,
        DPL3 = 0x60, NOT_P = 0x80 };
 
 static u8 area[0x30000] aligned(4096);
@@ -59,10 +60,12 @@ static int access_ds(u16 sel, u32 off, bool write)
 	int v;
 
 	if (write)
-		v = TRY("mov %w2, %%ds; movl %%eax, (%1); mov %%ss, %%ecx; mov %%ecx, %%ds", "+a"(x) : "r"(off), "r"(sel) : "ecx",
+		v = TRY("mov %w2, %%ds; movl %%eax, (%1); mov %%ss, %%ecx; mov %%ecx, %%ds", "+a"(x) : "r"(off),
+			"r"(sel) : "ecx",
 			"memory");
 	else
-		v = TRY("mov %w2, %%ds; movl (%1), %%eax; mov %%ss, %%ecx; mov %%ecx, %%ds", "+a"(x) : "r"(off), "r"(sel) : "ecx",
+		v = TRY("mov %w2, %%ds; movl (%1), %%eax; mov %%ss, %%ecx; mov %%ecx, %%ds", "+a"(x) : "r"(off),
+			"r"(sel) : "ecx",
 			"memory");
 	return v;
 }
@@ -80,7 +83,8 @@ static void loads(void)
 	check_trap("system", load_data(SEL_TSS), GP, SEL_TSS);
 	check_trap("not present", load_data(spare(0, descriptor(0, 0xffff, DATA & ~NOT_P))), NP, SEL_SPARE);
 	check_trap("DPL 0 with RPL 3", load_data((u16)(spare(0, descriptor(0, 0xfffff, DATA | D | G)) | 3)), GP, SEL_SPARE);
-	check_trap("conforming with RPL 3", load_data((u16)(spare(0, descriptor(0, 0xfffff, CONFORMING | D | G)) | 3)), NO_TRAP, 0);
+	check_trap("conforming with RPL 3", load_data((u16)(spare(0, descriptor(0, 0xfffff, CONFORMING | D | G)) | 3)),
+		NO_TRAP, 0);
 	check_trap("null SS", load_ss(0), GP, 0);
 	check_trap("read-only SS", load_ss(spare(0, descriptor(0, 0xfffff, DATA_RO | D | G))), GP, SEL_SPARE);
 	check_trap("SS of DPL 3", load_ss(spare(0, descriptor(0, 0xfffff, DATA | DPL3 | D | G))), GP, SEL_SPARE);
@@ -139,7 +143,8 @@ static void bases(void)
 	for (unsigned i = 0; i < 0x100; i++)
 		area[i] = (u8)i;
 	__asm__ volatile("push %%ds; push %%es; mov %w1, %%ds; mov %w1, %%es; xor %%esi, %%esi; mov $0x1000, %%edi;"
-			 "mov $0x100, %%ecx; rep movsb; mov $0x1000, %%esi; mov $0x100, %%ecx; 1: movzbl (%%esi), %%eax; add %%eax, %0;"
+			 "mov $0x100, %%ecx; rep movsb; mov $0x1000, %%esi; mov $0x100, %%ecx; 1: movzbl (%%esi), %%eax;"
+			 	"add %%eax, %0;"
 			 "incb (%%esi); inc %%esi; dec %%ecx; jnz 1b; mov 0x1010, %%al; movb %%al, 0x2000; pop %%es; pop %%ds"
 			 : "+r"(sum) : "r"(s) : "eax", "ecx", "esi", "edi", "memory");
 	check_eq("sum", sum, 0x7f80);
@@ -163,13 +168,15 @@ static void local_table(void)
 }
 
 /* 16-bit stack: SP alone counts and wraps; a code segment with a base: near calls push offsets. */
-__asm__(".pushsection .text\n.globl based\nbased: call 1f; lret; 1: mov (%esp), %eax; mov $2f - based, %ecx; call *%ecx;"
+__asm__(".pushsection .text\n.globl based\nbased: call 1f; lret; 1: mov (%esp), %eax; mov $2f - based, %ecx;"
+	"call *%ecx;"
 	"jmp 3f; 2: inc %edx; ret; 3: ret\nbased_end:\n.popsection");
 extern const char based[], based_end[];
 
 static void stacks_and_code(void)
 {
-	u16 ss = spare(3, descriptor((u32)area, 0xffff, DATA)), cs = spare(4, descriptor((u32)based, (u32)(based_end - based) - 1,
+	u16 ss = spare(3, descriptor((u32)area, 0xffff, DATA)), cs = spare(4, descriptor((u32)based,
+		(u32)(based_end - based) - 1,
 											 CODE | D));
 	struct {
 		u32 off;
@@ -194,9 +201,11 @@ static void stacks_and_code(void)
 u32 gate_seen[8];
 __asm__(".pushsection .text\n"
 	".globl gate_target\ngate_target: mov %cs, %ax; mov %eax, gate_seen; mov 8(%esp), %eax; mov %eax, gate_seen + 4;"
-	"mov 12(%esp), %eax; mov %eax, gate_seen + 8; mov 4(%esp), %eax; mov %eax, gate_seen + 12; mov %ss, %ax; mov %eax, gate_seen + 16;"
+	"mov 12(%esp), %eax; mov %eax, gate_seen + 8; mov 4(%esp), %eax; mov %eax, gate_seen + 12; mov %ss, %ax;"
+		"mov %eax, gate_seen + 16;"
 	"lret $8\n"
-	".globl gate_user\ngate_user: push $0x1111; push $0x2222; mov %esp, %ebx; lcall $0x58 + 8 * 6 + 3, $0; sub %esp, %ebx;"
+	".globl gate_user\ngate_user: push $0x1111; push $0x2222; mov %esp, %ebx; lcall $0x58 + 8 * 6 + 3, $0;"
+		"sub %esp, %ebx;"
 	"mov %ebx, %ecx; mov %cs, %dx; int $0x81\n"
 	".globl low_user\nlow_user: lcall $0x58 + 8 * 7, $0; int $0x81\n"
 	".globl conforming_user\nconforming_user: lcall $0x58 + 8 * 8, $conforming_code; int $0x81\n"
