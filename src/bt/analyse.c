@@ -122,7 +122,8 @@ void decode_unit(struct trans *t)
 			if (t->n > 1)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;
-			if (ends_unit(t, &t->insn[t->n - 1]) || t->t->gpa2 != ~UINT64_C(0))
+			if ((ends_unit(t, &t->insn[t->n - 1]) && !base_goes_on(t, &t->insn[t->n - 1])) ||
+			    t->t->gpa2 != ~UINT64_C(0))
 				break;
 		}
 	measure(t);

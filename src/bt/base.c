@@ -15,6 +15,13 @@ static bool relative(const struct x86_insn *insn)
 	return insn->mem.present && insn->mem.base == X86_REG_RIP;
 }
 
+// Where calls are paired with returns, these come back into the unit.
+bool base_goes_on(const struct trans *t, const struct x86_insn *insn)
+{
+	return t->t->tier == TIER_BASE && (insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_CALL_IND) &&
+	       pairs_calls(t);
+}
+
 // What base code has no form for is left to a hot unit.
 bool base_can(const struct trans *t, const struct x86_insn *insn)
 {
@@ -220,21 +227,68 @@ static void base_jmp(struct trans *t, const struct x86_insn *insn)
 	t->ended = true;
 }
 
-// The guest's return address stands behind the exit.
-static void base_call(struct trans *t, const struct x86_insn *insn)
+// -- calls and returns: paired by the host's own, as in pair.c ------------------------------------------------------
+
+// The guest's return address into T1: where a return lands, or for ROUTINE_CALL to read. Two bytes, then the address.
+static void emit_return_address(struct trans *t, uint64_t ret, bool wide)
+{
+	emit_bytes(&t->hot, wide ? (const uint8_t[]){0x49, 0xbe} : (const uint8_t[]){0x41, 0xbe}, 2);
+	if (!wide) {
+		emit_u32(&t->hot, (uint32_t)ret);
+		return;
+	}
+	emit_u64(&t->hot, ret);
+	move_note(t->b, t->t, here(t) - 8, 0);
+}
+
+// A return comes here, with its target in T0 and the flags noted, and goes on if the target is what follows.
+static void emit_landing(struct trans *t)
 {
 	uint64_t ret = next_pc(t);
 	bool wide = (int64_t)ret != (int32_t)ret;
 
-	call_routine(t, ROUTINE_CALL, t->tlb * 4 + pairs_calls(t) * 2 + wide);
-	emit_base_exit(t, branch_target(t, t->i));
-	if (wide) {
-		emit_u64(&t->hot, ret);
-		move_note(t->b, t->t, here(t) - 8, 0);
+	emit_return_address(t, ret, wide);
+	exit_here(t, EXIT_LANDING, ret);
+	call_routine(t, ROUTINE_LAND, wide);
+}
+
+static void base_call(struct trans *t, const struct x86_insn *insn)
+{
+	uint64_t ret = next_pc(t);
+	bool wide = (int64_t)ret != (int32_t)ret, lands = pairs_calls(t);
+	struct exit *x;
+
+	call_routine(t, ROUTINE_CALL, t->tlb * 4 + lands * 2 + wide);
+	if (lands) {
+		x = exit_here(t, EXIT_DIRECT, branch_target(t, t->i));
+		x->calls = true;
+		x->unlinked = base_routine(t, ROUTINE_EXIT_CALL, 0);
+		call_routine(t, ROUTINE_EXIT_CALL, 0);
+		x->patch = here(t) - 4;
+		emit_landing(t);
 	} else {
-		emit_u32(&t->hot, (uint32_t)ret);
+		emit_base_exit(t, branch_target(t, t->i));
+		emit_return_address(t, ret, wide);
+		t->ended = true;
 	}
-	t->ended = true;
+}
+
+// Its thunk has left the target in T0 and the flags noted.
+static void leave_by_target(struct trans *t, const struct x86_insn *insn)
+{
+	uint32_t jump;
+
+	if (t->t->mode & MODE_ALONE) // it has left
+		return;
+	jump = base_routine(t, ROUTINE_JUMP, tc_mode_id(t->b, t->t->mode));
+	if (!pairs_calls(t) || insn->class == X86_CLASS_JMP_IND) {
+		emit_jmp_shared(t->b, &t->hot, jump);
+	} else if (insn->class == X86_CLASS_RET) {
+		emit_u8(&t->hot, 0xc3);
+	} else {
+		emit_call_shared(t->b, &t->hot, jump);
+		emit_landing(t);
+	}
 }
 
 // -- the rest ---------------------------------------------------------------------------------------------------------
@@ -251,7 +305,9 @@ static void base_thunk(struct trans *t, const struct x86_insn *insn)
 	if (insn->class == X86_CLASS_CALL_IND)
 		emit_mov_pc(t, &t->hot, HOST_T1, next_pc(t));
 	emit_call_shared(t->b, &t->hot, thunk);
-	t->ended |= ends_unit(t, insn);
+	if (insn->class == X86_CLASS_RET || insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND)
+		leave_by_target(t, insn);
+	t->ended |= ends_unit(t, insn) && !base_goes_on(t, insn);
 }
 
 static void emit_insn(struct trans *t, const struct x86_insn *insn)

@@ -23,11 +23,12 @@ enum routine {
 	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
 	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: kernel code
 	ROUTINE_CALL,      // push the guest's return address; argument: TLB * 4, + 2 with a landing, + 1 for 8 bytes, not 4
-	ROUTINE_RET,       // to the address in T0, from a return; argument: mode number
+	ROUTINE_LAND,      // a return has come to where T1 is the guest's address; argument: 1 for 8 bytes of it
+	ROUTINE_LAND_GONE, // the same in a unit that has been retired
 	ROUTINE_JUMP,      // to the address in T0; argument: mode number
-	ROUTINE_CALL_IND,  // the same, from a call
 	ROUTINE_EXIT,      // an exit that is not linked
 	ROUTINE_TRUST,     // look at the stack pointer before hot code of the mapped form
+	ROUTINE_EXIT_CALL, // the same, a call
 };
 
 #define CHECK_ARGUMENT(tlb, write, size) ((uint32_t)(tlb) << 17 | (uint32_t)(write) << 16 | (size))
@@ -36,6 +37,7 @@ enum routine {
 bool base_has_room(const struct bt *b);
 uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument); // its TC offset
 void emit_call_shared(struct bt *b, struct emit *e, uint32_t routine);
+void base_trust_stack(struct emit *e, uint32_t mode);
 void emit_jmp_shared(struct bt *b, struct emit *e, uint32_t routine);
 void base_note_site(struct trans *t, const struct emit *e, unsigned access, unsigned size, unsigned seg);
 void base_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
@@ -50,6 +52,7 @@ void base_note_op(struct trans *t);
 void base_note_saved_ax(struct trans *t);
 
 // -- base.c
+bool base_goes_on(const struct trans *t, const struct x86_insn *insn); // behind a call
 bool base_can(const struct trans *t, const struct x86_insn *insn);
 void base_unit(struct trans *t);
 

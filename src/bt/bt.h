@@ -213,6 +213,7 @@ struct exit {
 	};
 	uint8_t kind;
 	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
+	bool calls;         // base: it is a call when linked too
 	uint8_t left;       // --deterministic: instructions of the unit counted but not run
 };
 
@@ -329,7 +330,7 @@ enum {
 	LOOKUPS = 1 << 16, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
 	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 2560, PASSES_KERNEL = 4, RETIRED = 1 << 12,
+	PASSES = 1 << 19, PASSES_HOT = 2560, PASSES_KERNEL = 1, RETIRED = 1 << 12,
 };
 
 struct base_map { // where in a base unit each guest instruction is, ascending
@@ -579,6 +580,7 @@ bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc); // is it in th
 void base_name_mode(struct bt *b, unsigned mode_id);
 const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id); // code: to the address in T0, by look-up
 void base_note_retired(struct bt *b, const struct tu *t);
+void base_close_landings(struct bt *b, const struct tu *t);
 struct tu *bt_promote(struct vcpu *v, struct tu *t);
 bool bt_passed_often(struct bt *b, uint64_t place);
 static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode

@@ -259,6 +259,7 @@ void emit_save_flags(struct trans *t)
 void emit_make_flags(struct emit *e, uint32_t unit)
 {
 	emit_call_state(e, SLOT_STUB_FLAGS);
+	emit_bytes(e, (const uint8_t[]){0x0f, 0x1f, 0x80}, 3); // nopl unit(%rax)
 	emit_u32(e, unit);
 }
 

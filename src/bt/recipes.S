@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Noted flags to the host's (flags.c): called with the number of a unit behind the call, or 0 if the guest's registers
-// are in their homes. Keeps all registers. A recipe that has a piece of code here (quick in struct recipe), and whose
-// operands need no look at where registers are, is carried out on the spot, others by bt_make_flags.
+// Noted flags to the host's (flags.c): called with the number of a unit in a NOP behind the call, or 0 if the guest's
+// registers are in their homes. Keeps all registers. A recipe that has a piece of code here (quick in struct recipe),
+// and whose operands need no look at where registers are, is carried out on the spot, others by bt_make_flags.
 #include "bt/slots.h"
 
 #define RECIPE_FIRST_OTHER 16 // RECIPE_IMM
@@ -27,11 +27,9 @@ bt_stub_flags:
 	add	%gs:SLOT_RECIPES, %rax
 	cmpb	$0, RECIPE_QUICK(%rax)
 	je	slow
-	cmpl	$0, (%rcx)
+	cmpl	$0, 3(%rcx)
 	jne	elsewhere
 quick:
-	lea	4(%rcx), %rcx		// over the number
-	mov	%rcx, (%rsp)
 	mov	%rdx, %gs:SLOT_RDX
 	movzbl	RECIPE_B(%rax), %ecx
 	call	load
@@ -61,7 +59,6 @@ slow:
 	jmp	bt_stub_make_flags
 
 in_slot:
-	addq	$4, (%rsp)
 	movzwl	%gs:SLOT_FLAGS, %eax
 	add	$0x7f, %al
 	sahf

@@ -34,7 +34,7 @@ uint64_t recover_noted(const struct vcpu *v, const uint64_t *gpr)
 // are in their homes.
 const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
 {
-	const struct tu *t = &bt_of(v)->tu[*(const uint32_t *)ra];
+	const struct tu *t = &bt_of(v)->tu[*(const uint32_t *)(ra + 3)];
 	const uint64_t *host = (const uint64_t *)((const char *)v + SLOT_HOST_REGS);
 	uint64_t *host_flags = (uint64_t *)((char *)v + SLOT_HOST_FLAGS), gpr[X86_GPRS];
 	bool homes = t == bt_of(v)->tu;
@@ -46,7 +46,7 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
 	}
 	*host_flags = (*host_flags & ~(uint64_t)RFLAGS_ARITH) | recover_noted(v, gpr);
 	bt_of(v)->st->flags_made++;
-	return ra + 4;
+	return ra;
 }
 
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.

@@ -88,23 +88,31 @@ static void count_pass(struct emit *e, int depth, bool kernel)
 	emit_add_pass(e, kernel);
 }
 
-static void check_routine(struct emit *e, uint32_t argument)
+// Look for the address in T0: the place of a jump to where it is not found, T0 then xored with the tag.
+static uint8_t *emit_look_up(struct emit *e, unsigned tlb, bool write, unsigned size, int32_t *table)
 {
-	unsigned tlb = argument >> 17, size = (uint16_t)argument;
-	bool write = argument >> 16 & 1;
-	int32_t table = (int32_t)(BT_OFFSET + (write ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r)) +
-				  tlb * sizeof(struct tlb));
 	uint8_t *miss;
 
-	keep_flags(e);
+	*table = (int32_t)(BT_OFFSET + (write ? offsetof(struct bt, tlb_w) : offsetof(struct bt, tlb_r)) +
+			   tlb * sizeof(struct tlb));
 	emit_rorx(e, 8, HOST_T1, HOST_T0, 8);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, (TLB_SIZE - 1) << 4);
 	emit_gs(e);
-	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, table)); // xor tag, T0
+	emit_op_mem(e, 8, 0x33, HOST_T0, mem_base(HOST_T1, *table)); // xor tag, T0
 	emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)(PAGE_SIZE - size));
 	miss = jcc8(e, CC_A);
 	emit_gs(e);
-	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, table + 8));
+	emit_load(e, 8, HOST_T1, mem_base(HOST_T1, *table + 8));
+	return miss;
+}
+
+static void check_routine(struct emit *e, uint32_t argument)
+{
+	int32_t table;
+	uint8_t *miss;
+
+	keep_flags(e);
+	miss = emit_look_up(e, argument >> 17, argument >> 16 & 1, (uint16_t)argument, &table);
 	give_flags(e);
 	ret(e);
 	here8(miss, e);
@@ -148,6 +156,22 @@ static void trust_routine(struct emit *e)
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
+// The same where nobody sees the flags, with a return address on the stack and T0 where to go.
+void base_trust_stack(struct emit *e, uint32_t mode)
+{
+	uint8_t *zone, *upper, *on;
+
+	if (!(mode & MODE_MAPPED))
+		return;
+	emit_stack_test(e, &zone, &upper);
+	on = emit_jmp32(e);
+	emit_patch32(zone, e->delta, emit_here(e));
+	emit_patch32(upper, e->delta, emit_here(e));
+	drop(e);
+	emit_jmp_state(e, SLOT_STUB_IND);
+	emit_patch32(on, e->delta, emit_here(e));
+}
+
 static void count_routine(struct emit *e, bool kernel)
 {
 	uint8_t *hot;
@@ -163,28 +187,32 @@ static void count_routine(struct emit *e, bool kernel)
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
-static void exit_routine(struct emit *e)
+static void exit_routine(struct emit *e, bool calls)
 {
-	pop(e, HOST_T1);
+	if (calls)
+		emit_load(e, 8, HOST_T1, mem_base(X86_RSP, 0)); // a landing's address, which stays
+	else
+		pop(e, HOST_T1);
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
-// A guest call leaves a return address on the stack of calls, as pair.c says: in base code it is always this one,
-// which goes on by the table.
-static void push_landing(struct emit *e)
+enum { EXIT_LENGTH = 5, RETURN_AT = EXIT_LENGTH + 2 }; // of the exit behind the call of ROUTINE_CALL; see base_call
+
+// The guest's return address into reg, from behind the place that is `depth` bytes up the host's stack.
+static void emit_load_return(struct emit *e, unsigned reg, bool wide, int depth)
 {
-	emit_bytes(e, (const uint8_t[]){0xe8, 6, 0, 0, 0}, 5);
-	emit_jmp_state(e, SLOT_STUB_RET);
+	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, depth));
+	emit_op_mem(e, 8, wide ? 0x8b : 0x63, reg, mem_base(HOST_T1, RETURN_AT)); // movslq
 }
 
-// The guest's return address stands behind the exit that follows the call of this.
-static void call_routine(struct trans *t, struct emit *e, bool wide, bool landing)
+// The address is not in the TLB: by ROUTINE_CHECK, with all registers as they must be if that fails.
+static void emit_call_slowly(struct trans *t, struct emit *e, bool wide)
 {
 	uint32_t check = base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
-	uint8_t *hot;
 
-	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, 0));
-	emit_op_mem(e, 8, wide ? 0x8b : 0x63, HOST_T0, mem_base(HOST_T1, 5)); // movslq
+	give_flags(e);
+	pop(e, RCX);
+	emit_load_return(e, HOST_T0, wide, 0);
 	push(e, HOST_T0);
 	t->on_stack = 8;
 	emit_lea(e, 8, HOST_T0, mem_base(HOST_GUEST_RSP, -8));
@@ -192,78 +220,76 @@ static void call_routine(struct trans *t, struct emit *e, bool wide, bool landin
 	base_note_site(t, e, X86_WRITE, 8, X86_SS);
 	t->on_stack = 0;
 	emit_op_mem(e, 4, 0x8f, 0, checked_mem()); // pop
-	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
+	push(e, RCX);
 	keep_flags(e);
-	count_pass(e, 8, !t->user);
+}
+
+static void call_routine(struct trans *t, struct emit *e, bool wide, bool landing)
+{
+	uint8_t *miss, *hot, *pushed;
+	int32_t table;
+
+	push(e, RCX);
+	keep_flags(e);
+	emit_load_return(e, RCX, wide, 16);
+	emit_lea(e, 8, HOST_T0, mem_base(HOST_GUEST_RSP, -8));
+	miss = emit_look_up(e, t->tlb, true, 8, &table);
+	emit_store(e, 8, RCX, checked_mem());
+	pushed = e->p;
+	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
+	count_pass(e, 16, !t->user);
 	hot = jcc8(e, CC_B);
 	give_flags(e);
-	pop(e, HOST_T1);
-	if (landing)
-		push_landing(e);
-	push(e, HOST_T1);
+	pop(e, RCX);
 	ret(e);
 	here8(hot, e);
 	give_flags(e);
+	pop(e, RCX);
 	pop(e, HOST_T1);
-	if (landing)
-		push_landing(e);
+	if (landing) {
+		emit_lea(e, 8, HOST_T0, mem_base(HOST_T1, EXIT_LENGTH));
+		push(e, HOST_T0);
+	}
 	emit_jmp_state(e, SLOT_STUB_AT);
+	here8(miss, e);
+	emit_call_slowly(t, e, wide);
+	emit_patch32(emit_jmp32(e), e->delta, pushed + e->delta);
 }
 
-// Take the return address off the stack of calls, and off the host's own prediction too.
-static void unwind(struct emit *e)
+static void land_gone_routine(struct emit *e)
 {
-	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x35, 5, 0, 0, 0}, 7); // lea behind the ret, %r14
-	emit_op_mem(e, 8, 0x89, HOST_T1, mem_base(X86_RSP, 0));
-	ret(e);
-}
-
-// As hot code wants them: see flags.c.
-static void note_flags(struct emit *e)
-{
-	emit_keep_flags(e);
-	emit_store_state_imm32(e, 0, SLOT_RECIPE);
-}
-
-// The same where nobody sees the flags, with a return address on the stack and T0 where to go.
-static void trust_stack(struct emit *e, uint32_t mode)
-{
-	uint8_t *zone, *upper, *on;
-
-	if (!(mode & MODE_MAPPED))
-		return;
-	emit_stack_test(e, &zone, &upper);
-	on = emit_jmp32(e);
-	emit_patch32(zone, e->delta, emit_here(e));
-	emit_patch32(upper, e->delta, emit_here(e));
 	drop(e);
-	emit_jmp_state(e, SLOT_STUB_IND);
-	emit_patch32(on, e->delta, emit_here(e));
+	emit_jmp_state(e, SLOT_STUB_RET);
 }
 
-static void ret_routine(struct emit *e, uint32_t mode)
+// The flags are in the slot as a rule: base code notes them so.
+static void emit_flags_to_host(struct emit *e)
 {
-	note_flags(e);
-	trust_stack(e, mode);
-	unwind(e);
+	uint8_t *recipe, *done;
+
+	emit_cmp_state_imm8(e, 4, SLOT_RECIPE, 0);
+	recipe = jcc8(e, CC_NE);
+	emit_restore_flags(e);
+	emit_u8(e, 0xeb);
+	emit_u8(e, 0);
+	done = e->p - 1;
+	here8(recipe, e);
+	emit_make_flags(e, 0);
+	here8(done, e);
+}
+
+static void land_routine(struct emit *e, bool wide)
+{
+	uint8_t *other;
+
+	if (!wide)
+		emit_op_rr(e, 8, 0x63, HOST_T1, HOST_T1); // movslq
+	emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);         // cmp
+	other = jcc8(e, CC_NE);
+	emit_flags_to_host(e);
 	ret(e);
-}
-
-static void jump_routine(struct emit *e, uint32_t mode_id, uint32_t mode)
-{
-	note_flags(e);
-	trust_stack(e, mode);
-	unwind(e);
-	emit_table_branch(e, mode_id, 4);
-}
-
-static void call_ind_routine(struct emit *e, uint32_t mode_id, uint32_t mode)
-{
-	note_flags(e);
-	trust_stack(e, mode);
-	drop(e);
-	push_landing(e);
-	emit_table_branch(e, mode_id, 4);
+	here8(other, e);
+	land_gone_routine(e);
 }
 
 static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argument)
@@ -281,17 +307,20 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 	case ROUTINE_CALL:
 		call_routine(t, e, argument & 1, argument & 2);
 		return;
-	case ROUTINE_RET:
-		ret_routine(e, t->b->modes[argument]);
+	case ROUTINE_LAND:
+		land_routine(e, argument);
+		return;
+	case ROUTINE_LAND_GONE:
+		land_gone_routine(e);
 		return;
 	case ROUTINE_JUMP:
-		jump_routine(e, argument, t->b->modes[argument]);
-		return;
-	case ROUTINE_CALL_IND:
-		call_ind_routine(e, argument, t->b->modes[argument]);
+		emit_table_branch(e, argument, 4);
 		return;
 	case ROUTINE_EXIT:
-		exit_routine(e);
+		exit_routine(e, false);
+		return;
+	case ROUTINE_EXIT_CALL:
+		exit_routine(e, true);
 		return;
 	case ROUTINE_TRUST:
 		trust_routine(e);
@@ -321,6 +350,16 @@ static uint32_t routine_of(struct bt *b, struct trans *t, enum routine r, uint32
 uint32_t base_routine(struct trans *t, enum routine r, uint32_t argument)
 {
 	return routine_of(t->b, t, r, argument);
+}
+
+// Returns to a unit that is no more go by the table.
+void base_close_landings(struct bt *b, const struct tu *t)
+{
+	uint32_t gone = routine_of(b, NULL, ROUTINE_LAND_GONE, 0);
+
+	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
+		if (b->exit[i].kind == EXIT_LANDING)
+			emit_patch32(b->tc_rw + b->exit[i].at + 1, b->delta, b->tc + gone);
 }
 
 // A routine on the way of a link. The exit's number stands behind it. NULL: the cache is full.
@@ -412,7 +451,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_gs(e);
 	emit_load(e, 8, HOST_T1, entry);
 	pop(e, RCX);
-	emit_make_flags(e, 0);
+	emit_flags_to_host(e);
 	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe6}, 3); // jmp *%r14
 	here8(hot, e);
 	here8(other, e);

@@ -210,7 +210,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		return;
 	}
 	emit_patch32(b->tc_rw + x->patch, b->delta, to);
-	if (x->at)
+	if (x->at && !x->calls)
 		b->tc_rw[x->at] = 0xe9;
 	x->target = (uint32_t)(t - b->tu);
 	x->next = t->incoming;
@@ -288,6 +288,10 @@ void tc_detach(struct bt *b, struct tu *t)
 // Returns on their way to it go by the table: its JNE becomes a JMP.
 static void close_landings(struct bt *b, const struct tu *t)
 {
+	if (t->tier == TIER_BASE) {
+		base_close_landings(b, t);
+		return;
+	}
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
 		if (b->exit[i].kind == EXIT_LANDING)
 			memcpy(b->tc_rw + b->exit[i].patch - 2, (const uint8_t[]){0x90, 0xe9}, 2);

@@ -149,18 +149,17 @@ const struct thunk *thunk_at(const struct bt *b, uint32_t at)
 	return &b->base.thunk[lo];
 }
 
-// MODE_ALONE: back to C instead of another unit. And pairs_calls() says who uses the stack of calls.
-static void emit_go(struct trans *m, enum routine r)
+// Back to the unit with the target in T0, which leaves by it. MODE_ALONE: to C.
+static void emit_go(struct trans *m)
 {
-	uint32_t mode_id = tc_mode_id(m->b, m->t->mode);
-
 	emit_epilogue(m, &m->hot);
+	emit_flags_noted(m, &m->hot, 0xffff);
+	base_trust_stack(&m->hot, m->t->mode);
 	if (m->t->mode & MODE_ALONE) {
-		emit_flags_noted(m, &m->hot, 0xffff);
 		emit_lea(&m->hot, 8, X86_RSP, mem_base(X86_RSP, 8));
 		emit_jmp_state(&m->hot, SLOT_STUB_IND);
 	} else {
-		emit_jmp_shared(m->b, &m->hot, base_routine(m, pairs_calls(m) ? r : ROUTINE_JUMP, mode_id));
+		emit_u8(&m->hot, 0xc3);
 	}
 	m->ended = true;
 }
@@ -169,7 +168,7 @@ static void emit_ret(struct trans *m, const struct x86_insn *insn)
 {
 	emit_load(&m->hot, 8, HOST_T0, emit_stack_operand(m, 0, 8, X86_READ));
 	emit_rsp_add(m, 8 + (insn->imm_size ? (uint16_t)insn->imm : 0));
-	emit_go(m, ROUTINE_RET);
+	emit_go(m);
 }
 
 static void emit_target(struct trans *m, const struct x86_insn *insn)
@@ -183,7 +182,7 @@ static void emit_target(struct trans *m, const struct x86_insn *insn)
 static void emit_jmp_ind(struct trans *m, const struct x86_insn *insn)
 {
 	emit_target(m, insn);
-	emit_go(m, ROUTINE_JUMP);
+	emit_go(m);
 }
 
 // The guest's return address comes in T1. Both it and the target wait on the host's stack.
@@ -204,7 +203,7 @@ static void emit_call_ind(struct trans *m, const struct x86_insn *insn)
 	emit_bytes(e, (const uint8_t[]){0x41, 0x5d}, 2); // pop %r13
 	emit_lea(e, 8, X86_RSP, mem_base(X86_RSP, 8));
 	m->on_stack = 0;
-	emit_go(m, ROUTINE_CALL_IND);
+	emit_go(m);
 }
 
 static void emit_instruction(struct trans *m, const struct x86_insn *insn)
