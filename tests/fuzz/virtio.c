@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT
+//
+// A hostile driver against the virtio devices: rings, descriptors, lengths, addresses, loops, registers, configuration
+// space and resets, in any order, as the bytes of an input say. Guest RAM is mapped with nothing around it and the disk
+// is a heap block, so that what leaves them is seen (built with ASan and UBSan). Checked besides: a device answers each
+// buffer once at most, says nothing before it is started, and comes back to life by a reset.
+//   fuzz_virtio FILE-OR-DIRECTORY...   replay these inputs
+//   fuzz_virtio -n N [-s SEED]         make N inputs up
+// Built by clang with -fsanitize=fuzzer and -DLIBFUZZER it is an ordinary libFuzzer target.
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "virtio/blk.h"
+#include "virtio/pci.h"
+#include "virtio/rng.h"
+
+enum { RAM = 64 << 10, DISK = 256 << 10, SIZE = 8, DESC = 0x1000, AVAIL = 0x2000, USED = 0x3000, TABLE = 0x4000,
+	DATA = 0x8000 };
+enum { COMMON_FEATURES_SELECT = 8, COMMON_FEATURES = 12, COMMON_STATUS = 20, COMMON_QUEUE = 22, COMMON_SIZE = 24,
+	COMMON_ENABLE = 28, COMMON_DESC = 32 };
+
+static struct mem mem;
+static uint8_t *const ram = (uint8_t *)ZONE_RAM;
+static unsigned interrupts;
+
+_Noreturn void base_panic(const char *file, int line, const char *what);
+_Noreturn void base_panic(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "%s:%d: %s\n", file, line, what);
+	abort();
+}
+
+#define MUST(x) ((x) ? (void)0 : base_panic(__FILE__, __LINE__, #x))
+
+// -- the input
+
+struct input {
+	const uint8_t *p, *end;
+};
+
+static uint8_t take8(struct input *in)
+{
+	return in->p < in->end ? *in->p++ : 0;
+}
+
+static uint16_t take16(struct input *in)
+{
+	uint16_t low = take8(in);
+
+	return low | (uint16_t)(take8(in) << 8);
+}
+
+// Small values and places near the borders more often than others.
+static uint64_t take_value(struct input *in)
+{
+	static const uint64_t special[] = { 0, 1, RAM - 1, RAM, RAM - 16, UINT32_MAX, UINT64_MAX, UINT64_MAX - 15,
+		UINT64_C(1) << 63, DESC, DATA, TABLE, 0x10, 512, 1 << 20, UINT64_C(0xfee00000) };
+	uint8_t how = take8(in);
+
+	if (how < 128)
+		return special[how % ARRAY_SIZE(special)];
+	return how < 200 ? take16(in) : (uint64_t)take16(in) << 48 | (uint64_t)take16(in) << 24 | take16(in);
+}
+
+// -- a disk in memory; every other request ends later
+
+static uint8_t *disk;
+static struct block_request *later;
+
+static void run(struct block_request *r)
+{
+	uint64_t at = r->offset;
+
+	MUST(r->offset <= DISK && r->size <= DISK - r->offset);
+	for (unsigned i = 0; i < r->niov && r->op <= BLOCK_WRITE; i++) {
+		if (r->op == BLOCK_READ)
+			memcpy(r->iov[i].iov_base, disk + at, r->iov[i].iov_len);
+		else
+			memcpy(disk + at, r->iov[i].iov_base, r->iov[i].iov_len);
+		at += r->iov[i].iov_len;
+	}
+	MUST(r->op > BLOCK_WRITE || at == r->offset + r->size);
+	if (r->op >= BLOCK_DISCARD)
+		memset(disk + r->offset, 0, r->size);
+	r->error = at & 512 ? -5 : 0;
+}
+
+static struct block_request *submit(struct block_engine *e, struct block_request *list)
+{
+	struct block_request *now = NULL, *next;
+
+	for (bool wait = false; list; list = next, wait = !wait) {
+		struct block_request **to = wait ? &later : &now;
+
+		next = list->next;
+		run(list);
+		list->next = *to;
+		*to = list;
+	}
+	return now;
+}
+
+static void stop(struct block_engine *e)
+{
+}
+
+static int nothing(struct block *b, const struct block_request *r, unsigned worker)
+{
+	return 0;
+}
+
+static void close_disk(struct block *b)
+{
+}
+
+static const struct block_ops disk_ops = { nothing, close_disk, NULL };
+static struct block_engine engine = { "test", submit, stop };
+static struct block image;
+
+struct block_request *block_submit(struct block *b, struct block_request *list)
+{
+	return b->engine->submit(b->engine, list);
+}
+
+void block_close(struct block *b)
+{
+}
+
+static void complete_later(void)
+{
+	struct block_request *list = later;
+
+	later = NULL;
+	if (list)
+		image.completed(image.opaque, list);
+}
+
+// -- the driver
+
+static struct virtio_pci pci;
+static struct pci_app app;
+
+static void on_raise(void *opaque, unsigned index)
+{
+	interrupts++;
+}
+
+static void set(unsigned off, unsigned size, uint64_t value)
+{
+	if (off == COMMON_STATUS && !(uint8_t)value)
+		complete_later(); // a reset waits for it
+	virtio_pci_write(&pci, off, size, value);
+}
+
+static void place_queue(unsigned q)
+{
+	const uint64_t parts[] = { DESC, AVAIL, USED };
+
+	set(COMMON_QUEUE, 2, q);
+	set(COMMON_SIZE, 2, SIZE);
+	for (unsigned i = 0; i < 3; i++) {
+		set(COMMON_DESC + 8 * i, 4, parts[i] + 0x100 * q);
+		set(COMMON_DESC + 8 * i + 4, 4, 0);
+	}
+	set(COMMON_ENABLE, 2, 1);
+}
+
+static void start(uint64_t features)
+{
+	set(COMMON_STATUS, 1, 0);
+	set(COMMON_STATUS, 1, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+	for (unsigned i = 0; i < 2; i++) {
+		set(COMMON_FEATURES_SELECT, 4, i);
+		set(COMMON_FEATURES, 4, (uint32_t)(features >> 32 * i));
+	}
+	set(COMMON_STATUS, 1, VIRTIO_FEATURES_OK);
+	for (unsigned q = 0; q < pci.device->nqueues; q++)
+		place_queue(q);
+	set(COMMON_STATUS, 1, VIRTIO_DRIVER_OK);
+}
+
+static void put(unsigned at, const void *from, unsigned n)
+{
+	memcpy(ram + at % (RAM - n), from, n);
+}
+
+static void put_desc(unsigned table, unsigned i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	const uint16_t tail[2] = { flags, next };
+
+	put(table + 16 * i, &addr, 8);
+	put(table + 16 * i + 8, &len, 4);
+	put(table + 16 * i + 12, tail, 4);
+}
+
+static void make_available(unsigned q, uint16_t head, unsigned by)
+{
+	unsigned base = AVAIL + 0x100 * q;
+	uint16_t idx;
+
+	memcpy(&idx, ram + base + 2, 2);
+	put(base + 4 + 2 * (idx % SIZE), &head, 2);
+	idx += by;
+	put(base + 2, &idx, 2);
+}
+
+// A request as a driver makes it, of one readable header, some data and a status byte, with one part of it spoilt.
+static void make_request(struct input *in)
+{
+	uint8_t shape = take8(in), q = take8(in) % 2, first = take8(in) % SIZE, spoil = take8(in);
+	unsigned table = shape & 1 ? TABLE : DESC + 0x100 * q, at = shape & 1 ? 0 : first;
+	const uint32_t header[4] = { take8(in) % 15, 0, take8(in), 0 };
+	const uint32_t range[4] = { take8(in), 0, take16(in), take8(in) % 3 };
+	bool reads = !(header[0] & 1);
+
+	put(DATA, header, sizeof(header));
+	put(DATA + 16, range, sizeof(range));
+	put_desc(table, at, DATA, 16, 1, at + 1);
+	put_desc(table, at + 1, DATA + 16, header[0] > 10 ? 16 : 512u << (shape >> 6), 1 | (reads ? 2 : 0), at + 2);
+	put_desc(table, at + 2, DATA + 0x4000, 1, 2, 0);
+	if (spoil < 160)
+		put_desc(table, at + spoil % 3, spoil & 4 ? take_value(in) : DATA, spoil & 8 ? (uint32_t)take_value(in) : 600,
+			 spoil & 16 ? take8(in) : 1, spoil & 32 ? (uint16_t)take_value(in) : at + 1 + spoil % 3);
+	if (shape & 1)
+		put_desc(DESC + 0x100 * q, first, shape & 2 ? TABLE : take_value(in),
+			 shape & 4 ? 48 : (uint32_t)take_value(in), 4 | (shape & 8 ? 0 : take8(in)), 0);
+	make_available(q, first, 1);
+}
+
+static void step(struct input *in)
+{
+	uint8_t op = take8(in);
+	uint64_t value;
+
+	switch (op % 16) {
+	case 0: case 1: case 2: case 3: case 4:
+		make_request(in);
+		break;
+	case 5: case 6: case 7:
+		app.kicks |= op >> 4;
+		virtio_pci_kicked(&pci);
+		break;
+	case 8:
+		complete_later();
+		break;
+	case 9:
+		value = take_value(in);
+		put(take16(in), &value, 8);
+		break;
+	case 10:
+		put_desc(DESC, take8(in) % (2 * SIZE), take_value(in), (uint32_t)take_value(in), take8(in),
+			 (uint16_t)take_value(in));
+		break;
+	case 11:
+		make_available(op >> 4 & 1, take16(in), take8(in) % 4);
+		break;
+	case 12:
+		value = take16(in);
+		set(value % 64 + (op >> 4 & 1) * PCI_APP_DEVICE, 1u << (op >> 6), take_value(in));
+		break;
+	case 13:
+		value = take16(in);
+		virtio_pci_read(&pci, value % (PCI_APP_DEVICE + 128), 1u << (op >> 6));
+		break;
+	case 14:
+		start(op & 16 ? pci.device->offered : take_value(in) | BIT64(VIRTIO_F_VERSION_1));
+		break;
+	case 15:
+		set(COMMON_QUEUE, 2, take8(in) % 4);
+		set(COMMON_DESC + (op >> 4) % 6 * 4, 4, take_value(in));
+		set(COMMON_ENABLE, 2, 1);
+		break;
+	}
+}
+
+static struct virtio_device *make_device(uint8_t which)
+{
+	struct virtio_blk_config c = {
+		.queues = 2, .write_cache = true, .serial = "fuzz", .block_size = which & 2 ? 4096 : 512,
+	};
+
+	if (which & 1) {
+		struct virtio_rng *r = malloc(sizeof(*r));
+
+		virtio_rng_init(r, &mem);
+		return &r->dev;
+	}
+	image = (struct block){.ops = &disk_ops, .size = DISK, .engine = &engine, .readonly = which & 4};
+	return virtio_blk_create(&image, &c, &mem);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, data + size};
+
+	if (!disk) {
+		mem_layout(&mem, RAM);
+		MUST(mmap(ram, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == ram);
+		disk = malloc(DISK);
+	}
+	memset(ram, 0, RAM);
+	memset(disk, 0, DISK);
+	virtio_pci_init(&pci, make_device(take8(&in)), &app, 0, 0x18);
+	pci.raise = on_raise;
+	interrupts = 0;
+	app.kicks = UINT64_MAX;
+	virtio_pci_kicked(&pci);
+	MUST(!interrupts); // it has not been started
+	start(pci.device->offered);
+	while (in.p < in.end)
+		step(&in);
+	memset(ram, 0, RAM);
+	start(pci.device->offered); // whatever was: it works again
+	MUST(virtio_running(pci.device));
+	complete_later();
+	virtio_pci_write(&pci, COMMON_STATUS, 1, 0);
+	virtio_destroy(pci.device);
+	free(pci.device);
+	return 0;
+}
+
+#ifndef LIBFUZZER
+static void replay(const char *path)
+{
+	static uint8_t data[64 << 10];
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	MUST(f);
+	n = fread(data, 1, sizeof(data), f);
+	fclose(f);
+	LLVMFuzzerTestOneInput(data, n);
+}
+
+static unsigned replay_all(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	unsigned n = 0;
+
+	if (!d) {
+		replay(path);
+		return 1;
+	}
+	while ((e = readdir(d))) {
+		char name[4096];
+
+		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+		if (e->d_name[0] != '.') {
+			replay(name);
+			n++;
+		}
+	}
+	closedir(d);
+	return n;
+}
+
+static uint64_t next(uint64_t *state) // xorshift
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t cases = 0, seed = 1, replayed = 0;
+	uint8_t data[512];
+	int c;
+
+	while ((c = getopt(argc, argv, "n:s:")) > 0)
+		*(c == 'n' ? &cases : &seed) = strtoull(optarg, NULL, 0);
+	for (int i = optind; i < argc; i++)
+		replayed += replay_all(argv[i]);
+	for (uint64_t i = 0; i < cases; i++) {
+		uint64_t state = (seed + i) * UINT64_C(0x9e3779b97f4a7c15) | 1;
+		size_t n = next(&state) % sizeof(data);
+
+		for (size_t k = 0; k < n; k++)
+			data[k] = next(&state) >> 32;
+		alarm(20);
+		LLVMFuzzerTestOneInput(data, n);
+	}
+	printf("%llu inputs replayed, %llu made up\n", (unsigned long long)replayed, (unsigned long long)cases);
+	return cases + replayed ? 0 : 1;
+}
+#endif
