@@ -15,6 +15,7 @@
 //   code.c       coherency: pages that hold translated code, retirement
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults
+//   sample.c     which hot units the timer meets again and again
 //   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier
 //   string.c     string instructions
 //   vector.c     vector registers for C code; gather.c: gathers and scatters; masked.c: masks of memory operands
@@ -123,7 +124,11 @@ enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_RECIPE, FLAGS_NOTED, FLAGS_NONE 
 
 // How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
 // to run often, everything in place.
-enum tier { TIER_BASE, TIER_HOT };
+// FAVOURED: a hot unit whose check sites have entries of their own (site.c).
+enum tier { TIER_BASE, TIER_HOT, TIER_FAVOURED };
+
+// WANTED: it is to be made anew as TIER_FAVOURED when the run loop next comes to it.
+enum favour { FAVOUR_NONE, FAVOUR_WANTED, FAVOUR_MADE };
 
 // -- translation units ----------------------------------------------------------------------------------------------
 struct tu {
@@ -140,8 +145,11 @@ struct tu {
 	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
 	uint64_t lines;         // and which 64-byte lines these lie in
 	uint16_t ninsns;
-	uint8_t tier;           // enum tier
+	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
 	bool dead;
+	uint8_t favour;         // enum favour
+	uint8_t samples;        // of the timer that have met it lately,
+	uint32_t sampled;       // and when the last one did: move_clock()
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
 	bool fixed;             // cannot move: its code depends on its address in other ways
 	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
@@ -489,6 +497,7 @@ struct bt {
 	struct place place;      // where base code was left
 	bool want_hot;           // the unit found next has run often
 	bool apart;              // the unit found next has no merged checks
+	const uint8_t *sampled;  // host address that the timer has met, or NULL
 	bool want_table;         // the unit found next enters the indirect table
 	bool step;               // one instruction a unit, for the debugger
 	bool nmi_waits;
@@ -548,6 +557,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink(struct bt *b, uint32_t exit);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
+void tc_take_off(struct bt *b, struct tu *t);
 unsigned tc_mode_id(struct bt *b, uint32_t mode);
 void itab_set(struct bt *b, struct tu *t);
 void itab_flush_all(struct bt *b);
@@ -590,6 +600,10 @@ static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
 const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to);
 const uint8_t *base_trusted_link(struct bt *b, const struct exit *x, const uint8_t *to);
 const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
+
+// -- sample.c
+void sample_serve(struct vcpu *v);
+void sample_remake(struct bt *b, struct tu *t); // when it is come to next
 
 // -- move.c
 #define MOVE_LOWEST (UINT64_C(8) << 30)

@@ -314,6 +314,8 @@ static uint32_t new_entry(struct trans *t, unsigned access, unsigned size, unsig
 	uint32_t entry;
 
 	*id = new_site(t, access, size, seg);
+	if (t->t->favour != FAVOUR_MADE)
+		return 0;
 	entry = site_entry_new(b, *id, insn_pc(t, t->i), table_of(t, access), size);
 	if (entry)
 		b->entry_info[entry].retry = b->site[*id].retry;
@@ -434,6 +436,30 @@ void emit_merged_check(struct trans *t, unsigned base, int disp, unsigned access
 	emit_op_rr(e, 8, 0x29, base, addend); // sub
 }
 
+// Without an entry: code that does not move knows the TLB's slot.
+static bool emit_constant_slot(struct trans *t, uint32_t id, uint64_t ea, unsigned access)
+{
+	uint32_t slot = table_of(t, access) + (uint32_t)((ea >> PAGE_SHIFT & (TLB_SIZE - 1)) * sizeof(struct tlb_entry));
+	uint64_t page = align_down(ea, PAGE_SIZE);
+	struct emit *e = &t->hot;
+	uint8_t *miss;
+
+	if (move_is_possible(t->t->pc, t->t->mode) || page != (uint64_t)(int32_t)page)
+		return false;
+	emit_op_state(e, 8, 0x81, 7, slot, 4); // cmp
+	emit_u32(e, (uint32_t)page);
+	miss = emit_jcc32(e, CC_NE);
+	emit_load_state(e, 8, HOST_T1, slot + 8);
+	t->b->site[id].done = (uint32_t)(emit_here(e) - t->b->tc);
+	e = &t->cold;
+	emit_patch32(miss, e->delta, emit_here(e));
+	emit_mov_imm(e, HOST_T0, ea);
+	emit_slot(e, table_of(t, access));
+	emit_call_state(e, SLOT_STUB_MISS);
+	emit_u32(e, id);
+	return true;
+}
+
 // An address that is known now: its entry is either right or invalid, and the operand is an offset from the host's
 // page. The linear address is made in the cold half, for the stub. False: this is no such instruction.
 bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigned access, unsigned size,
@@ -451,6 +477,9 @@ bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigne
 	emit_save_flags(t);
 	entry = new_entry(t, access, size, insn->mem.seg, &id);
 	if (!entry) {
+		*out = mem_base(HOST_T1, (int32_t)(ea & PAGE_OFFSET));
+		if (emit_constant_slot(t, id, ea, access))
+			return true;
 		t->b->nsites--;
 		return false;
 	}

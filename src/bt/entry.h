@@ -16,6 +16,9 @@ _Noreturn void bt_run(struct vcpu *v);
 // to where it goes on. False: it is a bug.
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
+// The timer's signal has interrupted translated code at this host address, or something else.
+void bt_sample(struct vcpu *v, const void *host_rip);
+
 // The unit that a crash report is about: the one host_rip lies in, or the one left last. False: there is none.
 struct bt_unit_view {
 	uint64_t pc;

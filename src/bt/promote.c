@@ -32,16 +32,16 @@ static void move_links(struct bt *b, struct tu *from, struct tu *to)
 	}
 }
 
-// The hot unit in its place. Only from the run loop.
+// The hot unit in its place, or a favoured one in a hot one's. Only from the run loop.
 struct tu *bt_promote(struct vcpu *v, struct tu *t)
 {
 	struct bt *b = bt_of(v);
 	uint64_t epoch = tc_epoch(b);
 	struct tu *hot;
 
-	if (!may_promote(b, t))
+	if (t->favour != FAVOUR_WANTED && !may_promote(b, t))
 		return t;
-	hot = bt_translate(v, t->pc, t->gpa, t->mode, TIER_HOT);
+	hot = bt_translate(v, t->pc, t->gpa, t->mode, t->favour == FAVOUR_WANTED ? TIER_FAVOURED : TIER_HOT);
 	b->st->tu_promoted++;
 	if (tc_epoch(b) != epoch)
 		return hot;
@@ -49,8 +49,7 @@ struct tu *bt_promote(struct vcpu *v, struct tu *t)
 		footing_join(b, hot);
 	move_links(b, t, hot);
 	code_unwatch(b, t);
-	tc_retire(b, t);
-	b->st->tu_retired--;
+	tc_take_off(b, t);
 	return hot;
 }
 

@@ -202,6 +202,7 @@ static void service(struct vcpu *v)
 {
 	uint32_t left = vmm_service_pending(v);
 
+	sample_serve(v);
 	if (left & PENDING_FLUSH) { // the debugger has had a stop
 		bt_of(v)->stopped = true;
 		bt_of(v)->stopped_at = v->rip;
@@ -270,7 +271,7 @@ static struct tu *hotter(struct vcpu *v, struct tu *t)
 	bool want = b->want_hot;
 
 	b->want_hot = false;
-	return want ? bt_promote(v, t) : t;
+	return want || t->favour == FAVOUR_WANTED ? bt_promote(v, t) : t;
 }
 
 // What was worth a hot unit in one form of memory access is so in the other.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// An entry per check site: a TLB entry of one place in the code, at a constant address: no time goes on computing
-// where to look. It holds the page that this site has accessed last, filled from the address-indexed software TLB by
-// bt_stub_site; of a large page as much as may be. All that an entry of the TLB promises (tlb.c) it promises too, for
-// the table it was filled from, which is its site's for good; so whatever is flushed there is flushed here.
+// An entry per check site, in favoured units (sample.c): a TLB entry of one place in the code, at a constant address,
+// so that no time goes on computing where to look. It holds the page that this site has accessed last, filled from the
+// address-indexed software TLB by bt_stub_site; of a large page as much as may be. All that an entry of the TLB
+// promises (tlb.c) it promises too, for the table it was filled from, which is its site's for good; so whatever is
+// flushed there is flushed here.
 //
 // To find what a flush concerns, valid entries hang on rings: by a hash of their page's number, global ones apart;
 // large ones apart, for reading and for writing. The first entries' info are the rings' heads.

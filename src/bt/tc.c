@@ -297,14 +297,22 @@ static void close_landings(struct bt *b, const struct tu *t)
 			memcpy(b->tc_rw + b->exit[i].patch - 2, (const uint8_t[]){0x90, 0xe9}, 2);
 }
 
-// The unit's code is no longer what the guest has: nothing may lead to it any more.
+// Nothing may lead to the unit any more: there is, or will be, another in its place.
+void tc_take_off(struct bt *b, struct tu *t)
+{
+	if (t->dead)
+		return;
+	tc_detach(b, t);
+	close_landings(b, t);
+}
+
+// The same, because the guest's code has changed.
 void tc_retire(struct bt *b, struct tu *t)
 {
 	if (t->dead)
 		return;
 	base_note_retired(b, t);
-	tc_detach(b, t);
-	close_landings(b, t);
+	tc_take_off(b, t);
 	b->st->tu_retired++;
 }
 

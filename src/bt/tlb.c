@@ -498,10 +498,8 @@ static void make_address_indexed(struct bt *b, const struct site *s)
 	struct tu *t = &b->tu[s->tu];
 
 	site_mark_guilty(b, t->pc + (uint64_t)(int64_t)s->guest);
-	if (t->dead)
-		return;
-	code_unwatch(b, t);
-	tc_retire(b, t);
+	if (!t->dead)
+		sample_remake(b, t);
 }
 
 // From bt_stub_site, if it cannot fill the site's entry by itself: the address is in T0.

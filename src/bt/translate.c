@@ -282,7 +282,15 @@ static enum tier tier_of(const struct vcpu *v, uint32_t mode, enum tier wanted)
 	if (mode & (MODE_ONE | MODE_CAREFUL) || (mode & MODE_CODE) != MODE_CODE64 || v->counting ||
 	    v->shared->config.stress & STRESS_HOT)
 		return TIER_HOT;
-	return wanted;
+	return wanted == TIER_BASE ? TIER_BASE : TIER_HOT;
+}
+
+// Where there are no samples, every other unit.
+static bool is_favoured(const struct vcpu *v, uint64_t pc, uint32_t mode, enum tier wanted)
+{
+	bool blindly = mode & MODE_ALONE || v->shared->config.stress & STRESS_HOT;
+
+	return wanted == TIER_FAVOURED || (blindly && pc & 1);
 }
 
 // What is counted by instruction comes to be as they are decoded.
@@ -309,7 +317,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		tc_flush(v);
 	else if (!tc_has_room(b))
 		tc_make_room(v);
-	if (tier == TIER_HOT)
+	if (tier != TIER_BASE)
 		b->hot = (uint32_t)align_up(b->hot, 16);
 	hot = b->hot;
 	cold = b->cold;
@@ -321,7 +329,8 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	t.t = tc_new_tu(b);
 	t.tu_id = (uint32_t)(t.t - b->tu);
 	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,
-		.tier = (uint8_t)tier_of(v, mode, tier)};
+		.tier = (uint8_t)tier_of(v, mode, tier),
+		.favour = is_favoured(v, pc, mode, tier) ? FAVOUR_MADE : FAVOUR_NONE};
 	if (mode & MODE_CS) {
 		t.t->cs_base = (uint32_t)v->seg[X86_CS].base;
 		t.t->cs_limit = v->seg[X86_CS].limit;

@@ -23,9 +23,11 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 static void on_timer(int sig, siginfo_t *info, void *context)
 {
+	const ucontext_t *uc = context;
 	struct vmm *vm = vmm_self();
 
 	vm->shared->stats.timer_signals++;
+	bt_sample(vm->vcpu, (const void *)uc->uc_mcontext.gregs[REG_RIP]);
 	vm->vcpu->pending |= PENDING_TIMER;
 }
 
