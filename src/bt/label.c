@@ -43,7 +43,9 @@ static void meet(struct trans *t, struct label *l)
 		window_join(&l->window[i], &t->window[i]);
 	if (l->met) {
 		mapped_join(l->proof, t->proof);
+		l->narrow &= t->narrow;
 	} else {
+		l->narrow = t->narrow;
 		memcpy(l->window, t->window, sizeof(l->window));
 		memcpy(l->proof, t->proof, sizeof(l->proof));
 	}
@@ -54,6 +56,7 @@ static void start_loop(struct trans *t, struct label *l)
 {
 	window_enter_loop(t, l->last);
 	mapped_enter_loop(t, l->last);
+	t->narrow = 0;
 	flags_for(t, t->i);
 	memcpy(l->window, t->window, sizeof(l->window));
 	memcpy(l->proof, t->proof, sizeof(l->proof));
@@ -76,6 +79,7 @@ void label_bind(struct trans *t)
 	memcpy(t->window, l->window, sizeof(t->window));
 	t->row.valid = false;
 	memcpy(t->proof, l->proof, sizeof(t->proof));
+	t->narrow = l->narrow;
 	flags_from_here(t, flags_at(t, t->i));
 	t->ended = false;
 	if (l->loop)

@@ -6,14 +6,21 @@
 // half): no flags, no branch, nothing out of line. What faults is sorted out by bt_host_fault.
 //
 // A proof holds for a base register, or a base and an index, and says how far from an address outside the zone it is at
-// most: gaps of 4 GiB at both ends of the zone make up for displacements and small steps. An access proves as much as a
+// most: gaps of 1 TiB at both ends of the zone make up for displacements, small steps and indices of 32 bits
+// (narrow.c). An access proves as much as a
 // check: it would have faulted in the gap. So a pointer that walks by constants and is used at each step is checked
 // once.
 //
 // What has no such form - operands that need two instructions, masks, strings - takes the inline look-up (check.c).
 #include "bt/trans.h"
 
-enum { SLACK_MAX = 64 << 20, SLACK_LOOP = 1 << 20, SLACK_STACK = SLACK_LOOP, STACK_PROOF = 0 };
+#define SLACK_MAX BIT64(38)
+#define SLACK_LOOP BIT64(36)
+#define SLACK_STACK SLACK_LOOP
+
+_Static_assert(SLACK_MAX + BIT64(36) < ZONE_GAP, "the gap makes up for a proof's slack, a step and a displacement");
+
+enum { STACK_PROOF = 0 };
 
 // -- proofs -----------------------------------------------------------------------------------------------------------
 
@@ -28,7 +35,7 @@ static struct proof *find(struct trans *t, unsigned base, unsigned index, unsign
 	return NULL;
 }
 
-static struct proof *add(struct trans *t, unsigned base, unsigned index, unsigned scale, uint32_t slack)
+static struct proof *add(struct trans *t, unsigned base, unsigned index, unsigned scale, uint64_t slack)
 {
 	struct proof *p = find(t, base, index, scale);
 
@@ -64,6 +71,30 @@ static struct emit_mem host_operand(const struct trans *t, unsigned base, unsign
 	};
 }
 
+static struct proof *prove(struct trans *t, unsigned base, unsigned index, unsigned scale);
+
+static bool is_narrow(const struct trans *t, unsigned reg)
+{
+	return reg != X86_REG_NONE && t->narrow & BIT(reg);
+}
+
+// From what is known of one of the two, if the other is narrow.
+static struct proof *derive(struct trans *t, unsigned base, unsigned index, unsigned scale)
+{
+	bool swapped = scale == 1 && is_narrow(t, base) && !is_narrow(t, index);
+	unsigned pointer = swapped ? index : base;
+	uint64_t slack = BIT64(32) * scale;
+
+	if (!swapped && !is_narrow(t, index))
+		return NULL;
+	if (pointer != X86_REG_NONE) {
+		if (t->in_memory & BIT(pointer))
+			return NULL;
+		slack += prove(t, pointer, X86_REG_NONE, 1)->slack;
+	}
+	return slack <= SLACK_MAX ? add(t, base, index, scale, slack) : NULL;
+}
+
 // Uses T1, and T0 where there is an index.
 static struct proof *prove(struct trans *t, unsigned base, unsigned index, unsigned scale)
 {
@@ -73,6 +104,8 @@ static struct proof *prove(struct trans *t, unsigned base, unsigned index, unsig
 		return p;
 	if (index == X86_REG_NONE) {
 		emit_zone_check(t, host_of(t, base));
+	} else if ((p = derive(t, base, index, scale))) {
+		return p;
 	} else {
 		emit_lea(&t->hot, 8, HOST_T0, host_operand(t, base, index, scale, 0));
 		emit_zone_check(t, HOST_T0);
@@ -84,7 +117,7 @@ static void touched(struct proof *p, int64_t disp, unsigned size)
 {
 	uint64_t reach = (uint64_t)(disp < 0 ? -disp : disp) + size;
 
-	p->slack = (uint32_t)MIN(p->slack, reach);
+	p->slack = MIN(p->slack, reach);
 }
 
 // -- the stack pointer: see stack_trust.c ----------------------------------------------------------------------------
@@ -276,7 +309,7 @@ static bool step(const struct trans *t, struct proof *p, const struct x86_insn *
 
 	if (!moves(t, insn, p->base, &base) || !moves(t, insn, p->index, &index))
 		return false;
-	p->slack += (uint32_t)(base < 0 ? -base : base) + (uint32_t)(index < 0 ? -index : index) * p->scale;
+	p->slack += (uint64_t)(base < 0 ? -base : base) + (uint64_t)(index < 0 ? -index : index) * p->scale;
 	return p->slack <= SLACK_MAX;
 }
 
@@ -306,7 +339,8 @@ void mapped_after(struct trans *t, const struct x86_insn *insn)
 		if (t->proof[i].scale && !step(t, &t->proof[i], insn))
 			t->proof[i].scale = 0;
 	if (slack <= SLACK_MAX && !(t->in_memory & BIT(to)))
-		add(t, to, X86_REG_NONE, 1, (uint32_t)slack);
+		add(t, to, X86_REG_NONE, 1, slack);
+	narrow_after(t, insn);
 	if (is_call(insn))
 		mapped_trust_stack(t);
 }
@@ -315,6 +349,7 @@ void mapped_drop_all(struct trans *t)
 {
 	for (unsigned i = 0; i < PROOFS; i++)
 		t->proof[i].scale = 0;
+	t->narrow = 0;
 }
 
 // -- where ways meet --------------------------------------------------------------------------------------------------
@@ -374,38 +409,32 @@ void mapped_make(struct trans *t, const struct proof *wanted)
 
 enum loop_fate { KEPT, MOVED, LOST };
 
-// What the loop, from the present instruction to `last`, does to a proof.
+// Behind it, unless it is a call: only by a way from elsewhere.
+static bool breaks_off(const struct trans *t, unsigned i)
+{
+	return t->next[i] != i + 1;
+}
+
+// What the loop, from the present instruction to `last`, does to a proof on its first way. What it does on others, on
+// which there may be calls, is made good when they come back.
 static enum loop_fate through_loop(const struct trans *t, unsigned last, struct proof p)
 {
 	enum loop_fate f = KEPT;
 
 	for (unsigned i = t->i; i <= last; i++) {
+		bool call = is_call(&t->insn[i]);
+
 		p.slack = 0;
-		if (!step(t, &p, &t->insn[i]) && t->next[i] != NOWHERE)
+		if (call && p.base == X86_RSP && p.index == X86_REG_NONE)
+			p.slack = SLACK_STACK;
+		else if ((call || !step(t, &p, &t->insn[i])) && t->next[i] != NOWHERE)
 			return LOST;
 		if (p.slack)
 			f = MOVED;
+		if (breaks_off(t, i))
+			break;
 	}
 	return f;
-}
-
-static bool calls_in(const struct trans *t, unsigned last)
-{
-	for (unsigned i = t->i; i <= last; i++)
-		if (is_call(&t->insn[i]))
-			return true;
-	return false;
-}
-
-// With calls in the loop: is the stack pointer set anew by none else?
-static bool keeps_stack(const struct trans *t, unsigned last)
-{
-	struct proof p = {X86_RSP, X86_REG_NONE, 1, 0};
-
-	for (unsigned i = t->i; i <= last; i++)
-		if (!is_call(&t->insn[i]) && t->next[i] != NOWHERE && !step(t, &p, &t->insn[i]))
-			return false;
-	return true;
 }
 
 // The key of the instruction's operand, if it needs a proof.
@@ -418,6 +447,22 @@ static bool key_of(const struct trans *t, const struct x86_insn *insn, struct pr
 		return false;
 	*p = (struct proof){m->base, m->index, (uint8_t)(m->index == X86_REG_NONE ? 1 : m->scale), 0};
 	return true;
+}
+
+// Does the first way of the loop use it?
+static bool is_used(const struct trans *t, unsigned last, const struct proof *p)
+{
+	struct proof key;
+
+	if (p->base == X86_RSP)
+		return true;
+	for (unsigned i = t->i; i <= last; i++) {
+		if (key_of(t, &t->insn[i], &key) && key.base == p->base && key.index == p->index && key.scale == p->scale)
+			return true;
+		if (breaks_off(t, i))
+			break;
+	}
+	return false;
 }
 
 static unsigned count(const struct trans *t)
@@ -435,24 +480,16 @@ void mapped_enter_loop(struct trans *t, unsigned last)
 {
 	if (!is_mapped(t))
 		return;
-	if (calls_in(t, last)) {
-		bool stack = !t->v->counting && stack_is_settled(t) && keeps_stack(t, last);
-
-		mapped_drop_all(t);
-		if (stack)
-			mapped_trust_stack(t);
-		return;
-	}
 	for (unsigned i = 0; i < PROOFS; i++) {
 		struct proof *p = &t->proof[i];
 		enum loop_fate f = p->scale ? through_loop(t, last, *p) : LOST;
 
-		if (f == LOST || (f == MOVED && p->slack > SLACK_LOOP))
+		if (f == LOST || (f == MOVED && (p->slack > SLACK_LOOP || !is_used(t, last, p))))
 			p->scale = 0;
 		else if (f == MOVED)
 			p->slack = SLACK_LOOP;
 	}
-	for (unsigned i = t->i; i <= last && count(t) < PROOFS - 1; i++) {
+	for (unsigned i = t->i; i <= last && count(t) < PROOFS - 1 && (i == t->i || !breaks_off(t, i - 1)); i++) {
 		struct proof key;
 		enum loop_fate f;
 

@@ -21,7 +21,7 @@ enum { PROOFS = 10 };
 
 struct proof { // see mapped.c
 	uint8_t base, index, scale; // guest registers or X86_REG_NONE; scale 0: nothing
-	uint32_t slack;             // base + index * scale is no farther than that from an address outside the zone
+	uint64_t slack;             // base + index * scale is no farther than that from an address outside the zone
 };
 
 struct touch { // one access of an instruction through a base register
@@ -47,6 +47,7 @@ struct label { // a place that instructions of the same region lead to: see labe
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here
 	struct proof proof[PROOFS];
+	uint16_t narrow;
 };
 
 struct fixup { // a branch forward: the rel32, and the instruction it leads to
@@ -90,6 +91,7 @@ struct trans {
 	struct row row;
 	struct proof proof[PROOFS];          // mapped form
 	unsigned next_proof;
+	uint16_t narrow;                     // guest registers between -2^31 and 2^32
 	uint16_t named, written;             // guest registers
 	uint16_t in_memory;                  // of those named: without a host register (spill.c)
 	uint16_t lost;                       // of the present instruction: to be given T0 or T1
@@ -330,6 +332,9 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 
 // -- stack_trust.c
 void emit_stack_test(struct emit *e, uint8_t **zone, uint8_t **upper);
+
+// -- narrow.c
+void narrow_after(struct trans *t, const struct x86_insn *insn);
 
 // -- mapped.c: the guest's own operands
 static inline bool is_mapped(const struct trans *t)

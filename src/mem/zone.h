@@ -3,25 +3,25 @@
 // The zone: one sixteenth of the lower half of the address space, bits 47-44 equal 4, in which the monitor lives with
 // all it owns. What the app shares with it is mapped there at the same addresses in both programs.
 //
-//   0x4000_0000_0000  start; 4 GiB gap
+//   0x4000_0000_0000  start; 1 TiB gap: what a table index of 32 bits can add to an address ends in it
 //   ZONE_IMAGE        ringer-vmm's text and constants (read-only, executable)
 //   ZONE_STACK        the monitor's stack, and its signal stack above a guard page
 //   ZONE_VCPU(i)      per vCPU: struct vcpu_area (private to the monitor process: hot state, TLBs, tables),
 //                     then the translation cache, executable, and its writable twin
 //   ZONE_SHARED       struct shared: configuration, vCPU state, rings, requests (memfd, app and monitor)
 //   ZONE_RAM          guest RAM, at ZONE_RAM + gpa (memfd, app and monitor)
-//   0x5000_0000_0000  end; 4 GiB gap before it
+//   0x5000_0000_0000  end; 1 TiB gap before it
 #ifndef MEM_ZONE_H
 #define MEM_ZONE_H
 
 #define ZONE_START 0x400000000000
 #define ZONE_END 0x500000000000
-#define ZONE_GAP 0x100000000
+#define ZONE_GAP 0x10000000000
 
-#define ZONE_IMAGE 0x400100000000
-#define ZONE_STACK 0x400180000000
-#define ZONE_SHARED 0x400200000000
-#define ZONE_VCPU_FIRST 0x401000000000
+#define ZONE_IMAGE 0x410100000000
+#define ZONE_STACK 0x410180000000
+#define ZONE_SHARED 0x410200000000
+#define ZONE_VCPU_FIRST 0x411000000000
 #define ZONE_VCPU_STRIDE 0x100000000
 #define ZONE_VCPU(i) (ZONE_VCPU_FIRST + (i)*ZONE_VCPU_STRIDE)
 #define ZONE_VCPU_VMM 0x1000000    // offset of struct vmm: the monitor's own state (chips, timers, formatter)

@@ -16,7 +16,7 @@ _Static_assert(JAIL_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_P
 // Does it lie in guest user space, all of it, and below or above the zone?
 static bool outside(gva_t gva, uint64_t size)
 {
-	return size < ZONE_GAP && gva < USER_END && gva + size <= USER_END &&
+	return !(size >> 32) && gva < USER_END && gva + size <= USER_END &&
 	       (gva + size <= ZONE_START || gva >= ZONE_END);
 }
 

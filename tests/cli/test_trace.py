@@ -51,7 +51,7 @@ def run(*options):
 make_kernel("kernel", CODE)
 make_kernel("loop", LOOP)
 for item, pattern in {
-        "tu": r"0000000000100000  mov \$0x12345678, %eax +\| 4010\w+  mov \$0x12345678, %eax",
+        "tu": r"0000000000100000  mov \$0x12345678, %eax +\| 4110\w+  mov \$0x12345678, %eax",
         "in_asm": r"unit 0000000000100000 physical 100000 32-bit kernel",
         "exit": r"exit: system at 10000d from unit 100000",
         "fault": r"fault: #UD error 0 at 0010:000000000010001d cpl 0",

@@ -118,7 +118,7 @@ static const struct map_case map_cases[] = {
 	{true, SYS_mmap, {0x10000, 0x1000, RW, HOW | MAP_ANONYMOUS, RAM}},
 	{true, SYS_mmap, {0x10000, 0x1000, RW, HOW, RAM + 1}},
 	{false, SYS_munmap, {0x10000, 0x1000}},
-	{true, SYS_munmap, {0x400100000000, 0x1000}},
+	{true, SYS_munmap, {0x410100000000, 0x1000}},
 	{true, SYS_munmap, {0x3ff000000000, 0x1000000000}},
 	{true, SYS_munmap, {0, 0x400000001000}},
 	{false, SYS_munmap, {0xffff800000000000, 0x1000}}, // nothing there is ours: the kernel refuses

@@ -56,6 +56,16 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	U(r_x87, "fninit\n fildl (%rdi)\n fistpl -64(%rsp)\n mov -64(%rsp), %eax")
 	U(r_loop, "lea -0x40(%rdi), %rsi\n mov $5, %ecx\n 1: lea -0x1000000(%rsp), %rdx\n add $0x10, %rsi\n dec %ecx\n"
 		" jz 2f\n jmp 1b\n 2: mov -0x10(%rsi), %eax")
+	U(n_mov, "mov $8, %ecx\n xor %esi, %esi\n mov %rdi, %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_cmov, "mov $8, %ecx\n xor %esi, %esi\n cmove %rdi, %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_xchg, "mov $8, %ecx\n xor %esi, %esi\n xchg %rdi, %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_shl, "mov %rdi, %rcx\n shr $32, %rcx\n mov %edi, %esi\n shl $32, %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_pop, "mov $8, %ecx\n xor %esi, %esi\n push %rdi\n pop %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_load, "mov $8, %ecx\n xor %esi, %esi\n push %rdi\n mov (%rsp), %rcx\n mov (%rsi,%rcx), %eax")
+	U(n_loop, "mov $8, %ecx\n lea -64(%rsp), %rsi\n mov $2, %edx\n 1: mov (%rsi,%rcx), %eax\n mov %rdi, %rcx\n"
+		" xor %esi, %esi\n dec %edx\n jnz 1b")
+	U(n_join, "mov %rdi, %rcx\n xor %esi, %esi\n test %rsp, %rsp\n jnz 1f\n mov $8, %ecx\n 1: mov (%rsi,%rcx), %eax")
+	U(n_add, "xor %esi, %esi\n mov $8, %ecx\n add %rdi, %rcx\n mov -8(%rsi,%rcx), %eax")
 	U(w_base, "mov %eax, (%rdi)")
 	U(w_imm, "movl $0x5aa55aa5, (%rdi)")
 	U(w_index, "mov %rdi, %rcx\n xor %esi, %esi\n mov %eax, (%rsi,%rcx)")
@@ -90,7 +100,8 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 #define READS(_) _(r_base) _(r_disp8) _(r_far_up) _(r_far_down) _(r_index) _(r_index8) _(r_no_base) _(r_wrap) \
 	_(r_halves) _(r_r13) _(r_r14_index) _(r_twice) _(r_copied) _(r_lea) _(r_cmov) _(r_xchg) _(r_stack) _(r_pop) \
 	_(r_pop_far) _(r_leave) _(r_push_mem) _(r_movzx) _(r_high) _(r_lods) _(r_movs) _(r_cmps) _(r_scas) _(r_bt) \
-	_(r_sse) _(r_avx) _(r_gather) _(r_mask) _(r_x87) _(r_loop) _(r_fs) _(r_fs_only)
+	_(r_sse) _(r_avx) _(r_gather) _(r_mask) _(r_x87) _(r_loop) _(r_fs) _(r_fs_only) \
+	_(n_mov) _(n_cmov) _(n_xchg) _(n_shl) _(n_pop) _(n_load) _(n_loop) _(n_join) _(n_add)
 #define WRITES(_) _(w_base) _(w_imm) _(w_index) _(w_lock) _(w_xchg) _(w_push) _(w_pop_mem) _(w_stos) _(w_stos_down) \
 	_(w_movs) _(w_sse) _(w_mask) _(w_x87) _(w_nti)
 #define OTHERS(_) _(x_call) _(x_call_mem) _(x_jmp_mem) _(x_jmp) _(x_ret) _(x_fxsave) _(x_xsave)
@@ -106,9 +117,10 @@ struct form {
 static const struct form reads[] = {READS(FORM)}, writes[] = {WRITES(FORM)}, others[] = {OTHERS(FORM)};
 
 static const u64 places[] = {
-	ZONE, ZONE + 0x100000, 0x400100000000, 0x400180001000, 0x4001801fff00, 0x400200000000, 0x401000000000,
-	0x401001000000, 0x401003000000, 0x401005000000, 0x401005004000, 0x401006030000, 0x401008000000, 0x401040000000,
-	0x401080000000, 0x480000000000, 0x480000001000, 0x480000100000, 0x480000400000, 0x4fff00000000, ZONE_END - 0x1000,
+	ZONE, ZONE + 0x100000, 0x400100000000, 0x410100000000,
+	0x410180001000, 0x4101801fff00, 0x410200000000, 0x411000000000,
+	0x411001000000, 0x411003000000, 0x411005000000, 0x411005004000, 0x411006030000, 0x411008000000, 0x411040000000,
+	0x411080000000, 0x480000000000, 0x480000001000, 0x480000100000, 0x480000400000, 0x4fff00000000, ZONE_END - 0x1000,
 };
 
 static u64 frame;
