@@ -46,6 +46,7 @@ struct cli {
 	bool snapshot;
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
+	unsigned old_net, old_card; // -net: their index + 1
 	bool nographic, nodefaults, display_named;
 	enum cli_accel accel;
 	bool enable_kvm;
@@ -97,9 +98,25 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg);
 enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
 enum cli_result cli_settle_drives(struct cli *c);
 
-// virtio_opts.c: what follows the name of a -device
-struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind); // NULL: said
+// virtio_opts.c: a new virtio device of the list, with what all of them have in common (NULL: said), and the properties
+// that every PCI device has (CLI_DONE: p is none of these).
+struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind);
+enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p);
+// What follows the name of a -device.
 enum cli_result cli_virtio_blk(struct cli *c, const char *props);
 enum cli_result cli_virtio_rng(struct cli *c, const char *props);
+
+// fs_opts.c
+enum cli_result cli_fsdev(struct cli *c, const char *arg);
+enum cli_result cli_virtfs(struct cli *c, const char *arg);
+enum cli_result cli_virtio_9p(struct cli *c, const char *props);
+enum cli_result cli_settle_folders(struct cli *c);
+
+// net_opts.c
+enum cli_result cli_netdev(struct cli *c, const char *arg);
+enum cli_result cli_nic(struct cli *c, const char *arg);
+enum cli_result cli_net(struct cli *c, const char *arg);
+enum cli_result cli_virtio_net(struct cli *c, const char *props);
+enum cli_result cli_settle_nets(struct cli *c);
 
 #endif

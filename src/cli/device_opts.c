@@ -93,6 +93,10 @@ static const struct device_option {
 } device_options[] = {
 	{ "virtio-blk-pci", "virtio-bus", "drive=ID,serial=,num-queues=: a disk", cli_virtio_blk },
 	{ "virtio-blk", "virtio-bus", NULL, cli_virtio_blk },
+	{ "virtio-9p-pci", "virtio-bus", "shared folder: fsdev=ID,mount_tag=TAG", cli_virtio_9p },
+	{ "virtio-9p", "virtio-bus", NULL, cli_virtio_9p },
+	{ "virtio-net-pci", "virtio-bus", "network card: netdev=ID,mac=ADDRESS", cli_virtio_net },
+	{ "virtio-net", "virtio-bus", NULL, cli_virtio_net },
 	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
 	{ "virtio-rng", "virtio-bus", NULL, cli_virtio_rng },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },

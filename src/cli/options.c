@@ -109,14 +109,6 @@ static enum cli_result take_display(struct cli *c, const char *arg)
 	return only_none(c, arg);
 }
 
-static enum cli_result take_netdev(struct cli *c, const char *arg)
-{
-	if (!cli_is_help(arg))
-		return cli_error(c, "networks are not built yet; use -nic none");
-	printf("Available netdev backend types:\n");
-	return CLI_DONE;
-}
-
 static enum cli_result take_stats(struct cli *c, const char *arg)
 {
 	const char *file = arg ? strchr(arg, ':') : NULL;
@@ -188,9 +180,11 @@ static const struct option options[] = {
 	{ "monitor", ARG_NEXT, "none", "no human monitor is built", only_none },
 	{ "qmp", ARG_NEXT, NULL, NULL, only_none },
 	{ "parallel", ARG_NEXT, "none", "no parallel port is built", only_none },
-	{ "net", ARG_NEXT, "none", "no network is built", only_none },
-	{ "nic", ARG_NEXT, "none", "the same", only_none },
-	{ "netdev", ARG_NEXT, NULL, NULL, take_netdev },
+	{ "nic", ARG_NEXT, "TYPE[,...]|none", "a network and a card on it: user, tap, stream, socket", cli_nic },
+	{ "netdev", ARG_NEXT, "TYPE,id=N[,...]", "a network for -device virtio-net-pci,netdev=N", cli_netdev },
+	{ "net", ARG_NEXT, "nic|TYPE|none", "the old way to say -nic", cli_net },
+	{ "virtfs", ARG_NEXT, "local,path=D[,...]", "share a directory: mount_tag=T,security_model=M", cli_virtfs },
+	{ "fsdev", ARG_NEXT, "local,id=N[,...]", "the same for -device virtio-9p-pci,fsdev=N", cli_fsdev },
 	{ "nodefaults", ARG_NONE, NULL, "no devices that were not asked for", take_nodefaults },
 	{ "no-user-config", ARG_NONE, NULL, NULL, ignore },
 	{ "no-fd-bootchk", ARG_NONE, NULL, NULL, ignore },
@@ -222,7 +216,7 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios",
-	"mon", "qmp-pretty", "object", "fsdev", "virtfs", "usb", "usbdevice", "numa", "smbios",
+	"mon", "qmp-pretty", "object", "usb", "usbdevice", "numa", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
 	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
@@ -313,7 +307,7 @@ static enum cli_result settle(struct cli *c)
 		c->config.serial[0].kind = STREAM_NULL;
 	if (!c->serials && !c->display_named && !c->nodefaults)
 		cli_warn("no display is built; -nographic shows the guest's serial console");
-	return CLI_OK;
+	return cli_settle_nets(c) == CLI_OK ? cli_settle_folders(c) : CLI_ERROR;
 }
 
 enum cli_result cli_parse(struct cli *c, int argc, char **argv)

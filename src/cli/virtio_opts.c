@@ -28,7 +28,6 @@ static bool id_is_free(const struct cli *c, const char *id)
 	return true;
 }
 
-// A new virtio device of the list, with what all of them have in common. NULL: said.
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
 	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];
@@ -42,8 +41,7 @@ struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 	return v;
 }
 
-// Properties that every PCI device has. CLI_DONE: p is none of these.
-static enum cli_result virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
+enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
 {
 	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
 	static const char *const bus[] = { "pci.0", "pcie.0", "pci", NULL };
@@ -71,7 +69,7 @@ enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
 	struct cli_prop p;
 
 	while (v && cli_next_prop(&arg, &p)) {
-		enum cli_result r = virtio_prop(c, v, &p);
+		enum cli_result r = cli_virtio_prop(c, v, &p);
 
 		if (r == CLI_DONE)
 			r = cli_error(c, "virtio-rng-pci has no property '%s' that is built", *p.key ? p.key : p.value);
@@ -139,7 +137,7 @@ enum cli_result cli_virtio_blk(struct cli *c, const char *arg)
 	struct cli_prop p;
 
 	while (v && cli_next_prop(&arg, &p)) {
-		enum cli_result r = virtio_prop(c, v, &p);
+		enum cli_result r = cli_virtio_prop(c, v, &p);
 
 		if (r == CLI_DONE)
 			r = blk_prop(c, v, &p);

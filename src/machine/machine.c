@@ -162,6 +162,22 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
 
+static int open_nets(struct machine *m, char *err, size_t errlen)
+{
+	char why[400];
+
+	for (unsigned i = 0; i < m->config->nets; i++) {
+		const struct net_config *c = &m->config->net[i];
+		int r = net_open(&m->net[i], &m->loop, c, why, sizeof(why));
+
+		if (r < 0) {
+			snprintf(err, errlen, "network '%s': %s: %s", c->id, net_kind_class(c->kind)->name, why);
+			return r;
+		}
+	}
+	return 0;
+}
+
 int machine_create(struct machine *m, const struct machine_config *c, char *err, size_t errlen)
 {
 	int r;
@@ -181,7 +197,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 			 m->monitor_path, strerror(-r));
 	if (r < 0 || (r = machine_map(m, err, errlen)) < 0 || (r = configure(m, err, errlen)) < 0 ||
 	    (r = open_log(m, err, errlen)) < 0 || (r = create_loop(m, err, errlen)) < 0 ||
-	    (r = create_board(m, err, errlen)) < 0)
+	    (r = open_nets(m, err, errlen)) < 0 || (r = create_board(m, err, errlen)) < 0)
 		machine_destroy(m);
 	return r;
 }
@@ -214,6 +230,8 @@ void machine_destroy(struct machine *m)
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
 	pc_close(m);
+	for (unsigned i = 0; i < m->config->nets; i++)
+		net_close(m->net[i]);
 	signals_remove(&m->loop, &m->signals);
 	loop_timer_remove(&m->loop, &m->timer);
 	loop_event_remove(&m->loop, &m->event_raised);

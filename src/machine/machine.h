@@ -20,13 +20,25 @@
 #include "cpu/vcpu.h"
 #include "host/loop.h"
 #include "host/signals.h"
+#include "io/net.h"
 #include "io/serial.h"
 #include "io/trace.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
+#include "p9/p9.h"
 
 #define MACHINE_RAM_MIN (UINT64_C(2) << 20)
 #define MACHINE_RAM_MAX (UINT64_C(1) << 40)
+
+enum { MACHINE_NETS_MAX = 8, MACHINE_FOLDERS_MAX = 8 };
+
+struct nic_config {
+	char netdev[64]; // "": a card without a cable
+	int net;         // index of that network, or -1
+	uint8_t mac[6];
+	bool has_mac, no_merge;
+	uint16_t mtu;    // host_mtu=, or 0
+};
 
 struct machine_config {
 	uint64_t ram_size;
@@ -36,6 +48,11 @@ struct machine_config {
 	struct pc_config pc;
 	struct virtio_config virtio[PCI_APP_MAX];
 	unsigned nvirtio;
+	unsigned nets, nics;
+	struct net_config net[MACHINE_NETS_MAX];
+	struct nic_config nic[MACHINE_NETS_MAX];
+	unsigned folders;
+	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;
 	bool no_reboot, no_shutdown, start_stopped, deterministic;
 	uint32_t log, stress, selfcheck, memory;
@@ -62,6 +79,7 @@ struct machine {
 	struct signals signals;
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct serial serial[SERIAL_PORTS];
+	struct net *net[MACHINE_NETS_MAX];
 	struct trace trace;
 	struct loop_event doorbell, event_raised;
 	struct loop_timer timer; // earliest timer of `bus`

@@ -14,9 +14,47 @@
 #include "host/futex.h"
 #include "host/thread.h"
 #include "machine/machine.h"
+#include "virtio/9p.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 enum { SPIN_TURNS = 400, FIRST_SLOT = 3, SLOTS = 32 };
+
+static struct virtio_device *create_folder(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_9p *v = calloc(1, sizeof(*v));
+	struct p9 *server;
+	char why[700];
+	int r;
+
+	if (!v)
+		return NULL;
+	if (p9_open(&server, &m->config->folder[c->folder], why, sizeof(why)) < 0) {
+		snprintf(err, errlen, "shared folder '%s': %s", c->tag, why);
+		free(v);
+		return NULL;
+	}
+	r = virtio_9p_init(v, &m->shared->config.mem, server, c->tag);
+	if (r == 0)
+		return &v->dev;
+	snprintf(err, errlen, "shared folder '%s': %s", c->tag, strerror(-r));
+	virtio_destroy(&v->dev);
+	free(v);
+	return NULL;
+}
+
+static struct virtio_device *create_net(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	const struct nic_config *card = &m->config->nic[c->card];
+	struct virtio_net_options o = {.mtu = card->mtu, .no_merge = card->no_merge};
+	struct virtio_net *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	memcpy(o.mac, card->mac, sizeof(o.mac));
+	virtio_net_init(v, &m->shared->config.mem, card->net < 0 ? NULL : m->net[card->net], &o);
+	return &v->dev;
+}
 
 static struct virtio_device *create_rng(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
@@ -45,6 +83,8 @@ static struct virtio_device *create_blk(struct machine *m, const struct virtio_c
 static struct virtio_device *(*const creators[])(struct machine *m, const struct virtio_config *c, char *err,
 						  size_t errlen) = {
 	[VIRTIO_BLK] = create_blk,
+	[VIRTIO_FOLDER] = create_folder,
+	[VIRTIO_NET] = create_net,
 	[VIRTIO_RNG] = create_rng,
 };
 

@@ -7,12 +7,13 @@
 
 #include <pthread.h>
 
+#include "p9/p9.h"
 #include "virtio/blk.h"
 #include "virtio/pci.h"
 
 struct machine;
 
-enum virtio_kind { VIRTIO_RNG, VIRTIO_BLK };
+enum virtio_kind { VIRTIO_BLK, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
 
 enum { SLOT_ANY = -1 };
 
@@ -23,6 +24,9 @@ struct virtio_config { // one -device
 	// VIRTIO_BLK
 	struct block_config image;
 	struct virtio_blk_config blk;
+	char tag[P9_TAG_MAX + 1], fsdev[64]; // VIRTIO_FOLDER: mount_tag=, fsdev=
+	int folder;    // ... index in machine_config.folder
+	unsigned card; // VIRTIO_NET: index in machine_config.nic
 };
 
 struct virtio_bus {

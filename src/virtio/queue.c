@@ -195,16 +195,23 @@ void virtq_unpop(struct virtq *q)
 
 // -- giving them back
 
+void virtq_push_all(struct virtq *q, unsigned count, const uint16_t *heads, const uint32_t *written)
+{
+	if (!q->enabled || !virtio_running(q->dev) || q->out < count)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		const uint32_t entry[2] = {heads[i], written[i]};
+
+		memcpy(q->used_host + RING_ENTRIES + USED_ENTRY * (q->next_used % q->size), entry, sizeof(entry));
+		q->next_used++;
+	}
+	q->out -= count;
+	store16(q->used_host + RING_INDEX, q->next_used);
+}
+
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 {
-	const uint32_t entry[2] = {head, written};
-
-	if (!q->enabled || !virtio_running(q->dev) || !q->out)
-		return;
-	memcpy(q->used_host + RING_ENTRIES + USED_ENTRY * (q->next_used % q->size), entry, sizeof(entry));
-	q->next_used++;
-	q->out--;
-	store16(q->used_host + RING_INDEX, q->next_used);
+	virtq_push_all(q, 1, &head, &written);
 }
 
 static bool wants_interrupt(struct virtq *q)

@@ -47,11 +47,14 @@ bool virtq_pop(struct virtq *q, struct virtio_chain *c);
 // Are there chains to be taken? Without taking one, and without asking to be kicked.
 bool virtq_has(const struct virtq *q);
 
-// Put back the last chain that was popped, as if it had not been: only before any other pop or push.
+// Put back the last chain that was popped, as if it had not been; again for the one before. Only before any push.
 void virtq_unpop(struct virtq *q);
 
 // Give a chain back, with the number of bytes that were written to it. Does nothing if the queue was reset meanwhile.
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+
+// The same for several chains, which the driver sees all at once.
+void virtq_push_all(struct virtq *q, unsigned count, const uint16_t *heads, const uint32_t *written);
 
 // After one or several pushes: interrupt the driver, if it wants to be.
 void virtq_signal(struct virtq *q);

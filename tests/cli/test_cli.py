@@ -8,6 +8,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -75,6 +76,12 @@ def test_answers():
     check("first line of -h", " version 7.2" in run("-h")[1].split("\n")[0])
 
 
+taken = socket.socket()
+taken.bind(("127.0.0.1", 0))
+taken.listen()
+TAKEN = taken.getsockname()[1]
+
+
 def test_bad_input():
     """One line that begins with "ringer: ", names the thing, and status 1."""
     for args, named in [
@@ -100,7 +107,25 @@ def test_bad_input():
         (BOOT + ["-serial", "file:/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-D", "/nonexistent/f"], "/nonexistent/f"),
         (BOOT + ["-d", "frob"], "frob"), (BOOT + ["--stress=frob"], "frob"), (BOOT + ["--selfcheck=x"], "--selfcheck"),
         (BOOT + ["--stats=xml"], "xml"), (BOOT + ["-rtc", "base=localtime"], "localtime"),
-        (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-vga", "std"], "std"), (BOOT + ["-net", "user"], "user"),
+        (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-vga", "std"], "std"),
+        (BOOT + ["-netdev", "user"], "id="), (BOOT + ["-netdev", "user,id=a", "-netdev", "tap,id=a"], "id=a"),
+        (BOOT + ["-nic", "user,hostfwd=tcp:x"], "hostfwd=tcp:x"), (BOOT + ["-nic", "user,model=e1000"], "e1000"),
+        (BOOT + ["-nic", f"user,hostfwd=tcp:127.0.0.1:{TAKEN}-:22"], str(TAKEN)), (BOOT + ["-nic", "carrier"], "carrier"),
+        (BOOT + ["-nic", "user,mac=1:2:3"], "1:2:3"), (BOOT + ["-nic", "user,mac=01:00:00:00:00:01"], "group"),
+        (BOOT + ["-nic", "user,guestfwd=x"], "guestfwd"), (BOOT + ["-nic", "tap,ifname=x"], "script"),
+        (BOOT + ["-nic", "tap,ifname=lo,script=no"], "tap"), (BOOT + ["-nic", "tap,fd=99"], "fd=99"),
+        (BOOT + ["-nic", f"socket,listen=127.0.0.1:{TAKEN}"], str(TAKEN)), (BOOT + ["-nic", "socket,mcast=x"], "mcast"),
+        (BOOT + ["-nic", "socket,connect=127.0.0.1:1"], "127.0.0.1:1"),
+        (BOOT + ["-nic", "stream,addr.type=unix,addr.path=/nonexistent/s"], "/nonexistent/s"),
+        (BOOT + ["-device", "virtio-net-pci,netdev=x"], "'x'"), (BOOT + ["-device", "virtio-net-pci,frob=1"], "frob"),
+        (BOOT + ["-netdev", "user,id=a"] + 2 * ["-device", "virtio-net-pci,netdev=a"], "'a'"),
+        (BOOT + ["-net", "nic", "-net", "nic"], "-nic"), (BOOT + ["-deterministic", "-nic", "user"], "-deterministic"),
+        (BOOT + ["-virtfs", "local,path=/nonexistent,mount_tag=t,security_model=none"], "/nonexistent"),
+        (BOOT + ["-virtfs", "local,path=.,mount_tag=t"], "security_model"),
+        (BOOT + ["-virtfs", "local,path=.,security_model=none"], "mount_tag"),
+        (BOOT + ["-virtfs", "proxy,path=."], "proxy"), (BOOT + ["-fsdev", "local,path=.,security_model=none"], "id="),
+        (BOOT + ["-virtfs", "local,path=.,mount_tag=t,security_model=mapped-file"], "mapped-file"),
+        (BOOT + ["-device", "virtio-9p-pci,fsdev=x,mount_tag=t"], "x"),
         (BOOT + ["-pidfile", "/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-gdb", "frob"], "frob"),
     ]:
         status, out, err = run(*args, "-display", "none") if args and args[-1] not in ("-m", "-kernel") else run(*args)

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+//
+// From names to files. A component is opened from its directory's descriptor, without following a link; the way up
+// is asked of the kernel (the file's path in /proc/self/fd) and then gone down again from the root, which can end
+// nowhere but below it, and the file found there must be the same one.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "p9/server.h"
+
+enum { WALK_MAX = 16, PATH_ROOM = 4096 };
+
+const char *p9_proc(char to[P9_PROC], int fd)
+{
+	snprintf(to, P9_PROC, "/proc/self/fd/%d", fd);
+	return to;
+}
+
+bool p9_is_name(const char *name)
+{
+	return *name && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..");
+}
+
+static int read_path(int fd, char path[PATH_ROOM])
+{
+	char proc[P9_PROC];
+	ssize_t n = readlink(p9_proc(proc, fd), path, PATH_ROOM);
+
+	if (n < 0 || n == PATH_ROOM)
+		return n < 0 ? -errno : -ENAMETOOLONG;
+	path[n] = 0;
+	return (int)n;
+}
+
+static int open_beneath(int root, const char *path)
+{
+	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				     .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static bool is_same(int dir, const char *name, int fd)
+{
+	struct stat a, b;
+
+	return fstatat(dir, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstatat(fd, "", &b, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+int p9_parent_of(struct p9 *s, int fd, char name[P9_NAME_MAX + 1])
+{
+	char path[PATH_ROOM], root[PATH_ROOM], *below, *last;
+	int n = read_path(s->root, root), r = read_path(fd, path), dir;
+
+	if (n < 0 || r < 0)
+		return n < 0 ? n : r;
+	n = n == 1 ? 0 : n; // the root is "/"
+	if (strncmp(path, root, (size_t)n) || path[n] != '/' || !path[n + 1])
+		return path[n] ? -ESTALE : -EBUSY;
+	below = path + n + 1;
+	last = strrchr(below, '/');
+	snprintf(name, P9_NAME_MAX + 1, "%.255s", last ? last + 1 : below);
+	if (last)
+		*last = 0;
+	dir = open_beneath(s->root, last ? below : ".");
+	if (dir >= 0 && !is_same(dir, name, fd)) {
+		close(dir);
+		return -ESTALE;
+	}
+	return dir;
+}
+
+static bool is_root(const struct p9 *s, int fd)
+{
+	struct stat st;
+
+	return fstatat(fd, "", &st, AT_EMPTY_PATH) == 0 && st.st_dev == s->root_dev && st.st_ino == s->root_ino;
+}
+
+static int step(struct p9 *s, int fd, const char *name)
+{
+	char unused[P9_NAME_MAX + 1];
+	int to;
+
+	if (!strcmp(name, ".."))
+		return is_root(s, fd) ? fcntl(s->root, F_DUPFD_CLOEXEC, 0) : p9_parent_of(s, fd, unused);
+	if (!p9_is_name(name))
+		return strcmp(name, ".") ? -ENOENT : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	to = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return to < 0 ? -errno : to;
+}
+
+// Down the names of the message; *fd is moved along. Writes a qid for each; how many there were.
+static int follow(struct p9 *s, struct p9_in *in, struct p9_out *out, unsigned names, int *fd)
+{
+	for (unsigned i = 0; i < names; i++) {
+		char name[P9_NAME_MAX + 1];
+		struct stat st;
+		int to, r;
+
+		p9_get_string(in, name, sizeof(name));
+		if (in->bad)
+			return -ENOENT;
+		to = step(s, *fd, name);
+		r = to < 0 ? to : p9_stat(s, to, &st);
+		if (r == 0)
+			r = p9_put_qid(s, out, &st);
+		if (r < 0) {
+			if (to >= 0)
+				close(to);
+			return i ? (int)i : r;
+		}
+		close(*fd);
+		*fd = to;
+	}
+	return (int)names;
+}
+
+// fid[4] newfid[4] nwname[2] nwname*(wname[s]); nwqid[2] nwqid*(wqid[13])
+int p9_walk(struct p9 *s, struct p9_in *in, struct p9_out *out)
+{
+	struct p9_fid *f = p9_get_fid(s, in);
+	uint32_t to = p9_get32(in), uid;
+	unsigned names = p9_get16(in);
+	uint8_t *count = p9_put_room(out, 2);
+	int fd, n;
+
+	if (!f || f->state != FID_FILE || in->bad || names > WALK_MAX || !count)
+		return -EINVAL;
+	if (to != f->id && p9_fid_find(s, to))
+		return -EBADF;
+	uid = f->uid;
+	fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	n = follow(s, in, out, names, &fd);
+	if (n < (int)names) {
+		close(fd);
+	} else {
+		if (to == f->id)
+			p9_fid_drop(s, f);
+		fd = p9_fid_add(s, to, uid, fd, NULL);
+		n = fd < 0 ? fd : n;
+	}
+	if (n < 0)
+		return n;
+	memcpy(count, &(uint16_t){(uint16_t)n}, 2);
+	return 0;
+}
+
+// fid[4] afid[4] uname[s] aname[s] n_uname[4]; qid[13]
+int p9_attach(struct p9 *s, struct p9_in *in, struct p9_out *out)
+{
+	uint32_t id = p9_get32(in), uid;
+	char text[1024];
+	struct stat st;
+	int fd, r;
+
+	p9_get32(in);
+	p9_get_string(in, text, sizeof(text));
+	p9_get_string(in, text, sizeof(text));
+	uid = p9_get32(in);
+	if (in->bad)
+		return -EINVAL;
+	fd = fcntl(s->root, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	r = p9_fid_add(s, id, uid, fd, NULL);
+	if (r < 0)
+		return r;
+	r = p9_stat(s, fd, &st);
+	return r < 0 ? r : p9_put_qid(s, out, &st);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+//
+// virtio-9p: one queue of requests, each a chain with the message and room for its answer. Files can be slow, so a
+// thread of the device's own asks the server, one request after the other, without the lock; a reset waits for the
+// one that is under way.
+#include "virtio/9p.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEATURE_MOUNT_TAG = 0, REQUEST_ROOM = P9_MSIZE_MAX };
+
+// One request, popped. The lock is held, but for the time that the server takes.
+static void answer(struct virtio_9p *v, struct virtio_chain *c)
+{
+	size_t size = virtio_chain_read(c, 0, v->request, REQUEST_ROOM);
+	size_t room = MIN(c->write_size, (uint64_t)P9_MSIZE_MAX), n;
+
+	v->busy = true;
+	pthread_mutex_unlock(&v->dev.lock);
+	n = p9_handle(v->server, v->request, size, v->reply, room);
+	pthread_mutex_lock(&v->dev.lock);
+	v->busy = false;
+	pthread_cond_broadcast(&v->idle);
+	if (!virtio_running(&v->dev))
+		return; // a reset waits for us, or the device has failed
+	if (!n) {
+		virtio_fail(&v->dev, "a request that is no message, or has no room for its answer");
+		return;
+	}
+	virtio_chain_write(c, 0, v->reply, n);
+	virtq_push(&v->dev.queue[0], c->head, (uint32_t)n);
+	virtq_signal(&v->dev.queue[0]);
+}
+
+static void *serve(void *opaque)
+{
+	struct virtio_9p *v = opaque;
+
+	pthread_mutex_lock(&v->dev.lock);
+	while (!v->quit) {
+		struct virtio_chain c = {.iov = v->iov, .room = VIRTQ_SEGMENTS_MAX};
+
+		if (!v->kicked) {
+			pthread_cond_wait(&v->work, &v->dev.lock);
+			continue;
+		}
+		if (virtq_pop(&v->dev.queue[0], &c))
+			answer(v, &c);
+		else
+			v->kicked = false;
+	}
+	pthread_mutex_unlock(&v->dev.lock);
+	return NULL;
+}
+
+static void p9_kick(struct virtio_device *d, unsigned q)
+{
+	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
+
+	v->kicked = true;
+	pthread_cond_signal(&v->work);
+}
+
+static void p9_reset_device(struct virtio_device *d)
+{
+	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
+
+	while (v->busy)
+		pthread_cond_wait(&v->idle, &d->lock);
+	p9_reset(v->server);
+}
+
+static void p9_destroy(struct virtio_device *d)
+{
+	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
+
+	pthread_mutex_lock(&d->lock);
+	v->quit = true;
+	pthread_cond_signal(&v->work);
+	pthread_mutex_unlock(&d->lock);
+	if (v->runs)
+		pthread_join(v->thread, NULL);
+	p9_close(v->server);
+	pthread_cond_destroy(&v->work);
+	pthread_cond_destroy(&v->idle);
+	free(v->request);
+	free(v->reply);
+}
+
+static const struct virtio_class p9_class = {
+	.name = "virtio-9p", .id = VIRTIO_ID_9P, .pci_class = 0x00ff00, .kick = p9_kick, .reset = p9_reset_device,
+	.destroy = p9_destroy,
+};
+
+int virtio_9p_init(struct virtio_9p *v, const struct mem *mem, struct p9 *server, const char *tag)
+{
+	int r;
+
+	virtio_init(&v->dev, &p9_class, mem, 1);
+	v->dev.offered |= BIT64(FEATURE_MOUNT_TAG);
+	v->server = server;
+	v->space.tag_size = (uint16_t)strlen(tag);
+	memcpy(v->space.tag, tag, v->space.tag_size);
+	v->dev.config = &v->space;
+	v->dev.config_size = sizeof(v->space.tag_size) + v->space.tag_size;
+	pthread_cond_init(&v->work, NULL);
+	pthread_cond_init(&v->idle, NULL);
+	v->request = malloc(REQUEST_ROOM);
+	v->reply = malloc(P9_MSIZE_MAX);
+	r = v->request && v->reply ? pthread_create(&v->thread, NULL, serve, v) : ENOMEM;
+	v->runs = !r;
+	return -r;
+}
