@@ -7,6 +7,7 @@
 //   translate.c  one unit: policy by class, emission; analyse.c: decoding, flags; ident.c: most instructions
 //   region.c     units with loops; label.c: ways inside them; spill.c: where registers are; window.c: merged checks
 //   check.c      memory operands: the inline TLB check, the careful form; adjacent.c: accesses in a row
+//   counted.c    loops of which is known what they access
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
 //   tlb.c        the software TLB and its misses; site.c: an entry per check site

@@ -54,8 +54,10 @@ static void meet(struct trans *t, struct label *l)
 
 static void start_loop(struct trans *t, struct label *l)
 {
-	window_enter_loop(t, l->last);
-	mapped_enter_loop(t, l->last);
+	counted_guard(t);
+	if (l->loop)
+		window_enter_loop(t, l->last);
+	mapped_enter_loop(t, l->reach);
 	t->narrow = 0;
 	flags_for(t, t->i);
 	memcpy(l->window, t->window, sizeof(l->window));
@@ -82,7 +84,7 @@ void label_bind(struct trans *t)
 	t->narrow = l->narrow;
 	flags_from_here(t, flags_at(t, t->i));
 	t->ended = false;
-	if (l->loop)
+	if (l->back)
 		start_loop(t, l);
 }
 

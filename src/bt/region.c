@@ -191,6 +191,16 @@ static bool tries_again(const struct trans *t, unsigned from, unsigned to)
 	return t->t->mode & MODE_APART && to <= from && from - to >= APART_LOOP;
 }
 
+// A way back from a part that stands behind an end of the unit, as what happens seldom does, makes no loop of what lies
+// between.
+static bool is_loop(const struct trans *t, unsigned head, unsigned last)
+{
+	for (unsigned i = head; i < last; i++)
+		if (t->next[i] == NOWHERE)
+			return false;
+	return true;
+}
+
 // The way to a label; if there are too many it leaves the unit.
 static uint16_t note_way(struct trans *t, unsigned from, unsigned to)
 {
@@ -200,12 +210,16 @@ static uint16_t note_way(struct trans *t, unsigned from, unsigned to)
 		return NOWHERE;
 	if (t->label_of[to] == NOWHERE) {
 		t->label_of[to] = (uint16_t)t->nlabels;
-		t->label[t->nlabels++] = (struct label){.loop = false};
+		t->label[t->nlabels++] = (struct label){.back = false};
 	}
 	l = &t->label[t->label_of[to]];
 	if (to <= from) {
-		l->loop = true;
-		l->last = MAX(l->last, (uint16_t)from);
+		l->back = true;
+		l->reach = MAX(l->reach, (uint16_t)from);
+		if (is_loop(t, to, from)) {
+			l->loop = true;
+			l->last = MAX(l->last, (uint16_t)from);
+		}
 	}
 	return (uint16_t)to;
 }
@@ -213,7 +227,7 @@ static uint16_t note_way(struct trans *t, unsigned from, unsigned to)
 // Does the way lead to a lower address? Each circle of code has one that does: that is where it is polled.
 static bool goes_back(const struct trans *t, unsigned from, unsigned to)
 {
-	return to != NOWHERE && t->off[to] <= t->off[from];
+	return to != NOWHERE && t->off[to] <= t->off[from] && !counted_ends(t, from, to);
 }
 
 // The last instruction before the branch, on all ways to it, at which nobody can see the flags; or NOWHERE.
@@ -266,6 +280,7 @@ void region_analyse(struct trans *t)
 			for (unsigned k = i; k <= t->label[t->label_of[i]].last; k++)
 				t->depth[k]++;
 	find_live_flags(t);
+	find_counted(t);
 	for (unsigned i = 0; i < t->n; i++) {
 		place_poll(t, i, t->next[i]);
 		place_poll(t, i, t->target[i]);

@@ -10,14 +10,24 @@ enum { WINDOWS = 8, LABELS = 64, NOWHERE = 0xffff };
 
 struct window { // see window.c
 	uint8_t base;    // guest register
-	uint8_t addend;  // host register: host address - guest address
+	uint8_t addend;  // host register: host address - guest address,
+	bool whole;      // or the host address itself, where there is an index too
 	bool valid;
 	unsigned access; // checked for: enum x86_access
 	int lo, hi;      // bounds, relative to the register's value when checked
 	int at;          // how far the register has moved since
 };
 
-enum { PROOFS = 10 };
+enum { PROOFS = 10, COUNTED = 8 };
+
+struct counted { // a loop with a counter: see counted.c
+	uint16_t head, last, update; // instructions
+	uint8_t reg;
+	bool wide;                   // 64 bits of it count
+	bool compares;               // at the end; else it is the change itself that reaches 0
+	int64_t start, end, step;
+	int64_t lo, hi;              // its values at the head
+};
 
 struct proof { // see mapped.c
 	uint8_t base, index, scale; // guest registers or X86_REG_NONE; scale 0: nothing
@@ -41,8 +51,10 @@ struct row { // accesses by the same registers, one after the other: see adjacen
 };
 
 struct label { // a place that instructions of the same region lead to: see label.c
-	bool loop;           // later ones too
-	uint16_t last;       // the last one that does
+	bool back;           // later ones too,
+	uint16_t reach;      // up to this one;
+	bool loop;           // with what lies between, those up to
+	uint16_t last;       // this one are a loop
 	bool met;            // a way in has been emitted
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here
@@ -103,6 +115,8 @@ struct trans {
 	bool home;                           // the registers are back in their homes
 	bool ended;                          // an unconditional exit has been emitted
 	unsigned nlabels, nfixups;
+	struct counted counted[COUNTED];
+	unsigned ncounted;
 	// base tier
 	bool shared;                         // a thunk: see thunk.c
 	bool given;                          // its operand's address comes in T0
@@ -200,6 +214,13 @@ uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc);
 bool region_grow(struct trans *t);     // instead of a straight unit; false: it is to be one
 void region_analyse(struct trans *t);
 bool region_polls(const struct trans *t, unsigned from, unsigned to); // at the branch, in the absence of a better place
+
+// -- counted.c
+void find_counted(struct trans *t);
+bool counted_touch(const struct trans *t, unsigned i, unsigned base, struct touch *out);
+bool is_counted(const struct trans *t, unsigned base);   // is there an access by it and a counter?
+void counted_guard(struct trans *t);
+bool counted_ends(const struct trans *t, unsigned from, unsigned to);
 
 // -- label.c: ways inside a region
 void label_bind(struct trans *t);                        // before the present instruction
@@ -310,6 +331,7 @@ bool window_wanted(struct trans *t, unsigned *worth);     // by guest register: 
 void window_add(struct trans *t, unsigned base, unsigned host);
 void window_after(struct trans *t, const struct x86_insn *insn);
 bool window_has(const struct trans *t, const struct x86_insn *insn); // its operand, as things are
+bool plain_access(const struct x86_insn *insn); // to an operand of its own, without a segment's base
 bool names_high(const struct x86_insn *insn);
 unsigned segment_of(unsigned base);
 

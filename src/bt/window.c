@@ -32,13 +32,19 @@ bool names_high(const struct x86_insn *insn)
 	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
 }
 
+bool plain_access(const struct x86_insn *insn)
+{
+	const struct x86_mem *m = &insn->mem;
+
+	return m->present && m->seg < X86_FS && insn->addrsize == 8 && !names_high(insn) && m->access && m->size &&
+	       m->size <= 64 && !m->bitstring && !m->vsib && m->disp == (int16_t)m->disp && plain_class(insn);
+}
+
 static bool explicit_touch(const struct x86_insn *insn, unsigned base, struct touch *out)
 {
 	const struct x86_mem *m = &insn->mem;
 
-	if (!m->present || m->base != base || m->index != X86_REG_NONE || m->seg >= X86_FS || insn->addrsize != 8 ||
-	    names_high(insn) || !m->access || !m->size || m->size > 64 || m->bitstring || m->disp != (int16_t)m->disp ||
-	    !plain_class(insn))
+	if (m->base != base || m->index != X86_REG_NONE || !plain_access(insn))
 		return false;
 	*out = (struct touch){(int)m->disp, m->size, m->access};
 	return true;
@@ -67,9 +73,12 @@ bool stack_touch(const struct x86_insn *insn, struct touch *out)
 	}
 }
 
-static bool touches(const struct x86_insn *insn, unsigned base, struct touch *out)
+static bool touches(const struct trans *t, unsigned i, unsigned base, struct touch *out)
 {
-	return explicit_touch(insn, base, out) || (base == X86_RSP && stack_touch(insn, out));
+	const struct x86_insn *insn = &t->insn[i];
+
+	return explicit_touch(insn, base, out) || (base == X86_RSP && stack_touch(insn, out)) ||
+	       (t->ncounted && counted_touch(t, i, base, out));
 }
 
 // ADD, SUB of a constant and LEA on the whole stack pointer.
@@ -115,7 +124,7 @@ static unsigned scan(const struct trans *t, unsigned first, unsigned base, struc
 		const struct x86_insn *insn = &t->insn[i];
 		struct touch x;
 
-		if (touches(insn, base, &x)) {
+		if (touches(t, i, base, &x)) {
 			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
 
 			if (hi - lo > SPAN_MAX)
@@ -134,7 +143,8 @@ static unsigned scan(const struct trans *t, unsigned first, unsigned base, struc
 
 void window_add(struct trans *t, unsigned base, unsigned host)
 {
-	t->window[t->nwindows++] = (struct window){.base = (uint8_t)base, .addend = (uint8_t)host};
+	t->window[t->nwindows++] = (struct window){
+		.base = (uint8_t)base, .addend = (uint8_t)host, .whole = is_counted(t, base)};
 	t->t->map[host] = X86_REG_NONE;
 }
 
@@ -164,7 +174,7 @@ static unsigned scan_loop(const struct trans *t, unsigned first, unsigned last, 
 	for (unsigned i = first; i <= last; i++) {
 		struct touch x;
 
-		if (touches(&t->insn[i], base, &x)) {
+		if (touches(t, i, base, &x)) {
 			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
 
 			if (hi - lo > SPAN_MAX)
@@ -205,8 +215,8 @@ static bool is_row(const struct trans *t, unsigned first, unsigned base)
 	for (unsigned i = first; i < t->n; i++) {
 		const struct x86_insn *insn = &t->insn[i];
 
-		if (touches(insn, base, &x)) {
-			if (apart)
+		if (touches(t, i, base, &x)) {
+			if (apart || insn->mem.index != X86_REG_NONE)
 				return false;
 		} else {
 			apart |= (insn->mem.present && insn->mem.access) || !row_class(insn);
@@ -226,7 +236,7 @@ static unsigned weigh_runs(const struct trans *t, unsigned base)
 	struct window w;
 
 	for (unsigned i = 0; i < t->n; i++)
-		if (touches(&t->insn[i], base, &x)) {
+		if (touches(t, i, base, &x)) {
 			unsigned n = scan(t, i, base, &w);
 
 			if ((n >= 3 || (n == 2 && base == X86_RSP)) && !is_row(t, i, base))
@@ -261,7 +271,18 @@ static void establish(struct trans *t, struct window *w)
 {
 	emit_merged_check(t, host_of(t, w->base), w->lo - w->at, w->access, (unsigned)(w->hi - w->lo), segment_of(w->base),
 			  w->addend);
+	if (w->whole)
+		emit_lea(&t->hot, 8, w->addend, (struct emit_mem){
+			.base = (uint8_t)host_of(t, w->base), .index = w->addend, .scale = 1});
 	w->valid = true;
+}
+
+// What is kept of a window that another takes the place of.
+static void replace(struct window *w, struct window next)
+{
+	next.addend = w->addend;
+	next.whole = w->whole;
+	*w = next;
 }
 
 // The host operand for disp(base), if a window covers it or can be made to. May leave for a miss.
@@ -277,13 +298,27 @@ bool window_operand(struct trans *t, unsigned base, int disp, unsigned size, uns
 	if (!w->valid || w->at + disp < w->lo || w->at + disp + (int)size > w->hi || access & ~w->access) {
 		if (scan(t, t->i, base, &next) < 2)
 			return false;
-		next.addend = w->addend;
-		*w = next;
+		replace(w, next);
 		if (disp < w->lo || disp + (int)size > w->hi || access & ~w->access)
 			return false;
 		establish(t, w);
 	}
-	*out = (struct emit_mem){.base = (uint8_t)host_of(t, base), .index = w->addend, .scale = 1, .disp = disp};
+	*out = w->whole ? mem_base(w->addend, disp) :
+	       (struct emit_mem){.base = (uint8_t)host_of(t, base), .index = w->addend, .scale = 1, .disp = disp};
+	return true;
+}
+
+// The same by a counter besides.
+static bool counted_operand(struct trans *t, const struct x86_insn *insn, struct emit_mem *out)
+{
+	const struct x86_mem *m = &insn->mem;
+	struct touch x;
+
+	if (!t->ncounted || m->base >= X86_GPRS || !counted_touch(t, t->i, m->base, &x) ||
+	    t->t->map[m->index] == X86_REG_NONE || !window_operand(t, m->base, x.disp, x.size, x.access, out))
+		return false;
+	*out = (struct emit_mem){.base = out->base, .index = (uint8_t)host_of(t, m->index), .scale = m->scale,
+		.disp = (int32_t)m->disp};
 	return true;
 }
 
@@ -307,7 +342,7 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 	if (insn->mem.base < X86_GPRS && explicit_touch(insn, insn->mem.base, &x) &&
 	    window_operand(t, insn->mem.base, x.disp, x.size, x.access, &m))
 		return m;
-	if (row_operand(t, insn, &m))
+	if (counted_operand(t, insn, &m) || row_operand(t, insn, &m))
 		return m;
 	if (t->t->tier == TIER_HOT && has_plain_base(t, insn) && t->t->map[insn->mem.base] != X86_REG_NONE)
 		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
@@ -344,7 +379,7 @@ bool window_has(const struct trans *t, const struct x86_insn *insn)
 	for (unsigned i = 0; i < t->nwindows; i++) {
 		const struct window *w = &t->window[i];
 
-		if (w->base == insn->mem.base && w->valid && explicit_touch(insn, w->base, &x) && w->at + x.disp >= w->lo &&
+		if (w->base == insn->mem.base && w->valid && touches(t, (unsigned)(insn - t->insn), w->base, &x) && w->at + x.disp >= w->lo &&
 		    w->at + x.disp + (int)x.size <= w->hi && !(x.access & ~w->access))
 			return true;
 	}
@@ -407,6 +442,22 @@ void window_make(struct trans *t, const struct window *wanted)
 		}
 }
 
+// What follows the loop may be checked at once with it.
+static void with_run(const struct trans *t, struct window *need)
+{
+	struct window run;
+	int lo, hi;
+
+	if (!scan(t, t->i, need->base, &run) || run.access & ~need->access)
+		return;
+	lo = MIN(need->lo, run.lo);
+	hi = MAX(need->hi, run.hi);
+	if (hi - lo > SPAN_MAX)
+		return;
+	need->lo = lo;
+	need->hi = hi;
+}
+
 // A loop begins with the present instruction: what it needs and does not change is checked before it.
 void window_enter_loop(struct trans *t, unsigned last)
 {
@@ -419,8 +470,8 @@ void window_enter_loop(struct trans *t, unsigned last)
 		}
 		if (!scan_loop(t, t->i, last, w->base, &need) || covers(w, &need))
 			continue;
-		need.addend = w->addend;
-		*w = need;
+		with_run(t, &need);
+		replace(w, need);
 		establish(t, w);
 	}
 }
