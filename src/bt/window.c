@@ -379,8 +379,8 @@ bool window_has(const struct trans *t, const struct x86_insn *insn)
 	for (unsigned i = 0; i < t->nwindows; i++) {
 		const struct window *w = &t->window[i];
 
-		if (w->base == insn->mem.base && w->valid && touches(t, (unsigned)(insn - t->insn), w->base, &x) && w->at + x.disp >= w->lo &&
-		    w->at + x.disp + (int)x.size <= w->hi && !(x.access & ~w->access))
+		if (w->base == insn->mem.base && w->valid && touches(t, (unsigned)(insn - t->insn), w->base, &x) &&
+		    w->at + x.disp >= w->lo && w->at + x.disp + (int)x.size <= w->hi && !(x.access & ~w->access))
 			return true;
 	}
 	return false;

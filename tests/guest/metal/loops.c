@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loops over memory whose accesses a translator may check before they begin: with counters that go up and down, from and
- * to constants, entered with other values than those that stand before them, around one another, with pushes in a row.
+ * Loops over memory whose accesses a translator may check before they begin: with counters that go up and down, from
+ * and to constants, entered with other values than those that stand before them, around one another, with pushes in a row.
  * Each runs where its memory lies in one page, over the border of two, and into a page that is not there, at every
  * offset around it; what it leaves, or the frame of its fault, must be what the same code gives in single steps.
  *
