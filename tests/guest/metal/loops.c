@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loops over memory whose accesses a translator may check before they begin: with counters that go up and down, from
- * and to constants, entered with other values than those that stand before them, around one another, with pushes in a row.
- * Each runs where its memory lies in one page, over the border of two, and into a page that is not there, at every
- * offset around it; what it leaves, or the frame of its fault, must be what the same code gives in single steps.
+ * Loops over memory whose accesses a translator may check before they begin: with counters that go up and down,
+ * from and to constants, entered with other values than those that stand before them, around one another, with
+ * pushes in a row. Each runs where its memory lies in one page, over the border of two, and into a page that is
+ * not there, at every offset around it; what it leaves, or the frame of its fault, must be what the same code
+ * gives in single steps.
  *
  * Registers of a loop: RSI: what is read; RDI: what is written; R12: more to read; R8: a number; R11: a stack.
  */
