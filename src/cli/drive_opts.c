@@ -56,10 +56,10 @@ static enum cli_result take_file(struct cli *c, struct cli_drive *d, const char 
 
 static enum cli_result take_format(struct cli *c, struct cli_drive *d, const char *name)
 {
-	static const char *const formats[] = { "raw", NULL };
+	static const char *const formats[] = { "raw", "qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", NULL };
 
 	if (!cli_is_one_of(name, formats))
-		return cli_error(c, "format '%s' is not built yet; convert the image (qemu-img convert -O raw)", name);
+		return cli_error(c, "format '%s' is not built; convert the image (qemu-img convert -O raw)", name);
 	strcpy(d->image.format, name);
 	return CLI_OK;
 }

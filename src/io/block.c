@@ -119,9 +119,7 @@ static int open_format(struct block **b, const struct block_config *c, char *err
 {
 	if (!strcmp(c->format, "raw"))
 		return block_raw_open(b, c, err, errlen);
-	snprintf(err, errlen, "%s: images of format %s are not built yet; convert it (qemu-img convert -O raw)", c->file,
-		 c->format);
-	return -ENOSYS;
+	return block_nbd_open(b, c, err, errlen);
 }
 
 static int start_engine(struct block *b, char *err, size_t errlen)

@@ -3,7 +3,8 @@
 // Disk images: what stands behind a virtual disk on the host. An image runs requests one after another or many at once
 // (engines: io_uring, a pool of threads); a request that has ended with error 0 has happened, and one that was written
 // before a flush that ended well is on the host's disk. An image is locked as QEMU locks it, so that no two machines
-// write it (io/block_lock.c). With `snapshot` all writes go to a temporary overlay (io/block_overlay.c).
+// write it (io/block_lock.c). Formats other than raw are qemu-nbd's (io/block_nbd.c). With `snapshot` all writes go to
+// a temporary overlay (io/block_overlay.c).
 #ifndef IO_BLOCK_H
 #define IO_BLOCK_H
 
@@ -76,6 +77,7 @@ struct block_request *block_submit(struct block *b, struct block_request *list);
 // -- among the parts of the image layer
 
 int block_raw_open(struct block **b, const struct block_config *c, char *err, size_t errlen);
+int block_nbd_open(struct block **b, const struct block_config *c, char *err, size_t errlen);
 int block_overlay_open(struct block **b, struct block *base, char *err, size_t errlen); // takes base, also on failure
 int block_lock(int fd, const struct block_config *c, bool readonly, char *err, size_t errlen);
 const char *block_probe(const uint8_t *start, size_t size); // a format's name by an image's first bytes, or NULL

@@ -147,7 +147,7 @@ def test_disks():
     for args, named in [
         (["-drive", "file=missing,format=raw,if=virtio"], "missing"), (["-drive", "file=missing,if=virtio"], "missing"),
         (["-drive", "file=/,format=raw,if=virtio"], "/"), (["-drive", "file=/dev/null,format=raw,if=virtio"], "/dev/null"),
-        (["-drive", "file=cow,if=virtio"], "qcow2"), (["-drive", "file=disk,format=vmdk,if=virtio"], "vmdk"),
+        (["-drive", "file=cow,if=virtio"], "qcow2"), (["-drive", "file=disk,format=qcow2,if=virtio"], "qcow2"), (["-drive", "file=disk,format=parallels,if=virtio"], "parallels"),
         (["-drive", "if=virtio"], "file="), (["-drive", "file=,if=virtio"], "missing"),
         (["-drive", "file=" + "x" * 600 + ",if=virtio"], "too long"), (["-drive", "file=fat:rw:/,if=virtio"], "fat:"),
         (["-drive", "file=disk,format=raw,if=floppy"], "floppy"), (["-drive", "file=disk,if=virtio,media=cdrom"], "cdrom"),

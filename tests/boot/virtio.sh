@@ -1,0 +1,77 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The virtio devices under Debian's kernel, a boot for each way: interrupts as messages, as lines of the I/O APIC and of
+# the PIC; disks with each cache mode and engine, several queues, 4 KiB blocks, qcow2 with a backing file. The guest
+# reads what the host has put on the disk, writes a file, flushes; the host then finds it there, or, with a snapshot, not.
+#   tests/boot/virtio.sh [CASE...]        RINGER_BUILD: build directory
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+build=${RINGER_BUILD:-build}
+kernel=$(tools/guest_kernel.sh cloud) && modules=$(tools/guest_modules.sh cloud) || exit 1
+out=$build/virtio
+mkdir -p "$out"
+cat >"$out/test.sh" <<'TEST'
+set -e
+modprobe virtio_pci && modprobe virtio_blk && modprobe virtio-rng
+dd if=/dev/hwrng of=/tmp/random bs=1024 count=16 2>/dev/null
+[ "$(gzip -c </tmp/random | wc -c)" -gt 16000 ] && echo random
+head -c 1000000 /dev/vda | sha256sum
+if [ "$(cat /sys/block/vda/ro)" = 1 ]; then
+	dd if=/bin/busybox of=/dev/vda bs=4k seek=1024 conv=fsync 2>/dev/null && exit 1
+	exit 0
+fi
+dd if=/bin/busybox of=/dev/vda bs=4k seek=1024 conv=fsync 2>/dev/null
+dd if=/bin/busybox of=/dev/vda bs=64k seek=512 oflag=direct count=8 2>/dev/null
+blkdiscard -o 16777216 -l 1048576 /dev/vda 2>/dev/null || true
+echo 3 >/proc/sys/vm/drop_caches
+dd if=/dev/vda bs=4k skip=1024 2>/dev/null | head -c $(stat -c %s /bin/busybox) | cmp - /bin/busybox
+i=0
+while [ $i -lt 4 ]; do i=$((i + 1)); dd if=/dev/vda of=/dev/null bs=4k skip=$((i * 900)) count=300 iflag=direct 2>/dev/null & done
+wait
+TEST
+tools/guest_initramfs.sh -t "$out/test.sh" -a "$modules" -o "$out/init.gz" || exit 1
+head -c 1000000 /bin/bash >"$out/start"
+busybox=/bin/busybox
+[ -x $busybox ] || busybox=/usr/bin/busybox
+failed=0 ran=0 wanted=" $* "
+
+# try NAME KERNEL-OPTIONS WRITTEN(yes|no) DISK RINGER-OPTION...
+try() {
+	name=$1 append=$2 written=$3 disk=$4 log=$out/$1.log
+	shift 4
+	[ "$wanted" = "  " ] || case "$wanted" in *" $name "*) ;; *) return ;; esac
+	ran=$((ran + 1))
+	rm -f "$out/raw" "$out/qcow2"
+	truncate -s 48M "$out/raw"
+	dd if="$out/start" of="$out/raw" conv=notrunc 2>/dev/null
+	[ "$disk" = raw ] || qemu-img create -q -f qcow2 -F raw -b raw "$out/qcow2"
+	timeout -k 2 60 "$build/ringer" -m 256M -kernel "$kernel" -initrd "$out/init.gz" -nographic -no-reboot \
+		-append "console=ttyS0 panic=-1 quiet $append" -device virtio-rng-pci "$@" </dev/null >"$log" 2>&1
+	status=$? why=
+	[ $status = 0 ] || why="$why status $status;"
+	grep -q 'RINGER-STATUS 0' "$log" || why="$why the script failed;"
+	grep -q '^random' "$log" || why="$why no random numbers;"
+	grep -q "^$(sha256sum <"$out/start")" "$log" || why="$why read something else;"
+	if [ "$disk" = qcow2 ]; then
+		qemu-img check -q "$out/qcow2" || why="$why qemu-img check;"
+		qemu-img convert -O raw "$out/qcow2" "$out/raw.new" && mv "$out/raw.new" "$out/raw"
+	fi
+	dd if="$out/raw" bs=4k skip=1024 2>/dev/null | head -c "$(stat -Lc %s $busybox)" | cmp -s - $busybox && found=yes || found=no
+	[ $found = $written ] || why="$why written to the image: $found;"
+	[ -z "$why" ] || { failed=$((failed + 1)); echo "FAILED $name:$why see $log"; }
+}
+
+raw=file=$out/raw,format=raw,if=virtio
+try msi "" yes raw -drive "$raw"
+try intx "pci=nomsi" yes raw -drive "$raw,aio=threads"
+try pic "noapic pci=nomsi" yes raw -drive "$raw,cache=none"
+try queues "" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" \
+	-device virtio-blk-pci,drive=d,num-queues=4,queue-size=16,logical_block_size=4096,addr=0x1e
+try through "" yes raw -drive "$raw,cache=writethrough"
+try readonly "" no raw -drive "$raw,readonly=on"
+try snapshot "" no raw -snapshot -drive "$raw"
+try qcow2 "" yes qcow2 -drive "file=$out/qcow2,if=virtio"
+try qcow2-snapshot "" no qcow2 -drive "file=$out/qcow2,if=virtio,format=qcow2,snapshot=on"
+[ $failed != 0 ] || echo "virtio: $ran cases"
+exit $((failed != 0))
