@@ -21,6 +21,7 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 	page = mem_host(m, gpa, PAGE_SIZE);
 	if (!page)
 		vcpu_nyi(t->v, "code outside RAM");
+	peers_claim_code(t->v, gpa);
 	__builtin_memcpy(t->straddle, t->bytes, avail);
 	__builtin_memcpy(t->straddle + avail, page, X86_INSN_MAX);
 	t->t->gpa2 = gpa;

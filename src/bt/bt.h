@@ -270,6 +270,8 @@ struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
 	uint64_t bytes; // those that a masked operand consists of, bit by byte
 	uint8_t *ram;   // where what was written goes; NULL: through the guest's paging
+	uint8_t *in_place; // RAM that the instruction works on itself, at gpa; else NULL
+	gpa_t gpa;
 	uint16_t size;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
@@ -454,6 +456,9 @@ struct bt {
 	uint32_t refills_since;  // ... and when that was
 	struct shared *sh;
 	struct stats *st;
+	struct peers *peers;     // NULL in tests of one processor
+	uint16_t me;             // this vCPU's bit
+	bool smp;                // there are other vCPUs
 	uint32_t mode_now;
 	uint32_t nmodes, modes[MODES_MAX];
 	// translation cache
@@ -678,9 +683,23 @@ void code_written(struct vcpu *v, gpa_t gpa, unsigned size); // within a page: r
 bool code_is_patched(const struct bt *b, gpa_t gpa);         // often, the code on this page
 uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known);
 void code_forget_near(struct bt *b);                         // with the software TLB
-static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
+static inline bool code_is_here(const struct bt *b, gpa_t gpa)
 {
 	return gpa >> PAGE_SHIFT < GFNS_MAX && b->page_head[gpa >> PAGE_SHIFT];
+}
+
+// -- peers.c: other vCPUs' translated code, and devices
+void peers_serve(struct vcpu *v);                       // obey the messages that wait
+void peers_claim_code(struct vcpu *v, gpa_t gpa);       // before bytes of this page are read for translation
+void peers_forget_code(struct bt *b, gpa_t gpa);        // no unit of ours is left on this page
+void peers_claim_write(struct bt *b, gpa_t gpa);        // before code_is_watched is asked for a write entry
+bool peers_code_elsewhere(const struct bt *b, gpa_t gpa);
+void peers_written(struct bt *b, gpa_t gpa, unsigned size); // after a write to a watched page, within it
+
+// Must writes to this page be seen by somebody?
+static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
+{
+	return code_is_here(b, gpa) || (b->smp && peers_code_elsewhere(b, gpa));
 }
 // After flushes: links over changed pages die.
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global);

@@ -136,6 +136,7 @@ static void masked_access(struct vcpu *v, const struct site *s, struct bounce *o
 	const struct x86_insn *insn = &b->insn[s->insn];
 	enum vmem_access access = s->access & X86_WRITE ? VMEM_WRITE : VMEM_READ;
 
+	o->in_place = NULL;
 	o->bytes = masked_bytes(v, insn, &b->vop[s->insn]);
 	if (o->bytes)
 		check_alignment(v, s, o->gva);
@@ -167,6 +168,20 @@ static void copy(void *to, const void *from, size_t n)
 	}
 }
 
+// Of several processors, one's read-modify-write must be one to the others: it is done where it belongs.
+static void find_in_place(struct vcpu *v, const struct site *s, struct bounce *o)
+{
+	struct bt *b = bt_of(v);
+	struct mmu_walk w;
+
+	o->in_place = NULL;
+	if (!b->smp || (s->access & 3) != (X86_READ | X86_WRITE) || (o->gva & PAGE_OFFSET) + s->size > PAGE_SIZE ||
+	    !mmu_walk(v, o->gva, VMEM_WRITE | user_access(b, s), &w))
+		return;
+	o->in_place = mem_host(&b->sh->config.mem, w.gpa, s->size);
+	o->gpa = w.gpa;
+}
+
 static void plain_access(struct vcpu *v, const struct site *s, struct bounce *o, uint8_t *data)
 {
 	struct bt *b = bt_of(v);
@@ -177,6 +192,7 @@ static void plain_access(struct vcpu *v, const struct site *s, struct bounce *o,
 	o->ram = tlb_host(v, o->gva, s->size, write, b->tu[s->tu].mode);
 	if (write && !o->ram)
 		probe_write(v, o->gva, s->size, access);
+	find_in_place(v, s, o);
 	if (s->access & X86_READ || s->size > 64 || s->x87) { // an x87 store that raises an exception stores nothing
 		if (o->ram)
 			copy(data, o->ram, s->size);
@@ -207,7 +223,7 @@ const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra)
 	else
 		plain_access(v, s, o, data);
 	host[HOST_T0] = gva & 63;
-	host[HOST_T1] = (uint64_t)o->data;
+	host[HOST_T1] = o->in_place ? (uint64_t)o->in_place - (gva & 63) : (uint64_t)o->data;
 	return ra + 4;
 }
 
@@ -219,7 +235,9 @@ const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
 
 	if (b->check.recording)
 		selfcheck_note_write(v, o->gva, o->size);
-	if (s->insn)
+	if (o->in_place)
+		vcpu_ram_written(v, o->gpa, o->size);
+	else if (s->insn)
 		masked_write(v, o->gva, o->data + (o->gva & 63), o->bytes);
 	else if (o->ram)
 		copy(o->ram, o->data + (o->gva & 63), o->size);

@@ -93,6 +93,8 @@ static void unlist(struct bt *b, gpa_t gpa, uint32_t node)
 		p = &b->tu[*p >> 1].page_next[*p & 1];
 	if (*p)
 		*p = b->tu[node >> 1].page_next[node & 1];
+	if (!b->page_head[gpa >> PAGE_SHIFT])
+		peers_forget_code(b, gpa);
 	slot_of(b, gpa)->stale = true;
 }
 
@@ -190,8 +192,9 @@ void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 	while (size) {
 		unsigned part = (unsigned)MIN(size, PAGE_SIZE - (gpa & PAGE_OFFSET));
 
-		if (code_is_watched(b, gpa))
+		if (code_is_here(b, gpa))
 			code_written(v, gpa, part);
+		peers_written(b, gpa, part);
 		gpa += part;
 		size -= part;
 	}
@@ -223,7 +226,10 @@ uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_inde
 
 	if (n->tag != (align_down(gva, PAGE_SIZE) | x) && (known || !find_near(v, n, gva, x)))
 		return NULL;
-	if (!code_is_watched(b, n->gpa) || page_of(b, n->gpa)->lines & lines_of(first, first + size))
+	peers_claim_write(b, n->gpa);
+	if (b->smp && peers_code_elsewhere(b, n->gpa))
+		return NULL;
+	if (!code_is_here(b, n->gpa) || page_of(b, n->gpa)->lines & lines_of(first, first + size))
 		return NULL;
 	b->st->code_near_writes++;
 	return n->host;

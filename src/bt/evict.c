@@ -151,12 +151,18 @@ void tc_make_room(struct vcpu *v)
 	tc_open_segment(b, next);
 }
 
+static void forget_page(struct bt *b, gpa_t gpa)
+{
+	b->page_head[gpa >> PAGE_SHIFT] = 0;
+	peers_forget_code(b, gpa);
+}
+
 static void forget_pages(struct bt *b, struct range units)
 {
 	for (uint32_t i = units.from; i < units.to; i++) {
-		b->page_head[b->tu[i].gpa >> PAGE_SHIFT] = 0;
+		forget_page(b, b->tu[i].gpa);
 		if (b->tu[i].gpa2 != ~UINT64_C(0))
-			b->page_head[b->tu[i].gpa2 >> PAGE_SHIFT] = 0;
+			forget_page(b, b->tu[i].gpa2);
 	}
 }
 

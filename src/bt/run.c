@@ -198,11 +198,37 @@ static void try_nmi(struct vcpu *v)
 	apply(v, &res);
 }
 
+// INIT, and what may follow it.
+static void start_anew(struct vcpu *v, uint32_t what)
+{
+	struct bt *b = bt_of(v);
+
+	if (what & PENDING_INIT) {
+		vcpu_init(v);
+		b->nmi_waits = false;
+		*slot(v, SLOT_IRQ_WAIT) = false;
+		tlb_flush(v, true);
+	}
+	if (what & PENDING_SIPI)
+		vcpu_sipi(v);
+	vmm_trace(v, LOG_RESET, "reset: vcpu %u: %s%s, at %x:%lx\n", v->index, what & PENDING_INIT ? "INIT " : "",
+		  what & PENDING_SIPI ? "SIPI" : "", v->seg[X86_CS].sel, v->rip);
+	if (v->activity == VCPU_RUNNING) {
+		set_mode(v);
+		b->flush_tc |= b->key != translation_key(v);
+		b->key = translation_key(v);
+	}
+}
+
 static void service(struct vcpu *v)
 {
 	uint32_t left = vmm_service_pending(v);
 
 	sample_serve(v);
+	if (left & PENDING_PEERS)
+		peers_serve(v);
+	if (left & (PENDING_INIT | PENDING_SIPI))
+		start_anew(v, left);
 	if (left & PENDING_FLUSH) { // the debugger has had a stop
 		bt_of(v)->stopped = true;
 		bt_of(v)->stopped_at = v->rip;
@@ -211,6 +237,8 @@ static void service(struct vcpu *v)
 		set_mode(v);
 	}
 	bt_of(v)->step = left & PENDING_STEP;
+	if (v->activity == VCPU_WAIT_SIPI)
+		return;
 	if (left & PENDING_NMI)
 		try_nmi(v);
 	try_interrupt(v);
@@ -224,7 +252,7 @@ static void idle(struct vcpu *v)
 		service(v);
 	else if (*slot(v, SLOT_IRQ_WAIT) && v->rflags & RFLAGS_IF)
 		try_interrupt(v);
-	if (v->activity == VCPU_HALTED && !v->pending)
+	if (v->activity != VCPU_RUNNING && v->activity != VCPU_SHUTDOWN && !v->pending)
 		vmm_halt(v);
 }
 
@@ -757,7 +785,10 @@ void bt_init(struct vcpu *v)
 	struct bt *b = bt_of(v);
 
 	b->sh = v->shared;
-	b->st = &v->shared->stats;
+	b->st = vcpu_stats(v);
+	b->peers = v->peers;
+	b->me = (uint16_t)BIT(v->index);
+	b->smp = v->peers && v->shared->config.vcpus > 1;
 	tc_init(v);
 	tlb_init(b);
 	vector_init(b);

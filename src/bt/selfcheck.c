@@ -211,7 +211,7 @@ static _Noreturn void report(struct vcpu *v, const struct tu *t, const struct ch
 
 	take(v, &is);
 	say(&x, "self-check %lu of --selfcheck=%u: a unit and its instructions one by one differ\n",
-	    v->shared->stats.selfchecks, v->shared->config.selfcheck);
+	    vcpu_stats(v)->selfchecks, v->shared->config.selfcheck);
 	say(&x, "unit at %lx, %u instructions, mode %x, %u of them run by themselves: ", t->pc, t->ninsns, t->mode,
 	    c->nsteps);
 	say_bytes(&x, mem_host(&v->shared->config.mem, t->gpa, 1),

@@ -100,16 +100,18 @@ uint32_t site_entry_new(struct bt *b, uint32_t site, uint64_t pc, uint32_t table
 
 // -- filling ------------------------------------------------------------------------------------------------------
 
-static bool nothing_watched(const struct bt *b, gpa_t gpa, uint64_t size)
+static bool nothing_watched(struct bt *b, gpa_t gpa, uint64_t size)
 {
-	for (gpa_t p = gpa; p < gpa + size; p += PAGE_SIZE)
+	for (gpa_t p = gpa; p < gpa + size; p += PAGE_SIZE) {
+		peers_claim_write(b, p);
 		if (code_is_watched(b, p))
 			return false;
+	}
 	return true;
 }
 
 // How much around a page that the guest maps as part of a large one may be entered at once.
-static unsigned widest(const struct bt *b, const struct tlb_entry *e, bool write)
+static unsigned widest(struct bt *b, const struct tlb_entry *e, bool write)
 {
 	static const uint8_t shifts[] = {LARGE_SHIFT, MEDIUM_SHIFT};
 	gpa_t gpa = e->host - ZONE_RAM;

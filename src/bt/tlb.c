@@ -274,6 +274,8 @@ void tlb_restore(struct bt *b, const struct space_entry *e)
 	struct tlb *t = write ? &b->tlb_w[e->table / 2] : &b->tlb_r[e->table / 2];
 	gpa_t gpa = e->host - ZONE_RAM;
 
+	if (write)
+		peers_claim_write(b, gpa);
 	if (write && code_is_watched(b, gpa))
 		return;
 	t->e[e->slot] = (struct tlb_entry){e->tag, e->host};
@@ -329,6 +331,10 @@ static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva,
 	if (!mmu_walk(v, gva, access, &w) || !mmu_walk(v, second, access, &w2) ||
 	    w2.gpa != align_down(w.gpa, PAGE_SIZE) + PAGE_SIZE)
 		return NULL;
+	if (write) {
+		peers_claim_write(b, w.gpa);
+		peers_claim_write(b, w2.gpa);
+	}
 	if (write && (code_is_watched(b, w.gpa) || code_is_watched(b, w2.gpa)))
 		return NULL;
 	return mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), 2 * PAGE_SIZE);
@@ -368,6 +374,8 @@ static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, b
 	if (*fault)
 		return NULL;
 	page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
+	if (page && write)
+		peers_claim_write(b, w.gpa);
 	if (!page || (write && code_is_watched(b, w.gpa)) ||
 	    debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
 		return NULL;

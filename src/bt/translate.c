@@ -319,6 +319,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		tc_make_room(v);
 	if (tier != TIER_BASE)
 		b->hot = (uint32_t)align_up(b->hot, 16);
+	peers_claim_code(v, gpa);
 	hot = b->hot;
 	cold = b->cold;
 	before = used(b);

@@ -10,9 +10,19 @@
 #include "bus/pci_app.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e33 /* "RGN3": bump with every change of layout */, VCPUS_MAX = 1,
-	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu
+enum { SHARED_MAGIC = 0x52474e34 /* "RGN4": bump with every change of layout */, VCPUS_MAX = 16,
+	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
+	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
+
+// Offsets in the state memfd.
+static inline uint64_t vcpu_file_offset(unsigned i)
+{
+	return SHARED_SIZE + (uint64_t)i * VCPU_SHARED_SIZE;
+}
+#define CHIPS_FILE_OFFSET vcpu_file_offset(VCPUS_MAX)
+#define PEERS_FILE_OFFSET (CHIPS_FILE_OFFSET + CHIPS_SHARED_SIZE)
+#define STATE_FILE_SIZE (PEERS_FILE_OFFSET + PEERS_SHARED_SIZE)
 
 // File descriptors the app hands to the monitor (posix_spawn file actions). Nothing else is open there.
 enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
@@ -216,7 +226,7 @@ struct shared {
 	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor
-	struct stats stats;
+	struct stats stats[VCPUS_MAX];
 	struct debugger debugger;
 	char report[REPORT_SIZE]; // the crash report
 };

@@ -156,7 +156,7 @@ static enum cli_result take_gdb(struct cli *c, const char *arg)
 
 static const struct option options[] = {
 	{ "m", ARG_NEXT, "[size=]SIZE", "memory of the guest: 512M, 2G (default 128M)", cli_memory },
-	{ "smp", ARG_NEXT, "1", "processors: one is built", cli_smp },
+	{ "smp", ARG_NEXT, "N[,sockets=,cores=,threads=]", "processors (default 1)", cli_smp },
 	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
 	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
@@ -282,6 +282,20 @@ static enum cli_result take_option(struct cli *c, int argc, char **argv, int *i)
 	return o->take(c, argv[*i]);
 }
 
+// What is not built for several processors.
+static enum cli_result settle_smp(struct cli *c)
+{
+	const char *what = c->gdb || c->config.start_stopped ? "the debugger" : c->config.deterministic ? "-deterministic" :
+		c->config.selfcheck ? "--selfcheck" : c->config.memory == MEMORY_MAPPED ? "--memory=mapped" : NULL;
+
+	if (c->config.vcpus == 1)
+		return CLI_OK;
+	if (what)
+		return cli_error(c, "%s works with one processor only so far; use -smp 1", what);
+	c->config.memory = MEMORY_CHECKED;
+	return CLI_OK;
+}
+
 // What is known only when all options have been seen.
 static enum cli_result settle(struct cli *c)
 {
@@ -301,6 +315,9 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
+	c->option = "-smp";
+	if (settle_smp(c) != CLI_OK)
+		return CLI_ERROR;
 	if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->serials && !c->nodefaults)
@@ -316,6 +333,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 
 	memset(c, 0, sizeof(*c));
 	c->config.ram_size = UINT64_C(128) << 20;
+	c->config.vcpus = 1;
 	c->config.tc_size = UINT64_C(64) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);

@@ -36,6 +36,9 @@ int vmm_next_interrupt(struct vcpu *v);
 uint8_t vmm_ack_interrupt(struct vcpu *v);
 // The processor is in HLT: sleep until something stands in v->pending. Takes nothing.
 void vmm_halt(struct vcpu *v);
+// Let others run while this vCPU waits for one of them; wake one that sleeps, to look at its pending word.
+void vmm_yield(struct vcpu *v);
+void vmm_wake(struct vcpu *v, unsigned index);
 // Tell the app that the vCPU has stopped and wait for what to do. Vector state is stored into v->xsave before and
 // loaded from there after; registers and memory may have changed.
 enum resume vmm_stopped(struct vcpu *v, enum stop_reason why);

@@ -46,6 +46,7 @@ enum vcpu_pending {
 	PENDING_FLUSH = BIT(6),   // translations or TLB must be thrown away before going on
 	PENDING_STEP = BIT(7),    // --stress=irq, TF and other reasons for one unit at a time
 	PENDING_LINES = BIT(8),   // a device of the app changed an interrupt line: see shared.irq_lines
+	PENDING_PEERS = BIT(9),   // messages wait: see bus/peers.h
 };
 
 enum vcpu_activity { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };
@@ -154,6 +155,7 @@ struct vcpu {
 	// -- the monitor's own: where vcpu_raise lands (set by the run loop), configuration, and what happened last
 	struct jump landing;
 	struct shared *shared;
+	struct peers *peers; // NULL in tests of one processor
 	uint32_t nexits; // runs freely; exits[nexits % EXIT_LOG] is the oldest
 	struct vcpu_exit exits[EXIT_LOG];
 
@@ -237,6 +239,11 @@ _Noreturn void vcpu_nyi(struct vcpu *v, const char *what);
 static inline void vcpu_log_exit(struct vcpu *v, const char *what, uint64_t info)
 {
 	v->exits[v->nexits++ % EXIT_LOG] = (struct vcpu_exit){what, v->rip, info};
+}
+
+static inline struct stats *vcpu_stats(const struct vcpu *v)
+{
+	return &v->shared->stats[v->index];
 }
 
 static inline uint64_t vcpu_host_tsc(void)

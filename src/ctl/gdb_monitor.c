@@ -51,7 +51,7 @@ static void info_registers(struct gdb *g, const char *arg, FILE *out)
 
 static void info_stats(struct gdb *g, const char *arg, FILE *out)
 {
-	const struct stats copy = g->machine->shared->stats;
+	const struct stats copy = stats_sum(g->machine->shared);
 
 	stats_print(out, STATS_TEXT, &copy);
 }

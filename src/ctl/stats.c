@@ -25,6 +25,18 @@ static void print_json(FILE *f, const struct row *rows, size_t n)
 	fprintf(f, "\n}\n");
 }
 
+struct stats stats_sum(const struct shared *s)
+{
+	struct stats sum = {0};
+
+	for (unsigned i = 0; i < s->config.vcpus; i++) {
+#define _(field, unit_, help_) sum.field += s->stats[i].field;
+		STATS(_)
+#undef _
+	}
+	return sum;
+}
+
 void stats_print(FILE *f, enum stats_format format, const struct stats *s)
 {
 	const struct row rows[] = {

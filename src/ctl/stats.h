@@ -10,6 +10,8 @@
 
 enum stats_format { STATS_OFF, STATS_TEXT, STATS_JSON };
 
+// Of all vCPUs together.
+struct stats stats_sum(const struct shared *s);
 void stats_print(FILE *f, enum stats_format format, const struct stats *s);
 
 #endif

@@ -71,9 +71,9 @@ static int place_fds(const int *fds, unsigned nfds, int report)
 	return FIRST_FD + (int)nfds;
 }
 
-static _Noreturn void child(const char *path, const int *fds, unsigned nfds, int report, pid_t parent)
+static _Noreturn void child(const char *path, char *arg, const int *fds, unsigned nfds, int report, pid_t parent)
 {
-	char *argv[] = { "ringer-vmm", NULL }, *envp[] = { NULL };
+	char *argv[] = { "ringer-vmm", arg, NULL }, *envp[] = { NULL };
 	int err;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -92,7 +92,7 @@ static _Noreturn void child(const char *path, const int *fds, unsigned nfds, int
 	_exit(n == sizeof(err) ? 127 : 126);
 }
 
-pid_t process_spawn(const char *path, const int *fds, unsigned nfds, int *pidfd)
+pid_t process_spawn(const char *path, const char *arg, const int *fds, unsigned nfds, int *pidfd)
 {
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0;
@@ -101,7 +101,7 @@ pid_t process_spawn(const char *path, const int *fds, unsigned nfds, int *pidfd)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		child(path, fds, nfds, report[1], parent);
+		child(path, (char *)(uintptr_t)arg, fds, nfds, report[1], parent);
 	err = pid < 0 ? -errno : 0;
 	close(report[1]);
 	if (pid > 0) {

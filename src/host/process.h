@@ -12,10 +12,11 @@
 // (path then holds where it was looked for).
 int process_find_monitor(char *path, size_t size);
 
-// Start it with fds[i] as descriptor 3 + i, stderr, and nothing else: stdin and stdout are /dev/null, the environment
+// Start it with one argument and with fds[i] as descriptor 3 + i, stderr, and nothing else: stdin and stdout are
+// /dev/null, the environment
 // is empty, its process group its own. It dies with the calling thread. Returns the pid, with a pidfd of it; or a
 // negative errno, that of a failed exec included. Call from the main thread only.
-pid_t process_spawn(const char *path, const int *fds, unsigned nfds, int *pidfd);
+pid_t process_spawn(const char *path, const char *arg, const int *fds, unsigned nfds, int *pidfd);
 
 // Kill and reap.
 void process_kill(pid_t pid, int *pidfd);

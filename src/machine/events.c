@@ -43,8 +43,23 @@ static void pend(struct machine *m, unsigned i, uint32_t what)
 
 void machine_tell_lines(struct machine *m)
 {
-	for (unsigned i = 0; i < m->shared->config.vcpus; i++)
-		pend(m, i, PENDING_LINES);
+	pend(m, 0, PENDING_LINES);
+}
+
+void machine_tell_written(void *machine, gpa_t gpa, uint64_t size)
+{
+	struct machine *m = machine;
+
+	while (size) {
+		uint64_t part = MIN(size, PAGE_SIZE - (gpa & PAGE_OFFSET));
+		uint32_t tell = peers_tell_written(m->peers, gpa, (unsigned)part, 0);
+
+		for (unsigned i = 0; tell; i++, tell >>= 1)
+			if (tell & 1 && i < m->config->vcpus)
+				atomic_fetch_or(&m->vcpu[i]->pending, PENDING_PEERS); // a sleeping one need not wake for it
+		gpa += part;
+		size -= part;
+	}
 }
 
 void machine_set_irq(void *machine, unsigned gsi, bool level)
@@ -66,6 +81,14 @@ void machine_ask_stop(struct machine *m)
 	pend(m, 0, PENDING_STOP);
 }
 
+// What the servers have waited for has been dealt with.
+void machine_next_epoch(struct machine *m)
+{
+	atomic_fetch_add(&m->epoch, 1);
+	for (unsigned i = 0; i < m->config->vcpus; i++)
+		host_futex_wake(&m->epoch);
+}
+
 void machine_resume(struct machine *m, enum resume how)
 {
 	struct request *r = &m->shared->request[0];
@@ -76,7 +99,7 @@ void machine_resume(struct machine *m, enum resume how)
 	atomic_store(&r->state, REQ_ANSWERED);
 	if (atomic_load(&r->monitor_asleep))
 		host_futex_wake(&r->state);
-	sem_post(&m->server_go);
+	machine_next_epoch(m);
 }
 
 void machine_drain(struct machine *m)
@@ -114,13 +137,14 @@ static const char *start_failure(int status)
 
 static void on_monitor_gone(void *opaque, uint32_t events)
 {
-	struct machine *m = opaque;
+	struct monitor *mon = opaque;
+	struct machine *m = mon->machine;
 	const char *failure;
 	char how[128];
 
-	loop_remove(&m->loop, &m->monitor_gone);
-	failure = start_failure(process_describe_end(m->monitor, how, sizeof(how)));
-	m->monitor = 0;
+	loop_remove(&m->loop, &mon->gone);
+	failure = start_failure(process_describe_end(mon->pid, how, sizeof(how)));
+	mon->pid = 0;
 	machine_drain(m);
 	if (failure)
 		fprintf(stderr, "ringer: the monitor (ringer-vmm) could not %s\n", failure);
@@ -146,38 +170,45 @@ void machine_suspend(void *opaque, bool stop)
 {
 	struct machine *m = opaque;
 
-	if (m->monitor > 0)
-		kill(m->monitor, stop ? SIGSTOP : SIGCONT);
+	for (unsigned i = 0; i < VCPUS_MAX; i++)
+		if (m->monitor[i].pid > 0)
+			kill(m->monitor[i].pid, stop ? SIGSTOP : SIGCONT);
 	if (!stop)
 		loop_event_raise(&m->doorbell);
 }
 
-static int spawn(struct machine *m, char *err, size_t errlen)
+static int spawn(struct machine *m, struct monitor *mon, char *err, size_t errlen)
 {
-	int fds[] = {m->state_fd, m->ram_fd, m->tc_fd};
-	pid_t pid = process_spawn(m->monitor_path, fds, ARRAY_SIZE(fds), &m->monitor_pidfd);
-	int r;
+	int fds[] = {m->state_fd, m->ram_fd, m->tc_fd[mon->vcpu]}, r;
+	char arg[12];
 
-	if (pid < 0) {
-		snprintf(err, errlen, "cannot start the monitor %s: %s", m->monitor_path, strerror(-pid));
-		return pid;
+	snprintf(arg, sizeof(arg), "%u", mon->vcpu);
+	r = process_spawn(m->monitor_path, arg, fds, ARRAY_SIZE(fds), &mon->pidfd);
+	if (r < 0) {
+		snprintf(err, errlen, "cannot start the monitor %s: %s", m->monitor_path, strerror(-r));
+		return r;
 	}
-	m->monitor = pid;
-	if (m->config->perfmap)
-		trace_start_perfmap(&m->trace, pid);
-	m->monitor_gone =
-	    (struct loop_fd){.fd = m->monitor_pidfd, .events = EPOLLIN, .ready = on_monitor_gone, .opaque = m};
-	r = loop_add(&m->loop, &m->monitor_gone);
+	mon->pid = r;
+	if (m->config->perfmap && !mon->vcpu)
+		trace_start_perfmap(&m->trace, mon->pid);
+	mon->gone = (struct loop_fd){.fd = mon->pidfd, .events = EPOLLIN, .ready = on_monitor_gone, .opaque = mon};
+	r = loop_add(&m->loop, &mon->gone);
 	if (r < 0)
 		snprintf(err, errlen, "cannot watch the monitor: %s", strerror(-r));
 	return r;
 }
 
-void machine_kill_monitor(struct machine *m)
+void machine_kill_monitors(struct machine *m)
 {
-	loop_remove(&m->loop, &m->monitor_gone);
-	process_kill(m->monitor, &m->monitor_pidfd);
-	m->monitor = 0;
+	for (unsigned i = 0; i < VCPUS_MAX; i++) {
+		struct monitor *mon = &m->monitor[i];
+
+		if (mon->pidfd < 0)
+			continue;
+		loop_remove(&m->loop, &mon->gone);
+		process_kill(mon->pid, &mon->pidfd);
+		mon->pid = 0;
+	}
 }
 
 // Memory is zero: load the guest, and start its processor.
@@ -200,7 +231,9 @@ int machine_power_on(struct machine *m, char *err, size_t errlen)
 	}
 	int r = boot_load(&m->config->boot, &s->config, m->vcpu[0], err, errlen);
 
-	return r < 0 ? r : spawn(m, err, errlen);
+	for (unsigned i = 0; r >= 0 && i < s->config.vcpus; i++)
+		r = spawn(m, &m->monitor[i], err, errlen);
+	return r;
 }
 
 static void reset(struct machine *m)
@@ -208,7 +241,7 @@ static void reset(struct machine *m)
 	char err[512] = "";
 	int r;
 
-	machine_kill_monitor(m);
+	machine_kill_monitors(m);
 	machine_drain(m);
 	virtio_bus_reset(m); // before guest memory goes
 	r = machine_clear_memory(m);
@@ -228,7 +261,7 @@ static void reset(struct machine *m)
 		return;
 	}
 	atomic_store(&m->event, EVENT_NONE);
-	sem_post(&m->server_go);
+	machine_next_epoch(m);
 }
 
 static void on_reset(struct machine *m, uint64_t reason)

@@ -8,7 +8,7 @@
 
 // Load the guest into zeroed memory and start its processor. 0, or a negative errno with a line in err.
 int machine_power_on(struct machine *m, char *err, size_t errlen);
-void machine_kill_monitor(struct machine *m);
+void machine_kill_monitors(struct machine *m);
 void machine_drain(struct machine *m); // what the guest and the trace have written goes out
 
 // Callbacks of the loop.

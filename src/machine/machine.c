@@ -77,7 +77,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 
 	m->shared->magic = SHARED_MAGIC;
 	m->shared->size = sizeof(struct shared);
-	to->vcpus = 1;
+	to->vcpus = c->vcpus;
 	to->stress = c->stress | (c->selfcheck ? STRESS_IRQ : 0); // units are counted in the run loop
 	to->log = c->log | (c->perfmap ? LOG_PERFMAP : 0);
 	to->selfcheck = c->selfcheck;
@@ -184,13 +184,16 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 
 	memset(m, 0, sizeof(*m));
 	m->config = c;
-	m->state_fd = m->ram_fd = m->tc_fd = m->monitor_pidfd = -1;
+	m->state_fd = m->ram_fd = -1;
+	for (unsigned i = 0; i < VCPUS_MAX; i++) {
+		m->tc_fd[i] = -1;
+		m->monitor[i] = (struct monitor){.machine = m, .vcpu = i, .pidfd = -1};
+	}
 	m->loop.epoll_fd = -1;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		m->serial[i].stream = (struct stream){.in_fd = -1, .out_fd = -1};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
-	sem_init(&m->server_go, 0, 0);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));
 	if (r < 0)
 		snprintf(err, errlen, "cannot find the monitor at %s: %s; build it, or name it in $RINGER_VMM",
@@ -214,7 +217,7 @@ int machine_run(struct machine *m, char *err, size_t errlen)
 		r = loop_run(&m->loop);
 	if (r < 0)
 		snprintf(err, errlen, "cannot run the machine: %s", strerror(-r));
-	machine_kill_monitor(m);
+	machine_kill_monitors(m);
 	machine_stop_threads(m);
 	machine_drain(m);
 	return r < 0 ? r : m->status;
@@ -224,8 +227,7 @@ void machine_destroy(struct machine *m)
 {
 	if (m->shared)
 		machine_stop_threads(m);
-	if (m->monitor > 0)
-		machine_kill_monitor(m);
+	machine_kill_monitors(m);
 	virtio_bus_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
@@ -238,9 +240,6 @@ void machine_destroy(struct machine *m)
 	loop_event_remove(&m->loop, &m->doorbell);
 	loop_destroy(&m->loop);
 	trace_close(&m->trace);
-	if (m->monitor_pidfd >= 0)
-		close(m->monitor_pidfd);
 	machine_unmap(m);
-	sem_destroy(&m->server_go);
 	pthread_mutex_destroy(&m->lock);
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// struct machine: one virtual PC as the app holds it - its memory files, its devices, its host ends and the monitor
-// process that runs its processor. Created from a plain configuration, run until something ends it, destroyed; nothing
+// struct machine: one virtual PC as the app holds it - its memory files, its devices, its host ends, and for each of
+// its processors a monitor process. Created from a plain configuration, run until something ends it, destroyed; nothing
 // is left behind. Nothing here exits the process: machine_run returns the exit status.
 //
-// Threads: the event loop (the one that calls machine_run), the request server, the doorbell listener, and that of the
-// virtio doorbells. Devices are touched only under `lock`, virtio devices under their own locks. What ends or stops the
-// machine is an event (machine_post), handled in the loop.
+// Threads: the event loop (the one that calls machine_run), a request server for each vCPU, the doorbell listener, and
+// that of the virtio doorbells. Devices are touched only under `lock`, virtio devices under their own locks. What ends
+// or stops the machine is an event (machine_post), handled in the loop.
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "boot/boot.h"
 #include "bus/bus.h"
+#include "bus/peers.h"
 #include "bus/shared.h"
 #include "cpu/vcpu.h"
 #include "host/loop.h"
@@ -42,6 +42,7 @@ struct nic_config {
 
 struct machine_config {
 	uint64_t ram_size;
+	unsigned vcpus;
 	struct boot_args boot;
 	const char *cpu; // -cpu, or NULL
 	struct stream_config serial[SERIAL_PORTS];
@@ -69,10 +70,21 @@ enum machine_event {
 	EVENT_STOPPED,  // a vCPU has stopped: for the debugger
 };
 
+struct monitor { // of one vCPU
+	struct machine *machine;
+	unsigned vcpu;
+	pid_t pid;
+	int pidfd;
+	struct loop_fd gone;
+	pthread_t server;
+	bool server_runs;
+};
+
 struct machine {
 	const struct machine_config *config;
-	int state_fd, ram_fd, tc_fd;
+	int state_fd, ram_fd, tc_fd[VCPUS_MAX];
 	struct shared *shared;
+	struct peers *peers;
 	struct vcpu *vcpu[VCPUS_MAX];
 
 	struct loop loop;
@@ -83,12 +95,12 @@ struct machine {
 	struct trace trace;
 	struct loop_event doorbell, event_raised;
 	struct loop_timer timer; // earliest timer of `bus`
-	pthread_t server, listener;
-	bool server_runs, listener_runs;
-	_Atomic bool quit; // the two threads are to end
+	pthread_t listener;
+	bool listener_runs;
+	_Atomic bool quit; // the threads are to end
 	_Atomic int event; // enum machine_event: the first one posted wins until it is handled
 	_Atomic uint64_t event_value;
-	sem_t server_go; // the server waits here after a request that ended or stopped the machine
+	_Atomic uint32_t epoch; // futex word: a server waits for the next after a request that ended or stopped the machine
 
 	pthread_mutex_t lock; // the board: bus and devices
 	struct bus bus;
@@ -96,9 +108,7 @@ struct machine {
 	struct virtio_bus virtio; // its devices have locks of their own
 
 	char monitor_path[4096];
-	pid_t monitor;
-	int monitor_pidfd;
-	struct loop_fd monitor_gone;
+	struct monitor monitor[VCPUS_MAX];
 
 	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason,
 			uint64_t addr); // the debugger's; NULL: stay stopped
@@ -115,8 +125,11 @@ void machine_destroy(struct machine *m);
 void machine_post(struct machine *m, enum machine_event event, uint64_t value);
 extern _Thread_local bool machine_posted; // by this thread, which may find the event long handled when it looks again
 void machine_tell_lines(struct machine *m); // interrupt lines or serial rings have changed: let the vCPU look
+void machine_tell_written(void *machine, gpa_t gpa, uint64_t size); // guest RAM, by a device: code there is void
 void machine_set_irq(void *machine, unsigned gsi, bool level); // for struct irq_line
 void machine_ask_stop(struct machine *m); // ends in m->stopped
+
+void machine_next_epoch(struct machine *m);
 
 // From the loop, after m->stopped was called.
 void machine_resume(struct machine *m, enum resume how);

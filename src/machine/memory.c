@@ -40,6 +40,16 @@ static int map_ram(struct machine *m, const struct mem *mem, char *err, size_t e
 		   mem_file_offset(mem, MEM_HIGH_START), err, errlen);
 }
 
+// Each vCPU translates for itself.
+static int create_caches(struct machine *m, char *err, size_t errlen)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < m->config->vcpus; i++)
+		r = create(&m->tc_fd[i], "ringer-tc", m->config->tc_size, err, errlen);
+	return r;
+}
+
 int machine_map(struct machine *m, char *err, size_t errlen)
 {
 	const struct machine_config *c = m->config;
@@ -47,18 +57,22 @@ int machine_map(struct machine *m, char *err, size_t errlen)
 	int r;
 
 	mem_layout(&mem, c->ram_size);
-	if ((r = create(&m->state_fd, "ringer-state", SHARED_SIZE + VCPUS_MAX * VCPU_SHARED_SIZE, err, errlen)) < 0 ||
+	if ((r = create(&m->state_fd, "ringer-state", STATE_FILE_SIZE, err, errlen)) < 0 ||
 	    (r = create(&m->ram_fd, "ringer-ram", c->ram_size, err, errlen)) < 0 ||
-	    (r = create(&m->tc_fd, "ringer-tc", c->tc_size, err, errlen)) < 0 ||
+	    (r = create_caches(m, err, errlen)) < 0 ||
 	    (r = map(m->state_fd, ZONE_SHARED, SHARED_SIZE, 0, err, errlen)) < 0)
 		return r;
 	m->shared = (struct shared *)ZONE_SHARED;
 	for (unsigned i = 0; i < VCPUS_MAX; i++) {
-		r = map(m->state_fd, ZONE_VCPU(i), VCPU_SHARED_SIZE, SHARED_SIZE + i * VCPU_SHARED_SIZE, err, errlen);
+		r = map(m->state_fd, ZONE_VCPU(i), VCPU_SHARED_SIZE, vcpu_file_offset(i), err, errlen);
 		if (r < 0)
 			return r;
 		m->vcpu[i] = (struct vcpu *)ZONE_VCPU(i);
 	}
+	r = map(m->state_fd, ZONE_PEERS, PEERS_SHARED_SIZE, PEERS_FILE_OFFSET, err, errlen);
+	if (r < 0)
+		return r;
+	m->peers = (struct peers *)ZONE_PEERS;
 	m->shared->config.mem = mem;
 	return map_ram(m, &mem, err, errlen);
 }
@@ -67,11 +81,18 @@ int machine_clear_memory(struct machine *m)
 {
 	int r = host_memfd_zero(m->ram_fd, 0, m->config->ram_size);
 
+	for (unsigned i = 0; r == 0 && i < m->config->vcpus; i++)
+		r = host_memfd_zero(m->tc_fd[i], 0, m->config->tc_size);
 	if (r == 0)
-		r = host_memfd_zero(m->tc_fd, 0, m->config->tc_size);
-	if (r == 0)
-		r = host_memfd_zero(m->state_fd, SHARED_SIZE, VCPUS_MAX * VCPU_SHARED_SIZE);
+		r = host_memfd_zero(m->state_fd, SHARED_SIZE, STATE_FILE_SIZE - SHARED_SIZE);
 	return r;
+}
+
+static void close_file(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 }
 
 void machine_unmap(struct machine *m)
@@ -85,14 +106,12 @@ void machine_unmap(struct machine *m)
 			host_unmap(ZONE_RAM + MEM_HIGH_START, mem.high_end - MEM_HIGH_START);
 		for (unsigned i = 0; i < VCPUS_MAX; i++)
 			host_unmap(ZONE_VCPU(i), VCPU_SHARED_SIZE);
+		host_unmap(ZONE_PEERS, PEERS_SHARED_SIZE);
 		host_unmap(ZONE_SHARED, SHARED_SIZE);
 	}
 	m->shared = NULL;
-	int *fds[] = {&m->state_fd, &m->ram_fd, &m->tc_fd};
-
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		if (*fds[i] >= 0)
-			close(*fds[i]);
-		*fds[i] = -1;
-	}
+	close_file(&m->state_fd);
+	close_file(&m->ram_fd);
+	for (unsigned i = 0; i < VCPUS_MAX; i++)
+		close_file(&m->tc_fd[i]);
 }

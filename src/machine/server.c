@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The app's end of a world switch: one thread answers the vCPU's requests, another turns the monitor's doorbell into an
-// event of the loop. A busy vCPU is waited for by spinning a little, an idle one costs nothing. A request that ends or
-// stops the machine is not answered here: the thread waits until the loop has dealt with it (machine_resume, or reset).
-#include <errno.h>
+// The app's end of a world switch: a thread for each vCPU answers its requests, another turns the monitors' doorbell
+// into an event of the loop. A busy vCPU is waited for by spinning a little, an idle one costs nothing. A request that
+// ends or stops the machine is not answered here: the thread waits until the loop has dealt with it (machine_resume, or
+// reset).
 #include <x86intrin.h>
 
 #include "host/futex.h"
@@ -112,19 +112,22 @@ static uint64_t serve(struct machine *m, const struct request *r)
 
 static void *server_thread(void *opaque)
 {
-	struct machine *m = opaque;
-	struct request *r = &m->shared->request[0];
+	const struct monitor *mon = opaque;
+	struct machine *m = mon->machine;
+	struct request *r = &m->shared->request[mon->vcpu];
 
 	while (wait_posted(m, r)) {
 		uint64_t value;
+		uint32_t epoch;
 
+		epoch = atomic_load(&m->epoch);
 		machine_posted = false;
 		value = serve(m, r);
 		if (!machine_posted)
 			answer(r, value);
 		else
-			while (sem_wait(&m->server_go) < 0 && errno == EINTR)
-				;
+			while (!atomic_load(&m->quit) && atomic_load(&m->epoch) == epoch)
+				host_futex_wait(&m->epoch, epoch, NULL);
 	}
 	return NULL;
 }
@@ -154,11 +157,15 @@ static void *listener_thread(void *opaque)
 
 int machine_start_threads(struct machine *m)
 {
-	int err;
+	int err = 0;
 
 	atomic_store(&m->quit, false);
-	err = pthread_create(&m->server, NULL, server_thread, m);
-	m->server_runs = !err;
+	for (unsigned i = 0; !err && i < m->config->vcpus; i++) {
+		struct monitor *mon = &m->monitor[i];
+
+		err = pthread_create(&mon->server, NULL, server_thread, mon);
+		mon->server_runs = !err;
+	}
 	if (!err) {
 		err = pthread_create(&m->listener, NULL, listener_thread, m);
 		m->listener_runs = !err;
@@ -169,11 +176,14 @@ int machine_start_threads(struct machine *m)
 void machine_stop_threads(struct machine *m)
 {
 	atomic_store(&m->quit, true);
-	sem_post(&m->server_go);
-	if (m->server_runs)
-		host_join_woken(m->server, &m->shared->request[0].state);
+	machine_next_epoch(m);
+	for (unsigned i = 0; i < m->config->vcpus; i++) {
+		if (m->monitor[i].server_runs)
+			host_join_woken(m->monitor[i].server, &m->shared->request[i].state);
+		m->monitor[i].server_runs = false;
+	}
 	if (m->listener_runs)
 		host_join_woken(m->listener, &m->shared->doorbell);
-	m->server_runs = m->listener_runs = false;
+	m->listener_runs = false;
 	virtio_bus_stop(m);
 }

@@ -144,6 +144,8 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 		return -EINVAL;
 	if (*c->id)
 		d->name = c->id;
+	d->will_write = machine_tell_written;
+	d->memory_opaque = m;
 	d->complain = complain;
 	d->complain_opaque = m;
 	p->raise = raise_interrupt;

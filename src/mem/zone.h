@@ -9,6 +9,8 @@
 //   ZONE_VCPU(i)      per vCPU: struct vcpu_area (private to the monitor process: hot state, TLBs, tables),
 //                     then the translation cache, executable, and its writable twin
 //   ZONE_SHARED       struct shared: configuration, vCPU state, rings, requests (memfd, app and monitor)
+//   ZONE_PEERS        struct peers: who has translated what, and writes where (memfd, app and monitors)
+//   ZONE_CHIPS        struct chips: the board (memfd, monitors)
 //   ZONE_RAM          guest RAM, at ZONE_RAM + gpa (memfd, app and monitor)
 //   0x5000_0000_0000  end; 1 TiB gap before it
 #ifndef MEM_ZONE_H
@@ -21,6 +23,8 @@
 #define ZONE_IMAGE 0x410100000000
 #define ZONE_STACK 0x410180000000
 #define ZONE_SHARED 0x410200000000
+#define ZONE_PEERS 0x410300000000
+#define ZONE_CHIPS 0x410310000000
 #define ZONE_VCPU_FIRST 0x411000000000
 #define ZONE_VCPU_STRIDE 0x100000000
 #define ZONE_VCPU(i) (ZONE_VCPU_FIRST + (i)*ZONE_VCPU_STRIDE)

@@ -97,6 +97,8 @@ static bool add_segment(struct virtq *q, struct virtio_chain *c, const struct de
 		return fail(q, "a descriptor leaves guest memory");
 	c->iov[c->readable + c->writable] = (struct iovec){host, d->len};
 	if (d->flags & DESC_WRITE) {
+		if (q->dev->will_write)
+			q->dev->will_write(q->dev->memory_opaque, d->addr, d->len);
 		c->writable++;
 		c->write_size += d->len;
 	} else {

@@ -27,7 +27,11 @@ void clock_init(struct vmm *vm)
 	vm->vcpu->counting = vm->shared->config.deterministic;
 	vm->vcpu->count_left = INT64_MAX;
 	vm->vcpu->count_end = INT64_MAX;
-	vm->tsc_start = vcpu_cycles(vm->vcpu);
+	if (!vm->vcpu->index)
+		vm->chips->tsc_start = vcpu_cycles(vm->vcpu);
+	while (!vm->chips->tsc_start && !vm->vcpu->counting)
+		vmm_yield(vm->vcpu);
+	vm->tsc_start = vm->chips->tsc_start;
 	vm->tsc_mult = make_mult(vm->shared->config.tsc_hz);
 	vm->vcpu->tsc_offset = -vm->tsc_start;
 }
@@ -42,9 +46,9 @@ uint64_t vmm_clock_ns(const struct vcpu *v)
 	return vmm_tsc_to_ns(v, vcpu_cycles(v) - vmm_of(v)->tsc_start);
 }
 
-uint64_t clock_now(void *vm)
+uint64_t clock_now(void *opaque)
 {
-	return vmm_clock_ns(((struct vmm *)vm)->vcpu);
+	return vmm_clock_ns(vmm_self()->vcpu);
 }
 
 uint64_t vmm_wall_clock_ns(const struct vcpu *v)
@@ -82,12 +86,26 @@ static void count_until(struct vcpu *v, uint64_t deadline)
 	v->count_left = (int64_t)(v->count_end - now);
 }
 
-// struct bus, deadline_changed: the earliest deadline is now this (0: none).
+// The earliest of two deadlines, of which either may be none.
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a ? b : !b ? a : MIN(a, b);
+}
+
+// struct bus, deadline_changed: this vCPU's bus, or the board's. vCPU 0 runs the board's timers.
 void clock_arm(void *opaque, uint64_t deadline)
 {
-	struct vmm *vm = opaque;
+	struct vmm *vm = vmm_self();
 	uint64_t now;
 
+	if (vm->vcpu->index && opaque == vm->chips) {
+		vm->chips->vcpu[0]->pending |= PENDING_TIMER;
+		vmm_wake(vm->vcpu, 0);
+		return;
+	}
+	deadline = vm->bus.earliest;
+	if (!vm->vcpu->index)
+		deadline = earlier(deadline, vm->chips->bus.earliest);
 	if (deadline == vm->armed)
 		return;
 	vm->armed = deadline;

@@ -16,7 +16,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	ucontext_t *uc = context;
 	struct report_host host = {sig, info->si_code, (uintptr_t)info->si_addr, uc->uc_mcontext.gregs};
 
-	v->shared->stats.host_faults++;
+	vcpu_stats(v)->host_faults++;
 	if (info->si_code <= 0 || !bt_host_fault(v, sig, info, uc)) // not positive: sent by some process
 		report_crash(v, "the monitor met a host exception", &host);
 }
@@ -26,7 +26,7 @@ static void on_timer(int sig, siginfo_t *info, void *context)
 	const ucontext_t *uc = context;
 	struct vmm *vm = vmm_self();
 
-	vm->shared->stats.timer_signals++;
+	vcpu_stats(vm->vcpu)->timer_signals++;
 	bt_sample(vm->vcpu, (const void *)uc->uc_mcontext.gregs[REG_RIP]);
 	vm->vcpu->pending |= PENDING_TIMER;
 }

@@ -10,21 +10,32 @@ static void run_timers(struct vmm *vm)
 {
 	vm->armed = 0; // the host timer has fired: whatever comes next must be armed
 	bus_run_timers(&vm->bus);
+	if (vm->vcpu->index)
+		return;
+	vmm_lock(&vm->chips->lock);
+	bus_run_timers(&vm->chips->bus);
+	vmm_unlock(&vm->chips->lock);
 }
 
 // A device of the app has changed a line, or a serial ring wants attention. A line that fell and rose again before we
 // looked is taken through both: whoever waits for edges needs the second.
 static void take_lines(struct vmm *vm)
 {
+	struct board *board = &vm->chips->board;
 	uint32_t functions = atomic_exchange(&vm->shared->pci_events, 0);
 	uint64_t fell = atomic_exchange(&vm->shared->irq_fell, 0), lines = vm->shared->irq_lines;
 
+	if (vm->vcpu->index)
+		return;
+	vmm_lock(&vm->chips->lock);
 	if (fell & lines)
-		board_set_app_lines(&vm->board, lines & ~fell);
-	board_set_app_lines(&vm->board, lines);
+		board_set_app_lines(board, lines & ~fell);
+	board_set_app_lines(board, lines);
 	if (functions)
-		board_serve_pci(&vm->board, functions);
-	board_poll_serial(&vm->board);
+		board_serve_pci(board, functions);
+	board_poll_serial(board);
+	lapic_set_lint(vm->vcpu, 0, board->pic.intr_level); // it may have changed while another vCPU was at the board
+	vmm_unlock(&vm->chips->lock);
 }
 
 // One stop, if it is time for one: asked for by the app, or after the step that the last one ended with.
@@ -66,7 +77,7 @@ uint32_t vmm_service_pending(struct vcpu *v)
 
 static bool pic_interrupts(const struct vmm *vm)
 {
-	return vm->board.pic.intr_level && lapic_accept_extint(vm->vcpu);
+	return vm->chips->board.pic.intr_level && lapic_accept_extint(vm->vcpu);
 }
 
 int vmm_next_interrupt(struct vcpu *v)
@@ -81,8 +92,12 @@ int vmm_next_interrupt(struct vcpu *v)
 uint8_t vmm_ack_interrupt(struct vcpu *v)
 {
 	struct vmm *vm = vmm_of(v);
+	uint8_t vector;
 
-	if (lapic_pending_vector(v) < 0 && pic_interrupts(vm))
-		return board_pic_ack(&vm->board);
-	return lapic_ack(v);
+	if (lapic_pending_vector(v) >= 0 || !pic_interrupts(vm))
+		return lapic_ack(v);
+	vmm_lock(&vm->chips->lock);
+	vector = board_pic_ack(&vm->chips->board);
+	vmm_unlock(&vm->chips->lock);
+	return vector;
 }

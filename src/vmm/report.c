@@ -190,7 +190,7 @@ _Noreturn void vcpu_nyi(struct vcpu *v, const char *what)
 {
 	struct report r = begin(v);
 
-	v->shared->stats.nyi++;
+	vcpu_stats(v)->nyi++;
 	say(&r, "ringer: not built yet: %s\n", what);
 	say_insn_bytes(&r, v);
 	say_vcpu(&r, v);

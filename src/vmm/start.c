@@ -23,6 +23,7 @@ enum { SPIN_US = 20 }; // a world switch spins that long: about what a sleep and
 // A guard page stands below each stack.
 #define STACK_BOTTOM (ZONE_STACK + PAGE_SIZE)
 #define STACK_TOP (STACK_BOTTOM + STACK_SIZE)
+#define STACK_TOP_USED (STACK_TOP - 16) // above it: start_map's word to start_run
 #define SIGNAL_STACK (STACK_TOP + PAGE_SIZE)
 #define SIGNAL_STACK_TOP (SIGNAL_STACK + SIGNAL_STACK_SIZE)
 #define USER_END 0x7ffffffff000 // end of the lower half that mmap uses without being asked for more
@@ -69,26 +70,47 @@ static void map_guard(uint64_t at)
 	map(zone_end, upper - zone_end, PROT_READ, MAP_NORESERVE, -1, 0);
 }
 
+static void map_state(uint64_t at, uint64_t size, uint64_t offset)
+{
+	map(at, size, PROT_READ | PROT_WRITE, 0, MONITOR_FD_STATE, offset);
+}
+
 static const struct shared *map_shared(void)
 {
 	const struct shared *sh = (const struct shared *)ZONE_SHARED;
 
-	map(ZONE_SHARED, SHARED_SIZE, PROT_READ | PROT_WRITE, 0, MONITOR_FD_STATE, 0);
-	if (sh->magic != SHARED_MAGIC || sh->size != sizeof(*sh))
+	map_state(ZONE_SHARED, SHARED_SIZE, 0);
+	if (sh->magic != SHARED_MAGIC || sh->size != sizeof(*sh) || sh->config.vcpus - 1 >= VCPUS_MAX)
 		linux_exit(START_SHARED);
 	if (sh->config.tc_size > ZONE_VCPU_TC_RW - ZONE_VCPU_TC || sh->config.mem.high_end > ZONE_END - ZONE_GAP - ZONE_RAM)
 		linux_exit(START_SIZE);
 	return sh;
 }
 
+// Which vCPU this monitor runs: its one argument, a number.
+static unsigned own_index(const uint64_t *sp, const struct shared *sh)
+{
+	const char *arg = *sp == 2 ? (const char *)sp[2] : "";
+	unsigned n = *arg ? 0 : VCPUS_MAX;
+
+	for (; *arg >= '0' && *arg <= '9' && n < VCPUS_MAX; arg++)
+		n = n * 10 + (unsigned)(*arg - '0');
+	if (*arg || n >= sh->config.vcpus)
+		linux_exit(START_SHARED);
+	return n;
+}
+
 // On the kernel's first stack: map all there will be. Returns the top of the monitor's own stack.
 uint64_t start_map(const uint64_t *sp)
 {
 	const struct shared *sh = map_shared();
-	uint64_t area = ZONE_VCPU(0);
+	uint64_t area = ZONE_VCPU(own_index(sp, sh));
 	struct vmm *vm = vmm_of((struct vcpu *)area);
 
-	map(area, VCPU_SHARED_SIZE, PROT_READ | PROT_WRITE, 0, MONITOR_FD_STATE, SHARED_SIZE);
+	for (unsigned i = 0; i < sh->config.vcpus; i++)
+		map_state(ZONE_VCPU(i), VCPU_SHARED_SIZE, vcpu_file_offset(i));
+	map_state(ZONE_CHIPS, CHIPS_SHARED_SIZE, CHIPS_FILE_OFFSET);
+	map_state(ZONE_PEERS, PEERS_SHARED_SIZE, PEERS_FILE_OFFSET);
 	map(area + ZONE_VCPU_TC, sh->config.tc_size, PROT_READ | PROT_EXEC, MAP_NORESERVE, MONITOR_FD_TC, 0);
 	map(area + ZONE_VCPU_TC_RW, sh->config.tc_size, PROT_READ | PROT_WRITE, MAP_NORESERVE, MONITOR_FD_TC, 0);
 	map_private(area + ZONE_VCPU_VMM, sizeof(*vm));
@@ -110,12 +132,14 @@ uint64_t start_map(const uint64_t *sp)
 	vm->self = vm;
 	vm->vcpu = (struct vcpu *)area;
 	vm->shared = (struct shared *)ZONE_SHARED;
+	vm->chips = (struct chips *)ZONE_CHIPS;
 	for (sp += *sp + 2; *sp; sp++) // argc, argv, 0, environment ...
 		;
 	for (sp++; sp[0] != AT_NULL; sp += 2) // ... 0, auxiliary vector
 		if (sp[0] == AT_HWCAP2)
 			vm->fsgsbase = sp[1] & HWCAP2_FSGSBASE_BIT;
-	return STACK_TOP;
+	*(struct vmm **)STACK_TOP_USED = vm;
+	return STACK_TOP_USED;
 }
 
 // Unmap [from, to). Newer kernels seal the vdso against that: then unmap all around it, by halves.
@@ -137,16 +161,21 @@ static void unmap(uint64_t from, uint64_t to)
 }
 
 // Everything that start_map has not mapped goes: below and above the zone, and what may lie in its gaps.
-static void unmap_rest(const struct mem *m)
+static void unmap_rest(const struct vmm *vm)
 {
+	const struct mem *m = &vm->shared->config.mem;
 	uint64_t high = UINT64_C(1) << 32, tc_size = ((const struct shared *)ZONE_SHARED)->config.tc_size;
 
 	unmap(0, ZONE_IMAGE);
 	unmap((uintptr_t)monitor_image_end, STACK_BOTTOM);
 	unmap(STACK_TOP, SIGNAL_STACK);
 	unmap(SIGNAL_STACK_TOP, ZONE_SHARED);
-	unmap(ZONE_SHARED + SHARED_SIZE, ZONE_VCPU(0));
-	unmap(ZONE_VCPU(0) + ZONE_VCPU_TC_RW + align_up(tc_size, PAGE_SIZE), ZONE_RAM);
+	unmap(ZONE_SHARED + SHARED_SIZE, ZONE_PEERS);
+	unmap(ZONE_PEERS + PEERS_SHARED_SIZE, ZONE_CHIPS);
+	unmap(ZONE_CHIPS + CHIPS_SHARED_SIZE, ZONE_VCPU(0));
+	for (unsigned i = 0, n = vm->shared->config.vcpus; i < n; i++)
+		unmap(ZONE_VCPU(i) + (i == vm->vcpu->index ? ZONE_VCPU_TC_RW + align_up(tc_size, PAGE_SIZE) :
+			VCPU_SHARED_SIZE), i + 1 < n ? ZONE_VCPU(i + 1) : ZONE_RAM);
 	unmap(ZONE_RAM + MAX(m->low_end, m->high_end), USER_END);
 	if (m->high_end > high)
 		unmap(ZONE_RAM + m->low_end, ZONE_RAM + high);
@@ -199,10 +228,10 @@ static bool has_one_processor(void)
 // On the monitor's own stack.
 _Noreturn void start_run(void)
 {
-	struct vmm *vm = vmm_of((struct vcpu *)ZONE_VCPU(0));
+	struct vmm *vm = *(struct vmm **)STACK_TOP_USED;
 	bool maps = vm->shared->config.memory != MEMORY_CHECKED;
 
-	unmap_rest(&vm->shared->config.mem);
+	unmap_rest(vm);
 	set_bases(vm);
 	leave_host(maps);
 	vm->spin_cycles = has_one_processor() ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);

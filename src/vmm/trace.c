@@ -30,7 +30,7 @@ static bool await_room(struct vmm *vm, struct ring *r, uint32_t need)
 
 void vmm_trace_text(struct vcpu *v, const char *fmt, ...)
 {
-	struct vmm *vm = vmm_of(v);
+	struct vmm *vm = vmm_self();
 	struct ring *r = &vm->shared->trace;
 	char line[LINE_MAX];
 	size_t len = 0;
@@ -41,11 +41,14 @@ void vmm_trace_text(struct vcpu *v, const char *fmt, ...)
 	va_start(ap, fmt);
 	len += format_textv(line + len, sizeof(line) - len, fmt, ap);
 	va_end(ap);
+	vmm_lock(&vm->chips->trace_lock);
 	if (!await_room(vm, r, (uint32_t)len)) {
+		vmm_unlock(&vm->chips->trace_lock);
 		vm->trace_lost += len;
 		return;
 	}
 	vm->trace_lost = 0;
 	ring_push(r, line, (uint32_t)len);
+	vmm_unlock(&vm->chips->trace_lock);
 	world_ring_doorbell(vm->shared);
 }

@@ -7,17 +7,31 @@
 
 #include "base/assert.h"
 #include "bus/bus.h"
+#include "bus/peers.h"
 #include "bus/shared.h"
 #include "chip/board.h"
 #include "cpu/vcpu.h"
 #include "mem/zone.h"
 
+// What the vCPUs' monitors share: the board, with the bus that it is on. At ZONE_CHIPS in each of them. Whoever touches
+// it holds the lock; pointers to functions are the same in all, but `opaque` of a callback says nothing of who calls:
+// vmm_self does. The board's timers are run by vCPU 0, which also takes the app's lines and the PIC's output.
+struct chips {
+	_Atomic uint32_t lock;
+	_Atomic uint32_t trace_lock;
+	_Atomic uint32_t ready;   // monitors that have come to their run loop
+	_Atomic uint64_t tsc_start; // host TSC at virtual time 0; set by vCPU 0
+	struct bus bus;
+	struct board board;
+	struct vcpu *vcpu[VCPUS_MAX];
+};
+
 struct vmm {
 	struct vmm *self;         // read through GS (vmm_self)
 	struct vcpu *vcpu;
 	struct shared *shared;
-	struct bus bus;
-	struct board board;
+	struct chips *chips;
+	struct bus bus;           // the local APIC's timer
 	struct timer app_timer;   // --deterministic: the earliest of the app's devices
 
 	// -- clock and host timer (vmm/clock.c)
@@ -46,6 +60,17 @@ static inline struct vmm *vmm_self(void)
 	return vm;
 }
 
+static inline void vmm_lock(_Atomic uint32_t *lock)
+{
+	while (__atomic_exchange_n((uint32_t *)lock, 1, __ATOMIC_ACQUIRE))
+		while (*lock)
+			vmm_yield(NULL);
+}
+
+static inline void vmm_unlock(_Atomic uint32_t *lock)
+{
+	__atomic_store_n((uint32_t *)lock, 0, __ATOMIC_RELEASE);
+}
 
 // -- main.c: everything that needs no host call
 void vmm_init(struct vmm *vm);
@@ -53,8 +78,8 @@ void vmm_init(struct vmm *vm);
 // -- clock.c
 void clock_init(struct vmm *vm);
 int clock_make_timer(struct vmm *vm); // before the jail
-uint64_t clock_now(void *vm);
-void clock_arm(void *vm, uint64_t deadline);
+uint64_t clock_now(void *opaque);
+void clock_arm(void *opaque, uint64_t deadline);
 
 // -- fault.c
 int fault_catch_signals(void *stack, size_t size);
@@ -73,5 +98,7 @@ struct report_host {
 };
 void report_trace_state(struct vcpu *v, const char *title); // the registers into the trace
 _Noreturn void report_crash(struct vcpu *v, const char *what, const struct report_host *host);
+
+_Static_assert(sizeof(struct chips) <= CHIPS_SHARED_SIZE, "struct chips outgrew its place");
 
 #endif

@@ -38,7 +38,7 @@ uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, un
 	r->dev[0] = 0;
 	r->now = vmm_clock_ns(v);
 	if (v->counting)
-		v->shared->stats.insns = vcpu_count(v) - v->count_skipped;
+		vcpu_stats(v)->insns = vcpu_count(v) - v->count_skipped;
 	r->state = REQ_POSTED;
 	if (r->app_asleep)
 		linux_futex_wake(&r->state);
@@ -47,8 +47,8 @@ uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, un
 	if (v->counting && r->deadline != vm->app_timer.deadline)
 		timer_set(&vm->bus, &vm->app_timer, r->deadline);
 	r->state = REQ_IDLE;
-	vm->shared->stats.world_switches++;
-	vm->shared->stats.world_switch_ns += vmm_tsc_to_ns(v, linux_rdtsc() - since);
+	vcpu_stats(vm->vcpu)->world_switches++;
+	vcpu_stats(vm->vcpu)->world_switch_ns += vmm_tsc_to_ns(v, linux_rdtsc() - since);
 	return value;
 }
 
@@ -97,21 +97,43 @@ static void app_write(struct vcpu *v, enum request_kind kind, const char *what, 
 		trace_app(v, what, addr, size, value);
 }
 
+static bool board_read(struct vcpu *v, enum bus_space space, uint64_t addr, unsigned size, uint64_t *value)
+{
+	struct chips *c = vmm_of(v)->chips;
+	bool got;
+
+	vmm_lock(&c->lock);
+	got = bus_read(&c->bus, space, addr, size, value);
+	vmm_unlock(&c->lock);
+	return got;
+}
+
+static bool board_write(struct vcpu *v, enum bus_space space, uint64_t addr, unsigned size, uint64_t value)
+{
+	struct chips *c = vmm_of(v)->chips;
+	bool taken;
+
+	vmm_lock(&c->lock);
+	taken = bus_write(&c->bus, space, addr, size, value);
+	vmm_unlock(&c->lock);
+	return taken;
+}
+
 uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size)
 {
 	uint64_t value;
 
-	v->shared->stats.port_accesses++;
-	if (!bus_read(&vmm_of(v)->bus, BUS_PORT, port, size, &value))
+	vcpu_stats(v)->port_accesses++;
+	if (!board_read(v, BUS_PORT, port, size, &value))
 		value = app_read(v, REQ_PORT_READ, "port read", port, size);
 	return value & size_mask(size);
 }
 
 void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t value)
 {
-	v->shared->stats.port_accesses++;
+	vcpu_stats(v)->port_accesses++;
 	value &= size_mask(size);
-	if (!bus_write(&vmm_of(v)->bus, BUS_PORT, port, size, value))
+	if (!board_write(v, BUS_PORT, port, size, value))
 		app_write(v, REQ_PORT_WRITE, "port write", port, size, value);
 }
 
@@ -119,25 +141,25 @@ uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	uint64_t value;
 
-	v->shared->stats.mmio_accesses++;
+	vcpu_stats(v)->mmio_accesses++;
 	if (lapic_claims(v, gpa)) {
 		value = lapic_mmio_read(v, gpa & PAGE_OFFSET, size);
 		vmm_trace(v, LOG_DEV, "dev: lapic mmio read %lx size %u value %lx\n", gpa, size, value);
 		return value;
 	}
-	if (!bus_read(&vmm_of(v)->bus, BUS_MMIO, gpa, size, &value))
+	if (!board_read(v, BUS_MMIO, gpa, size, &value))
 		value = app_read(v, REQ_MMIO_READ, "mmio read", gpa, size);
 	return value & size_mask(size);
 }
 
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 {
-	v->shared->stats.mmio_accesses++;
+	vcpu_stats(v)->mmio_accesses++;
 	value &= size_mask(size);
 	if (lapic_claims(v, gpa)) {
 		vmm_trace(v, LOG_DEV, "dev: lapic mmio write %lx size %u value %lx\n", gpa, size, value);
 		lapic_mmio_write(v, gpa & PAGE_OFFSET, size, (uint32_t)value);
-	} else if (!bus_write(&vmm_of(v)->bus, BUS_MMIO, gpa, size, value))
+	} else if (!board_write(v, BUS_MMIO, gpa, size, value))
 		app_write(v, REQ_MMIO_WRITE, "mmio write", gpa, size, value);
 }
 

@@ -85,10 +85,10 @@ static void make_guest(struct box *b)
 
 static void make_box(struct box *b)
 {
-	uint8_t *state = make(MONITOR_FD_STATE, SHARED_SIZE + VCPU_SHARED_SIZE, (void *)ZONE_SHARED);
+	uint8_t *state = make(MONITOR_FD_STATE, STATE_FILE_SIZE, (void *)ZONE_SHARED);
 
 	b->sh = (struct shared *)state;
-	b->v = (struct vcpu *)(state + SHARED_SIZE);
+	b->v = (struct vcpu *)(state + vcpu_file_offset(0));
 	b->ram = make(MONITOR_FD_RAM, RAM_SIZE, (void *)ZONE_RAM);
 	make(MONITOR_FD_TC, TC_SIZE, (void *)(ZONE_VCPU(0) + ZONE_VCPU_TC_RW));
 	b->sh->magic = SHARED_MAGIC;
@@ -177,7 +177,7 @@ static bool await_start(const struct box *b)
 			printf("the monitor ended with status %x\n%s\n", status, b->sh->report);
 			return false;
 		}
-		if (b->sh->request[0].state == REQ_POSTED || b->sh->stats.tu_translated)
+		if (b->sh->request[0].state == REQ_POSTED || b->sh->stats[0].tu_translated)
 			return true;
 		nanosleep(&tick, NULL);
 	}
@@ -186,7 +186,7 @@ static bool await_start(const struct box *b)
 
 int main(int argc, char **argv)
 {
-	char *const args[] = {argv[argc - 1], NULL};
+	char *const args[] = {argv[argc - 1], "0", NULL};
 	struct box b = {0};
 
 	if (argc != 2)
