@@ -263,12 +263,33 @@ void emit_make_flags(struct emit *e, uint32_t unit)
 	emit_u32(e, unit);
 }
 
-void emit_flags_home(const struct trans *t, struct emit *e)
+// The same where it is worth some bytes: what is in the slot needs no stub.
+static void emit_make_flags_here(struct emit *e, struct emit *cold, uint32_t unit)
 {
+	uint8_t *recipe, *back;
+
+	emit_cmp_state_imm8(e, 4, SLOT_RECIPE, 0);
+	recipe = emit_jcc32(e, CC_NE);
+	emit_restore_flags(e);
+	emit_patch32(recipe, e->delta, emit_here(cold));
+	emit_make_flags(cold, unit);
+	back = emit_jmp32(cold);
+	emit_patch32(back, cold->delta, emit_here(e));
+}
+
+void emit_flags_home(struct trans *t, struct emit *e)
+{
+	uint32_t unit = t->home ? 0 : t->tu_id;
+
 	switch (t->flags) {
 	case FLAGS_SLOT: emit_restore_flags(e); break;
 	case FLAGS_RECIPE: emit_operation_again(t, e); break;
-	case FLAGS_NOTED: emit_make_flags(e, t->home ? 0 : t->tu_id); break;
+	case FLAGS_NOTED:
+		if (e == &t->hot)
+			emit_make_flags_here(e, &t->cold, unit);
+		else
+			emit_make_flags(e, unit);
+		break;
 	case FLAGS_HOST: case FLAGS_NONE: break;
 	}
 }

@@ -240,7 +240,7 @@ enum flag_state flags_wanted(const struct trans *t, struct fate f); // where the
 void emit_save_flags(struct trans *t);           // the host's flags will be overwritten
 void emit_need_flags(struct trans *t);           // the guest's flags to the host's, if they are alive
 // The code to bring them to the host's, or to note them for a place where these registers will be lost. Keep t->flags.
-void emit_flags_home(const struct trans *t, struct emit *e);
+void emit_flags_home(struct trans *t, struct emit *e);
 void emit_flags_noted(const struct trans *t, struct emit *e, uint16_t lost);
 void emit_note_flags(struct trans *t, uint16_t lost); // here and now
 bool emit_flags_to_leave(const struct trans *t, struct emit *e); // for an exit to C; true: they are noted
