@@ -112,6 +112,15 @@ static void measure(struct trans *t)
 	t->t->ninsns = (uint16_t)t->n;
 }
 
+// Is there a unit already that goes on from there, as good as this one would be?
+bool is_translated(const struct trans *t, int off)
+{
+	const struct tu *u = tc_find(t->b, t->t->pc + (uint64_t)(int64_t)off, t->t->gpa + (uint64_t)(int64_t)off,
+				     t->t->mode);
+
+	return u && (t->t->tier == TIER_BASE || u->tier == TIER_HOT);
+}
+
 void decode_unit(struct trans *t)
 {
 	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
@@ -124,7 +133,7 @@ void decode_unit(struct trans *t)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;
 			if ((ends_unit(t, &t->insn[t->n - 1]) && !base_goes_on(t, &t->insn[t->n - 1])) ||
-			    t->t->gpa2 != ~UINT64_C(0))
+			    t->t->gpa2 != ~UINT64_C(0) || (t->t->tier == TIER_BASE && is_translated(t, off)))
 				break;
 		}
 	measure(t);

@@ -11,7 +11,7 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
-enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, APART_LOOP = 40 };
+enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, TRACE_ALONE = 16, APART_LOOP = 40 };
 
 struct layout {
 	uint16_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
@@ -123,14 +123,14 @@ static bool find_loops(const struct trans *t, bool *keep)
 	return any && keep[0];
 }
 
-// The straight unit that would have been stays: longer than others if few branches leave it.
+// The straight unit that would have been stays: longer than others if few branches leave it, but not into another.
 static void keep_trace(const struct trans *t, bool *keep)
 {
 	unsigned branches = 0;
 
 	for (unsigned i = 0; i < t->n && i < TRACE_MAX; i++) {
 		branches += t->target[i] != NOWHERE || t->insn[i].class == X86_CLASS_JCC || returns_here(t, &t->insn[i]);
-		if (i >= TRACE_INSNS && branches > TRACE_BRANCHES)
+		if ((i >= TRACE_INSNS && branches > TRACE_BRANCHES) || (i >= TRACE_ALONE && is_translated(t, t->off[i])))
 			return;
 		keep[i] = true;
 		if (ends_unit(t, &t->insn[i]) && !returns_here(t, &t->insn[i]))

@@ -72,12 +72,12 @@ static struct emit_mem passes_of(void) // the counter number T1
 	return (struct emit_mem){.base = X86_REG_NONE, .index = HOST_T1, .scale = 2, .disp = AT_BASE(passes)};
 }
 
-// Kernel code is everybody's and never ends: it becomes hot sooner.
+// Kernel code becomes hot a little later: much of it runs while the guest boots, and then no more.
 static void emit_add_pass(struct emit *e, bool kernel)
 {
 	emit_gs(e);
 	emit_op_mem(e, 2, 0x83, 0, passes_of()); // addw
-	emit_u8(e, kernel ? PASSES_KERNEL : 1);
+	emit_u8(e, kernel ? PASSES_KERNEL : PASSES_USER);
 }
 
 // Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: carry if it is hot.

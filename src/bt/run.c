@@ -319,6 +319,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	struct tu *t;
 
 	code_gpa(v, pc, &gpa, &global);
+	b->st->tc_lookups++;
 	t = tc_find(b, pc, gpa, mode);
 	if (!t)
 		t = move_unit(v, pc, gpa, mode);

@@ -160,7 +160,6 @@ struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 	const struct x86_seg *cs = &((struct vcpu *)((char *)b - BT_OFFSET))->seg[X86_CS];
 	uint32_t *head = &b->hash[hash_of(gpa, mode)], *p = head;
 
-	b->st->tc_lookups++;
 	for (uint32_t i; (i = *p); p = &b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
