@@ -148,7 +148,9 @@ struct tu {
 	uint16_t ninsns;
 	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
 	bool dead;
+	bool crosses;           // it has had links with units on other footings
 	uint8_t favour;         // enum favour
+	uint8_t conflicts;      // misses that replaced another page in the software TLB
 	uint8_t samples;        // of the timer that have met it lately,
 	uint32_t sampled;       // and when the last one did: move_clock()
 	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
@@ -609,6 +611,7 @@ const uint8_t *bt_base_miss(struct vcpu *v, const uint8_t *ra);
 
 // -- sample.c
 void sample_serve(struct vcpu *v);
+void sample_conflict(struct bt *b, struct tu *t);
 void sample_remake(struct bt *b, struct tu *t); // when it is come to next
 
 // -- move.c

@@ -162,7 +162,8 @@ static void check_links(struct bt *b, uint32_t id)
 	bool all = true;
 
 	for (uint32_t unit = f->first; unit; unit = b->tu[unit].footing_next)
-		all &= check_links_of(b, &b->tu[unit]);
+		if (b->tu[unit].crosses)
+			all &= check_links_of(b, &b->tu[unit]);
 	f->moved = !all;
 }
 

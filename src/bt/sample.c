@@ -5,11 +5,14 @@
 // here and a little there is better off with the software TLB's own entries, which all share. So a hot unit begins with
 // checks by address; one that the timer's signal meets again and again is favoured: made anew, with entries.
 //
-// Invariant: nothing depends on a sample but the form of checks. A guest that never has a timer has no favoured units.
+// So is one whose checks have often replaced one page by another in the TLB, whose slots do not suffice it then.
+//
+// Invariant: nothing depends on a sample but the form of checks. A guest that never has a timer has few favoured units.
 #include "bt/bt.h"
 #include "bt/entry.h"
 
 enum {
+	CONFLICTS = 64,
 	ENOUGH = 2, WINDOW = 1 << (31 - 20), // samples of one unit, within 2^31 cycles (move_clock) of each other
 };
 
@@ -25,6 +28,18 @@ void sample_remake(struct bt *b, struct tu *t)
 	tc_leave_tables(b, t);
 }
 
+static bool may_favour(const struct tu *t)
+{
+	return !t->dead && t->tier == TIER_HOT && t->favour == FAVOUR_NONE && !(t->mode & (MODE_ONE | MODE_ALONE)) &&
+	       t->gpa2 == ~UINT64_C(0);
+}
+
+void sample_conflict(struct bt *b, struct tu *t)
+{
+	if (may_favour(t) && ++t->conflicts == CONFLICTS)
+		sample_remake(b, t);
+}
+
 void sample_serve(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
@@ -32,8 +47,7 @@ void sample_serve(struct vcpu *v)
 	uint32_t now = move_clock();
 
 	b->sampled = NULL;
-	if (!t || t->dead || t->tier != TIER_HOT || t->favour != FAVOUR_NONE || t->mode & (MODE_ONE | MODE_ALONE) ||
-	    t->gpa2 != ~UINT64_C(0))
+	if (!t || !may_favour(t))
 		return;
 	t->samples = now - t->sampled > WINDOW ? 1 : t->samples + 1;
 	t->sampled = now;

@@ -211,6 +211,8 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 	emit_patch32(b->tc_rw + x->patch, b->delta, to);
 	if (x->at && !x->calls)
 		b->tc_rw[x->at] = 0xe9;
+	if (t->footing != b->tu[x->tu].footing)
+		t->crosses = b->tu[x->tu].crosses = true;
 	x->target = (uint32_t)(t - b->tu);
 	x->next = t->incoming;
 	t->incoming = (uint32_t)(x - b->exit);

@@ -480,13 +480,18 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 // takes the way behind its number.
 static const uint8_t *missed(struct vcpu *v, const struct site *s, uint8_t addend, const uint8_t *ra)
 {
-	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0];
-	const uint8_t *page = tlb_learn(v, s, gva);
+	gva_t gva = ((uint64_t *)((char *)v + SLOT_HOST_REGS))[HOST_T0], page_gva = align_down(gva, PAGE_SIZE);
 	struct bt *b = bt_of(v);
-	bool filled = table_of(b, s)->e[gva >> PAGE_SHIFT & (TLB_SIZE - 1)].tag == align_down(gva, PAGE_SIZE);
+	unsigned slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+	const struct tlb_entry *e = &table_of(b, s)->e[slot];
+	uint64_t was = e->tag;
+	const uint8_t *page = tlb_learn(v, s, gva);
+	bool filled = e->tag == page_gva;
 
 	if (!page)
 		return ra + 4;
+	if (filled && was != page_gva && was != tlb_invalid_tag(slot))
+		sample_conflict(b, &b->tu[s->tu]);
 	return filled && !crosses(s, gva) ? b->tc + s->retry : pass_once(v, s, gva, page, addend);
 }
 
