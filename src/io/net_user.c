@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/limits.h"
 #include "io/net_user.h"
 
 enum { BATCH = 128, FD_MAX = 1 << 20 };
@@ -296,6 +297,19 @@ static Slirp *make(struct net_user *u, const struct net_user_config *c)
 	return slirp_new(&s, &callbacks, u);
 }
 
+// libslirp listens with no queue to speak of: of a thousand connections that come at once most would be asked to come
+// back seconds later.
+static void lengthen_queues(struct net_user *u)
+{
+	for (int fd = 0; fd < u->polled_size; fd++) {
+		int listens = 0;
+		socklen_t n = sizeof(listens);
+
+		if (u->polled[fd].registered && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) == 0 && listens)
+			listen(fd, SOMAXCONN);
+	}
+}
+
 static int forward(struct net_user *u, const struct net_forward *f, char *err, size_t errlen)
 {
 	errno = 0;
@@ -331,6 +345,8 @@ int net_user_open(struct net *n, const struct net_config *c, char *err, size_t e
 			return r;
 	}
 	watch(u);
+	lengthen_queues(u);
+	host_raise_files(); // each connection is one or two
 	return 0;
 }
 

@@ -8,11 +8,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-enum { RLERROR = 7, DESCRIPTORS_KEPT = 256 /* for the rest of ringer */, FIDS_MAX = 1 << 20 };
-enum { TVERSION = 100 };
+#include "host/limits.h"
+
+enum { RLERROR = 7, TVERSION = 100, DESCRIPTORS_KEPT = 256 /* for the rest of ringer */ };
 
 // msize[4] version[s]; msize[4] version[s]
 static int version(struct p9 *s, struct p9_in *in, struct p9_out *out)
@@ -103,21 +103,6 @@ size_t p9_handle(struct p9 *s, const uint8_t *request, size_t n, uint8_t *reply,
 	return out.size;
 }
 
-// As many descriptors as the host gives us: each of the guest's files is one.
-static unsigned raise_limit(void)
-{
-	struct rlimit l;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return DESCRIPTORS_KEPT;
-	l.rlim_cur = l.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &l);
-	getrlimit(RLIMIT_NOFILE, &l);
-	if (l.rlim_cur < 2 * DESCRIPTORS_KEPT)
-		return (unsigned)(l.rlim_cur / 2);
-	return (unsigned)MIN((uint64_t)FIDS_MAX, l.rlim_cur - DESCRIPTORS_KEPT);
-}
-
 static int open_root(struct p9 *s, char *err, size_t errlen)
 {
 	char proc[P9_PROC];
@@ -147,7 +132,8 @@ int p9_open(struct p9 **to, const struct p9_config *c, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	s->config = *c;
-	s->fids_max = raise_limit();
+	s->fids_max = host_raise_files();
+	s->fids_max -= MIN(s->fids_max / 2, (unsigned)DESCRIPTORS_KEPT);
 	r = open_root(s, err, errlen);
 	if (r < 0)
 		p9_close(s);

@@ -14,7 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "virtio/9p.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
 
@@ -130,6 +132,76 @@ void block_close(struct block *b)
 {
 }
 
+// -- a network that looks at each byte, has no room now and then, and sends frames of its own
+
+static struct net net;
+static bool full;
+
+static int net_take(struct net *n, const struct net_frame *f)
+{
+	static volatile uint8_t sum;
+	static unsigned sends;
+
+	for (unsigned i = 0; i < f->count; i++)
+		for (size_t k = 0; k < f->iov[i].iov_len; k++)
+			sum += ((const uint8_t *)f->iov[i].iov_base)[k];
+	full = ++sends % 5 == 0;
+	return full ? -11 : 0;
+}
+
+static const struct net_class net_fake = {.name = "fake", .send = net_take};
+
+static void network_lives(void)
+{
+	static uint8_t frame[NET_FRAME_MAX];
+	static const size_t sizes[] = { 60, 1514, 14, 9014, 40000, 13 };
+	static unsigned turn;
+	struct iovec two[2] = { { frame, 12 }, { frame + 12, sizes[++turn % ARRAY_SIZE(sizes)] - 12 } };
+	const struct net_frame f = {.iov = two, .count = 2, .hdr.flags = turn & 1};
+
+	net_enter(&net);
+	memset(frame, turn & 8 ? 0xff : 0, 12);
+	net_deliver(&net, &f);
+	net_delivered(&net);
+	if (turn % 16 == 0)
+		net_set_link(&net, !net.up);
+	if (full)
+		net.card.sendable(net.card.opaque);
+	full = false;
+	net_leave(&net);
+}
+
+static struct virtio_device *make_net(uint8_t which)
+{
+	struct virtio_net *v = calloc(1, sizeof(*v));
+	const struct virtio_net_options o = {.mac = {2}, .mtu = 1500, .no_merge = which & 1, .no_offloads = which & 2};
+
+	if (!net.whole)
+		net.whole = malloc(NET_FRAME_MAX);
+	net_attach(&net, NULL);
+	net.class = &net_fake;
+	net.offers = NET_CHECKSUM | NET_SEGMENT | NET_MERGED;
+	net.up = true;
+	net.raw = which & 4;
+	full = false;
+	virtio_net_init(v, &mem, &net, &o);
+	return &v->dev;
+}
+
+static struct virtio_device *make_folder(void)
+{
+	struct virtio_9p *v = calloc(1, sizeof(*v));
+	struct p9_config c;
+	struct p9 *server;
+	char err[300];
+
+	p9_config_init(&c);
+	strcpy(c.path, "/usr");
+	c.readonly = true;
+	MUST(p9_open(&server, &c, err, sizeof(err)) == 0 && virtio_9p_init(v, &mem, server, "fuzz") == 0);
+	return &v->dev;
+}
+
 static void complete_later(void)
 {
 	struct block_request *list = later;
@@ -137,6 +209,8 @@ static void complete_later(void)
 	later = NULL;
 	if (list)
 		image.completed(image.opaque, list);
+	if (net.card.receive)
+		network_lives();
 }
 
 // -- the driver
@@ -211,7 +285,8 @@ static void make_available(unsigned q, uint16_t head, unsigned by)
 // A request as a driver makes it, of one readable header, some data and a status byte, with one part of it spoilt.
 static void make_request(struct input *in)
 {
-	uint8_t shape = take8(in), q = take8(in) % 2, first = take8(in) % SIZE, spoil = take8(in);
+	unsigned queues = pci.device->nqueues > 2 ? 3 : 2;
+	uint8_t shape = take8(in), q = take8(in) % queues, first = take8(in) % SIZE, spoil = take8(in);
 	unsigned table = shape & 1 ? TABLE : DESC + 0x100 * q, at = shape & 1 ? 0 : first;
 	const uint32_t header[4] = { take8(in) % 15, 0, take8(in), 0 };
 	const uint32_t range[4] = { take8(in), 0, take16(in), take8(in) % 3 };
@@ -283,6 +358,10 @@ static struct virtio_device *make_device(uint8_t which)
 		.queues = 2, .write_cache = true, .serial = "fuzz", .block_size = which & 2 ? 4096 : 512,
 	};
 
+	if (which >= 0xe0)
+		return make_net(which);
+	if (which >= 0xde)
+		return make_folder();
 	if (which & 1) {
 		struct virtio_rng *r = malloc(sizeof(*r));
 
