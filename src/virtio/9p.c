@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// virtio-9p: one queue of requests, each a chain with the message and room for its answer. Files can be slow, so a
-// thread of the device's own asks the server, one request after the other, without the lock; a reset waits for the
-// one that is under way.
+// virtio-9p: one queue of requests, each a chain with the message and room for its answer. The server is asked by one
+// thread at a time (busy), without the lock. What looks at names and attributes only is answered where the kick is
+// heard; from the first request that may wait for a disk on, a thread of the device's own does the rest. A reset waits
+// for the one that is under way.
 #include "virtio/9p.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ static void answer(struct virtio_9p *v, struct virtio_chain *c)
 	pthread_mutex_lock(&v->dev.lock);
 	v->busy = false;
 	pthread_cond_broadcast(&v->idle);
+	pthread_cond_signal(&v->work);
 	if (!virtio_running(&v->dev))
 		return; // a reset waits for us, or the device has failed
 	if (!n) {
@@ -42,7 +44,7 @@ static void *serve(void *opaque)
 	while (!v->quit) {
 		struct virtio_chain c = {.iov = v->iov, .room = VIRTQ_SEGMENTS_MAX};
 
-		if (!v->kicked) {
+		if (!v->kicked || v->busy) {
 			pthread_cond_wait(&v->work, &v->dev.lock);
 			continue;
 		}
@@ -55,10 +57,30 @@ static void *serve(void *opaque)
 	return NULL;
 }
 
+static bool is_quick(const struct virtio_chain *c)
+{
+	static const uint8_t quick[] = {P9_LOPEN, P9_READLINK, P9_GETATTR, P9_WALK, P9_CLUNK};
+	uint8_t type = 0;
+
+	virtio_chain_read(c, 4, &type, 1);
+	return memchr(quick, type, sizeof(quick)) != NULL;
+}
+
 static void p9_kick(struct virtio_device *d, unsigned q)
 {
 	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
 
+	while (!v->busy && !v->kicked) {
+		struct virtio_chain c = {.iov = v->quick_iov, .room = VIRTQ_SEGMENTS_MAX};
+
+		if (!virtq_pop(&d->queue[0], &c))
+			return;
+		if (!is_quick(&c)) {
+			virtq_unpop(&d->queue[0]);
+			break;
+		}
+		answer(v, &c);
+	}
 	v->kicked = true;
 	pthread_cond_signal(&v->work);
 }

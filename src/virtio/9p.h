@@ -20,7 +20,7 @@ struct virtio_9p {
 	pthread_cond_t work, idle; // with dev.lock
 	bool kicked, busy, quit, runs;
 	uint8_t *request, *reply;
-	struct iovec iov[VIRTQ_SEGMENTS_MAX];
+	struct iovec iov[VIRTQ_SEGMENTS_MAX], quick_iov[VIRTQ_SEGMENTS_MAX];
 };
 
 // server is the device's from now on. 0 or a negative errno.

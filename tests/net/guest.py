@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A guest on the user-mode network: DHCP, ping, files by HTTP in both directions and compared, many connections at once
-through hostfwd; then the machine ends and leaves no socket behind. With -T on a tap interface, in a network namespace.
-  guest.py [-T] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
+through hostfwd; then the machine ends and leaves no socket behind. -T: on a tap interface, in a network namespace.
+-i: iperf3 in both directions besides.
+  guest.py [-T] [-i] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
 import argparse
 import concurrent.futures
 import hashlib
@@ -21,6 +22,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 p = argparse.ArgumentParser()
 p.add_argument("-b", default=os.path.join(os.environ.get("RINGER_BUILD", ROOT + "/build"), "ringer"))
 p.add_argument("-T", action="store_true")
+p.add_argument("-i", action="store_true")
 p.add_argument("-c", type=int, default=20)
 p.add_argument("-s", type=int, default=8)
 p.add_argument("-n", default="")
@@ -61,6 +63,8 @@ echo "GUEST-SUM down $(sha256sum </www/down)"
 echo "GUEST-TIME down $t $(cut -d' ' -f1 /proc/uptime)"
 serve /www &
 sleep 0.3
+[ ! -x /bin/iperf3 ] || iperf3 -s >/dev/null &
+sleep 0.5
 echo GUEST-READY
 until wget -q -O /dev/null http://10.0.2.2:PORT/done 2>/dev/null; do sleep 0.3; done
 grep -E 'virtio|eth0' /proc/interrupts
@@ -103,14 +107,19 @@ if args.T:
 server = http.server.ThreadingHTTPServer(("0.0.0.0" if args.T else "127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 forward = free_port()
+speed = 5201 if args.T else free_port()
 target = "10.0.2.15:80" if args.T else f"127.0.0.1:{forward}"
-back_end = "tap,id=n0,ifname=tap0,script=no" if args.T else f"user,id=n0,hostfwd=tcp:127.0.0.1:{forward}-:80"
+back_end = "tap,id=n0,ifname=tap0,script=no" if args.T else (
+    f"user,id=n0,hostfwd=tcp:127.0.0.1:{forward}-:80,hostfwd=tcp:127.0.0.1:{speed}-:5201")
 open(f"{work}/test.sh", "w").write(SCRIPT.replace("PORT", str(server.server_port)).replace("SIZE", str(args.s))
                                      .replace("[ TAP ]", "true" if args.T else "false"))
 kernel = subprocess.check_output(["tools/guest_kernel.sh", args.flavour], text=True).strip()
 modules = subprocess.check_output(["tools/guest_modules.sh", args.flavour], text=True).strip()
 os.makedirs(f"{work}/add/bin")
 subprocess.check_call(["cc", "-O2", "-static", "-o", f"{work}/add/bin/serve", "tests/net/serve.c"])
+if args.i:
+    subprocess.check_call(f"cp /usr/bin/iperf3 {work}/add/bin && ldd /usr/bin/iperf3 | grep -o '/[^ ]*' | "
+                          f"xargs -I X install -D X {work}/addX", shell=True)
 subprocess.check_call(["tools/guest_initramfs.sh", "-a", f"{work}/add", "-t", f"{work}/test.sh", "-a", modules, "-o", f"{work}/init.gz"])
 command = [args.b, "-m", str(512 + 4 * args.s), "-kernel", kernel, "-initrd", f"{work}/init.gz", "-append",
            "console=ttyS0 quiet", "-nographic", "-no-reboot", "-netdev",
@@ -146,6 +155,11 @@ try:
         check("to the host", f"GUEST-SUM up {hashlib.sha256(up).hexdigest()}" in out)
         with concurrent.futures.ThreadPoolExecutor(min(args.c, 1000)) as pool:
             check(f"{args.c} connections", all(r == b"small\n" for r in pool.map(lambda i: get("small"), range(args.c))))
+    for way, option in [("host to guest", ""), ("guest to host", "-R")] if args.i else []:
+        out = subprocess.run(f"iperf3 -c {target.split(':')[0]} -p {speed} -t 5 {option}", shell=True, text=True,
+                             capture_output=True).stdout
+        rates = re.findall(r"([0-9.]+ .bits/sec) .*receiver", out)
+        check(f"iperf3 {way}: {rates}", bool(rates))
     done.set()
     check("power-off", machine.wait(max(1, until - time.time())) == 0)
     check("status", "RINGER-STATUS 0" in text())
