@@ -136,7 +136,7 @@ static size_t make(const struct form *f, uint8_t *out)
 // What bt_stub_flags makes of it.
 static uint64_t by_stub(const struct recipe *r, const struct state *after, const uint64_t *notes)
 {
-	uint8_t call[12] = {0x65, 0xff, 0x14, 0x25};
+	uint8_t call[15] = {0x65, 0xff, 0x14, 0x25, [8] = 0x0f, 0x1f, 0x80}; // and NOPL with the number 0
 	const uint32_t at = SLOT_STUB_FLAGS;
 	struct state s = *after;
 
