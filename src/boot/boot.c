@@ -236,7 +236,9 @@ int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *
 
 	if (cfg->mem.low_end < BOOT_RAM_MIN)
 		return boot_fail(&b, -EINVAL, "-m: %llu KiB are too little to boot %s: give at least 4M",
-				 (unsigned long long)(cfg->mem.ram_size >> 10), a->kernel);
+				 (unsigned long long)(cfg->mem.ram_size >> 10), a->kernel ? a->kernel : a->bios);
+	if (a->bios)
+		return firmware_load(&b);
 	b.ram_end = cfg->mem.low_end - BOOT_ACPI_SIZE;
 	b.low_start = BOOT_LOW_END;
 	e820_build(&b.e820, &cfg->mem);

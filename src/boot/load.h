@@ -67,6 +67,7 @@ bool bzimage_probe(const struct boot *b);
 int bzimage_load(struct boot *b);
 bool multiboot_probe(const struct boot *b);
 int multiboot_load(struct boot *b);
+int firmware_load(struct boot *b);
 int pvh_load(struct boot *b); // an ELF file: elf_probe
 
 // The state of vCPU 0 at the kernel's first instruction (start.c).

@@ -18,9 +18,9 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 
 	if (!code_gpa(t->v, next, &gpa, &global))
 		return -1;
-	page = mem_host(m, gpa, PAGE_SIZE);
+	page = mem_code(m, gpa, PAGE_SIZE);
 	if (!page)
-		vcpu_nyi(t->v, "code outside RAM");
+		vcpu_nyi(t->v, "code run from a device");
 	peers_claim_code(t->v, gpa);
 	__builtin_memcpy(t->straddle, t->bytes, avail);
 	__builtin_memcpy(t->straddle + avail, page, X86_INSN_MAX);

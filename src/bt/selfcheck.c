@@ -129,7 +129,7 @@ static uint16_t insn_offset(const struct vcpu *v, const struct tu *t)
 static bool decode_here(struct vcpu *v, const struct tu *t, struct x86_insn *insn)
 {
 	uint16_t off = insn_offset(v, t);
-	const uint8_t *bytes = mem_host(&v->shared->config.mem, t->gpa + off, 1);
+	const uint8_t *bytes = mem_code(&v->shared->config.mem, t->gpa + off, 1);
 
 	return x86_decode(insn, bytes, MIN(t->len - off, X86_INSN_MAX), (enum x86_mode)(t->mode & MODE_CODE)) > 0;
 }

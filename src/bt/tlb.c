@@ -239,6 +239,8 @@ void tlb_drop_writes(struct bt *b, gpa_t page)
 	uint64_t host = (uint64_t)mem_host(&b->sh->config.mem, page, PAGE_SIZE);
 	struct page_writes *w = &b->page_writes[page >> PAGE_SHIFT];
 
+	if (!host) // ROM
+		return;
 	if (w->n > ARRAY_SIZE(w->slot)) {
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			drop_write(b, i, host);

@@ -324,9 +324,9 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	cold = b->cold;
 	before = used(b);
 	start_trans(&t, v, mode);
-	t.bytes = mem_host(&b->sh->config.mem, gpa, 1);
+	t.bytes = mem_code(&b->sh->config.mem, gpa, 1);
 	if (!t.bytes)
-		vcpu_nyi(v, "code outside RAM");
+		vcpu_nyi(v, "code run from a device");
 	t.t = tc_new_tu(b);
 	t.tu_id = (uint32_t)(t.t - b->tu);
 	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,

@@ -219,6 +219,7 @@ struct shared {
 	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
 	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
+	_Atomic uint32_t a20_masked; // address line 20 is held low
 	_Atomic uint32_t kick;     // futex word: the monitor adds 1 when a queue of a PCI function has been notified
 	_Atomic uint32_t kick_asleep;
 	_Atomic uint32_t pci_kicked; // functions with new bits in kicks

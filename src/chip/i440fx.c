@@ -7,7 +7,8 @@
 
 #include "base/types.h"
 
-enum { PM_BASE = 0x40, PM_MISC = 0x80, PM_SMBUS_BASE = 0x90, PM_SMBUS_CONTROL = 0xd2, PM_DECODED = BIT(0) };
+enum { PM_DEVACTB_3 = 0x5b, APMC_ENABLED = BIT(1), // "set up already" is what says that there is no SMM
+	PM_BASE = 0x40, PM_MISC = 0x80, PM_SMBUS_BASE = 0x90, PM_SMBUS_CONTROL = 0xd2, PM_DECODED = BIT(0) };
 
 static const struct pci_identity host_bridge_id = {PCI_DEVFN(0, 0), 0x8086, 0x1237, 0x02, 0x060000, 0x00, 0,
 	0x1af4, 0x1100};
@@ -30,7 +31,8 @@ static const struct preset isa_bridge_presets[] = {
 };
 
 static const struct preset pm_presets[] = {
-	{0x04, 2, 0x0003}, {0x06, 2, 0x0280}, {0x3c, 1, 9}, {PM_BASE, 4, I440FX_PM_BASE | 1}, {PM_MISC, 1, PM_DECODED},
+	{0x04, 2, 0x0003}, {0x06, 2, 0x0280}, {0x3c, 1, 9}, {PM_DEVACTB_3, 1, APMC_ENABLED},
+	{PM_BASE, 4, I440FX_PM_BASE | 1}, {PM_MISC, 1, PM_DECODED},
 	{PM_SMBUS_BASE, 4, I440FX_SMBUS_BASE | 1}, {PM_SMBUS_CONTROL, 1, 0x09},
 };
 

@@ -38,6 +38,7 @@ static enum cli_result ignore(struct cli *c, const char *arg)
 		return CLI_OK; \
 	}
 TAKE_STRING(kernel, config.boot.kernel)
+TAKE_STRING(bios, config.boot.bios)
 TAKE_STRING(initrd, config.boot.initrd)
 TAKE_STRING(append, config.boot.append)
 TAKE_STRING(log_file, config.log_file)
@@ -162,6 +163,7 @@ static const struct option options[] = {
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
 	{ "accel", ARG_NEXT, "NAME[,...]", "engine: bt (binary translation, also called tcg)", cli_accel },
 	{ "enable-kvm", ARG_NONE, NULL, NULL, take_enable_kvm },
+	{ "bios", ARG_NEXT, "FILE", "firmware to start with instead, such as bios-256k.bin", take_bios },
 	{ "kernel", ARG_NEXT, "FILE", "kernel to boot: bzImage or PVH ELF", take_kernel },
 	{ "initrd", ARG_NEXT, "FILE", "its initial RAM disk", take_initrd },
 	{ "append", ARG_NEXT, "TEXT", "its command line", take_append },
@@ -215,7 +217,7 @@ static const struct option options[] = {
 };
 
 static const char *const not_built[] = {
-	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash", "bios",
+	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash",
 	"mon", "qmp-pretty", "object", "usb", "usbdevice", "numa", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
@@ -308,8 +310,10 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
 	c->option = "-kernel";
-	if (!c->config.boot.kernel)
-		return cli_error(c, "nothing to boot; name a kernel (firmware, which could boot a disk, is not built yet)");
+	if (!c->config.boot.kernel && !c->config.boot.bios)
+		return cli_error(c, "nothing to boot; name a kernel, or firmware with -bios");
+	if (c->config.boot.kernel && c->config.boot.bios)
+		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
 	if (cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
 	c->option = "-deterministic";

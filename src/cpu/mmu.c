@@ -70,6 +70,12 @@ static inline uint64_t *entry_host(const struct vcpu *v, gpa_t gpa)
 	return mem_host(&v->shared->config.mem, gpa, sizeof(uint64_t));
 }
 
+// Address line 20, if it is held low.
+static inline gpa_t gated(const struct vcpu *v, gpa_t gpa)
+{
+	return gpa & ~((gpa_t)v->a20_masked << 20);
+}
+
 // Down to the leaf. Returns 0 or the bits that tell why not: 0 there means not present, so -1 stands for success.
 enum { FOUND = -1 };
 
@@ -79,7 +85,7 @@ static inline int descend_wide(const struct vcpu *v, gva_t gva, gpa_t table, int
 	p->top = top;
 	p->narrow = false;
 	for (int level = top;; level--) {
-		gpa_t gpa = table + (gva >> (PAGE_SHIFT + 9 * level) & 511) * sizeof(uint64_t);
+		gpa_t gpa = gated(v, table + (gva >> (PAGE_SHIFT + 9 * level) & 511) * sizeof(uint64_t));
 		uint64_t *host = entry_host(v, gpa);
 		uint64_t e = host ? __atomic_load_n(host, __ATOMIC_RELAXED) : ~UINT64_C(0);
 
@@ -118,7 +124,7 @@ static int descend_narrow(const struct vcpu *v, gva_t gva, struct path *p)
 	p->top = 1;
 	p->narrow = true;
 	for (int level = 1;; level--) {
-		gpa_t gpa = table + (gva >> (PAGE_SHIFT + 10 * level) & 1023) * sizeof(uint32_t);
+		gpa_t gpa = gated(v, table + (gva >> (PAGE_SHIFT + 10 * level) & 1023) * sizeof(uint32_t));
 		uint32_t *host = mem_host(&v->shared->config.mem, gpa, sizeof(uint32_t));
 		uint32_t e = host ? __atomic_load_n(host, __ATOMIC_RELAXED) : ~0u;
 		bool large = level && e & PTE_PS && v->cr4 & CR4_PSE;
@@ -231,8 +237,8 @@ static inline void describe(const struct vcpu *v, const struct path *p, gva_t gv
 		all &= p->value[level];
 		any |= p->value[level];
 	}
-	out->page_size = size;
-	out->gpa = p->page | (gva & (size - 1));
+	out->page_size = v->a20_masked ? PAGE_SIZE : size;
+	out->gpa = gated(v, p->page | (gva & (size - 1)));
 	out->user = all & PTE_U;
 	out->write = all & PTE_W;
 	out->exec = !(any & PTE_NX);
@@ -249,7 +255,7 @@ static inline void describe(const struct vcpu *v, const struct path *p, gva_t gv
 bool mmu_load_pdptes(struct vcpu *v, uint64_t cr3)
 {
 	const uint64_t reserved = mmu_reserved_bits(v) | ~(BIT64(52) - 1) | 0x1e6;
-	gpa_t at = cr3 & 0xffffffe0;
+	gpa_t at = gated(v, cr3 & 0xffffffe0);
 	const uint64_t *table = mem_host(&v->shared->config.mem, at, sizeof(v->pae_pdpte));
 	uint64_t entry[4];
 
@@ -263,10 +269,10 @@ bool mmu_load_pdptes(struct vcpu *v, uint64_t cr3)
 	return true;
 }
 
-static bool walk_unpaged(gva_t gva, struct mmu_walk *out)
+static bool walk_unpaged(const struct vcpu *v, gva_t gva, struct mmu_walk *out)
 {
-	*out = (struct mmu_walk){.gpa = (uint32_t)gva, .page_size = PAGE_SIZE, .user = true, .write = true, .exec = true,
-				 .dirty = true};
+	*out = (struct mmu_walk){.gpa = gated(v, (uint32_t)gva), .page_size = PAGE_SIZE, .user = true, .write = true,
+				 .exec = true, .dirty = true};
 	return true;
 }
 
@@ -289,7 +295,7 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 	struct path p;
 
 	if (!vcpu_paging(v))
-		return walk_unpaged(gva, out);
+		return walk_unpaged(v, gva, out);
 	if (!usual_format(v))
 		check_format(v);
 	for (;;) {
@@ -332,7 +338,7 @@ bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa)
 	struct mmu_walk w;
 
 	if (!vcpu_paging(v)) {
-		*gpa = (uint32_t)gva;
+		*gpa = gated(v, (uint32_t)gva);
 		return true;
 	}
 	if (!mmu_look(v, gva, &w))

@@ -117,6 +117,7 @@ struct vcpu {
 	uint8_t activity;         // enum vcpu_activity
 	bool nmi_blocked;         // between NMI delivery and IRET
 	uint64_t pae_pdpte[4];
+	bool a20_masked;          // as of shared.a20_masked
 
 	// -- --deterministic: the machine's clock is a count of instructions, at 1 GHz, and of the time skipped in HLT
 	bool counting;

@@ -250,6 +250,7 @@ static void reset(struct machine *m)
 	pthread_mutex_lock(&m->lock);
 	atomic_store(&m->shared->irq_lines, 0);
 	atomic_store(&m->shared->irq_fell, 0);
+	atomic_store(&m->shared->a20_masked, 0);
 	atomic_store(&m->shared->pci_events, 0);
 	pc_reset(m);
 	pthread_mutex_unlock(&m->lock);

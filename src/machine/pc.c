@@ -51,6 +51,11 @@ static void guest_reset(void *opaque)
 	machine_post(opaque, EVENT_RESET, RESET_REQUESTED);
 }
 
+static void set_a20(void *opaque, bool on)
+{
+	atomic_store(&((struct machine *)opaque)->shared->a20_masked, !on);
+}
+
 static void debugcon_put(void *opaque, uint8_t byte)
 {
 	stream_write_all(&((struct machine *)opaque)->pc.debugcon_to, &byte, 1);
@@ -77,6 +82,7 @@ static void wire(struct machine *m)
 	pc->rtc.opaque = m;
 	pc->i8042.irq = (struct irq_line){ machine_set_irq, m, I8042_IRQ };
 	pc->i8042.reset = guest_reset;
+	pc->i8042.a20 = set_a20;
 	pc->i8042.opaque = m;
 	pc->debug_exit.exit = guest_exit;
 	pc->debug_exit.opaque = m;

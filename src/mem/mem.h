@@ -3,7 +3,8 @@
 // Guest physical memory. This folder owns the map from guest-physical pages to host memory; nobody else turns a
 // guest address into a pointer. RAM is one memfd, mapped at ZONE_RAM + gpa in the app and in the monitor, so that a
 // pointer means the same in both. Below 4 GiB RAM ends at `low_end` (the PCI hole follows); the rest continues at 4
-// GiB.
+// GiB. Firmware, if there is any, is in ROM that ends at 4 GiB: code runs from there, other reads are a device's
+// (vcpu_mmio_read), writes are lost. It stands in the memfd behind all RAM.
 #ifndef MEM_MEM_H
 #define MEM_MEM_H
 
@@ -14,6 +15,7 @@ struct mem {
 	uint64_t ram_size; // bytes, all of it
 	uint64_t low_end;  // end of RAM below 4 GiB
 	uint64_t high_end; // end of RAM above 4 GiB, or 4 GiB if there is none
+	uint64_t rom_start; // ROM from here to 4 GiB; 4 GiB if there is none
 };
 
 enum { MEM_LOW_MAX_MB = 3072 }; // RAM below 4 GiB at most
@@ -35,6 +37,22 @@ static inline bool mem_is_ram(const struct mem *m, gpa_t gpa, uint64_t size)
 static inline void *mem_host(const struct mem *m, gpa_t gpa, uint64_t size)
 {
 	return mem_is_ram(m, gpa, size) ? (void *)(ZONE_RAM + gpa) : NULL;
+}
+
+static inline bool mem_is_rom(const struct mem *m, gpa_t gpa, uint64_t size)
+{
+	return gpa >= m->rom_start && gpa < MEM_HIGH_START && size <= MEM_HIGH_START - gpa;
+}
+
+// The host address of code at gpa, in RAM or ROM, or NULL.
+static inline const void *mem_code(const struct mem *m, gpa_t gpa, uint64_t size)
+{
+	return mem_is_ram(m, gpa, size) || mem_is_rom(m, gpa, size) ? (const void *)(ZONE_RAM + gpa) : NULL;
+}
+
+static inline uint64_t mem_rom_size(const struct mem *m)
+{
+	return MEM_HIGH_START - m->rom_start;
 }
 
 // The offset of a RAM address in the RAM memfd (low RAM first, then high RAM).

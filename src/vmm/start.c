@@ -57,6 +57,8 @@ static void map_ram(const struct mem *m)
 	uint64_t high = UINT64_C(1) << 32;
 
 	map(ZONE_RAM, m->low_end, rw, MAP_NORESERVE, MONITOR_FD_RAM, 0);
+	if (m->rom_start < high)
+		map(ZONE_RAM + m->rom_start, high - m->rom_start, PROT_READ, MAP_NORESERVE, MONITOR_FD_RAM, m->ram_size);
 	if (m->high_end > high)
 		map(ZONE_RAM + high, m->high_end - high, rw, MAP_NORESERVE, MONITOR_FD_RAM, m->low_end);
 }

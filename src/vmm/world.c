@@ -93,6 +93,10 @@ static void app_write(struct vcpu *v, enum request_kind kind, const char *what, 
 		      uint64_t value)
 {
 	world_request(v, kind, addr, size, value);
+	if (v->shared->a20_masked != v->a20_masked) { // keyboard controller, port 92
+		v->a20_masked = v->shared->a20_masked;
+		vcpu_set_pending(v, PENDING_FLUSH);
+	}
 	if (v->shared->config.log)
 		trace_app(v, what, addr, size, value);
 }
@@ -147,6 +151,11 @@ uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 		vmm_trace(v, LOG_DEV, "dev: lapic mmio read %lx size %u value %lx\n", gpa, size, value);
 		return value;
 	}
+	if (mem_is_rom(&v->shared->config.mem, gpa, size)) {
+		value = 0;
+		__builtin_memcpy(&value, mem_code(&v->shared->config.mem, gpa, size), size);
+		return value;
+	}
 	if (!board_read(v, BUS_MMIO, gpa, size, &value))
 		value = app_read(v, REQ_MMIO_READ, "mmio read", gpa, size);
 	return value & size_mask(size);
@@ -159,6 +168,8 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 	if (lapic_claims(v, gpa)) {
 		vmm_trace(v, LOG_DEV, "dev: lapic mmio write %lx size %u value %lx\n", gpa, size, value);
 		lapic_mmio_write(v, gpa & PAGE_OFFSET, size, (uint32_t)value);
+	} else if (mem_is_rom(&v->shared->config.mem, gpa, size)) {
+		return;
 	} else if (!board_write(v, BUS_MMIO, gpa, size, value))
 		app_write(v, REQ_MMIO_WRITE, "mmio write", gpa, size, value);
 }

@@ -51,7 +51,7 @@ static const char *put_file(const char *name, const void *data, size_t size)
 
 static int load(const char *kernel, const char *initrd, const char *append)
 {
-	struct boot_args a = { kernel, initrd, append };
+	struct boot_args a = { .kernel = kernel, .initrd = initrd, .append = append };
 
 	memset(&v, 0, sizeof(v));
 	err[0] = 0;
@@ -132,6 +132,16 @@ static void test_bzimage_low(void) // RAM ends before the preferred address: as 
 	mem_layout(&cfg.mem, 1 << 20);
 	expect(__LINE__, load(put_file("tiny", k, size), NULL, NULL), "-m", "4M");
 	mem_layout(&cfg.mem, RAM);
+}
+
+static void test_bzimage_i386(void) // the 32-bit entry: protected mode, no paging
+{
+	static uint8_t k[SETUP + BODY];
+	size_t size = make_bzimage(k);
+
+	put16(k + 0x236, 0);
+	CHECK(load(put_file("i386", k, size), NULL, NULL) == 0 && !(v.rip & 0xfff) && !(v.cr0 & CR0_PG) && !v.efer &&
+	      v.seg[X86_CS].attr & SEG_DB && v.gpr[X86_RSI]);
 }
 
 static void test_bzimage_refusals(void)
@@ -450,6 +460,7 @@ int main(void)
 		cfg.serial_present[i] = true;
 	test_bzimage();
 	test_bzimage_low();
+	test_bzimage_i386();
 	test_bzimage_refusals();
 	test_pvh();
 	test_multiboot_flat();

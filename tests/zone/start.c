@@ -96,7 +96,8 @@ static void make_box(struct box *b)
 	b->sh->config.vcpus = 1;
 	b->sh->config.tsc_hz = 2000000000;
 	b->sh->config.tc_size = TC_SIZE;
-	b->sh->config.mem = (struct mem){RAM_SIZE, RAM_SIZE, UINT64_C(1) << 32};
+	b->sh->config.mem = (struct mem){.ram_size = RAM_SIZE, .low_end = RAM_SIZE, .high_end = MEM_HIGH_START,
+						  .rom_start = MEM_HIGH_START};
 	make_guest(b);
 }
 
