@@ -116,6 +116,7 @@ void vcpu_sipi(struct vcpu *v)
 		return;
 	v->seg[X86_CS] = segment((uint16_t)(v->sipi_vector << 8), (uint64_t)v->sipi_vector << 12, ATTR_CODE);
 	v->rip = 0;
+	v->a20_masked = v->shared->a20_masked;
 	v->activity = VCPU_RUNNING;
 }
 
