@@ -2,7 +2,8 @@
 //
 // Units of the base tier. Instructions that name only registers in their homes stand as they are; a direct branch is an
 // exit of five bytes (a call of ROUTINE_EXIT, or a jump once it is linked), passed by a short branch if it is
-// conditional, or leads to its target if that is in the unit; everything else is a call of its thunk.
+// conditional, or leads to its target if that is in the unit; a call is a host call, behind which the unit goes on;
+// everything else is a call of its thunk.
 #include "bt/base.h"
 
 static bool names_moved(const struct x86_insn *insn) // r13-r15

@@ -343,7 +343,7 @@ enum {
 	LOOKUPS = 1 << 16, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
 	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 6400, PASSES_KERNEL = 2, PASSES_USER = 3, RETIRED = 1 << 12,
+	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 3, RETIRED = 1 << 12,
 };
 
 struct base_map { // where in a base unit each guest instruction is, ascending
