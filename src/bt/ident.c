@@ -208,6 +208,14 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_need_flags(t);
 	if (emit_producer(t, insn, m))
 		return;
+	if (t->lost) {
+		emit_announcement(t, insn);
+		if (spill_fold(t, insn)) {
+			t->flags = sets ? FLAGS_HOST : t->flags;
+			t->b->st->tu_ident++;
+			return;
+		}
+	}
 	if (insn->mem.present)
 		m = spill_operand(t, m);
 	spill_take(t, insn, insn->mem.present && m.base == HOST_T0);
@@ -218,7 +226,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
 	} else if (n > 0) {
-		emit_announcement(t, insn);
+		if (!t->announced)
+			emit_announcement(t, insn);
 		note_op(t);
 		emit_bytes(&t->hot, out, (size_t)n);
 		if (takes_operand(t, insn))

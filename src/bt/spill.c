@@ -2,8 +2,8 @@
 //
 // Where guest registers are in a unit. Twelve of the host's are for them and for the addends of windows; those named
 // in loops, and most often, come first. Guest r13 to r15 take the places of others (prologue, epilogue: flow.c). What
-// has no place stays in vcpu.gpr[] through the whole unit, and the map says so: an instruction loads it into T0 or T1,
-// or, where these are in use, into the place of a register that it does not name, which is at home in vcpu.gpr[]
+// has no place stays in vcpu.gpr[] through the whole unit, and the map says so: an instruction has it as its memory
+// operand or loads it into T0 or T1, or, where these are in use, into the place of a register that it does not name, which is at home in vcpu.gpr[]
 // meanwhile (`homed` in struct site and struct insn_map), and stores what it has written.
 #include "bt/trans.h"
 
@@ -218,6 +218,38 @@ void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth)
 		if (insn->gpr_read & BIT(r))
 			emit_load_state(&t->hot, 8, host, VCPU_GPR + r * 8);
 	}
+}
+
+// An operation of two registers, of which the one in memory is read only: it is the operand. What to emit: the opcode and
+// the other register. 0: it is no such instruction.
+static unsigned from_memory(const struct trans *t, const struct x86_insn *insn, unsigned *other)
+{
+	unsigned reg = (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;
+	bool in_rm = t->lost == BIT(rm), two = insn->map == 1 && (insn->opcode == 0xaf || insn->opcode >> 4 == 4);
+	bool alu = !insn->map && insn->opcode < 0x40 && (insn->opcode & 5) == 1;
+	bool move = !insn->map && (insn->opcode | 2) == 0x8b, test = !insn->map && insn->opcode == 0x85;
+
+	if (insn->class != X86_CLASS_PLAIN || insn->encoding != X86_ENC_LEGACY || insn->map > 1 || insn->mem.present ||
+	    insn->opsize < 4 || insn->gpr_written & t->lost || reg == rm || !(two || alu || move || test) ||
+	    (!in_rm && t->lost != BIT(reg)))
+		return 0;
+	*other = in_rm ? reg : rm;
+	if (two)
+		return in_rm ? 0x0f00u | insn->opcode : 0;
+	return in_rm || test ? insn->opcode : insn->opcode ^ 2u; // the form with the operands the other way round
+}
+
+bool spill_fold(struct trans *t, const struct x86_insn *insn)
+{
+	unsigned other, opcode = t->lost && !t->careful ? from_memory(t, insn, &other) : 0, r = 0;
+
+	if (!opcode)
+		return false;
+	while (t->lost != BIT(r))
+		r++;
+	emit_op_state(&t->hot, insn->opsize, opcode, host_of(t, other), VCPU_GPR + r * 8, 0);
+	t->lost = 0;
+	return true;
 }
 
 void spill_put(struct trans *t, const struct x86_insn *insn)
