@@ -3,8 +3,9 @@
 // Where guest registers are in a unit. Twelve of the host's are for them and for the addends of windows; those named
 // in loops, and most often, come first. Guest r13 to r15 take the places of others (prologue, epilogue: flow.c). What
 // has no place stays in vcpu.gpr[] through the whole unit, and the map says so: an instruction has it as its memory
-// operand or loads it into T0 or T1, or, where these are in use, into the place of a register that it does not name, which is at home in vcpu.gpr[]
-// meanwhile (`homed` in struct site and struct insn_map), and stores what it has written.
+// operand, or loads it into T0 or T1, or, where these are in use, into the place of a register that it does not name,
+// which is at home in vcpu.gpr[] meanwhile (`homed` in struct site and struct insn_map), and stores what it has
+// written.
 #include "bt/trans.h"
 
 // The lower four have parts and uses that are theirs alone (AH, CL, MUL); RSP is in r15.
@@ -220,8 +221,8 @@ void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth)
 	}
 }
 
-// An operation of two registers, of which the one in memory is read only: it is the operand. What to emit: the opcode and
-// the other register. 0: it is no such instruction.
+// An operation of two registers, of which the one in memory is read only: it is the operand. What to emit: the opcode
+// and the other register. 0: it is no such instruction.
 static unsigned from_memory(const struct trans *t, const struct x86_insn *insn, unsigned *other)
 {
 	unsigned reg = (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;

@@ -260,7 +260,7 @@ void place_registers(struct trans *t);
 void spill_before(struct trans *t, const struct x86_insn *insn);
 struct emit_mem spill_operand(struct trans *t, struct emit_mem m);
 void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth); // T0, T1 from number nth on for those lost
-bool spill_fold(struct trans *t, const struct x86_insn *insn); // the whole instruction, with the lost one as its operand
+bool spill_fold(struct trans *t, const struct x86_insn *insn); // the whole instruction, with it as the operand
 void spill_put(struct trans *t, const struct x86_insn *insn);               // what it has written
 void spill_after(struct trans *t, const struct x86_insn *insn);
 void spill_return(const struct trans *t, struct emit *e);                   // places to those they belong to
