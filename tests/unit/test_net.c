@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io/net.h"
+#include "io/net_gather.h"
 
 static int failures;
 
@@ -456,6 +456,84 @@ static void test_forward(struct net *n, int port)
 	send_tcp(&c, TH_ACK | TH_FIN, "", 0);
 }
 
+// -- gathering
+
+static struct net *gathered_by;
+static struct net_gather gather;
+static struct { size_t size; struct net_header hdr; uint8_t frame[8192]; } big;
+
+static bool take_big(void *opaque, const struct net_frame *f)
+{
+	big.size = net_frame_size(f);
+	big.hdr = f->hdr;
+	if (big.size <= sizeof(big.frame))
+		net_frame_copy(f, big.frame);
+	card.count++;
+	return true;
+}
+
+// One segment of a connection, its checksum aside. What net_gather_add says.
+static bool segment(uint32_t seq, uint8_t flags, size_t n, uint16_t port)
+{
+	static uint8_t f[2048];
+	struct tcphdr tcp = {.source = htons(80), .dest = htons(port), .seq = htonl(seq), .ack_seq = htonl(5), .doff = 5,
+			     .window = htons((uint16_t)(100 + seq))};
+
+	memset(f, 0, sizeof(f));
+	put_ethernet(f, our_mac, 0x0800);
+	memcpy(f + 34, &tcp, 20);
+	f[47] = flags;
+	for (size_t i = 0; i < n; i++)
+		f[54 + i] = (uint8_t)(seq + i);
+	return net_gather_add(gathered_by, &gather, f, put_ip(f, IPPROTO_TCP, 0x0a000202, 0x0a00020f, 20 + n));
+}
+
+static void check_big(unsigned count, size_t payload)
+{
+	uint8_t pseudo[12] = {10, 0, 2, 2, 10, 0, 2, 15, 0, 6, (uint8_t)((20 + payload) >> 8), (uint8_t)(20 + payload)};
+	uint32_t sum = reference_sum(pseudo, sizeof(pseudo));
+
+	CHECK(card.count == count && big.size == 54 + payload);
+	CHECK(big.frame[16] == (uint8_t)((40 + payload) >> 8) && big.frame[17] == (uint8_t)(40 + payload));
+	CHECK(reference_sum(big.frame + 14, 20) == 0xffff);
+	for (size_t i = 0; i < payload; i++)
+		if (big.frame[54 + i] != (uint8_t)(1000 + i)) {
+			CHECK(!"payload");
+			break;
+		}
+	if (!(big.hdr.flags & NET_NEEDS_CSUM))
+		return;
+	CHECK(big.hdr.segment == 1 && big.hdr.segment_size == 1000 && big.hdr.header_size == 54);
+	CHECK(net_finish_checksum(big.frame, big.size, &big.hdr));
+	sum += reference_sum(big.frame + 34, 20 + payload);
+	CHECK((sum & 0xffff) + (sum >> 16) == 0xffff);
+}
+
+static void test_gather(void)
+{
+	gathered_by = attach(make(NET_USER, ""));
+	if (!gathered_by)
+		return;
+	net_attach(gathered_by, &(struct net_card){.receive = take_big});
+	CHECK(segment(1000, TH_ACK, 1000, 7) && segment(2000, TH_ACK, 1000, 7) && card.count == 0);
+	CHECK(segment(3000, TH_ACK | TH_PUSH, 1000, 7)); // the last of a batch
+	check_big(1, 3000);
+	CHECK(big.hdr.flags == NET_NEEDS_CSUM && big.frame[47] == (TH_ACK | TH_PUSH));
+	CHECK(segment(1000, TH_ACK, 1000, 7) && segment(2000, TH_ACK, 501, 7)); // a short one is the last, and odd
+	check_big(2, 1501);
+	CHECK(segment(1000, TH_ACK, 1000, 7) && segment(5000, TH_ACK, 1000, 7)); // not the next one
+	check_big(3, 1000);
+	CHECK(big.hdr.flags == NET_CHECKED);
+	net_gather_flush(gathered_by, &gather);
+	CHECK(card.count == 4);
+	CHECK(segment(1000, TH_ACK, 1000, 7) && segment(2000, TH_ACK, 1000, 8) && card.count == 5); // another connection
+	CHECK(!segment(3000, TH_ACK | TH_FIN, 1000, 8) && !segment(3000, TH_ACK, 0, 8) && !segment(3000, TH_SYN, 9, 8));
+	net_gather_flush(gathered_by, &gather);
+	net_gather_flush(gathered_by, &gather);
+	CHECK(card.count == 6);
+	net_close(gathered_by);
+}
+
 static void test_user(void)
 {
 	struct net_config c;
@@ -625,6 +703,7 @@ int main(void)
 	test_properties();
 	test_checksum();
 	test_user();
+	test_gather();
 	test_room();
 	test_stream();
 	test_tcp();
