@@ -9,10 +9,12 @@
 
 enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
-	ALLOWANCE = 3,         // ms that mapping may cost in any case: what is present already comes in
+	ALLOWANCE = 2,         // ms that mapping may cost in any case: what is present already comes in
 	SHARE = 16,            // and this part of the time that the space runs
+	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
 	MEMORY = 200,          // ms after which the past counts half
+	STINTS_FEW = 50, STINTS_IN_MS = 8, // more often than that it may not be called away
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -55,6 +57,7 @@ void policy_switch(struct vcpu *v, gpa_t root)
 
 	if (s->valid && s->last_root == s->root) {
 		count_time(s);
+		account_of(s, s->root)->stints++;
 		bt_of(v)->st->shadow_leaves++;
 		s->left = s->counted;
 	}
@@ -82,6 +85,15 @@ void policy_charge(struct vcpu *v, uint64_t cycles)
 		account_of(s, s->root)->cost += cycles;
 }
 
+void policy_charge_churn(struct vcpu *v, uint64_t cycles)
+{
+	struct shadow *s = shadow_of(v);
+
+	policy_charge(v, cycles);
+	if (s->valid)
+		account_of(s, s->root)->cost += cycles * (CHURN - 1);
+}
+
 void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 {
 	policy_charge(v, cycles + SIGNAL_CYCLES);
@@ -91,8 +103,14 @@ static void pause_space(struct vcpu *v, struct account *a)
 {
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->until = now() + milliseconds(v, a->pause);
-	a->ran = a->cost = 0;
+	a->ran = a->cost = a->stints = 0;
 	bt_of(v)->st->shadow_demotions++;
+}
+
+// Does it take turns with others all the time? Then most of what it runs is the way there and back.
+static bool is_restless(const struct vcpu *v, const struct account *a)
+{
+	return a->stints > STINTS_FEW && a->ran / a->stints < milliseconds(v, 1) / STINTS_IN_MS;
 }
 
 // The owner is the present space. Does it cost too much? Then it is to lose its mappings, for a while.
@@ -104,13 +122,14 @@ bool policy_too_dear(struct vcpu *v)
 	if (forced(v))
 		return false;
 	count_time(s);
-	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) {
+	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE || is_restless(v, a)) {
 		pause_space(v, a);
 		return true;
 	}
 	if (a->ran > milliseconds(v, MEMORY)) {
 		a->ran /= 2;
 		a->cost /= 2;
+		a->stints /= 2;
 		a->pause -= a->pause / 4;
 	}
 	return false;

@@ -23,6 +23,7 @@ struct shadow_page {
 struct account { // of an address space, see policy.c; times in cycles
 	gpa_t root;
 	uint64_t cost, ran; // as the owner
+	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
 	unsigned pause;     // ms, the last time
 };
@@ -73,6 +74,7 @@ void policy_switch(struct vcpu *v, gpa_t root);
 bool policy_may_claim(struct vcpu *v, gpa_t root);
 bool policy_too_dear(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
+void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 
 // -- fault.c

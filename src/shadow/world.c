@@ -44,13 +44,10 @@ void shadow_flush_pcid(struct vcpu *v, uint16_t pcid)
 }
 
 // All of the page that the address is in, which may have been a large one.
-void shadow_flush_page(struct vcpu *v, gva_t gva)
+static void unmap_around(struct vcpu *v, struct shadow *s, gva_t gva)
 {
-	struct shadow *s = shadow_of(v);
 	uint32_t *word = large_word(s, gva);
 
-	if (!on(v) || !s->n || gva >> 47)
-		return;
 	if (s->large > LARGE_SHIFT) {
 		shadow_unmap(v, align_down(gva, BIT64(s->large)), BIT64(s->large));
 	} else if (*word) {
@@ -60,6 +57,17 @@ void shadow_flush_page(struct vcpu *v, gva_t gva)
 	} else {
 		shadow_unmap(v, align_down(gva, PAGE_SIZE), PAGE_SIZE);
 	}
+}
+
+void shadow_flush_page(struct vcpu *v, gva_t gva)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t start = now();
+
+	if (!on(v) || !s->n || gva >> 47)
+		return;
+	unmap_around(v, s, gva);
+	policy_charge_churn(v, now() - start);
 }
 
 // Code has been translated from this page: nobody writes to it unseen any more.
@@ -117,7 +125,7 @@ static void recheck(struct vcpu *v, struct shadow *s)
 	s->checked = now();
 	s->check_cost = s->checked - start;
 	bt_of(v)->st->shadow_checks++;
-	policy_charge(v, s->check_cost);
+	policy_charge_churn(v, s->check_cost);
 }
 
 static void claim(struct vcpu *v, struct shadow *s)
