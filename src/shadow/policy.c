@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Which address spaces are worth their mappings. Each is innocent until proven guilty: one that has been running for a
-// while without a break may have them, and keeps them as long as what they cost - host faults, host calls, looks at
-// flushed pages - stays a small part of the time that it runs. One that proves too dear goes back to the checked form
-// for a while, each time for longer; time in which it was cheap is set against that. All of it is measured in
-// time-stamp cycles.
+// while without a break, in code that is translated already, may have them, and keeps them as long as what they cost -
+// host faults, host calls, looks at flushed pages, translation - stays a small part of the time that it runs. One that
+// proves too dear, or takes turns with others all the time, goes back to the checked form for a while, each time for
+// longer; time in which it was cheap is set against that. All of it is measured in time-stamp cycles.
 #include "shadow/shadow.h"
 
 enum {
@@ -42,12 +42,23 @@ static struct account *account_of(struct shadow *s, gpa_t root)
 	return a;
 }
 
-static void count_time(struct shadow *s)
+// From here on.
+void policy_start_counting(struct vcpu *v)
 {
-	uint64_t at = now();
+	shadow_of(v)->counted = now();
+	shadow_of(v)->translated = bt_of(v)->st->tu_cycles;
+}
 
-	account_of(s, s->root)->ran += at - s->counted;
-	s->counted = at;
+// Translation is a cost as well: the checked form has most of the code already.
+static void count_time(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+	struct account *a = account_of(s, s->root);
+	uint64_t since = s->counted, translated = s->translated;
+
+	policy_start_counting(v);
+	a->ran += s->counted - since;
+	a->cost += s->translated - translated;
 }
 
 // Another space is the present one.
@@ -56,13 +67,28 @@ void policy_switch(struct vcpu *v, gpa_t root)
 	struct shadow *s = shadow_of(v);
 
 	if (s->valid && s->last_root == s->root) {
-		count_time(s);
+		count_time(v);
 		account_of(s, s->root)->stints++;
 		bt_of(v)->st->shadow_leaves++;
 		s->left = s->counted;
 	}
 	s->last_root = root;
-	s->counted = s->arrived = now();
+	policy_start_counting(v);
+	s->arrived = s->counted;
+}
+
+// Has the present space been running for a while without a break, and not been busy with new code?
+static bool computes(struct vcpu *v, struct shadow *s, uint64_t at)
+{
+	uint64_t ran = at - s->arrived;
+
+	if (ran < milliseconds(v, RUN_FIRST))
+		return false;
+	if ((bt_of(v)->st->tu_cycles - s->translated) * SHARE < ran)
+		return true;
+	policy_start_counting(v);
+	s->arrived = s->counted;
+	return false;
 }
 
 // May the present space take the mappings from whoever has them?
@@ -73,7 +99,7 @@ bool policy_may_claim(struct vcpu *v, gpa_t root)
 
 	if (s->valid && at - s->left < milliseconds(v, 2))
 		return false;
-	return forced(v) || (at - s->arrived > milliseconds(v, RUN_FIRST) && at >= account_of(s, root)->until);
+	return forced(v) || (at >= account_of(s, root)->until && computes(v, s, at));
 }
 
 void policy_charge(struct vcpu *v, uint64_t cycles)
@@ -121,7 +147,7 @@ bool policy_too_dear(struct vcpu *v)
 
 	if (forced(v))
 		return false;
-	count_time(s);
+	count_time(v);
 	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE || is_restless(v, a)) {
 		pause_space(v, a);
 		return true;

@@ -36,6 +36,7 @@ struct shadow {
 	gpa_t last_root;     // of the space seen last
 	uint64_t arrived;    // when that came (TSC)
 	uint64_t counted;    // until when the owner's time has been counted
+	uint64_t translated; // cycles that translation had taken then
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long
@@ -71,6 +72,7 @@ void shadow_drop(struct vcpu *v); // all
 
 // -- policy.c
 void policy_switch(struct vcpu *v, gpa_t root);
+void policy_start_counting(struct vcpu *v);
 bool policy_may_claim(struct vcpu *v, gpa_t root);
 bool policy_too_dear(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);

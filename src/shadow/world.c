@@ -131,7 +131,7 @@ static void recheck(struct vcpu *v, struct shadow *s)
 static void claim(struct vcpu *v, struct shadow *s)
 {
 	shadow_drop(v);
-	s->counted = now();
+	policy_start_counting(v);
 	s->large = PAGE_SHIFT;
 	s->valid = true;
 	s->stale = false;
