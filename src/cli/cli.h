@@ -103,6 +103,7 @@ enum cli_result cli_settle_drives(struct cli *c);
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind);
 enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p);
 // What follows the name of a -device.
+enum cli_result cli_virtio_balloon(struct cli *c, const char *props);
 enum cli_result cli_virtio_blk(struct cli *c, const char *props);
 enum cli_result cli_virtio_rng(struct cli *c, const char *props);
 

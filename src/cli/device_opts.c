@@ -91,6 +91,9 @@ static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
 } device_options[] = {
+	{ "virtio-balloon-pci", "virtio-bus", "free-page-reporting=on: unused memory goes back to the host",
+		cli_virtio_balloon },
+	{ "virtio-balloon", "virtio-bus", NULL, cli_virtio_balloon },
 	{ "virtio-blk-pci", "virtio-bus", "drive=ID,serial=,num-queues=: a disk", cli_virtio_blk },
 	{ "virtio-blk", "virtio-bus", NULL, cli_virtio_blk },
 	{ "virtio-9p-pci", "virtio-bus", "shared folder: fsdev=ID,mount_tag=TAG", cli_virtio_9p },

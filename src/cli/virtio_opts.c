@@ -79,6 +79,29 @@ enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
 	return v ? CLI_OK : CLI_ERROR;
 }
 
+enum cli_result cli_virtio_balloon(struct cli *c, const char *arg)
+{
+	static const char *const on[] = { "on", "true", "yes", NULL };
+	struct virtio_config *v = cli_virtio_add(c, VIRTIO_BALLOON);
+	struct cli_prop p;
+
+	while (v && cli_next_prop(&arg, &p)) {
+		enum cli_result r = cli_virtio_prop(c, v, &p);
+		bool *to = !strcmp(p.key, "free-page-reporting") ? &v->balloon.reporting :
+			!strcmp(p.key, "deflate-on-oom") ? &v->balloon.deflate_on_oom : NULL;
+
+		if (r == CLI_DONE && to && (cli_is_one_of(p.value, on) || cli_is_one_of(p.value, off))) {
+			*to = cli_is_one_of(p.value, on);
+			r = CLI_OK;
+		}
+		if (r == CLI_DONE)
+			r = cli_error(c, "virtio-balloon-pci: '%s=%s' is unknown or not built", p.key, p.value);
+		if (r != CLI_OK)
+			return r;
+	}
+	return v ? CLI_OK : CLI_ERROR;
+}
+
 // A power of two within bounds.
 static bool parse_power(const char *text, uint64_t min, uint64_t max, unsigned *value)
 {

@@ -56,6 +56,16 @@ static struct virtio_device *create_net(struct machine *m, const struct virtio_c
 	return &v->dev;
 }
 
+static struct virtio_device *create_balloon(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_balloon *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	virtio_balloon_init(b, &c->balloon, &m->shared->config.mem);
+	return &b->dev;
+}
+
 static struct virtio_device *create_rng(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	struct virtio_rng *r = calloc(1, sizeof(*r));
@@ -82,6 +92,7 @@ static struct virtio_device *create_blk(struct machine *m, const struct virtio_c
 // Make the device of a row of the command line's list. NULL: err says why.
 static struct virtio_device *(*const creators[])(struct machine *m, const struct virtio_config *c, char *err,
 						  size_t errlen) = {
+	[VIRTIO_BALLOON] = create_balloon,
 	[VIRTIO_BLK] = create_blk,
 	[VIRTIO_FOLDER] = create_folder,
 	[VIRTIO_NET] = create_net,

@@ -8,12 +8,13 @@
 #include <pthread.h>
 
 #include "p9/p9.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/pci.h"
 
 struct machine;
 
-enum virtio_kind { VIRTIO_BLK, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
+enum virtio_kind { VIRTIO_BALLOON, VIRTIO_BLK, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
 
 enum { SLOT_ANY = -1 };
 
@@ -21,6 +22,7 @@ struct virtio_config { // one -device
 	enum virtio_kind kind;
 	char id[64];
 	int slot; // addr=, or SLOT_ANY
+	struct virtio_balloon_config balloon; // VIRTIO_BALLOON
 	// VIRTIO_BLK
 	struct block_config image;
 	struct virtio_blk_config blk;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The virtio devices under Debian's kernel, a boot for each way: interrupts as messages, as lines of the I/O APIC and of
-# the PIC; disks with each cache mode and engine, several queues, 4 KiB blocks, qcow2 with a backing file. The guest
+# the PIC; disks with each cache mode and engine, several queues, qcow2 with a backing file. The guest
 # reads what the host has put on the disk, writes a file, flushes; the host then finds it there, or, with a snapshot, not.
 #   tests/boot/virtio.sh [CASE...]        RINGER_BUILD: build directory
 set -u
@@ -11,12 +11,17 @@ build=${RINGER_BUILD:-build}
 kernel=$(tools/guest_kernel.sh cloud) && modules=$(tools/guest_modules.sh cloud) || exit 1
 out=$build/virtio
 mkdir -p "$out"
+mkdir -p "$out/add/bin"
+gcc -D_GNU_SOURCE -O1 -static -o "$out/add/bin/dma" tests/boot/dma.c || exit 1
+python3 -c 'import sys
+for i in range(16): sys.stdout.buffer.write((b"\xb8" + bytes([i, 0, 0, 0]) + b"\xc3").ljust(512))' >"$out/code"
 cat >"$out/test.sh" <<'TEST'
 set -e
 modprobe virtio_pci && modprobe virtio_blk && modprobe virtio-rng
 dd if=/dev/hwrng of=/tmp/random bs=1024 count=16 2>/dev/null
 [ "$(gzip -c </tmp/random | wc -c)" -gt 16000 ] && echo random
 head -c 1000000 /dev/vda | sha256sum
+dma /dev/vda 2097152 16
 if [ "$(cat /sys/block/vda/ro)" = 1 ]; then
 	dd if=/bin/busybox of=/dev/vda bs=4k seek=1024 conv=fsync 2>/dev/null && exit 1
 	exit 0
@@ -30,7 +35,7 @@ i=0
 while [ $i -lt 4 ]; do i=$((i + 1)); dd if=/dev/vda of=/dev/null bs=4k skip=$((i * 900)) count=300 iflag=direct 2>/dev/null & done
 wait
 TEST
-tools/guest_initramfs.sh -t "$out/test.sh" -a "$modules" -o "$out/init.gz" || exit 1
+tools/guest_initramfs.sh -t "$out/test.sh" -a "$modules" -a "$out/add" -o "$out/init.gz" || exit 1
 head -c 1000000 /bin/bash >"$out/start"
 busybox=/bin/busybox
 [ -x $busybox ] || busybox=/usr/bin/busybox
@@ -45,6 +50,7 @@ try() {
 	rm -f "$out/raw" "$out/qcow2"
 	truncate -s 48M "$out/raw"
 	dd if="$out/start" of="$out/raw" conv=notrunc 2>/dev/null
+	dd if="$out/code" of="$out/raw" bs=1M seek=2 conv=notrunc 2>/dev/null
 	[ "$disk" = raw ] || qemu-img create -q -f qcow2 -F raw -b raw "$out/qcow2"
 	timeout -k 2 60 "$build/ringer" -m 256M -kernel "$kernel" -initrd "$out/init.gz" -nographic -no-reboot \
 		-append "console=ttyS0 panic=-1 quiet $append" -device virtio-rng-pci "$@" </dev/null >"$log" 2>&1
@@ -63,11 +69,38 @@ try() {
 }
 
 raw=file=$out/raw,format=raw,if=virtio
+# Memory that the guest has used and freed goes back to the host: the machine's RAM is a memfd, whose size on the host
+# falls while the guest still runs.
+balloon() {
+	[ "$wanted" = "  " ] || case "$wanted" in *" balloon "*) ;; *) return ;; esac
+	ran=$((ran + 1))
+	cat >"$out/balloon.sh" <<-'TEST'
+		modprobe virtio_pci && modprobe virtio_balloon
+		mount -t tmpfs none /tmp && dd if=/dev/urandom of=/tmp/x bs=1M count=150 2>/dev/null
+		echo used && sleep 1 && rm /tmp/x && sleep 6 && echo freed && sleep 1
+	TEST
+	tools/guest_initramfs.sh -t "$out/balloon.sh" -a "$modules" -o "$out/balloon.gz" || exit 1
+	timeout -k 2 60 "$build/ringer" -m 256M -kernel "$kernel" -initrd "$out/balloon.gz" -nographic -no-reboot -append \
+		"console=ttyS0 quiet" -device virtio-balloon-pci,free-page-reporting=on -pidfile "$out/pid" \
+		</dev/null >"$out/balloon.log" 2>&1 &
+	for word in used freed; do
+		i=0
+		until grep -q "^$word" "$out/balloon.log" || [ $((i += 1)) -gt 400 ]; do sleep 0.05; done
+		for fd in /proc/"$(cat "$out/pid")"/fd/*; do
+			case $(readlink "$fd") in */memfd:ringer-ram*) eval "$word=$(($(stat -Lc %b "$fd") / 2048))" ;; esac
+		done
+	done
+	wait
+	grep -q 'RINGER-STATUS 0' "$out/balloon.log" && [ "$used" -gt 150 ] && [ "$freed" -lt $((used - 75)) ] && return
+	failed=$((failed + 1))
+	echo "FAILED balloon: $used MiB used, $freed MiB when freed: see $out/balloon.log"
+}
+balloon
 try msi "" yes raw -drive "$raw"
 try intx "pci=nomsi" yes raw -drive "$raw,aio=threads"
 try pic "noapic pci=nomsi" yes raw -drive "$raw,cache=none"
 try queues "" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" \
-	-device virtio-blk-pci,drive=d,num-queues=4,queue-size=16,logical_block_size=4096,addr=0x1e
+	-device virtio-blk-pci,drive=d,num-queues=4,queue-size=16,addr=0x1e
 try through "" yes raw -drive "$raw,cache=writethrough"
 try readonly "" no raw -drive "$raw,readonly=on"
 try snapshot "" no raw -snapshot -drive "$raw"

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "virtio/9p.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/pci.h"
@@ -362,6 +363,13 @@ static struct virtio_device *make_device(uint8_t which)
 		return make_net(which);
 	if (which >= 0xde)
 		return make_folder();
+	if (which >= 0xda) {
+		const struct virtio_balloon_config all = {.reporting = true, .deflate_on_oom = true};
+		struct virtio_balloon *b = malloc(sizeof(*b));
+
+		virtio_balloon_init(b, &all, &mem);
+		return &b->dev;
+	}
 	if (which & 1) {
 		struct virtio_rng *r = malloc(sizeof(*r));
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+//
+// virtio-balloon (Virtio 1.x, "Traditional Memory Balloon Device"). Pages that the driver puts into the balloon, and
+// free pages that it reports, are given back to the host at once; when the guest touches one again it is a page of
+// zeroes. Nobody asks for a size yet (there is no monitor command for it), so the target stays 0 and the balloon lives
+// by what the guest reports. Statistics are never asked for: their buffer is left on its queue.
+#include "virtio/balloon.h"
+
+#include <sys/mman.h>
+
+enum { F_STATS = 1, F_DEFLATE_ON_OOM = 2, F_REPORTING = 5 };
+enum { INFLATE, DEFLATE, STATS, REPORTING, QUEUES };
+enum { SEGMENTS = 64, PFNS = 256, PFN_SHIFT = 12, ACTUAL_OFFSET = 4 };
+
+// Whole pages within [at, at + size) of guest RAM, which the caller has checked.
+static void give_back(void *at, size_t size)
+{
+	uintptr_t first = align_up((uintptr_t)at, PAGE_SIZE), end = align_down((uintptr_t)at + size, PAGE_SIZE);
+
+	if (first < end)
+		madvise((void *)first, end - first, MADV_REMOVE); // may fail: then the host keeps them
+}
+
+static void inflate(struct virtio_device *d, const struct virtio_chain *c)
+{
+	uint32_t pfn[PFNS];
+	size_t n;
+
+	for (uint64_t at = 0; (n = virtio_chain_read(c, at, pfn, sizeof(pfn))) >= sizeof(*pfn); at += n)
+		for (size_t i = 0; i < n / sizeof(*pfn); i++) {
+			void *page = mem_host(d->mem, (gpa_t)pfn[i] << PFN_SHIFT, PAGE_SIZE);
+
+			if (page && d->will_write)
+				d->will_write(d->memory_opaque, (gpa_t)pfn[i] << PFN_SHIFT, PAGE_SIZE);
+			if (page)
+				give_back(page, PAGE_SIZE);
+		}
+}
+
+static void balloon_kick(struct virtio_device *d, unsigned q)
+{
+	struct iovec iov[SEGMENTS];
+	struct virtio_chain c = {.iov = iov, .room = SEGMENTS};
+
+	if (q == STATS)
+		return;
+	while (virtq_pop(&d->queue[q], &c)) {
+		if (q == INFLATE)
+			inflate(d, &c);
+		for (unsigned i = 0; q == REPORTING && i < c.writable; i++)
+			give_back(iov[c.readable + i].iov_base, iov[c.readable + i].iov_len);
+		virtq_push(&d->queue[q], c.head, 0);
+	}
+	virtq_signal(&d->queue[q]);
+}
+
+static void balloon_config_write(struct virtio_device *d, unsigned off, unsigned size, uint32_t value)
+{
+	if (off == ACTUAL_OFFSET && size == 4)
+		((struct virtio_balloon *)d)->space.actual = value;
+}
+
+static void balloon_reset(struct virtio_device *d)
+{
+	((struct virtio_balloon *)d)->space.actual = 0;
+}
+
+static const struct virtio_class balloon_class = {
+	.name = "virtio-balloon", .id = VIRTIO_ID_BALLOON, .pci_class = 0x00ff00, .kick = balloon_kick,
+	.reset = balloon_reset, .config_write = balloon_config_write,
+};
+
+void virtio_balloon_init(struct virtio_balloon *b, const struct virtio_balloon_config *c, const struct mem *mem)
+{
+	virtio_init(&b->dev, &balloon_class, mem, c->reporting ? QUEUES : REPORTING);
+	b->space.wanted = b->space.actual = 0;
+	b->dev.config = &b->space;
+	b->dev.config_size = sizeof(b->space);
+	b->dev.offered |= BIT64(F_STATS);
+	if (c->deflate_on_oom)
+		b->dev.offered |= BIT64(F_DEFLATE_ON_OOM);
+	if (c->reporting)
+		b->dev.offered |= BIT64(F_REPORTING);
+}
