@@ -33,7 +33,7 @@ static void probe_write(struct vcpu *v, gva_t gva, unsigned size, unsigned acces
 
 static bool canonical(const struct vcpu *v, gva_t gva)
 {
-	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
+	return !vcpu_long_mode(v) || vcpu_canonical(v, gva);
 }
 
 static void check_alignment(struct vcpu *v, const struct site *s, gva_t gva)

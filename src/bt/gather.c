@@ -99,7 +99,7 @@ static void check(struct gather *g, gva_t gva)
 	struct vcpu *v = g->v;
 	unsigned seg = g->insn->mem.seg;
 	gva_t last = vmem_advance(v, gva, g->element - 1);
-	bool bad = g->code64 ? !vcpu_canonical(gva) || !vcpu_canonical(last) : segment_refuses(g, gva);
+	bool bad = g->code64 ? !vcpu_canonical(v, gva) || !vcpu_canonical(v, last) : segment_refuses(g, gva);
 	struct mmu_walk w;
 
 	if (bad) {

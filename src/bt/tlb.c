@@ -315,7 +315,7 @@ static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *
 
 static bool canonical(const struct vcpu *v, gva_t gva)
 {
-	return !vcpu_long_mode(v) || (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
+	return !vcpu_long_mode(v) || vcpu_canonical(v, gva);
 }
 
 // An access across two pages that lie side by side in RAM, and may be used as they are, needs no bounce buffer: the

@@ -73,7 +73,8 @@ static void write_cr3(struct vcpu *v, uint64_t value, struct sys_result *res)
 
 static void write_cr4(struct vcpu *v, uint64_t value, struct sys_result *res)
 {
-	const uint32_t flushes = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE;
+	const uint32_t flushes = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP |
+				CR4_PKE | CR4_PKS;
 	uint64_t was = v->cr4;
 
 	if (value & ~v->cr4_valid)
@@ -229,7 +230,7 @@ void insn_invlpg(struct vcpu *v, const struct x86_insn *i, struct sys_result *re
 {
 	gva_t gva = sys_effective_address(v, i);
 
-	if (vcpu_long_mode(v) && !gva_canonical(gva))
+	if (vcpu_long_mode(v) && !vcpu_canonical(v, gva))
 		return;
 	res->effect |= SYS_FLUSH_PAGE;
 	res->flush_gva = gva;
@@ -246,7 +247,7 @@ void insn_invpcid(struct vcpu *v, const struct x86_insn *i, struct sys_result *r
 		raise_gp(v);
 	if (type <= INVPCID_CONTEXT && pcid && !(v->cr4 & CR4_PCIDE))
 		raise_gp(v);
-	if (type == INVPCID_ADDRESS && vcpu_long_mode(v) && !gva_canonical(gva))
+	if (type == INVPCID_ADDRESS && vcpu_long_mode(v) && !sys_base_valid(v, gva))
 		raise_gp(v);
 	res->flush_gva = gva;
 	res->flush_pcid = pcid;

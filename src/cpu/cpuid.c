@@ -94,6 +94,10 @@ struct cpuid_regs cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subl
 			r.eax = MIN(r.eax, 2);
 		break;
 	case 1: leaf_features(v, &r); break;
+	case 7:
+		if (!subleaf && v->cr4 & CR4_PKE)
+			r.ecx |= BIT(4); // OSPKE
+		break;
 	case 0xb:
 	case 0x1f: leaf_topology(v, subleaf, &r); break;
 	case 0xd: leaf_xsave(v, subleaf, &r); break;
@@ -138,7 +142,7 @@ static const struct {
 	{X86_FEATURE_MSR, CR4_PCE}, {X86_FEATURE_FXSR, CR4_OSFXSR}, {X86_FEATURE_SSE, CR4_OSXMMEXCPT},
 	{X86_FEATURE_UMIP, CR4_UMIP}, {X86_FEATURE_FSGSBASE, CR4_FSGSBASE}, {X86_FEATURE_PCID, CR4_PCIDE},
 	{X86_FEATURE_XSAVE, CR4_OSXSAVE}, {X86_FEATURE_SMEP, CR4_SMEP}, {X86_FEATURE_SMAP, CR4_SMAP},
-	{X86_FEATURE_PKU, CR4_PKE}, {X86_FEATURE_LA57, CR4_LA57},
+	{X86_FEATURE_PKU, CR4_PKE}, {X86_FEATURE_PKS, CR4_PKS}, {X86_FEATURE_LA57, CR4_LA57},
 };
 
 static uint64_t cr4_valid(const struct vcpu *v)

@@ -14,7 +14,7 @@ static _Noreturn void raise_sel(struct vcpu *v, enum x86_vector vector, uint16_t
 
 void far_check_target(struct vcpu *v, const struct desc *d, uint64_t off)
 {
-	if (desc_code64(v, d) ? !gva_canonical(off) : off > desc_limit(d))
+	if (desc_code64(v, d) ? !vcpu_canonical(v, off) : off > desc_limit(d))
 		vcpu_raise(v, VEC_GP, 0);
 }
 

@@ -133,5 +133,13 @@ void insn_pkru(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
 	if (!(v->cr4 & CR4_PKE))
 		vcpu_raise(v, VEC_UD, 0);
-	vcpu_nyi(v, "protection keys");
+	if ((uint32_t)v->gpr[X86_RCX] || (i->class == X86_CLASS_WRPKRU && (uint32_t)v->gpr[X86_RDX]))
+		vcpu_raise(v, VEC_GP, 0);
+	if (i->class == X86_CLASS_RDPKRU) {
+		put_edx_eax(v, v->pkru);
+		return;
+	}
+	if (mmu_keys_matter(v, v->pkru ^ (uint32_t)v->gpr[X86_RAX]))
+		res->effect |= SYS_FLUSH_ALL;
+	v->pkru = (uint32_t)v->gpr[X86_RAX];
 }

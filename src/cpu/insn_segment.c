@@ -100,7 +100,7 @@ static void load_table(struct vcpu *v, const struct x86_insn *i, struct x86_tabl
 	uint16_t limit = insn_read_mem(v, i, 0, 2);
 	uint64_t base = insn_read_mem(v, i, 2, table_base_size(i));
 
-	if (i->mode == X86_MODE64 && !gva_canonical(base))
+	if (i->mode == X86_MODE64 && !sys_base_valid(v, base))
 		vcpu_raise(v, VEC_GP, 0);
 	if (i->mode != X86_MODE64 && i->opsize == 2)
 		base &= 0xffffff;
@@ -251,7 +251,7 @@ void insn_wrbase(struct vcpu *v, const struct x86_insn *i, struct sys_result *re
 	struct x86_seg *s = base_segment(v, i);
 	uint64_t base = gpr_read(v, insn_rm(i), base_size(i));
 
-	if (!gva_canonical(base))
+	if (!vcpu_canonical(v, base))
 		vcpu_raise(v, VEC_GP, 0);
 	s->base = base;
 }

@@ -11,7 +11,7 @@
 #include "cpu/system.h"
 #include "cpu/vcpu.h"
 
-enum { LEVELS = 4 }; // PML4 is level 3, the page table level 0
+enum { LEVELS = 5, PML4 = 3 }; // the page table is level 0, PML5 level 4
 #define LARGE_NARROW (UINT64_C(4) << 20)
 
 enum { CPUID_PDPE1GB = BIT(26) /* 80000001 EDX */ };
@@ -53,14 +53,14 @@ static inline uint64_t large_reserved(int level)
 
 static inline bool is_leaf(uint64_t e, int level)
 {
-	return level == 0 || (e & PTE_PS && level < LEVELS - 1);
+	return level == 0 || (e & PTE_PS && level < PML4);
 }
 
 static inline uint64_t reserved_in(const struct mmu_model *m, uint64_t always, uint64_t e, int level)
 {
 	if (level == 0 || !(e & PTE_PS))
 		return always;
-	if (level == LEVELS - 1 || (level == 2 && !m->pages_1g))
+	if (level >= PML4 || (level == 2 && !m->pages_1g))
 		return always | PTE_PS;
 	return always | large_reserved(level);
 }
@@ -153,7 +153,19 @@ static inline int descend(const struct vcpu *v, gva_t gva, struct path *p)
 {
 	if (!vcpu_long_mode(v))
 		return descend_legacy(v, gva, p);
-	return descend_wide(v, gva, v->cr3 & PTE_ADDR, LEVELS - 1, 0, p);
+	return descend_wide(v, gva, v->cr3 & PTE_ADDR, v->cr4 & CR4_LA57 ? PML4 + 1 : PML4, 0, p);
+}
+
+// Protection keys (SDM, "Protection Keys"): PKRU speaks of user pages, PKRS of the others; of data only, in long mode.
+static __attribute__((noinline)) bool key_denies(struct vcpu *v, const struct mmu_walk *w, enum vmem_access access)
+{
+	bool on = v->cr4 & (w->user ? CR4_PKE : CR4_PKS) && vcpu_long_mode(v);
+	uint32_t bits = (w->user ? v->pkru : (uint32_t)v->pkrs) >> 2 * w->pkey;
+
+	if (!on || access & VMEM_FETCH)
+		return false;
+	v->mmu.keys |= (uint16_t)BIT(w->pkey);
+	return bits & 1 || (bits & 2 && access & VMEM_WRITE && (access & VMEM_USER || v->cr0 & CR0_WP));
 }
 
 // Rights of user and supervisor accesses (SDM, "Determination of Access Rights").
@@ -276,28 +288,15 @@ static bool walk_unpaged(const struct vcpu *v, gva_t gva, struct mmu_walk *out)
 	return true;
 }
 
-static __attribute__((noinline)) void check_format(struct vcpu *v)
-{
-	if (vcpu_long_mode(v) && v->cr4 & CR4_LA57)
-		vcpu_nyi(v, "5-level paging");
-	if (vcpu_long_mode(v) && v->cr4 & (CR4_PKE | CR4_PKS))
-		vcpu_nyi(v, "protection keys");
-	fill_model(v);
-}
-
-static inline bool usual_format(const struct vcpu *v)
-{
-	return v->mmu.valid && !(v->cr4 & (CR4_LA57 | CR4_PKE | CR4_PKS));
-}
-
 bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_walk *out)
 {
 	struct path p;
+	bool keyed;
 
 	if (!vcpu_paging(v))
 		return walk_unpaged(v, gva, out);
-	if (!usual_format(v))
-		check_format(v);
+	if (!v->mmu.valid)
+		fill_model(v);
 	for (;;) {
 		int why = descend(v, gva, &p);
 
@@ -306,8 +305,9 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 			return false;
 		}
 		describe(v, &p, gva, out);
-		if (!allowed(v, out, access)) {
-			out->error = error_code(v, access, PF_P);
+		keyed = v->cr4 & (CR4_PKE | CR4_PKS) && key_denies(v, out, access);
+		if (keyed || !allowed(v, out, access)) {
+			out->error = error_code(v, access, keyed ? PF_P | PF_PK : PF_P);
 			return false;
 		}
 		if (set_accessed_dirty(v, &p, access))
@@ -322,11 +322,7 @@ bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out)
 {
 	struct path p;
 
-	if (!usual_format(v)) {
-		if (vcpu_long_mode(v) && v->cr4 & CR4_LA57)
-			return false;
-		mmu_reserved_bits(v);
-	}
+	mmu_reserved_bits(v);
 	if (descend(v, gva, &p) != FOUND)
 		return false;
 	describe(v, &p, gva, out);

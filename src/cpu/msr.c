@@ -24,6 +24,24 @@ struct msr_row {
 	bool (*write)(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
 };
 
+// -- protection keys ------------------------------------------------------------------------------------------------
+
+static bool read_pkrs(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	*value = v->pkrs;
+	return true;
+}
+
+static bool write_pkrs(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
+{
+	if (value >> 32)
+		return false;
+	if (mmu_keys_matter(v, v->pkrs ^ value))
+		res->effect |= SYS_FLUSH_ALL;
+	v->pkrs = value;
+	return true;
+}
+
 // -- time -----------------------------------------------------------------------------------------------------------
 
 static void tsc_moved(struct vcpu *v)
@@ -167,7 +185,7 @@ static bool read_segment_base(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 static bool write_segment_base(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
-	if (!vcpu_canonical(value))
+	if (!sys_base_valid(v, value))
 		return false;
 	v->seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base = value;
 	return true;
@@ -402,6 +420,7 @@ static const struct msr_row rows[] = {
 	CALL(MSR_PAT, F(PAT), read_pat, write_pat),
 	CALL(MSR_MTRR_DEF_TYPE, F(MTRR), read_mtrr_def_type, write_mtrr_def_type),
 	CALL(MSR_TSC_DEADLINE, F(TSC_DEADLINE), read_tsc_deadline, write_tsc_deadline),
+	CALL(MSR_PKRS, F(PKS), read_pkrs, write_pkrs),
 	{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, "MSR_X2APIC", FUNCTION, ANY, F(X2APIC), 0, 0, lapic_msr_read, write_x2apic},
 	STORED(MSR_XSS, F(XSAVES), ANY, xss, 0),
 	CALL(MSR_KVM_WALL_CLOCK_NEW, F(HYPERVISOR), read_wall_clock, write_wall_clock),
@@ -485,7 +504,7 @@ static bool write_row(struct vcpu *v, const struct msr_row *row, uint32_t msr, u
 		*field = value;
 		return true;
 	case CANONICAL:
-		if (!vcpu_canonical(value))
+		if (!sys_base_valid(v, value))
 			return false;
 		*field = value;
 		return true;

@@ -3,6 +3,7 @@
 // Loads of segment registers, LDTR and TR, with the checks of the SDM's MOV, LLDT and LTR pages in their order.
 // Each function raises before it commits. CS is loaded by far transfers (far.c) and delivery (delivery.c).
 #include "cpu/segment.h"
+#include "cpu/system.h"
 
 enum { FLAT_LIMIT = 0xffffffff, ATTR_REAL = 0x93, ATTR_V86 = 0xf3 };
 
@@ -93,7 +94,7 @@ static void fetch_system(struct vcpu *v, uint16_t sel, struct desc *d)
 
 static void check_base(struct vcpu *v, const struct x86_seg *s)
 {
-	if (vcpu_long_mode(v) && !gva_canonical(s->base))
+	if (vcpu_long_mode(v) && !sys_base_valid(v, s->base))
 		vcpu_raise(v, VEC_GP, s->sel & SEL_ERROR);
 }
 

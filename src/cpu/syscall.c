@@ -41,7 +41,7 @@ void syscall_return(struct vcpu *v, unsigned opsize)
 
 	if (!(v->efer & EFER_SCE) || (!amd && !vcpu_code64(v)))
 		vcpu_raise(v, VEC_UD, 0);
-	if (v->cpl || !vcpu_protected(v) || (code64 && !amd && !gva_canonical(rip)))
+	if (v->cpl || !vcpu_protected(v) || (code64 && !amd && !vcpu_canonical(v, rip)))
 		vcpu_raise(v, VEC_GP, 0);
 	if (vcpu_long_mode(v))
 		v->rflags = (v->gpr[X86_R11] & SYSRET_FLAGS) | RFLAGS_FIXED1;
@@ -74,7 +74,7 @@ void sysenter_return(struct vcpu *v, unsigned opsize)
 		vcpu_raise(v, VEC_UD, 0);
 	if (!vcpu_protected(v) || v->cpl || !cs)
 		vcpu_raise(v, VEC_GP, 0);
-	if (code64 && !(gva_canonical(rip) && gva_canonical(rsp)))
+	if (code64 && !(vcpu_canonical(v, rip) && vcpu_canonical(v, rsp)))
 		vcpu_raise(v, VEC_GP, 0);
 	v->gpr[X86_RSP] = code64 ? rsp : (uint32_t)rsp;
 	cs += code64 ? 32 : 16;

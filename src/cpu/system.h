@@ -78,6 +78,14 @@ void cpuid_refresh(struct vcpu *v);
 // MSRs by table. False: #GP(0). res as for sys_execute.
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
+// MSRs, GDTR, IDTR, TR and LDTR hold the widest addresses that the processor can have, whatever CR4.LA57 is.
+static inline bool sys_base_valid(const struct vcpu *v, uint64_t a)
+{
+	unsigned unused = cpuid_has(v, X86_FEATURE_LA57) ? 64 - 57 : 64 - 48;
+
+	return (uint64_t)((int64_t)(a << unused) >> unused) == a;
+}
+
 const char *msr_name(uint32_t msr); // "?" if unknown
 bool msr_offers_kvm(const struct vcpu *v); // does CPUID say that KVM is there?
 

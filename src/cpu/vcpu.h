@@ -83,6 +83,7 @@ struct mmu_model {
 	uint64_t reserved; // physical-address bits that must be 0 in an entry: MAXPHYADDR up to 51
 	bool pages_1g;
 	bool valid;
+	uint16_t keys; // protection keys that pages have had which a walk has found, with CR4.PKE or PKS
 };
 
 // The accessed and dirty bits that walks have set, for somebody who may want to take them back.
@@ -128,6 +129,8 @@ struct vcpu {
 	// -- MSRs
 	uint64_t star, lstar, cstar, fmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint32_t pkru;
+	uint64_t pkrs;
 	uint64_t pat, tsc_aux, tsc_adjust, apic_base, misc_enable, spec_ctrl, debugctl;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t kvm_system_time, kvm_wall_clock;
@@ -276,9 +279,12 @@ static inline void vcpu_set_pending(struct vcpu *v, uint32_t bits)
 	v->pending |= bits;
 }
 
-static inline bool vcpu_canonical(uint64_t a)
+// Linear addresses have 48 bits, sign-extended, or 57 with 5-level paging.
+static inline bool vcpu_canonical(const struct vcpu *v, uint64_t a)
 {
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+	unsigned unused = v->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
+
+	return (uint64_t)((int64_t)(a << unused) >> unused) == a;
 }
 
 static inline bool vcpu_long_mode(const struct vcpu *v)
@@ -316,6 +322,15 @@ static inline void vcpu_set_linear_pc(struct vcpu *v, gva_t pc)
 static inline bool vcpu_paging(const struct vcpu *v)
 {
 	return v->cr0 & CR0_PG;
+}
+
+// Does a change of these bits of PKRU or PKRS change the rights to a page that a walk has found?
+static inline bool mmu_keys_matter(const struct vcpu *v, uint64_t changed)
+{
+	for (unsigned k = 0; k < 16; k++)
+		if (changed >> 2 * k & 3 && v->mmu.keys >> k & 1)
+			return true;
+	return false;
 }
 
 #include "cpu/hooks.h"

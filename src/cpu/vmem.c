@@ -18,7 +18,7 @@ struct span { // a piece of an access within one page
 
 static void check_canonical(struct vcpu *v, gva_t gva, size_t size, enum x86_sreg seg)
 {
-	if (!gva_canonical(gva) || !gva_canonical(gva + size - 1))
+	if (!vcpu_canonical(v, gva) || !vcpu_canonical(v, gva + size - 1))
 		vcpu_raise(v, seg == X86_SS ? VEC_SS : VEC_GP, 0);
 }
 

@@ -13,11 +13,6 @@ static inline enum vmem_access vmem_explicit(const struct vcpu *v, enum vmem_acc
 	return v->cpl == 3 ? access | VMEM_USER : access;
 }
 
-static inline bool gva_canonical(gva_t gva)
-{
-	return (uint64_t)((int64_t)(gva << 16) >> 16) == gva;
-}
-
 #define VMEM_TYPED(bits)                                                                                            \
 	static inline uint##bits##_t vmem_read_u##bits(struct vcpu *v, gva_t gva, enum vmem_access access)          \
 	{                                                                                                           \

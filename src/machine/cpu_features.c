@@ -18,6 +18,7 @@ const struct cpu_word_place cpu_words[CPU_WORDS] = {
 #define H BY_HOST
 #define R BY_RINGER
 #define N BY_NONE
+#define X BY_MAX
 
 const struct cpu_feature cpu_features[] = {
 	{"fpu", WORD_1_EDX, 0, H}, {"vme", WORD_1_EDX, 1, R}, {"de", WORD_1_EDX, 2, R},
@@ -54,14 +55,14 @@ const struct cpu_feature cpu_features[] = {
 	{"avx512pf", WORD_7_EBX, 26, N}, {"avx512er", WORD_7_EBX, 27, N}, {"avx512cd", WORD_7_EBX, 28, H},
 	{"sha-ni", WORD_7_EBX, 29, H}, {"avx512bw", WORD_7_EBX, 30, H}, {"avx512vl", WORD_7_EBX, 31, H},
 
-	{"avx512vbmi", WORD_7_ECX, 1, H}, {"umip", WORD_7_ECX, 2, R}, {"pku", WORD_7_ECX, 3, N},
+	{"avx512vbmi", WORD_7_ECX, 1, H}, {"umip", WORD_7_ECX, 2, R}, {"pku", WORD_7_ECX, 3, X},
 	{"waitpkg", WORD_7_ECX, 5, N}, {"avx512vbmi2", WORD_7_ECX, 6, H}, {"cet-ss", WORD_7_ECX, 7, N},
 	{"gfni", WORD_7_ECX, 8, H}, {"vaes", WORD_7_ECX, 9, H}, {"vpclmulqdq", WORD_7_ECX, 10, H},
 	{"avx512vnni", WORD_7_ECX, 11, H}, {"avx512bitalg", WORD_7_ECX, 12, H}, {"avx512-vpopcntdq", WORD_7_ECX, 14, H},
-	{"la57", WORD_7_ECX, 16, N}, {"rdpid", WORD_7_ECX, 22, R}, {"kl", WORD_7_ECX, 23, N},
+	{"la57", WORD_7_ECX, 16, X}, {"rdpid", WORD_7_ECX, 22, R}, {"kl", WORD_7_ECX, 23, N},
 	{"bus-lock-detect", WORD_7_ECX, 24, N}, {"cldemote", WORD_7_ECX, 25, H}, {"movdiri", WORD_7_ECX, 27, H},
 	{"movdir64b", WORD_7_ECX, 28, H}, {"enqcmd", WORD_7_ECX, 29, N}, {"sgxlc", WORD_7_ECX, 30, N},
-	{"pks", WORD_7_ECX, 31, N},
+	{"pks", WORD_7_ECX, 31, X},
 
 	{"avx512-4vnniw", WORD_7_EDX, 2, N}, {"avx512-4fmaps", WORD_7_EDX, 3, N}, {"fsrm", WORD_7_EDX, 4, H},
 	{"uintr", WORD_7_EDX, 5, N}, {"avx512-vp2intersect", WORD_7_EDX, 8, H}, {"md-clear", WORD_7_EDX, 10, N},
@@ -129,6 +130,7 @@ const struct cpu_feature cpu_features[] = {
 #undef H
 #undef R
 #undef N
+#undef X
 
 const unsigned cpu_features_count = ARRAY_SIZE(cpu_features);
 
@@ -193,7 +195,8 @@ void cpu_bits_offered(struct cpu_bits *offered, const struct cpu_bits *host)
 	for (unsigned i = 0; i < cpu_features_count; i++) {
 		const struct cpu_feature *f = &cpu_features[i];
 
-		if (f->provider == BY_RINGER || (f->provider == BY_HOST && (host->word[f->word] >> f->bit & 1)))
+		if (f->provider == BY_RINGER || f->provider == BY_MAX ||
+		    (f->provider == BY_HOST && (host->word[f->word] >> f->bit & 1)))
 			offered->word[f->word] |= BIT(f->bit);
 	}
 	cpu_bits_close(offered, NULL, NULL);

@@ -26,6 +26,7 @@ extern const struct cpu_word_place cpu_words[CPU_WORDS];
 enum cpu_provider {
 	BY_HOST,   // the host executes it: offered if the host has it
 	BY_RINGER, // ringer brings it, whatever the host has
+	BY_MAX,    // so too, but in `max` or by name only: what costs speed
 	BY_NONE,   // ringer does not offer it
 };
 

@@ -52,6 +52,9 @@ static void model_host(struct cpu_model *m, const struct cpu_bits *offered)
 	memcpy(m->vendor + 8, &r.ecx, 4);
 	m->signature = cpu_regs_host(1, 0).eax;
 	m->bits = *offered;
+	for (unsigned i = 0; i < cpu_features_count; i++)
+		if (cpu_features[i].provider == BY_MAX)
+			m->bits.word[cpu_features[i].word] &= ~BIT(cpu_features[i].bit);
 	for (unsigned i = 0; i < 3; i++) {
 		r = cpu_regs_host(0x80000002 + i, 0);
 		memcpy(m->brand + 16 * i, &r, 16);
@@ -65,6 +68,16 @@ static void model_host(struct cpu_model *m, const struct cpu_bits *offered)
 	m->xlevel = m->amd ? 0x80000021 : 0x80000008;
 	m->phys_bits = cpu_regs_host(0x80000008, 0).eax & 0xff;
 	m->host_caches = true;
+}
+
+static void model_max(struct cpu_model *m, const struct cpu_bits *offered)
+{
+	model_host(m, offered);
+	m->bits = *offered;
+	if (!m->amd) { // as in model_host
+		m->bits.word[WORD_E8_EBX] &= BIT(9);
+		m->bits.word[WORD_E21_EAX] = m->bits.word[WORD_E21_ECX] = 0;
+	}
 }
 
 // As QEMU 7.2 defines it with an accelerator that has no SVM to offer (its KVM: x2apic on, svm off).
@@ -92,8 +105,8 @@ static const struct {
 	const char *name, *help;
 	void (*build)(struct cpu_model *m, const struct cpu_bits *offered);
 } models[] = {
-	{"host", "the host's processor, as far as ringer offers it", model_host},
-	{"max", "everything ringer offers on this host (the same as host; the default)", model_host},
+	{"host", "the host's processor, as far as ringer offers it (the default)", model_host},
+	{"max", "everything ringer offers on this host: with 5-level paging and protection keys", model_max},
 	{"qemu64", "QEMU Virtual CPU version 2.5+: the same on every host", model_qemu64},
 };
 
@@ -336,7 +349,8 @@ static bool is_second_row(const struct cpu_feature *f)
 void cpu_model_help(FILE *out)
 {
 	static const char *const who[] = {
-		[BY_HOST] = "if the host has it", [BY_RINGER] = "always", [BY_NONE] = "not offered",
+		[BY_HOST] = "if the host has it", [BY_RINGER] = "always", [BY_MAX] = "in max, or by name",
+		[BY_NONE] = "not offered",
 	};
 
 	fprintf(out, "CPU models:\n");

@@ -7,7 +7,7 @@
 #include "bus/shared.h"
 #include <stdio.h>
 
-#define CPU_MODEL_DEFAULT "max"
+#define CPU_MODEL_DEFAULT "host"
 
 // Parse spec ("host,-avx512f,+x2apic,vendor=...") and fill cfg's cpuid, cpuid_count, arch_capabilities,
 // host_xcr0, mxcsr_mask, and tsc_hz if it is 0. Returns 0, or -EINVAL with one line in err: what is wrong, what to do.

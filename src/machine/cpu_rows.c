@@ -187,6 +187,7 @@ static void hypervisor(const struct rows *r)
 
 static void extended(const struct rows *r)
 {
+	uint32_t linear = cpu_bits_has(&r->m->bits, "la57") ? 57 : 48;
 	const struct cpu_model *m = r->m;
 	uint32_t edx = word(r, WORD_E1_EDX), cores = m->amd ? m->vcpus - 1 : 0;
 	struct cpu_regs l1 = cpu_regs_host(0x80000005, 0), l2 = cpu_regs_host(0x80000006, 0);
@@ -207,7 +208,7 @@ static void extended(const struct rows *r)
 	add(r, 0x80000005, l1);
 	add(r, 0x80000006, l2);
 	add(r, 0x80000007, (struct cpu_regs){0, 0, 0, word(r, WORD_E7_EDX)});
-	add(r, 0x80000008, (struct cpu_regs){m->phys_bits | 48 << 8, word(r, WORD_E8_EBX), cores, 0});
+	add(r, 0x80000008, (struct cpu_regs){m->phys_bits | linear << 8, word(r, WORD_E8_EBX), cores, 0});
 	add(r, 0x80000021, (struct cpu_regs){word(r, WORD_E21_EAX), 0, word(r, WORD_E21_ECX), 0});
 }
 

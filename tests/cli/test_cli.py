@@ -101,7 +101,7 @@ def test_bad_input():
         (BOOT + ["-accel", "kvm"], "kvm"), (BOOT + ["-accel", "warp"], "warp"), (BOOT + ["-machine", "accel=kvm"], "kvm"),
         (BOOT + ["-accel", "tcg,frob=1"], "frob"), (BOOT + ["-accel", "tcg,tb-size=0"], "tb-size"),
         (BOOT + ["-cpu", "i486dx9"], "i486dx9"), (BOOT + ["-cpu", "max,+frobnicate"], "frobnicate"),
-        (BOOT + ["-cpu", "max,+la57"], "la57"),
+        (BOOT + ["-cpu", "max,+vmx"], "vmx"),
         (BOOT + ["-smp", "17"], "-smp"), (BOOT + ["-smp", "0"], "-smp"), (BOOT + ["-smp", "cpus=x"], "x"),
         (BOOT + ["-serial", "telnet:x"], "telnet"), (BOOT + ["-serial", "stdio", "-serial", "mon:stdio"], "-serial"),
         (BOOT + ["-serial", "file:/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-D", "/nonexistent/f"], "/nonexistent/f"),

@@ -238,7 +238,7 @@ enum {
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_APIC_BASE 0x1bu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define NON_CANONICAL 0x0000800000000000ull
+#define NON_CANONICAL 0x0100000000000000ull	// with 48 and with 57 bits
 
 bool has_pcid(void), has_invpcid(void), has_smep(void), has_smap(void), has_avx(void), has_gbpages(void),
 	has_tsc_deadline(void),
