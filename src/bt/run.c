@@ -427,6 +427,7 @@ static bool does_io(const struct x86_insn *insn)
 uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 {
 	struct sys_result res = {0};
+	uint64_t before = v->rflags;
 
 	bt_of(v)->st->sys_insns++;
 	sys_execute(v, insn, &res);
@@ -437,6 +438,8 @@ uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 	apply(v, &res);
 	if (res.effect & SYS_HALT && v->activity == VCPU_HALTED)
 		vmm_trace(v, LOG_EXIT, "halt at %lx\n", v->rip);
+	if (insn->class == X86_CLASS_SYSRET && v->rflags & ~before & RFLAGS_TF)
+		vcpu_raise_db(v, DR6_BS); // of the TF that it has loaded, before the next instruction
 	return res.effect;
 }
 

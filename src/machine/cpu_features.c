@@ -149,7 +149,7 @@ static const char *const depends[][2] = {
 	{"avx512bw", "avx512bitalg"}, {"avx512f", "avx512-vpopcntdq"}, {"avx512f", "avx512-vp2intersect"},
 	{"avx512bw", "avx512-fp16"}, {"avx512bw", "avx512-bf16"}, {"sse", "sse2"}, {"sse2", "pni"}, {"pni", "ssse3"},
 	{"ssse3", "sse4.1"}, {"sse4.1", "sse4.2"}, {"sse4.2", "avx"}, {"sse2", "aes"}, {"sse2", "pclmulqdq"},
-	{"sse2", "sha-ni"}, {"sse2", "gfni"}, {"fxsr", "sse"}, {"pcid", "invpcid"}, {"apic", "x2apic"},
+	{"sse2", "sha-ni"}, {"sse2", "gfni"}, {"fxsr", "sse"}, {"apic", "x2apic"},
 	{"apic", "tsc-deadline"}, {"tsc", "tsc-deadline"}, {"tsc", "invtsc"}, {"tsc", "rdtscp"},
 	{"pae", "lm"}, {"pae", "nx"},
 	{"lm", "pdpe1gb"}, {"lm", "fsgsbase"}, {"lm", "pcid"}, {"hypervisor", "kvmclock"},

@@ -101,6 +101,18 @@ static void model_qemu64(struct cpu_model *m, const struct cpu_bits *offered)
 	m->host_caches = false;
 }
 
+// The first AMD64 processors, as QEMU 7.2 has them.
+static void model_opteron_g1(struct cpu_model *m, const struct cpu_bits *offered)
+{
+	model_qemu64(m, offered);
+	strcpy(m->brand, "AMD Opteron 240 (Gen 1 Class Opteron)");
+	set_model(m, 6);
+	m->bits.word[WORD_1_ECX] = BIT(0) | BIT(21) | BIT(31);
+	m->bits.word[WORD_E1_ECX] = 0;
+	m->level = 5;
+	m->xlevel = 0x80000008;
+}
+
 static const struct {
 	const char *name, *help;
 	void (*build)(struct cpu_model *m, const struct cpu_bits *offered);
@@ -108,6 +120,7 @@ static const struct {
 	{"host", "the host's processor, as far as ringer offers it (the default)", model_host},
 	{"max", "everything ringer offers on this host: with 5-level paging and protection keys", model_max},
 	{"qemu64", "QEMU Virtual CPU version 2.5+: the same on every host", model_qemu64},
+	{"Opteron_G1", "AMD Opteron 240 (Gen 1 Class Opteron): the same on every host", model_opteron_g1},
 };
 
 // -- options --------------------------------------------------------------------------------------------------------
@@ -280,8 +293,8 @@ static int parse_model(struct parse *p, const char *spec)
 		models[i].build(p->m, &p->offered);
 		return parse_options(p, spec + len + (spec[len] == ','));
 	}
-	return fail(p, "unknown CPU model '%.*s': use host, max or qemu64 (-cpu help lists models and features)", (int)len,
-		    spec);
+	return fail(p, "unknown CPU model '%.*s': use host, max, qemu64 or another (-cpu help lists models and features)",
+		    (int)len, spec);
 }
 
 // -- the whole ------------------------------------------------------------------------------------------------------
@@ -355,7 +368,7 @@ void cpu_model_help(FILE *out)
 
 	fprintf(out, "CPU models:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(models); i++)
-		fprintf(out, "  %-8s %s\n", models[i].name, models[i].help);
+		fprintf(out, "  %-11s %s\n", models[i].name, models[i].help);
 	fprintf(out, "\nCPU features (+name, -name, name=on|off):\n");
 	for (unsigned provider = BY_HOST; provider <= BY_NONE; provider++) {
 		int column = fprintf(out, "  %s:", who[provider]);

@@ -6,7 +6,9 @@
 #include "lib/metal.h"
 
 const struct tcg_known tcg_known[] = {
-	{"#GP: IA32_PKRS*", "SDM vol. 3, 4.6.2: bits 63-32 are reserved"},
+	{"*: an MSR takes no more", "SDM vol. 4, IA32_KERNEL_GS_BASE: a canonical address"},
+	{"5 levels: over the edge", "SDM vol. 3, 4.5.1: each byte's address must be canonical"},
+	{"PS in a PML5 entry is reserved", "SDM vol. 3, 4.7: the P flag is 1 where a reserved bit is"},
 	{0},
 };
 
@@ -15,7 +17,7 @@ enum { CR4_LA57 = 1 << 12, CR4_PKS = 1 << 24, PF_P = 1, PF_W = 2, PF_RSVD = 8, P
 #define VA57 0x00ab123456789000ull	/* canonical with 57 bits only */
 #define EDGE57 0x00fffffffffffff8ull	/* the last eight bytes of the lower half */
 
-static u64 pml5[512] __attribute__((aligned(4096)));
+static u64 pml5[512] aligned(4096);
 void switch_levels(u64 cr3, u64 cr4);
 
 /* Off to compatibility mode, there paging off, CR4 and CR3 new, paging on, and back. */
