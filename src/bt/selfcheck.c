@@ -138,7 +138,7 @@ static bool decode_here(struct vcpu *v, const struct tu *t, struct x86_insn *ins
 static bool careful_step(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
-	struct tu *t = bt_find_unit(v, b->mode_now | MODE_ONE | MODE_CAREFUL);
+	struct tu *t = bt_find_unit(v, (b->mode_now & ~(uint32_t)MODE_MAPPED) | MODE_ONE | MODE_CAREFUL);
 	uint64_t why = bt_enter_unit(v, t);
 
 	if ((why & LEAVE_MASK) == LEAVE_EXIT)
