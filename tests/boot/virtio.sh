@@ -80,18 +80,22 @@ balloon() {
 		echo used && sleep 1 && rm /tmp/x && sleep 6 && echo freed && sleep 1
 	TEST
 	tools/guest_initramfs.sh -t "$out/balloon.sh" -a "$modules" -o "$out/balloon.gz" || exit 1
+	used=0 freed=0
+	: >"$out/balloon.log" # what an earlier run has said
+	rm -f "$out/pid"
 	timeout -k 2 60 "$build/ringer" -m 256M -kernel "$kernel" -initrd "$out/balloon.gz" -nographic -no-reboot -append \
 		"console=ttyS0 quiet" -device virtio-balloon-pci,free-page-reporting=on -pidfile "$out/pid" \
 		</dev/null >"$out/balloon.log" 2>&1 &
 	for word in used freed; do
 		i=0
-		until grep -q "^$word" "$out/balloon.log" || [ $((i += 1)) -gt 400 ]; do sleep 0.05; done
+		until grep -q "^$word" "$out/balloon.log" || [ $((i += 1)) -gt 600 ]; do sleep 0.05; done
+		[ -s "$out/pid" ] || break
 		for fd in /proc/"$(cat "$out/pid")"/fd/*; do
 			case $(readlink "$fd") in */memfd:ringer-ram*) eval "$word=$(($(stat -Lc %b "$fd") / 2048))" ;; esac
 		done
 	done
 	wait
-	grep -q 'RINGER-STATUS 0' "$out/balloon.log" && [ "$used" -gt 150 ] && [ "$freed" -lt $((used - 75)) ] && return
+	grep -q 'RINGER-STATUS 0' "$out/balloon.log" && [ "$used" -gt 150 ] && [ "$freed" -gt 0 ] && [ "$freed" -lt $((used - 75)) ] && return
 	failed=$((failed + 1))
 	echo "FAILED balloon: $used MiB used, $freed MiB when freed: see $out/balloon.log"
 }
