@@ -508,7 +508,7 @@ struct bt {
 	const uint8_t *sampled;  // host address that the timer has met, or NULL
 	bool want_table;         // the unit found next enters the indirect table
 	bool step;               // one instruction a unit, for the debugger
-	bool nmi_waits;
+	unsigned nmi_waits;      // NMIs to be delivered: one while another's handler runs, else two, as processors hold
 	bool stopped;            // the debugger has last had a stop at stopped_at, and nothing ran since
 	uint64_t stopped_at;
 	uint32_t sys_effect;     // enum sys_effect of the present instruction, if it ran in C

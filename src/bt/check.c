@@ -117,10 +117,15 @@ void emit_ea(struct trans *t, const struct x86_insn *insn, int adjust)
 		if (insn->addrsize == 2)
 			emit_movzwl(e, HOST_T0, HOST_T0);
 	}
-	if (seg_has_base(t, m->seg)) {
-		emit_null_check(t, m->seg);
-		emit_seg_base(t, m->seg);
-	}
+	emit_ea_base(t, m->seg);
+}
+
+void emit_ea_base(struct trans *t, unsigned seg)
+{
+	if (!seg_has_base(t, seg))
+		return;
+	emit_null_check(t, seg);
+	emit_seg_base(t, seg);
 }
 
 void emit_stack_ea(struct trans *t, int disp)

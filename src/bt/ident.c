@@ -135,12 +135,15 @@ static void emit_bitstring(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	unsigned offset = host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3);
 	struct rewrite rw = {.has_mem = true, .base = HOST_T1, .index = HOST_T0, .scale = 1}; // every register is RAX
+	struct x86_insn flat = *insn;
 	uint8_t out[REWRITE_MAX];
 	int n;
 
 	emit_flags_to_slot(t); // as long as a recipe finds its registers
-	emit_ea(t, insn, 0);
+	flat.mem.seg = X86_DS; // an address of 16 bits wraps with the offset in it, and without the base
+	emit_ea(t, &flat, 0);
 	emit_bitstring_ea(t, insn);
+	emit_ea_base(t, insn->mem.seg);
 	emit_check(t, insn->mem.access, insn->opsize, insn->mem.seg);
 	emit_store_state(e, 8, X86_RAX, SLOT_TMP);
 	emit_mov(e, 4, X86_RAX, offset);

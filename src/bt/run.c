@@ -187,11 +187,9 @@ static void try_nmi(struct vcpu *v)
 {
 	struct sys_result res = {0};
 
-	if (v->nmi_blocked || v->shadow) {
-		bt_of(v)->nmi_waits = true;
+	if (!bt_of(v)->nmi_waits || v->nmi_blocked || v->shadow)
 		return;
-	}
-	bt_of(v)->nmi_waits = false;
+	bt_of(v)->nmi_waits--;
 	bt_of(v)->st->nmis++;
 	v->activity = VCPU_RUNNING;
 	sys_deliver_interrupt(v, VEC_NMI, SYS_INT_NMI, &res);
@@ -205,7 +203,7 @@ static void start_anew(struct vcpu *v, uint32_t what)
 
 	if (what & PENDING_INIT) {
 		vcpu_init(v);
-		b->nmi_waits = false;
+		b->nmi_waits = 0;
 		*slot(v, SLOT_IRQ_WAIT) = false;
 		tlb_flush(v, true);
 	}
@@ -239,8 +237,12 @@ static void service(struct vcpu *v)
 	bt_of(v)->step = left & PENDING_STEP;
 	if (v->activity == VCPU_WAIT_SIPI)
 		return;
-	if (left & PENDING_NMI)
+	if (left & PENDING_NMI) {
+		unsigned came = __atomic_exchange_n((uint32_t *)&v->nmis, 0, __ATOMIC_SEQ_CST);
+
+		bt_of(v)->nmi_waits = MIN(bt_of(v)->nmi_waits + came, v->nmi_blocked ? 1u : 2u);
 		try_nmi(v);
+	}
 	try_interrupt(v);
 }
 

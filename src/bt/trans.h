@@ -188,6 +188,7 @@ static inline unsigned stack_addr_size(const struct trans *t)
 
 // -- check.c
 void emit_ea(struct trans *t, const struct x86_insn *insn, int disp_adjust); // T0 = linear address; keeps flags
+void emit_ea_base(struct trans *t, unsigned seg); // the last part of that: the base of FS or GS, where others have none
 void emit_stack_ea(struct trans *t, int disp);   // T0 = linear address of guest RSP + disp; keeps flags
 void emit_seg_base(struct trans *t, unsigned seg);
 // The host address of T0's `size` bytes becomes T1 + T0. May leave for a miss or fault; then nothing has happened yet.

@@ -10,7 +10,7 @@
 #include "bus/pci_app.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e34 /* "RGN4": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e35 /* "RGN5": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -219,6 +219,7 @@ struct shared {
 	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
 	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
+	_Atomic uint64_t irq_rose;  // and those that have been high
 	_Atomic uint32_t a20_masked; // address line 20 is held low
 	_Atomic uint32_t kick;     // futex word: the monitor adds 1 when a queue of a PCI function has been notified
 	_Atomic uint32_t kick_asleep;

@@ -165,7 +165,7 @@ void lapic_deliver(struct vcpu *v, uint8_t vector, enum lapic_delivery mode, enu
 		deliver_vector(v, vector, trigger);
 		break;
 	case LAPIC_NMI:
-		vcpu_set_pending(v, PENDING_NMI);
+		vcpu_send_nmi(v);
 		break;
 	case LAPIC_INIT:
 		vcpu_set_pending(v, PENDING_INIT);
@@ -270,8 +270,10 @@ void lapic_set_lint(struct vcpu *v, unsigned pin, bool level)
 		return;
 	if (v->apic_base & APIC_BASE_ENABLE)
 		lint_fire(v, pin);
+	else if (v->apic_base & APIC_BASE_BSP && pin)
+		vcpu_send_nmi(v);
 	else if (v->apic_base & APIC_BASE_BSP)
-		vcpu_set_pending(v, pin ? PENDING_NMI : PENDING_IRQ);
+		vcpu_set_pending(v, PENDING_IRQ);
 }
 
 // A level-triggered local vector has ended: the pin, if still asserted, asks again.

@@ -139,6 +139,7 @@ struct vcpu {
 
 	// -- interrupts
 	struct lapic lapic;
+	_Atomic uint32_t nmis;    // that came since the run loop looked
 	uint8_t sipi_vector;      // of the last SIPI, valid with PENDING_SIPI
 
 	// -- identity: from the CPUID model, by cpuid_refresh
@@ -280,6 +281,12 @@ static inline void vcpu_set_pending(struct vcpu *v, uint32_t bits)
 }
 
 // Linear addresses have 48 bits, sign-extended, or 57 with 5-level paging.
+static inline void vcpu_send_nmi(struct vcpu *v)
+{
+	v->nmis++;
+	vcpu_set_pending(v, PENDING_NMI);
+}
+
 static inline bool vcpu_canonical(const struct vcpu *v, uint64_t a)
 {
 	unsigned unused = v->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;

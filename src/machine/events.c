@@ -71,8 +71,7 @@ void machine_set_irq(void *machine, unsigned gsi, bool level)
 
 	if (!(old & bit) != level)
 		return;
-	if (!level)
-		atomic_fetch_or(&m->shared->irq_fell, bit);
+	atomic_fetch_or(level ? &m->shared->irq_rose : &m->shared->irq_fell, bit);
 	machine_tell_lines(m);
 }
 
@@ -250,6 +249,7 @@ static void reset(struct machine *m)
 	pthread_mutex_lock(&m->lock);
 	atomic_store(&m->shared->irq_lines, 0);
 	atomic_store(&m->shared->irq_fell, 0);
+	atomic_store(&m->shared->irq_rose, 0);
 	atomic_store(&m->shared->a20_masked, 0);
 	atomic_store(&m->shared->pci_events, 0);
 	pc_reset(m);

@@ -114,6 +114,7 @@ static void on_eoi(void *opaque, uint8_t vector)
 	struct chips *c = vmm_self()->chips;
 
 	vmm_lock(&c->lock);
+	vmm_take_app_lines(vmm_self()); // the handler may just have made a device of the app let go of its line
 	board_eoi(&c->board, vector);
 	vmm_unlock(&c->lock);
 }

@@ -17,22 +17,33 @@ static void run_timers(struct vmm *vm)
 	vmm_unlock(&vm->chips->lock);
 }
 
-// A device of the app has changed a line, or a serial ring wants attention. A line that fell and rose again before we
-// looked is taken through both: whoever waits for edges needs the second.
-static void take_lines(struct vmm *vm)
+// Lines of the app's devices have changed, or messages are wanted. A line that fell and rose again before we looked, or
+// rose and fell, is taken through both: whoever waits for edges needs that. With the lock held, by any vCPU.
+void vmm_take_app_lines(struct vmm *vm)
 {
 	struct board *board = &vm->chips->board;
 	uint32_t functions = atomic_exchange(&vm->shared->pci_events, 0);
-	uint64_t fell = atomic_exchange(&vm->shared->irq_fell, 0), lines = vm->shared->irq_lines;
+	uint64_t fell = atomic_exchange(&vm->shared->irq_fell, 0), rose = atomic_exchange(&vm->shared->irq_rose, 0);
+	uint64_t lines = vm->shared->irq_lines;
+
+	if (fell & lines)
+		board_set_app_lines(board, lines & ~fell);
+	if (rose & ~lines)
+		board_set_app_lines(board, lines | rose);
+	board_set_app_lines(board, lines);
+	if (functions)
+		board_serve_pci(board, functions);
+}
+
+// A device of the app has changed a line, or a serial ring wants attention: vCPU 0 is told.
+static void take_lines(struct vmm *vm)
+{
+	struct board *board = &vm->chips->board;
 
 	if (vm->vcpu->index)
 		return;
 	vmm_lock(&vm->chips->lock);
-	if (fell & lines)
-		board_set_app_lines(board, lines & ~fell);
-	board_set_app_lines(board, lines);
-	if (functions)
-		board_serve_pci(board, functions);
+	vmm_take_app_lines(vm);
 	board_poll_serial(board);
 	lapic_set_lint(vm->vcpu, 0, board->pic.intr_level); // it may have changed while another vCPU was at the board
 	vmm_unlock(&vm->chips->lock);

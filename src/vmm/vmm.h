@@ -75,6 +75,9 @@ static inline void vmm_unlock(_Atomic uint32_t *lock)
 // -- main.c: everything that needs no host call
 void vmm_init(struct vmm *vm);
 
+// -- pending.c
+void vmm_take_app_lines(struct vmm *vm);
+
 // -- clock.c
 void clock_init(struct vmm *vm);
 int clock_make_timer(struct vmm *vm); // before the jail

@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 
 	if (argc != 8)
 		return 1;
-	struct boot_args a = { argv[5], argv[6], argv[7] };
+	struct boot_args a = { .kernel = argv[5], .initrd = argv[6], .append = argv[7] };
 	FILE *stub = fopen(argv[3], "rb");
 
 	mem_layout(&cfg.mem, strtoull(argv[4], NULL, 10) << 20);
