@@ -294,6 +294,8 @@ static enum cli_result settle_smp(struct cli *c)
 		return CLI_OK;
 	if (what)
 		return cli_error(c, "%s works with one processor only so far; use -smp 1", what);
+	if (c->config.memory == MEMORY_AUTO)
+		cli_warn("--memory=auto: with several processors all memory access is checked");
 	c->config.memory = MEMORY_CHECKED;
 	return CLI_OK;
 }

@@ -1,33 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Build and run bare-metal guests outside long mode; each must end with status 1 (debug-exit 0) and a line "N passed, 0 failed".
-#   tests/guest/legacy/run.sh [GUEST...]     under $RINGER_BUILD/ringer
-# QEMU=qemu-system-x86_64: under that instead, by TCG. LEGACY_ARGS: more options. LEGACY_LIMIT: seconds a guest may take.
-cd "$(dirname "$0")/../../.." || exit 1
-build=${RINGER_BUILD:-build}
-case $build in /*) out=$build/legacy ;; *) out=$PWD/$build/legacy ;; esac
-mkdir -p "$out"
-flock "$out" make -s -C tests/guest/legacy OUT="$out" || exit 1
-[ $# -gt 0 ] || set -- $(basename -s .c tests/guest/legacy/*.c)
-if [ -n "${QEMU:-}" ]; then
-	vmm="$QEMU -accel tcg" tag=qemu
-else
-	vmm=$build/ringer tag=ringer
-fi
-status=0
-for guest in "$@"; do
-	log=$out/$guest.$tag.log
-	timeout -k 5 "${LEGACY_LIMIT:-60}" $vmm -cpu max -m 64M -nodefaults -display none -serial stdio -no-reboot \
-		-device isa-debug-exit,iobase=0xf4,iosize=4 ${LEGACY_ARGS:-} -kernel "$out/$guest.elf" </dev/null >"$log" 2>&1
-	code=$?
-	if [ $code = 1 ] && grep -q ' passed, 0 failed' "$log"; then
-		echo "$guest: $(grep ' passed, ' "$log")"
-		continue
-	fi
-	status=1
-	echo "$guest: FAILED, status $code$([ $code != 124 ] || echo ' (time limit)'): see $log"
-	grep -a FAIL "$log" | head -n "${LEGACY_TAIL:-20}"
-	tail -n 8 "$log"
-done
-exit $status
+# The bare-metal guests outside long mode: tests/guest/metal/run.sh on this folder, with its variables.
+#   tests/guest/legacy/run.sh [GUEST...]
+METAL_FOLDER=legacy exec "$(dirname "$0")/../metal/run.sh" "$@"

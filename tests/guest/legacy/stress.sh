@@ -8,6 +8,6 @@ status=0
 for option in --stress=one --stress=careful --stress=nochain --stress=flush --stress=nochain,flush --stress=irq \
 	--stress=tiny_tc --selfcheck=1 -deterministic; do
 	echo "$option:"
-	LEGACY_ARGS=$option tests/guest/legacy/run.sh || status=1
+	METAL_ARGS=$option tests/guest/legacy/run.sh || status=1
 done
 exit $status
