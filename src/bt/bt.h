@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The binary translator's own state and the seams between its files. One struct bt per vCPU, in the vCPU's private
-// memory (ZONE_VCPU + BT_OFFSET), reachable from translated code at constant offsets from the host's GS base.
+// The binary translator's own state and the seams between its files (its records: tu.h, tlb.h, base_state.h). One
+// struct bt per vCPU, in the vCPU's private memory (ZONE_VCPU + BT_OFFSET), reachable from translated code at constant
+// offsets from the host's GS base.
 //
-//   run.c        the run loop: find or make a unit, enter it, handle why it was left
+//   run.c        the run loop; its parts: find.c, the unit at hand; leave.c, why it was left; events.c, faults and
+//                interrupts; mode.c, what code depends on
 //   translate.c  one unit: policy by class, emission; analyse.c: decoding, flags; ident.c: most instructions
 //   region.c     units with loops; label.c: ways inside them; spill.c: where registers are; window.c: merged checks
 //   check.c      memory operands: the inline TLB check, the careful form; adjacent.c: accesses in a row
@@ -23,250 +25,22 @@
 #ifndef BT_BT_H
 #define BT_BT_H
 
+#include "bt/base_state.h"
 #include "bt/emit.h"
-#include "bt/recipe.h"
-#include "bt/slots.h"
+#include "bt/tlb.h"
 #include "cpu/system.h"
-#include "cpu/vcpu.h"
 #include "mem/zone.h"
-#include "x86/decode.h"
 
 // Register homes in translated code.
 enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
-
-enum {
-	TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, TLB_LOG = 1024,
-	TRACE_INSNS = 32,         // instructions in a straight unit at most
-	TU_INSNS_MAX = 320,       // in a region: see region.c
-	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
-	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
-	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
-	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
-	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
-	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
-	TUS_SEGMENT = 24 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
-	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
-	TC_STUB_SITE = 0,         // a jump to bt_stub_site
-	BOUNCES = 4, BOUNCE_SIZE = 8192,
-};
-
-// -- the mode: everything besides location that a unit's code depends on --------------------------------------------
-enum bt_mode_bits {
-	MODE_CODE16 = 0, MODE_CODE32 = 1, MODE_CODE64 = 2, MODE_CODE = 3, // enum x86_mode
-	MODE_USER = BIT(2),     // CPL 3
-	MODE_AC = BIT(3),       // supervisor code that may touch user pages while SMAP is on (EFLAGS.AC)
-	MODE_SS32 = BIT(4),     // 32-bit stack outside 64-bit code
-	MODE_FPU_NM = BIT(5),   // x87 raises #NM or is absent: CR0.TS or CR0.EM
-	MODE_SSE_UD = BIT(6),   // SSE raises #UD: CR4.OSFXSR clear or CR0.EM
-	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
-	MODE_SEGS = BIT(8),     // outside 64-bit code: some of ES CS SS DS is not flat; accesses look at their segments
-	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
-	MODE_FS_ODD = BIT(10),  // the others are flat, but not usable, writable and 4 GiB; each access looks
-	MODE_GS_ODD = BIT(11),
-	MODE_CS = BIT(17),      // the code segment has a base or a limit: units are of one base and limit (tu.cs_*)
-	MODE_REAL = BIT(18),    // real mode or virtual-8086 mode: no VEX encodings
-	// treatment, not machine state
-	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
-	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
-	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
-	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
-	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
-};
-
-enum tlb_index { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_INDEXES };
-
-struct tlb_entry {
-	uint64_t tag;  // linear address of the page; never matches when invalid (see tlb_invalid_tag)
-	uint64_t host; // host address of the page
-};
-
-// Of one check site: see site.c. Translated code compares and uses it in place.
-struct site_entry {
-	uint64_t tag;    // linear address of the page
-	uint64_t limit;  // what an address xor the tag must be below: the page's size less what is accessed; 0: invalid
-	uint64_t host;   // host address of the page; 0: invalid
-	uint64_t addend; // host less tag
-};
-
-// SITE_APART: a merged check that reaches beyond a page takes that way. ALWAYS: so does one of a page that the TLB does
-// not have; not all that it is made for may be accessed.
-enum site_apart { SITE_TOGETHER, SITE_APART, SITE_APART_ALWAYS };
-
-struct site_info { // what else belongs to an entry
-	uint32_t next, prev; // ring it hangs on, as byte offsets into the array
-	uint32_t table;      // GS offset of the table of the TLB it is filled from
-	uint32_t retry;      // TC offset to go on at once it is filled, with the address in T0
-	uint16_t limit;      // of a 4 KiB page
-	uint16_t refills;    // counts up to 0x10000
-	uint32_t since;      // when that began: see site_is_worth
-	uint32_t site;       // its number
-	uint8_t addend;      // host register that becomes host address less linear address, or X86_REG_NONE: T1 + T0
-	bool constant;       // the address is
-	uint8_t apart;       // enum site_apart: is there a way to a unit without merged checks behind the number?
-	uint8_t failures;    // times that C sent it there
-};
-enum { GUILTY = 1 << 16 };
-
-struct tlb_log { // entries filled since the last flush; all of them if n > TLB_LOG
-	uint32_t n;
-	uint16_t slot[TLB_LOG];
-};
-
-struct tlb {
-	struct tlb_entry e[TLB_SIZE];
-	uint8_t kind[TLB_SIZE]; // enum tlb_kind
-	struct tlb_log log[2];  // of non-global and of global entries
-};
-enum tlb_kind { TLB_GLOBAL = BIT(0), TLB_LARGE = BIT(1), TLB_HUGE = BIT(2) }; // ORDER SITE: bt_stub_site
-
-// Where the guest's arithmetic flags are. SLOT: in SLOT_FLAGS; RECIPE: nowhere, but there is a recipe; NOTED: number
-// SLOT_RECIPE is the recipe, or if that is 0 they are in the slot; NONE: nowhere, and nobody can see them.
-enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_RECIPE, FLAGS_NOTED, FLAGS_NONE };
-
-// How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
-// to run often, everything in place.
-// FAVOURED: a hot unit whose check sites have entries of their own (site.c).
-enum tier { TIER_BASE, TIER_HOT, TIER_FAVOURED };
-
-// WANTED: it is to be made anew as TIER_FAVOURED when the run loop next comes to it.
-enum favour { FAVOUR_NONE, FAVOUR_WANTED, FAVOUR_MADE };
-
-// -- translation units ----------------------------------------------------------------------------------------------
-struct tu {
-	uint64_t pc;            // linear address
-	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
-	const uint8_t *start;   // its hot code begins here
-	const uint8_t *entry_noted; // entry for those who leave the arithmetic flags noted (FLAGS_NOTED)
-	const uint8_t *entry;   // the same with all flags in the host's
-	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
-	uint32_t code_size;     // host bytes in the hot half
-	uint32_t mode;
-	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
-	uint16_t before;        // as many bytes in front of pc
-	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
-	uint64_t lines;         // and which 64-byte lines these lie in
-	uint16_t ninsns;
-	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
-	bool dead;
-	bool crosses;           // it has had links with units on other footings
-	uint8_t favour;         // enum favour
-	uint8_t conflicts;      // misses that replaced another page in the software TLB
-	uint8_t samples;        // of the timer that have met it lately,
-	uint32_t sampled;       // and when the last one did: move_clock()
-	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
-	bool fixed;             // cannot move: its code depends on its address in other ways
-	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
-	uint32_t hash_next;
-	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
-	uint32_t incoming;      // exits chained to this unit
-	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
-	uint32_t footing_next, footing_prev; // units on the same one
-	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
-	uint32_t first_map;     // struct insn_map
-	uint32_t first_exit;
-	uint32_t first_entry;   // struct site_entry
-	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
-	uint16_t nmaps, nexits, nentries, nrelocs;
-	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
-							      // in it, and of the jump for other targets
-	uint32_t cs_base, cs_limit; // MODE_CS
-	uint64_t was;           // the address it came from, or 0
-	uint32_t since;         // move_clock() when it came to this address
-};
-
-struct reloc { // see move.c
-	uint32_t at;    // TC offset of 8 bytes, or of the lower 4 if upper is not 0
-	uint32_t upper; // with RELOC_COPY in at: where in the guest's page they come from, and how many, << 16 (code.c)
-};
-#define RELOC_COPY BIT(31)
-
-struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
-	uint16_t host;      // offset of the instruction's first host byte from tu.start
-	int16_t guest;      // offset from tu.pc
-	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
-	uint8_t left;       // as in struct exit, behind this instruction
-	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
-	uint8_t flags : 3;  // enum flag_state at its operation
-	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
-};
-
-enum exit_kind {
-	EXIT_DIRECT,   // to a known linear address, may be chained
-	EXIT_APART,    // the same, but the unit there makes each check by itself (window.c)
-	EXIT_POLL,     // something is pending: v->rip = pc, then look
-	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
-	EXIT_STRING,   // string instruction
-	EXIT_VECTOR,   // vector instruction that C carries out
-	EXIT_UD, EXIT_NM, // raise for the instruction at pc
-	EXIT_NYI,      // the instruction at pc is not built yet: say what
-	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
-	EXIT_CAREFUL,  // the instruction at pc needs the careful form
-	EXIT_STI,      // as POLL, after sti and one more instruction
-	EXIT_LANDING,  // no exit: at `patch` a return comes back into a region, until that is retired
-	EXIT_COUNT,    // --deterministic: the unit at pc holds more instructions than may run
-};
-
-struct exit {
-	uint64_t pc;        // guest linear address: target, or of the instruction. In a thunk: relative to that
-	uint32_t tu;
-	uint32_t target;    // unit it is chained to, or 0
-	union {
-		uint32_t next; // next in target's incoming list
-		uint32_t insn; // index in insns for SYS, STRING, VECTOR
-	};
-	uint32_t at;        // base: TC offset of its own code
-	union {
-		struct {
-			uint32_t patch;    // TC offset of the rel32 to patch, 0 if it cannot be chained
-			uint32_t unlinked; // TC offset it leads to when not chained
-		};
-		const char *what;          // for NYI
-	};
-	uint8_t kind;
-	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
-	bool calls;         // base: it is a call when linked too
-	uint8_t left;       // --deterministic: instructions of the unit counted but not run
-};
-
-struct site { // one inline check: what the miss handler must know
-	uint32_t tu;
-	union {
-		uint32_t retry; // TC offset to go on at with the address in T0
-		uint32_t insn;  // careful: index in insns if the operand is masked, or 0
-	};
-	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
-	int16_t guest;    // offset of the instruction
-	uint16_t homed;   // as in struct insn_map
-	uint16_t size;
-	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
-	uint8_t left;     // as in struct exit, from this instruction on
-	uint16_t recipe;  // number in bt.recipe, with FLAGS_RECIPE
-	uint8_t access : 2; // enum x86_access
-	uint8_t flags : 3;  // enum flag_state
-	uint8_t bounce : 2; // careful: which bounce buffer
-	uint8_t seg : 3;    // #SS or #GP for a non-canonical address
-	bool merged : 1;  // a window's: see window.c; align is its register
-	bool masked : 1;  // parts of the operand may not be accessed
-	bool x87 : 1;     // an x87 or MMX instruction
-	bool waits : 1;   // one that first raises a waiting #MF
-};
-
-struct footing {
-	uint64_t held;      // not 0: the present space has gpa at va (and gpa2 behind it)
-	uint64_t va;
-	gpa_t gpa, gpa2;    // gpa2: of a unit that straddles, or ~0
-	uint32_t mode;
-	uint32_t next;      // in the hash chain, or of free ones
-	uint32_t place;     // in bt.held
-	uint32_t first;     // of the units that stand on it
-	bool moved;         // its units or those they are linked with have moved: check_links
-};
 
 struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;
 	gpa_t gpa;
 	bool global;
 };
+
+enum { BOUNCES = 4, BOUNCE_SIZE = 8192 };
 
 struct bounce { // one memory operand of an instruction in the careful form
 	gva_t gva;
@@ -291,11 +65,6 @@ struct near_write { // a linear page that may be written, but for the code on it
 	gpa_t gpa;
 };
 enum { CODE_PAGES = 64, NEAR_WRITES = 16, PATCHED_PAGES = 4096 };
-
-struct page_writes { // slots of the write tables that have led to a guest frame since it was last watched
-	uint16_t slot[2];
-	uint8_t n; // more than 2: look everywhere
-};
 
 struct vector_op { // the vector registers an instruction names besides its memory operand's: see vector.h
 	uint8_t reg, rm, vvvv, k;
@@ -337,110 +106,6 @@ struct itab {
 	uint16_t log[ITAB_LOG]; // what has been entered since the last flush; all of it if nlog > ITAB_LOG
 	uint32_t nlog;
 };
-
-// -- the base tier: see base.h ----------------------------------------------------------------------------------------
-enum {
-	LOOKUPS = 1 << 16, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
-	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
-	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 3, RETIRED = 1 << 12,
-};
-
-struct base_map { // where in a base unit each guest instruction is, ascending
-	uint16_t host, guest; // offsets from tu.start, tu.pc
-};
-
-struct thunk_key { // an instruction's bytes and length, and the mode; or a routine
-	uint64_t lo, hi;
-	uint32_t mode;
-	uint32_t code; // TC offset, 0: free
-};
-
-struct thunk {
-	uint32_t start;      // TC offset
-	uint8_t victim[3];   // of r13, r14, r15: the register whose place each takes, or X86_REG_NONE
-	uint8_t flags : 3;   // enum flag_state at its operation
-	bool saved_ax : 1;   // as in struct insn_map
-};
-
-struct base_site { // a call of ROUTINE_CHECK
-	uint32_t ra;         // TC offset behind the call
-	uint32_t next;       // in the hash chain
-	uint8_t victim[3];   // as in struct thunk
-	uint8_t on_stack;    // bytes on the host's stack above the return address into the unit
-	struct site site;    // unit and instruction to be filled in
-};
-
-struct place { // in base code
-	uint32_t tu, exit; // exit: the one that begins or ends there, or of a counted link, or 0
-	uint16_t guest;    // offset of the instruction
-	bool ends;         // the exit has just been taken
-};
-
-struct base_lookup { // an indirect target
-	uint64_t tag;
-	const uint64_t *held; // its footing's word
-	const uint8_t *entry;
-	uint64_t unused;
-};
-enum { LOOKUP_SHIFT = 5 }; // log of that size
-
-struct base {
-	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
-	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
-	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
-	uint64_t tag[MODES_MAX];  // of entries in lookup, xor their address
-	uint64_t always;          // 1: as a footing that is held
-	struct base_lookup lookup[LOOKUPS];
-	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
-	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
-	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
-	struct thunk_key key[THUNK_HASH];
-	struct thunk thunk[THUNKS_MAX];
-	struct base_site site[BASE_SITES_MAX];
-	uint32_t site_hash[BASE_SITE_HASH];
-	struct base_map bmap[TC_SEGMENTS * BASE_MAPS_SEGMENT];
-};
-
-enum { LARGE_BITS = 2048, SPACES = 8, SPACE_ENTRIES = 512, SPACE_FOOTINGS = 512 };
-
-struct space_entry {
-	uint64_t tag, host;
-	uint16_t slot;
-	uint8_t table; // enum tlb_index * 2 + 1 for writes
-	uint8_t kind;
-};
-
-struct space { // see space.c
-	bool valid;
-	uint16_t pcid;
-	uint32_t n, nfootings;
-	uint64_t used, generation;
-	struct space_entry e[SPACE_ENTRIES];
-	struct {
-		uint32_t id, mode;
-		uint64_t va;
-		gpa_t gpa, gpa2;
-	} footing[SPACE_FOOTINGS];
-};
-
-// A set of regions of the address space, by hash: it may say yes to one that is not in it.
-struct region_set {
-	uint64_t bits[1024];
-	bool any;
-};
-
-struct large_set { // the same, smaller
-	uint64_t bits[LARGE_BITS / 64];
-	bool any;
-};
-
-struct code_fetch { // instruction TLB of the run loop: linear page -> physical page
-	uint64_t va;
-	gpa_t gpa;
-	bool global;
-};
-enum { CODE_FETCH = 256 };
 
 struct segment { // of the translation cache
 	uint32_t hot;          // where its hot code begins
@@ -536,7 +201,7 @@ static inline struct bt *bt_of(const struct vcpu *v)
 	return (struct bt *)((char *)(uintptr_t)v + BT_OFFSET);
 }
 
-// -- run.c
+// -- run.c, and its parts mode.c, find.c, leave.c
 void bt_init(struct vcpu *v);
 _Noreturn void bt_run(struct vcpu *v);
 uint32_t bt_mode(const struct vcpu *v);

@@ -10,7 +10,7 @@
 #include "bus/shared.h"
 #include "io/unit_dump.h"
 
-enum { LEFT_WIDTH = 62, CODE_SIZE_BITS = 3, USER_BIT = 1 << 2 }; // ORDER MODE: bt/bt.h, enum bt_mode_bits
+enum { LEFT_WIDTH = 62, CODE_SIZE_BITS = 3, USER_BIT = 1 << 2 }; // ORDER MODE: bt/tu.h, enum bt_mode_bits
 
 static const ZydisMachineMode machine_modes[] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
 	ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_MACHINE_MODE_LONG_64};

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// The base tier's state: its thunks, sites, look-up of indirect targets, and the counters by which units become hot.
+// See base.h.
+#ifndef BT_BASE_STATE_H
+#define BT_BASE_STATE_H
+
+#include "bt/tu.h"
+
+enum {
+	LOOKUPS = 1 << 16, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
+	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
+	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
+	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 3, RETIRED = 1 << 12,
+};
+
+struct base_map { // where in a base unit each guest instruction is, ascending
+	uint16_t host, guest; // offsets from tu.start, tu.pc
+};
+
+struct thunk_key { // an instruction's bytes and length, and the mode; or a routine
+	uint64_t lo, hi;
+	uint32_t mode;
+	uint32_t code; // TC offset, 0: free
+};
+
+struct thunk {
+	uint32_t start;      // TC offset
+	uint8_t victim[3];   // of r13, r14, r15: the register whose place each takes, or X86_REG_NONE
+	uint8_t flags : 3;   // enum flag_state at its operation
+	bool saved_ax : 1;   // as in struct insn_map
+};
+
+struct base_site { // a call of ROUTINE_CHECK
+	uint32_t ra;         // TC offset behind the call
+	uint32_t next;       // in the hash chain
+	uint8_t victim[3];   // as in struct thunk
+	uint8_t on_stack;    // bytes on the host's stack above the return address into the unit
+	struct site site;    // unit and instruction to be filled in
+};
+
+struct place { // in base code
+	uint32_t tu, exit; // exit: the one that begins or ends there, or of a counted link, or 0
+	uint16_t guest;    // offset of the instruction
+	bool ends;         // the exit has just been taken
+};
+
+struct base_lookup { // an indirect target
+	uint64_t tag;
+	const uint64_t *held; // its footing's word
+	const uint8_t *entry;
+	uint64_t unused;
+};
+enum { LOOKUP_SHIFT = 5 }; // log of that size
+
+struct base {
+	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
+	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
+	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
+	uint64_t tag[MODES_MAX];  // of entries in lookup, xor their address
+	uint64_t always;          // 1: as a footing that is held
+	struct base_lookup lookup[LOOKUPS];
+	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
+	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
+	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
+	struct thunk_key key[THUNK_HASH];
+	struct thunk thunk[THUNKS_MAX];
+	struct base_site site[BASE_SITES_MAX];
+	uint32_t site_hash[BASE_SITE_HASH];
+	struct base_map bmap[TC_SEGMENTS * BASE_MAPS_SEGMENT];
+};
+
+#endif

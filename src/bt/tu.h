@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+//
+// Records of translation units: what code depends on (the mode), the units, their exits and check sites, where their
+// guest instructions are, the footings that they stand on. tc.c and evict.c keep them.
+#ifndef BT_TU_H
+#define BT_TU_H
+
+#include "bt/recipe.h"
+#include "bt/slots.h"
+#include "cpu/vcpu.h"
+#include "x86/decode.h"
+
+enum {
+	TRACE_INSNS = 32,         // instructions in a straight unit at most
+	TU_INSNS_MAX = 320,       // in a region: see region.c
+	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
+	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
+	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
+	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
+	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
+	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
+	TUS_SEGMENT = 24 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
+	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	TC_STUB_SITE = 0,         // a jump to bt_stub_site
+};
+
+// -- the mode: everything besides location that a unit's code depends on --------------------------------------------
+enum bt_mode_bits {
+	MODE_CODE16 = 0, MODE_CODE32 = 1, MODE_CODE64 = 2, MODE_CODE = 3, // enum x86_mode
+	MODE_USER = BIT(2),     // CPL 3
+	MODE_AC = BIT(3),       // supervisor code that may touch user pages while SMAP is on (EFLAGS.AC)
+	MODE_SS32 = BIT(4),     // 32-bit stack outside 64-bit code
+	MODE_FPU_NM = BIT(5),   // x87 raises #NM or is absent: CR0.TS or CR0.EM
+	MODE_SSE_UD = BIT(6),   // SSE raises #UD: CR4.OSFXSR clear or CR0.EM
+	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
+	MODE_SEGS = BIT(8),     // outside 64-bit code: some of ES CS SS DS is not flat; accesses look at their segments
+	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
+	MODE_FS_ODD = BIT(10),  // the others are flat, but not usable, writable and 4 GiB; each access looks
+	MODE_GS_ODD = BIT(11),
+	MODE_CS = BIT(17),      // the code segment has a base or a limit: units are of one base and limit (tu.cs_*)
+	MODE_REAL = BIT(18),    // real mode or virtual-8086 mode: no VEX encodings
+	// treatment, not machine state
+	MODE_ONE = BIT(12),     // one instruction a unit, no chaining
+	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
+	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
+	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
+	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
+};
+
+// Where the guest's arithmetic flags are. SLOT: in SLOT_FLAGS; RECIPE: nowhere, but there is a recipe; NOTED: number
+// SLOT_RECIPE is the recipe, or if that is 0 they are in the slot; NONE: nowhere, and nobody can see them.
+enum flag_state { FLAGS_HOST, FLAGS_SLOT, FLAGS_RECIPE, FLAGS_NOTED, FLAGS_NONE };
+
+// How much is spent on a unit. Base: small and quickly made, checks in shared routines. Hot: for code that has proven
+// to run often, everything in place.
+// FAVOURED: a hot unit whose check sites have entries of their own (site.c).
+enum tier { TIER_BASE, TIER_HOT, TIER_FAVOURED };
+
+// WANTED: it is to be made anew as TIER_FAVOURED when the run loop next comes to it.
+enum favour { FAVOUR_NONE, FAVOUR_WANTED, FAVOUR_MADE };
+
+// -- translation units ----------------------------------------------------------------------------------------------
+struct tu {
+	uint64_t pc;            // linear address
+	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
+	const uint8_t *start;   // its hot code begins here
+	const uint8_t *entry_noted; // entry for those who leave the arithmetic flags noted (FLAGS_NOTED)
+	const uint8_t *entry;   // the same with all flags in the host's
+	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
+	uint32_t code_size;     // host bytes in the hot half
+	uint32_t mode;
+	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
+	uint16_t before;        // as many bytes in front of pc
+	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
+	uint64_t lines;         // and which 64-byte lines these lie in
+	uint16_t ninsns;
+	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
+	bool dead;
+	bool crosses;           // it has had links with units on other footings
+	uint8_t favour;         // enum favour
+	uint8_t conflicts;      // misses that replaced another page in the software TLB
+	uint8_t samples;        // of the timer that have met it lately,
+	uint32_t sampled;       // and when the last one did: move_clock()
+	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
+	bool fixed;             // cannot move: its code depends on its address in other ways
+	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
+	uint32_t hash_next;
+	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
+	uint32_t incoming;      // exits chained to this unit
+	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
+	uint32_t footing_next, footing_prev; // units on the same one
+	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
+	uint32_t first_map;     // struct insn_map
+	uint32_t first_exit;
+	uint32_t first_entry;   // struct site_entry
+	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
+	uint16_t nmaps, nexits, nentries, nrelocs;
+	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
+							      // in it, and of the jump for other targets
+	uint32_t cs_base, cs_limit; // MODE_CS
+	uint64_t was;           // the address it came from, or 0
+	uint32_t since;         // move_clock() when it came to this address
+};
+
+struct reloc { // see move.c
+	uint32_t at;    // TC offset of 8 bytes, or of the lower 4 if upper is not 0
+	uint32_t upper; // with RELOC_COPY in at: where in the guest's page they come from, and how many, << 16 (code.c)
+};
+#define RELOC_COPY BIT(31)
+
+struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
+	uint16_t host;      // offset of the instruction's first host byte from tu.start
+	int16_t guest;      // offset from tu.pc
+	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
+	uint8_t left;       // as in struct exit, behind this instruction
+	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
+	uint8_t flags : 3;  // enum flag_state at its operation
+	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
+};
+
+enum exit_kind {
+	EXIT_DIRECT,   // to a known linear address, may be chained
+	EXIT_APART,    // the same, but the unit there makes each check by itself (window.c)
+	EXIT_POLL,     // something is pending: v->rip = pc, then look
+	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
+	EXIT_STRING,   // string instruction
+	EXIT_VECTOR,   // vector instruction that C carries out
+	EXIT_UD, EXIT_NM, // raise for the instruction at pc
+	EXIT_NYI,      // the instruction at pc is not built yet: say what
+	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
+	EXIT_CAREFUL,  // the instruction at pc needs the careful form
+	EXIT_STI,      // as POLL, after sti and one more instruction
+	EXIT_LANDING,  // no exit: at `patch` a return comes back into a region, until that is retired
+	EXIT_COUNT,    // --deterministic: the unit at pc holds more instructions than may run
+};
+
+struct exit {
+	uint64_t pc;        // guest linear address: target, or of the instruction. In a thunk: relative to that
+	uint32_t tu;
+	uint32_t target;    // unit it is chained to, or 0
+	union {
+		uint32_t next; // next in target's incoming list
+		uint32_t insn; // index in insns for SYS, STRING, VECTOR
+	};
+	uint32_t at;        // base: TC offset of its own code
+	union {
+		struct {
+			uint32_t patch;    // TC offset of the rel32 to patch, 0 if it cannot be chained
+			uint32_t unlinked; // TC offset it leads to when not chained
+		};
+		const char *what;          // for NYI
+	};
+	uint8_t kind;
+	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
+	bool calls;         // base: it is a call when linked too
+	uint8_t left;       // --deterministic: instructions of the unit counted but not run
+};
+
+struct site { // one inline check: what the miss handler must know
+	uint32_t tu;
+	union {
+		uint32_t retry; // TC offset to go on at with the address in T0
+		uint32_t insn;  // careful: index in insns if the operand is masked, or 0
+	};
+	uint32_t done;    // TC offset to go on at with the host page in T1 and the offset in T0
+	int16_t guest;    // offset of the instruction
+	uint16_t homed;   // as in struct insn_map
+	uint16_t size;
+	uint8_t align;    // the instruction demands it, or 0: #GP comes before #PF
+	uint8_t left;     // as in struct exit, from this instruction on
+	uint16_t recipe;  // number in bt.recipe, with FLAGS_RECIPE
+	uint8_t access : 2; // enum x86_access
+	uint8_t flags : 3;  // enum flag_state
+	uint8_t bounce : 2; // careful: which bounce buffer
+	uint8_t seg : 3;    // #SS or #GP for a non-canonical address
+	bool merged : 1;  // a window's: see window.c; align is its register
+	bool masked : 1;  // parts of the operand may not be accessed
+	bool x87 : 1;     // an x87 or MMX instruction
+	bool waits : 1;   // one that first raises a waiting #MF
+};
+
+struct footing {
+	uint64_t held;      // not 0: the present space has gpa at va (and gpa2 behind it)
+	uint64_t va;
+	gpa_t gpa, gpa2;    // gpa2: of a unit that straddles, or ~0
+	uint32_t mode;
+	uint32_t next;      // in the hash chain, or of free ones
+	uint32_t place;     // in bt.held
+	uint32_t first;     // of the units that stand on it
+	bool moved;         // its units or those they are linked with have moved: check_links
+};
+
+#endif
