@@ -146,7 +146,7 @@ static enum cli_result device_prop(struct cli *c, struct nic_config *card, const
 		return parse_mtu(c, p->value, card);
 	if (!strcmp(p->key, "bootindex"))
 		return CLI_OK; // a direct kernel boot has no order
-	if (!strcmp(p->key, "mq") || !strcmp(p->key, "packed"))
+	if (!strcmp(p->key, "mq"))
 		return cli_is_one_of(p->value, off) ? CLI_OK : cli_error(c, "%s=%s is not built yet", p->key, p->value);
 	if (strcmp(p->key, "mrg_rxbuf"))
 		return cli_error(c, "virtio-net-pci has no property '%s' that is built", *p->key ? p->key : p->value);

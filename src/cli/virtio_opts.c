@@ -41,6 +41,29 @@ struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 	return v;
 }
 
+// The properties of the rings, which all devices have. CLI_DONE: p is none of them.
+static enum cli_result ring_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
+{
+	static const char *const on[] = { "on", "true", "yes", NULL };
+	static const struct {
+		const char *key;
+		unsigned feature;
+	} props[] = {
+		{ "packed", VIRTIO_F_RING_PACKED }, { "in_order", VIRTIO_F_IN_ORDER }, { "event_idx", VIRTIO_F_EVENT_IDX },
+		{ "indirect_desc", VIRTIO_F_INDIRECT },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(props); i++) {
+		if (strcmp(p->key, props[i].key))
+			continue;
+		if (!cli_is_one_of(p->value, on) && !cli_is_one_of(p->value, off))
+			return cli_error(c, "%s=%s is neither on nor off", p->key, p->value);
+		*(cli_is_one_of(p->value, on) ? &v->features_on : &v->features_off) |= BIT64(props[i].feature);
+		return CLI_OK;
+	}
+	return CLI_DONE;
+}
+
 enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
 {
 	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
@@ -60,7 +83,7 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 		return cli_is_one_of(p->value, on) ? CLI_OK : cli_error(c, "the legacy interface is not built");
 	if (!strcmp(p->key, "disable-modern"))
 		return cli_is_one_of(p->value, off) ? CLI_OK : cli_error(c, "only the modern interface is built");
-	return !strcmp(p->key, "romfile") && !*p->value ? CLI_OK : CLI_DONE;
+	return !strcmp(p->key, "romfile") && !*p->value ? CLI_OK : ring_prop(c, v, p);
 }
 
 enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
@@ -120,7 +143,7 @@ static enum cli_result blk_prop(struct cli *c, struct virtio_config *v, const st
 		const char *key;
 		const char *const *values; // NULL: any
 	} fixed[] = {
-		{ "bootindex", NULL }, { "share-rw", off }, { "config-wce", NULL }, { "scsi", off }, { "packed", off },
+		{ "bootindex", NULL }, { "share-rw", off }, { "config-wce", NULL }, { "scsi", off },
 		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on }, { "werror", report }, { "rerror", report },
 	};
 	uint64_t n;

@@ -137,6 +137,17 @@ static int choose_slot(const struct machine *m, const struct virtio_config *c)
 	return -ENOSPC;
 }
 
+// What the command line says of the rings.
+static bool set_features(struct virtio_device *d, const struct virtio_config *c, char *err, size_t errlen)
+{
+	if ((c->features_on & BIT64(VIRTIO_F_IN_ORDER)) && !d->class->in_order) {
+		snprintf(err, errlen, "-device: in_order=on: %s answers requests as they end; leave it away", d->class->name);
+		return false;
+	}
+	d->offered = (d->offered | c->features_on) & ~c->features_off;
+	return true;
+}
+
 static int add(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	struct virtio_bus *b = &m->virtio;
@@ -153,6 +164,11 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	d = creators[c->kind](m, c, err, errlen);
 	if (!d)
 		return -EINVAL;
+	if (!set_features(d, c, err, errlen)) {
+		virtio_destroy(d);
+		free(d);
+		return -EINVAL;
+	}
 	if (*c->id)
 		d->name = c->id;
 	d->will_write = machine_tell_written;

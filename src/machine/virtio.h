@@ -22,6 +22,7 @@ struct virtio_config { // one -device
 	enum virtio_kind kind;
 	char id[64];
 	int slot; // addr=, or SLOT_ANY
+	uint64_t features_on, features_off; // packed=on and its kin
 	struct virtio_balloon_config balloon; // VIRTIO_BALLOON
 	// VIRTIO_BLK
 	struct block_config image;

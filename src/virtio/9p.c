@@ -76,7 +76,7 @@ static void p9_kick(struct virtio_device *d, unsigned q)
 		if (!virtq_pop(&d->queue[0], &c))
 			return;
 		if (!is_quick(&c)) {
-			virtq_unpop(&d->queue[0]);
+			virtq_unpop(&d->queue[0], c.head);
 			break;
 		}
 		answer(v, &c);
@@ -112,8 +112,8 @@ static void p9_destroy(struct virtio_device *d)
 }
 
 static const struct virtio_class p9_class = {
-	.name = "virtio-9p", .id = VIRTIO_ID_9P, .pci_class = 0x00ff00, .kick = p9_kick, .reset = p9_reset_device,
-	.destroy = p9_destroy,
+	.name = "virtio-9p", .id = VIRTIO_ID_9P, .pci_class = 0x00ff00, .in_order = true, .kick = p9_kick,
+	.reset = p9_reset_device, .destroy = p9_destroy,
 };
 
 int virtio_9p_init(struct virtio_9p *v, const struct mem *mem, struct p9 *server, const char *tag)

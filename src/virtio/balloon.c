@@ -66,7 +66,7 @@ static void balloon_reset(struct virtio_device *d)
 }
 
 static const struct virtio_class balloon_class = {
-	.name = "virtio-balloon", .id = VIRTIO_ID_BALLOON, .pci_class = 0x00ff00, .kick = balloon_kick,
+	.name = "virtio-balloon", .id = VIRTIO_ID_BALLOON, .pci_class = 0x00ff00, .in_order = true, .kick = balloon_kick,
 	.reset = balloon_reset, .config_write = balloon_config_write,
 };
 

@@ -175,7 +175,7 @@ static void queue_write(struct virtio_device *d, struct virtq *q, unsigned off, 
 		return;
 	switch (off) {
 	case QUEUE_SIZE:
-		if (value && value <= q->size_max && !(value & (value - 1)))
+		if (value && value <= q->size_max && (!(value & (value - 1)) || virtio_has(d, VIRTIO_F_RING_PACKED)))
 			q->size = value;
 		break;
 	case QUEUE_ENABLE:

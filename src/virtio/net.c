@@ -21,7 +21,7 @@ enum { HEADER = sizeof(struct virtio_net_hdr_v1), MERGE_MAX = 64, SEND_BATCH = 6
 struct merge { // the buffers that one frame has filled
 	struct virtio_chain first;
 	unsigned count;
-	uint16_t head[MERGE_MAX];
+	uint32_t head[MERGE_MAX];
 	uint32_t written[MERGE_MAX];
 };
 
@@ -46,10 +46,10 @@ static size_t copy_part(const struct net_frame *f, size_t from, struct virtio_ch
 	return done;
 }
 
-static void take_back(struct virtq *q, unsigned count)
+static void take_back(struct virtq *q, const struct merge *m)
 {
-	while (count--)
-		virtq_unpop(q);
+	for (unsigned i = m->count; i--;)
+		virtq_unpop(q, m->head[i]);
 }
 
 // Fill buffers with the frame. Nothing is visible to the driver yet. False: there is no room for it now.
@@ -64,12 +64,12 @@ static bool fill(struct virtio_net *v, const struct net_frame *f, struct merge *
 		size_t at = m->count ? 0 : HEADER;
 
 		if (m->count && (!may_merge || m->count == MERGE_MAX)) {
-			take_back(q, m->count);
+			take_back(q, m);
 			m->count = 0; // it can never be received
 			return true;
 		}
 		if (!virtq_pop(q, &c)) {
-			take_back(q, m->count);
+			take_back(q, m);
 			return false;
 		}
 		if (c.write_size < at) {
@@ -181,7 +181,7 @@ static bool send_batch(struct virtio_net *v)
 		if (!virtq_pop(q, &c))
 			return false;
 		if (!send_chain(v, &c)) {
-			virtq_unpop(q);
+			virtq_unpop(q, c.head);
 			v->blocked = true;
 			return false;
 		}
@@ -272,8 +272,8 @@ static void net_destroy(struct virtio_device *d)
 }
 
 static const struct virtio_class net_class = {
-	.name = "virtio-net", .id = VIRTIO_ID_NET, .pci_class = 0x020000, .kick = net_kick, .started = net_started,
-	.reset = net_reset, .destroy = net_destroy,
+	.name = "virtio-net", .id = VIRTIO_ID_NET, .pci_class = 0x020000, .in_order = true, .kick = net_kick,
+	.started = net_started, .reset = net_reset, .destroy = net_destroy,
 };
 
 static uint64_t offers(const struct net *net, const struct virtio_net_options *o)

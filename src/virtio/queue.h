@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Split virtqueues (Virtio 1.x, "Split Virtqueues"), with indirect descriptors and event index. A queue's three parts
-// are checked once, when the driver enables it: aligned, and whole in guest RAM. Each descriptor is copied before it is
-// looked at, and each chain is followed for a bounded number of steps, so that a guest which changes its rings
-// meanwhile can only harm itself. virtq_pop hands out chains in the driver's order; they may be pushed back in any.
+// Virtqueues, split and packed (Virtio 1.x, "Virtqueues"), with indirect descriptors and event index. A queue's
+// three parts are checked once, when the driver enables it: aligned, and whole in guest RAM. Each descriptor is
+// copied before it is looked at, and each chain is followed for a bounded number of steps, so that a guest which
+// changes its rings meanwhile can only harm itself. virtq_pop hands out chains in the driver's order; they may be
+// pushed back in any.
 #ifndef VIRTIO_QUEUE_H
 #define VIRTIO_QUEUE_H
 
@@ -14,26 +15,29 @@
 enum { VIRTQ_SIZE_MAX = 1024, VIRTQ_SEGMENTS_MAX = 1024 };
 
 struct virtio_device;
+struct virtq_layout;
 
 struct virtq {
 	struct virtio_device *dev;
 	unsigned index;
-	uint16_t size_max, size;     // entries: at most, as the driver has chosen; a power of two
+	uint16_t size_max, size;     // entries: at most, as the driver has chosen; a power of two if split
 	uint16_t vector;
 	bool enabled;
+	const struct virtq_layout *layout; // split or packed; valid while enabled
 	gpa_t desc, avail, used;     // as the driver has written them
 	uint8_t *desc_host, *avail_host, *used_host; // valid while enabled
+	// Both layouts have these; packed ones keep a wrap counter in bit 15 of the first two.
 	uint16_t next_avail;         // the next entry of the available ring to take
 	uint16_t next_used;          // the next entry of the used ring to fill
 	uint16_t signalled;          // next_used when the driver was interrupted last
 	bool signalled_valid;
-	unsigned out;                // chains popped and not yet pushed; never more than size
+	unsigned out;                // entries popped and not yet pushed; never more than size
 };
 
 // One buffer of the driver: first the segments that the device reads, then those that it writes. All of them are
 // guest RAM, and none is empty. The memory belongs to the guest and may change at any time: read a thing once.
 struct virtio_chain {
-	uint16_t head;               // names it: virtq_push wants it back
+	uint32_t head;               // names it: virtq_push wants it back
 	unsigned readable, writable; // numbers of segments
 	uint64_t read_size, write_size; // bytes in them
 	unsigned room;               // set by the caller before virtq_pop: how many segments iov has
@@ -47,14 +51,14 @@ bool virtq_pop(struct virtq *q, struct virtio_chain *c);
 // Are there chains to be taken? Without taking one, and without asking to be kicked.
 bool virtq_has(const struct virtq *q);
 
-// Put back the last chain that was popped, as if it had not been; again for the one before. Only before any push.
-void virtq_unpop(struct virtq *q);
+// Put back the last chain that was popped, as if it had not been; then, with its head, the one before, and so on.
+void virtq_unpop(struct virtq *q, uint32_t head);
 
 // Give a chain back, with the number of bytes that were written to it. Does nothing if the queue was reset meanwhile.
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+void virtq_push(struct virtq *q, uint32_t head, uint32_t written);
 
 // The same for several chains, which the driver sees all at once.
-void virtq_push_all(struct virtq *q, unsigned count, const uint16_t *heads, const uint32_t *written);
+void virtq_push_all(struct virtq *q, unsigned count, const uint32_t *heads, const uint32_t *written);
 
 // After one or several pushes: interrupt the driver, if it wants to be.
 void virtq_signal(struct virtq *q);

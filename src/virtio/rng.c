@@ -35,7 +35,7 @@ static void rng_kick(struct virtio_device *d, unsigned q)
 }
 
 static const struct virtio_class rng_class = {
-	.name = "virtio-rng", .id = VIRTIO_ID_RNG, .pci_class = 0x00ff00, .kick = rng_kick,
+	.name = "virtio-rng", .id = VIRTIO_ID_RNG, .pci_class = 0x00ff00, .in_order = true, .kick = rng_kick,
 };
 
 void virtio_rng_init(struct virtio_rng *r, const struct mem *mem)

@@ -28,8 +28,9 @@ enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_BLOCK = 2, VIRTIO_ID_CONSOLE = 3, 
 enum virtio_status { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8,
 	VIRTIO_NEEDS_RESET = 0x40, VIRTIO_FAILED = 0x80 };
 
-// Feature bits of the core, offered with every device.
-enum virtio_feature { VIRTIO_F_INDIRECT = 28, VIRTIO_F_EVENT_IDX = 29, VIRTIO_F_VERSION_1 = 32 };
+// Feature bits of the core. The first three are offered with every device, the others when they are asked for.
+enum virtio_feature { VIRTIO_F_INDIRECT = 28, VIRTIO_F_EVENT_IDX = 29, VIRTIO_F_VERSION_1 = 32,
+	VIRTIO_F_RING_PACKED = 34, VIRTIO_F_IN_ORDER = 35 };
 
 enum { VIRTIO_QUEUES_MAX = 64, VIRTIO_QUEUE_SIZE = 256, VIRTIO_CONFIG_MAX = 4096, VIRTIO_NO_VECTOR = 0xffff };
 enum virtio_isr { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
@@ -40,6 +41,7 @@ struct virtio_class {
 	const char *name;
 	enum virtio_id id;
 	uint32_t pci_class; // 24 bits
+	bool in_order;      // buffers come back in the order in which the driver made them available
 	// The driver has put buffers into queue q (or may have): take them with virtq_pop until it says no. Never called
 	// before DRIVER_OK, after a failure, or for a queue that is not enabled.
 	void (*kick)(struct virtio_device *d, unsigned q);

@@ -19,6 +19,7 @@ cat >"$out/test.sh" <<'TEST'
 set -e
 modprobe virtio_pci && modprobe virtio_blk && modprobe virtio-rng
 dd if=/dev/hwrng of=/tmp/random bs=1024 count=16 2>/dev/null
+echo features $(cut -c35 /sys/bus/virtio/devices/virtio*/features)
 [ "$(gzip -c </tmp/random | wc -c)" -gt 16000 ] && echo random
 head -c 1000000 /dev/vda | sha256sum
 dma /dev/vda 2097152 16
@@ -59,6 +60,7 @@ try() {
 	grep -q 'RINGER-STATUS 0' "$log" || why="$why the script failed;"
 	grep -q '^random' "$log" || why="$why no random numbers;"
 	grep -q "^$(sha256sum <"$out/start")" "$log" || why="$why read something else;"
+	case $name in packed*) grep -q '^features .*1' "$log" || why="$why no packed rings;" ;; esac
 	if [ "$disk" = qcow2 ]; then
 		qemu-img check -q "$out/qcow2" || why="$why qemu-img check;"
 		qemu-img convert -O raw "$out/qcow2" "$out/raw.new" && mv "$out/raw.new" "$out/raw"
@@ -105,6 +107,10 @@ try intx "pci=nomsi" yes raw -drive "$raw,aio=threads"
 try pic "noapic pci=nomsi" yes raw -drive "$raw,cache=none"
 try queues "" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" \
 	-device virtio-blk-pci,drive=d,num-queues=4,queue-size=16,addr=0x1e
+try packed "" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" \
+	-device virtio-blk-pci,drive=d,packed=on,num-queues=2 -device virtio-rng-pci,packed=on,in_order=on
+try packed-plain "pci=nomsi" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" \
+	-device virtio-blk-pci,drive=d,packed=on,queue-size=16,event_idx=off,indirect_desc=off
 try through "" yes raw -drive "$raw,cache=writethrough"
 try readonly "" no raw -drive "$raw,readonly=on"
 try snapshot "" no raw -snapshot -drive "$raw"

@@ -22,7 +22,7 @@
 #include "virtio/rng.h"
 
 enum { RAM = 64 << 10, DISK = 256 << 10, SIZE = 8, DESC = 0x1000, AVAIL = 0x2000, USED = 0x3000, TABLE = 0x4000,
-	DATA = 0x8000 };
+	DATA = 0x8000, QUEUES = 16 };
 enum { COMMON_FEATURES_SELECT = 8, COMMON_FEATURES = 12, COMMON_STATUS = 20, COMMON_QUEUE = 22, COMMON_SIZE = 24,
 	COMMON_ENABLE = 28, COMMON_DESC = 32 };
 
@@ -244,6 +244,16 @@ static void place_queue(unsigned q)
 	set(COMMON_ENABLE, 2, 1);
 }
 
+static struct {
+	uint16_t at;
+	bool wrap;
+} place[QUEUES]; // the driver's next descriptor in packed rings
+
+static bool packed(void)
+{
+	return virtio_has(pci.device, VIRTIO_F_RING_PACKED);
+}
+
 static void start(uint64_t features)
 {
 	set(COMMON_STATUS, 1, 0);
@@ -253,8 +263,11 @@ static void start(uint64_t features)
 		set(COMMON_FEATURES, 4, (uint32_t)(features >> 32 * i));
 	}
 	set(COMMON_STATUS, 1, VIRTIO_FEATURES_OK);
-	for (unsigned q = 0; q < pci.device->nqueues; q++)
+	for (unsigned q = 0; q < pci.device->nqueues; q++) {
 		place_queue(q);
+		place[q % QUEUES].at = 0;
+		place[q % QUEUES].wrap = true;
+	}
 	set(COMMON_STATUS, 1, VIRTIO_DRIVER_OK);
 }
 
@@ -283,6 +296,51 @@ static void make_available(unsigned q, uint16_t head, unsigned by)
 	put(base + 2, &idx, 2);
 }
 
+// -- packed rings
+
+static void put_packed(unsigned table, unsigned i, uint64_t addr, uint32_t len, uint16_t id, uint16_t flags)
+{
+	const uint16_t tail[2] = { id, flags };
+
+	put(table + 16 * i, &addr, 8);
+	put(table + 16 * i + 8, &len, 4);
+	put(table + 16 * i + 12, tail, 4);
+}
+
+// The next descriptor of queue q, made available.
+static void put_next(unsigned q, uint64_t addr, uint32_t len, uint16_t id, uint16_t flags)
+{
+	flags &= (uint16_t)~(1u << 7 | 1u << 15);
+	put_packed(DESC + 0x100 * q, place[q].at, addr, len, id, flags | (place[q].wrap ? 1u << 7 : 1u << 15));
+	if (++place[q].at == SIZE) {
+		place[q].at = 0;
+		place[q].wrap = !place[q].wrap;
+	}
+}
+
+static void make_packed_request(struct input *in, unsigned q, uint8_t shape, uint8_t spoil, unsigned data, bool reads)
+{
+	const uint64_t addr[3] = { DATA, DATA + 16, DATA + 0x4000 };
+	const uint32_t len[3] = { 16, data, 1 };
+	const uint16_t flags[3] = { 1, 1 | (reads ? 2 : 0), 2 };
+	uint16_t id = take8(in);
+
+	for (unsigned i = 0; i < 3; i++) {
+		bool bad = spoil < 160 && spoil % 3 == i;
+		uint64_t a = bad && (spoil & 4) ? take_value(in) : addr[i];
+		uint32_t n = bad && (spoil & 8) ? (uint32_t)take_value(in) : len[i];
+		uint16_t f = bad && (spoil & 16) ? take16(in) : flags[i];
+
+		if (shape & 1)
+			put_packed(TABLE, i, a, n, id, f & ~1u);
+		else
+			put_next(q, a, n, id, f);
+	}
+	if (shape & 1)
+		put_next(q, shape & 2 ? TABLE : take_value(in), shape & 4 ? 48 : (uint32_t)take_value(in), id,
+			 4 | (shape & 8 ? 0 : take16(in)));
+}
+
 // A request as a driver makes it, of one readable header, some data and a status byte, with one part of it spoilt.
 static void make_request(struct input *in)
 {
@@ -295,6 +353,10 @@ static void make_request(struct input *in)
 
 	put(DATA, header, sizeof(header));
 	put(DATA + 16, range, sizeof(range));
+	if (packed()) {
+		make_packed_request(in, q, shape, spoil, header[0] > 10 ? 16 : 512u << (shape >> 6), reads);
+		return;
+	}
 	put_desc(table, at, DATA, 16, 1, at + 1);
 	put_desc(table, at + 1, DATA + 16, header[0] > 10 ? 16 : 512u << (shape >> 6), 1 | (reads ? 2 : 0), at + 2);
 	put_desc(table, at + 2, DATA + 0x4000, 1, 2, 0);
@@ -332,7 +394,10 @@ static void step(struct input *in)
 			 (uint16_t)take_value(in));
 		break;
 	case 11:
-		make_available(op >> 4 & 1, take16(in), take8(in) % 4);
+		if (packed())
+			put_next(op >> 4 & 1, take_value(in), take16(in), take16(in), take16(in));
+		else
+			make_available(op >> 4 & 1, take16(in), take8(in) % 4);
 		break;
 	case 12:
 		value = take16(in);
@@ -343,7 +408,8 @@ static void step(struct input *in)
 		virtio_pci_read(&pci, value % (PCI_APP_DEVICE + 128), 1u << (op >> 6));
 		break;
 	case 14:
-		start(op & 16 ? pci.device->offered : take_value(in) | BIT64(VIRTIO_F_VERSION_1));
+		value = op & 16 ? pci.device->offered : take_value(in) | BIT64(VIRTIO_F_VERSION_1);
+		start(op & 32 ? value & ~BIT64(VIRTIO_F_RING_PACKED) : value);
 		break;
 	case 15:
 		set(COMMON_QUEUE, 2, take8(in) % 4);
@@ -384,6 +450,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, data + size};
+	struct virtio_device *device;
+	uint64_t offer;
 
 	if (!disk) {
 		mem_layout(&mem, RAM);
@@ -392,7 +460,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	memset(ram, 0, RAM);
 	memset(disk, 0, DISK);
-	virtio_pci_init(&pci, make_device(take8(&in)), &app, 0, 0x18);
+	device = make_device(take8(&in));
+	offer = take8(&in) & 1 ? 0 : BIT64(VIRTIO_F_RING_PACKED) | (device->class->in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0);
+	device->offered |= offer;
+	virtio_pci_init(&pci, device, &app, 0, 0x18);
 	pci.raise = on_raise;
 	interrupts = 0;
 	app.kicks = UINT64_MAX;
