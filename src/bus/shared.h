@@ -101,6 +101,7 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_CAREFUL = BIT(5),   // every instruction in the careful form
 	STRESS_COLD = BIT(6),      // no unit is made anew for the hot tier
 	STRESS_HOT = BIT(7),       // all units are of the hot tier at once
+	STRESS_SEALED = BIT(8),    // the vdso cannot be unmapped, as on hosts that seal it
 };
 
 // How translated user code reaches memory: through the software TLB, or by host mappings at the guest's own addresses.
@@ -135,12 +136,12 @@ struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_
 	uint32_t eax, ebx, ecx, edx;
 };
 
-struct config { // written by the app before the monitor starts, constant afterwards
+struct config { // written by the app before the monitor starts, constant once guest code runs
 	struct mem mem;
 	uint32_t vcpus;
 	uint32_t stress;        // enum accel_stress
 	uint32_t log;           // enum log_item
-	uint32_t memory;        // enum memory_form
+	uint32_t memory;        // enum memory_form; a host that seals the vdso turns auto into checked (vmm/start.c)
 	uint32_t selfcheck;     // every Nth unit, 0 = off
 	bool deterministic;
 	bool start_stopped;     // -S

@@ -58,6 +58,7 @@
 	_(mmio_accesses, "times", "MMIO accesses, all") \
 	_(timer_signals, "times", "host timer signals") \
 	_(host_faults, "times", "host exceptions in translated code") \
+	_(shadow_sealed, "times", "no guest mappings, all access checked: the host seals the vdso") \
 	_(shadow_faults, "times", "hidden faults of user code in the mapped form") \
 	_(shadow_maps, "times", "host mappings made for it") \
 	_(shadow_pages, "pages", "guest pages in these") \

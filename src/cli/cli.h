@@ -55,6 +55,7 @@ struct cli {
 	const char *stats_file; // NULL: stderr
 	const char *pidfile;
 	const char *gdb; // -gdb, -s; NULL: none
+	bool memory_named; // --memory
 	const char *option; // being handled, as it was written
 	char err[600];
 };

@@ -36,6 +36,7 @@ static const struct word stress_words[] = {
 	{ "careful", STRESS_CAREFUL, "every instruction in the careful form" },
 	{ "cold", STRESS_COLD, "all code in the base tier, however often it runs" },
 	{ "hot", STRESS_HOT, "all code in the hot tier at once" },
+	{ "sealed", STRESS_SEALED, "a host that seals the vdso, where guest memory cannot be mapped" },
 };
 
 static enum cli_result parse(struct cli *c, const char *arg, const struct word *words, size_t n, uint32_t *bits,

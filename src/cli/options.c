@@ -134,6 +134,7 @@ static enum cli_result take_memory(struct cli *c, const char *arg)
 	for (uint32_t i = 0; i < ARRAY_SIZE(forms); i++)
 		if (!strcmp(arg, forms[i])) {
 			c->config.memory = i;
+			c->memory_named = true;
 			return CLI_OK;
 		}
 	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped or auto", arg);
@@ -284,6 +285,13 @@ static enum cli_result take_option(struct cli *c, int argc, char **argv, int *i)
 	return o->take(c, argv[*i]);
 }
 
+// Not named, the mapped form leaves alone what is looked at closely.
+static void settle_memory(struct cli *c)
+{
+	if (!c->memory_named && (c->gdb || c->config.start_stopped || c->config.deterministic || c->config.selfcheck))
+		c->config.memory = MEMORY_CHECKED;
+}
+
 // What is not built for several processors.
 static enum cli_result settle_smp(struct cli *c)
 {
@@ -294,7 +302,7 @@ static enum cli_result settle_smp(struct cli *c)
 		return CLI_OK;
 	if (what)
 		return cli_error(c, "%s works with one processor only so far; use -smp 1", what);
-	if (c->config.memory == MEMORY_AUTO)
+	if (c->memory_named && c->config.memory == MEMORY_AUTO)
 		cli_warn("--memory=auto: with several processors all memory access is checked");
 	c->config.memory = MEMORY_CHECKED;
 	return CLI_OK;
@@ -321,6 +329,7 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
+	settle_memory(c);
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK)
 		return CLI_ERROR;
@@ -340,6 +349,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 	memset(c, 0, sizeof(*c));
 	c->config.ram_size = UINT64_C(128) << 20;
 	c->config.vcpus = 1;
+	c->config.memory = MEMORY_AUTO;
 	c->config.tc_size = UINT64_C(64) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 
 enum { STACK_SIZE = 1 << 20, SIGNAL_STACK_SIZE = 256 << 10, HWCAP2_FSGSBASE_BIT = BIT(1) };
+enum { LINUX_SYS_MSEAL = 462 }; // younger than the headers
 enum { SPIN_US = 20 }; // a world switch spins that long: about what a sleep and a wake cost
 
 // A guard page stands below each stack.
@@ -102,6 +103,19 @@ static unsigned own_index(const uint64_t *sp, const struct shared *sh)
 	return n;
 }
 
+// --stress=sealed: with its data, which lies below. Neither can be sealed in part, and nobody tells their sizes.
+static void seal_vdso(uint64_t at)
+{
+	enum { PAGES = 16 };
+
+	for (uint64_t n = 1; n <= PAGES; n++)
+		if (!linux_call3(LINUX_SYS_MSEAL, at, n * PAGE_SIZE, 0))
+			break;
+	for (uint64_t n = PAGES; n > 0; n--)
+		if (!linux_call3(LINUX_SYS_MSEAL, at - n * PAGE_SIZE, n * PAGE_SIZE, 0))
+			break;
+}
+
 // On the kernel's first stack: map all there will be. Returns the top of the monitor's own stack.
 uint64_t start_map(const uint64_t *sp)
 {
@@ -140,13 +154,17 @@ uint64_t start_map(const uint64_t *sp)
 	for (sp++; sp[0] != AT_NULL; sp += 2) // ... 0, auxiliary vector
 		if (sp[0] == AT_HWCAP2)
 			vm->fsgsbase = sp[1] & HWCAP2_FSGSBASE_BIT;
+		else if (sp[0] == AT_SYSINFO_EHDR && sh->config.stress & STRESS_SEALED)
+			seal_vdso(sp[1]);
 	*(struct vmm **)STACK_TOP_USED = vm;
 	return STACK_TOP_USED;
 }
 
-// Unmap [from, to). Newer kernels seal the vdso against that: then unmap all around it, by halves.
+// Unmap [from, to). Newer kernels seal the vdso against that: then unmap all around it, by halves, and do without guest
+// mappings: the guest's own may have to be where it is.
 static void unmap(uint64_t from, uint64_t to)
 {
+	struct shared *sh = (struct shared *)ZONE_SHARED;
 	long err = from < to ? linux_call3(SYS_munmap, from, to - from, 0) : 0;
 	uint64_t middle = align_down(from + (to - from) / 2, PAGE_SIZE);
 
@@ -154,8 +172,10 @@ static void unmap(uint64_t from, uint64_t to)
 		return;
 	if (err != -EPERM)
 		linux_exit(START_UNMAP);
-	if (((const struct shared *)ZONE_SHARED)->config.memory != MEMORY_CHECKED)
+	if (sh->config.memory == MEMORY_MAPPED)
 		linux_exit(START_SEALED);
+	sh->stats[0].shadow_sealed |= sh->config.memory == MEMORY_AUTO;
+	sh->config.memory = MEMORY_CHECKED;
 	if (to - from > PAGE_SIZE) {
 		unmap(from, middle);
 		unmap(middle, to);
@@ -231,9 +251,10 @@ static bool has_one_processor(void)
 _Noreturn void start_run(void)
 {
 	struct vmm *vm = *(struct vmm **)STACK_TOP_USED;
-	bool maps = vm->shared->config.memory != MEMORY_CHECKED;
+	bool maps;
 
 	unmap_rest(vm);
+	maps = vm->shared->config.memory != MEMORY_CHECKED;
 	set_bases(vm);
 	leave_host(maps);
 	vm->spin_cycles = has_one_processor() ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
