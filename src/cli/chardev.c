@@ -2,11 +2,10 @@
 //
 // -chardev: host ends that are named once and used by name (-serial chardev:ID, -device isa-debugcon,chardev=ID).
 // A name may be used before it is defined, so uses are settled when all options have been seen.
+#include <errno.h>
 #include <string.h>
 
 #include "cli/cli.h"
-
-static const char *const backends[] = { "stdio", "file", "null", NULL };
 
 static struct cli_chardev *find(struct cli *c, const char *id)
 {
@@ -19,44 +18,52 @@ static struct cli_chardev *find(struct cli *c, const char *id)
 static enum cli_result help(void)
 {
 	printf("Available chardev backend types:\n");
-	for (size_t i = 0; backends[i]; i++)
-		printf("  %s\n", backends[i]);
+	for (unsigned i = 0; stream_kind_name(i); i++)
+		printf("  %s\n", stream_kind_name(i));
 	return CLI_DONE;
 }
 
-// The properties of all backends; those that change nothing here are passed over.
-static enum cli_result take_prop(struct cli *c, struct cli_chardev *d, const struct cli_prop *p, char *path, size_t max)
+// The properties of all backends, and each one's own.
+static enum cli_result take_prop(struct cli *c, struct cli_chardev *d, const struct cli_prop *p)
 {
 	static const char *const off[] = { "off", NULL };
-	static const char *const passed[] = { "signal", "append", "logappend", NULL };
+	char why[400];
+	int r;
 
-	if (!strcmp(p->key, "id") && strlen(p->value) < sizeof(d->id)) {
+	if (!strcmp(p->key, "id")) {
+		if (!*p->value || strlen(p->value) >= sizeof(d->id))
+			return cli_error(c, "id=%s is no usable name", p->value);
 		strcpy(d->id, p->value);
-	} else if (!strcmp(p->key, "path") && strlen(p->value) < max) {
-		strcpy(path, p->value);
-	} else if (!strcmp(p->key, "mux")) {
-		if (!cli_is_one_of(p->value, off))
-			d->mux = true;
-	} else if (!cli_is_one_of(p->key, passed)) {
-		return cli_error(c, "unknown or unbuilt property '%s'", *p->key ? p->key : p->value);
+		return CLI_OK;
 	}
-	return CLI_OK;
+	if (!strcmp(p->key, "mux") || !strcmp(p->key, "logappend")) {
+		d->mux |= *p->key == 'm' && !cli_is_one_of(p->value, off);
+		return CLI_OK;
+	}
+	r = stream_prop(&d->stream, p->key, p->value, why, sizeof(why));
+	if (r == -ENOENT)
+		return cli_error(c, "unknown or unbuilt property '%s'", *p->key ? p->key : p->value);
+	return r < 0 ? cli_error(c, "%s", why) : CLI_OK;
 }
 
 enum cli_result cli_chardev(struct cli *c, const char *arg)
 {
-	struct cli_prop p, backend;
-	struct cli_chardev d = { .mux = false };
-	char path[sizeof(d.stream.path)] = "", text[sizeof(path) + sizeof(backend.value)], why[300] = "";
+	struct cli_chardev d = {.mux = false};
+	struct cli_prop p;
+	char why[400];
+	int kind;
 
-	if (!cli_next_prop(&arg, &backend))
+	if (!cli_next_prop(&arg, &p))
 		return cli_error(c, "name a backend; '-chardev help' lists them");
-	if (cli_is_help(backend.value))
+	if (cli_is_help(p.value))
 		return help();
-	if (!cli_is_one_of(backend.value, backends))
-		return cli_error(c, "backend '%s' is not built; '-chardev help' lists those that are", backend.value);
+	kind = stream_kind_find(p.value);
+	if (kind < 0)
+		return cli_error(c, "backend '%s' is not built; '-chardev help' lists those that are", p.value);
+	d.stream.kind = kind;
+	d.stream.wait = true;
 	while (cli_next_prop(&arg, &p))
-		if (take_prop(c, &d, &p, path, sizeof(path)) != CLI_OK)
+		if (take_prop(c, &d, &p) != CLI_OK)
 			return CLI_ERROR;
 	if (!*d.id)
 		return cli_error(c, "give it an id (id=NAME)");
@@ -64,12 +71,11 @@ enum cli_result cli_chardev(struct cli *c, const char *arg)
 		return cli_error(c, "the id '%s' is taken", d.id);
 	if (c->chardevs == CHARDEVS_MAX)
 		return cli_error(c, "%d are the most", CHARDEVS_MAX);
-	if (!strcmp(backend.value, "file"))
-		snprintf(text, sizeof(text), "file:%s", path);
-	else
-		snprintf(text, sizeof(text), "%s%s", d.mux ? "mon:" : "", backend.value);
-	if (stream_parse(text, &d.stream, why, sizeof(why)) < 0)
+	if (stream_check(&d.stream, why, sizeof(why)) < 0)
 		return cli_error(c, "%s", why);
+	if (d.mux && kind == STREAM_STDIO)
+		d.stream.kind = STREAM_MON_STDIO;
+	snprintf(d.stream.label, sizeof(d.stream.label), "%s", d.id);
 	c->chardev[c->chardevs++] = d;
 	return CLI_OK;
 }
@@ -102,8 +108,14 @@ enum cli_result cli_settle_chardevs(struct cli *c)
 			return CLI_ERROR;
 		stdios += stream_uses_stdio(&c->config.serial[i]);
 	}
+	for (unsigned i = 0; i < c->config.ports; i++) {
+		c->option = "-device";
+		if (settle(c, &c->config.port[i].to) != CLI_OK)
+			return CLI_ERROR;
+		stdios += stream_uses_stdio(&c->config.port[i].to);
+	}
 	if (stdios > 1)
-		return cli_error(c, "standard input and output already belong to another serial port");
+		return cli_error(c, "standard input and output already belong to another serial port or console");
 	c->option = "isa-debugcon";
 	if (settle(c, con) != CLI_OK)
 		return CLI_ERROR;

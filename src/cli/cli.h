@@ -15,7 +15,7 @@ enum cli_result { CLI_OK, CLI_DONE /* helped: exit with status 0 */, CLI_ERROR }
 
 enum cli_accel { ACCEL_UNDECIDED, ACCEL_BT, ACCEL_REFUSED /* asked for, but none of those named is built */ };
 
-enum { CHARDEVS_MAX = 8 };
+enum { CHARDEVS_MAX = 40 };
 struct cli_chardev {
 	char id[64];
 	bool mux, used;
@@ -44,6 +44,8 @@ struct cli {
 	unsigned drives;
 	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
 	bool snapshot;
+	char port_bus[CONSOLE_PORTS][64], port_id[CONSOLE_PORTS][64]; // bus=, id= of virtserialport and virtconsole
+	unsigned wanted_ports[PCI_APP_MAX];
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
 	unsigned old_net, old_card; // -net: their index + 1
@@ -107,6 +109,12 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 enum cli_result cli_virtio_balloon(struct cli *c, const char *props);
 enum cli_result cli_virtio_blk(struct cli *c, const char *props);
 enum cli_result cli_virtio_rng(struct cli *c, const char *props);
+
+// console_opts.c
+enum cli_result cli_virtio_serial(struct cli *c, const char *props);
+enum cli_result cli_virtserialport(struct cli *c, const char *props);
+enum cli_result cli_virtconsole(struct cli *c, const char *props);
+enum cli_result cli_settle_ports(struct cli *c);
 
 // fs_opts.c
 enum cli_result cli_fsdev(struct cli *c, const char *arg);

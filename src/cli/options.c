@@ -324,7 +324,7 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "nothing to boot; name a kernel, or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
 		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
-	if (cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
+	if (cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)

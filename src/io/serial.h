@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// A serial port's host end: moves bytes between the two rings of the port and a stream, with back pressure both ways
-// and no byte lost. Runs in the event loop; told by the doorbell that the monitor has moved an index.
+// A serial port's host end: moves bytes between the two rings of the port and a character device. Runs in the event
+// loop; told by the doorbell that the monitor has moved an index.
 #ifndef IO_SERIAL_H
 #define IO_SERIAL_H
 
 #include "bus/shared.h"
-#include "host/loop.h"
-#include "io/mux.h"
-#include "io/stream.h"
+#include "io/chardev.h"
 
 struct serial {
-	struct loop *loop;
 	struct ring *tx, *rx;
-	struct stream stream;
-	struct loop_fd in, out;
-	bool in_open;   // no end of input yet
-	bool out_dead;  // the reader of our output is gone: what comes is dropped
-	bool muxed;
-	struct mux mux;
+	struct chardev chardev;
 	void (*changed)(void *opaque); // tell the monitor: bytes in rx, or room in tx that it waits for
 	void *opaque;
 };
 
-// s->mux and s->changed are set by the caller. 0, or a negative errno with a line in err.
+// s->chardev.mux and s->changed are set by the caller. 0, or a negative errno with a line in err.
 int serial_open(struct serial *s, struct loop *l, const struct stream_config *c, struct ring *tx, struct ring *rx,
 		char *err, size_t errlen);
 void serial_doorbell(struct serial *s);

@@ -7,46 +7,17 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "host/term.h"
 #include "io/stream.h"
 
 enum { SMALL_WRITE = 4096 /* a pipe that polls writable takes this much without blocking */ };
-
-int stream_parse(const char *text, struct stream_config *out, char *err, size_t errlen)
-{
-	static const struct { const char *name; enum stream_kind kind; } names[] = {
-		{ "none", STREAM_NONE }, { "null", STREAM_NULL },
-		{ "stdio", STREAM_STDIO }, { "mon:stdio", STREAM_MON_STDIO },
-	};
-
-	memset(out, 0, sizeof(*out));
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!strcmp(text, names[i].name)) {
-			out->kind = names[i].kind;
-			return 0;
-		}
-	if (!strncmp(text, "file:", 5) && text[5]) {
-		if (strlen(text + 5) >= sizeof(out->path)) {
-			snprintf(err, errlen, "the file name is too long (at most %zu bytes)", sizeof(out->path) - 1);
-			return -EINVAL;
-		}
-		out->kind = STREAM_FILE;
-		strcpy(out->path, text + 5);
-		return 0;
-	}
-	if (!strncmp(text, "chardev:", 8) && text[8] && strlen(text + 8) < sizeof(out->path)) {
-		out->kind = STREAM_NAMED;
-		strcpy(out->path, text + 8);
-		return 0;
-	}
-	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, chardev:ID, null or none", text);
-	return -EINVAL;
-}
 
 static int reopen(int fd, int flags)
 {
@@ -70,6 +41,59 @@ static bool is_socket(int fd)
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+void stream_close(struct stream *s)
+{
+	if (s->in_fd >= 0)
+		close(s->in_fd);
+	if (s->out_fd >= 0)
+		close(s->out_fd);
+	s->in_fd = s->out_fd = -1;
+}
+
+// Two FIFOs, PATH.in and PATH.out as we see them, or one for both ways.
+static int open_pipe(struct stream *s, const char *path, char *err, size_t errlen)
+{
+	char in[300], out[300];
+
+	snprintf(in, sizeof(in), "%s.in", path);
+	snprintf(out, sizeof(out), "%s.out", path);
+	s->in_fd = open(in, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	s->out_fd = open(out, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (s->in_fd >= 0 && s->out_fd >= 0)
+		return 0;
+	stream_close(s);
+	s->in_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	s->out_fd = s->in_fd < 0 ? -1 : fcntl(s->in_fd, F_DUPFD_CLOEXEC, 3);
+	if (s->out_fd >= 0)
+		return 0;
+	snprintf(err, errlen, "cannot open the pipe '%s': %s", path, strerror(errno));
+	return -errno;
+}
+
+// Its other end is opened once and closed, in raw mode: from then on the kernel says whether somebody has it open.
+static int open_pty(struct stream *s, const char *label, char *err, size_t errlen)
+{
+	struct termios t;
+	char name[64];
+	int slave = -1;
+
+	s->in_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (s->in_fd >= 0 && grantpt(s->in_fd) == 0 && unlockpt(s->in_fd) == 0 &&
+	    ptsname_r(s->in_fd, name, sizeof(name)) == 0)
+		slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0 || fcntl(s->in_fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0 || tcgetattr(slave, &t) < 0) {
+		snprintf(err, errlen, "cannot make a pseudo-terminal: %s", strerror(errno));
+		return -errno;
+	}
+	cfmakeraw(&t);
+	tcsetattr(slave, TCSANOW, &t);
+	close(slave);
+	s->out_fd = fcntl(s->in_fd, F_DUPFD_CLOEXEC, 3);
+	printf("char device redirected to %s (label %s)\n", name, label);
+	fflush(stdout);
+	return 0;
+}
+
 int stream_open(struct stream *s, const struct stream_config *c, char *err, size_t errlen)
 {
 	*s = (struct stream){ .in_fd = -1, .out_fd = -1 };
@@ -85,6 +109,13 @@ int stream_open(struct stream *s, const struct stream_config *c, char *err, size
 			return -errno;
 		}
 		return 0;
+	case STREAM_PIPE:
+		return open_pipe(s, c->path, err, errlen);
+	case STREAM_PTY:
+		return open_pty(s, c->label, err, errlen);
+	case STREAM_SOCKET:
+		snprintf(err, errlen, "sockets are for serial ports and virtio consoles only");
+		return -EINVAL;
 	case STREAM_STDIO:
 	case STREAM_MON_STDIO:
 		break;
@@ -93,15 +124,6 @@ int stream_open(struct stream *s, const struct stream_config *c, char *err, size
 	s->out_fd = reopen(STDOUT_FILENO, O_WRONLY);
 	s->out_socket = is_socket(s->out_fd);
 	return term_raw(STDIN_FILENO, c->kind == STREAM_STDIO ? TERM_SIGNALS_KEPT : TERM_SIGNALS_TO_GUEST);
-}
-
-void stream_close(struct stream *s)
-{
-	if (s->in_fd >= 0)
-		close(s->in_fd);
-	if (s->out_fd >= 0)
-		close(s->out_fd);
-	s->in_fd = s->out_fd = -1;
 }
 
 static bool ready_now(int fd, short events)

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
 //
 // Character streams: what stands behind a serial port on the host. A stream is a pair of non-blocking descriptors, one
-// or both absent, with QEMU's spelling on the command line (stdio, mon:stdio, file:F, null, none).
+// or both absent, with QEMU's spelling on the command line (stdio, mon:stdio, file:F, pty, pipe:P, null, none; unix:
+// and tcp: are sockets, which io/chardev.h opens).
 #ifndef IO_STREAM_H
 #define IO_STREAM_H
 
 #include <sys/types.h>
 
-#include "base/types.h"
+#include "io/net.h"
 
 enum stream_kind { STREAM_NONE /* no port at all */, STREAM_NULL, STREAM_STDIO, STREAM_MON_STDIO, STREAM_FILE,
+	STREAM_PIPE, STREAM_PTY, STREAM_SOCKET,
 	STREAM_NAMED /* of a chardev that is to be looked up: path is its name */ };
 
 struct stream_config {
 	enum stream_kind kind;
-	char path[256]; // STREAM_FILE, STREAM_NAMED
+	char path[256];  // STREAM_FILE, STREAM_PIPE, STREAM_NAMED; of a socket, how it was written
+	char label[64];  // the chardev's id, or what else to call it
+	struct net_stream_config socket; // STREAM_SOCKET
+	bool wait;       // ... a server that starts when its peer is there
 };
 
 struct stream {
@@ -24,6 +29,12 @@ struct stream {
 
 // 0, or -EINVAL with a line in err that names what is wrong.
 int stream_parse(const char *text, struct stream_config *out, char *err, size_t errlen);
+
+// A property of -chardev. 0, -ENOENT: this kind has none such, or -EINVAL with a line in err. check: all are there.
+int stream_prop(struct stream_config *c, const char *key, const char *value, char *err, size_t errlen);
+int stream_check(struct stream_config *c, char *err, size_t errlen);
+int stream_kind_find(const char *backend); // of -chardev: enum stream_kind, or -1
+const char *stream_kind_name(unsigned i);  // NULL after the last
 static inline bool stream_uses_stdio(const struct stream_config *c)
 {
 	return c->kind == STREAM_STDIO || c->kind == STREAM_MON_STDIO;

@@ -107,6 +107,7 @@ void machine_drain(struct machine *m)
 
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_drain(&m->serial[i], until_fd);
+	virtio_bus_drain(m, until_fd);
 	trace_drain(&m->trace, &m->shared->trace, until_fd);
 }
 

@@ -106,7 +106,7 @@ static int open_serial(struct machine *m, char *err, size_t errlen)
 
 		s->changed = serial_changed;
 		s->opaque = m;
-		s->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m};
+		s->chardev.mux = m->mux;
 		r = serial_open(s, &m->loop, &m->config->serial[i], &m->shared->serial_tx[i], &m->shared->serial_rx[i],
 				why, sizeof(why));
 		if (r < 0) {
@@ -190,8 +190,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 		m->monitor[i] = (struct monitor){.machine = m, .vcpu = i, .pidfd = -1};
 	}
 	m->loop.epoll_fd = -1;
-	for (int i = 0; i < SERIAL_PORTS; i++)
-		m->serial[i].stream = (struct stream){.in_fd = -1, .out_fd = -1};
+	m->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));
@@ -210,7 +209,8 @@ int machine_run(struct machine *m, char *err, size_t errlen)
 	int r = machine_power_on(m, err, errlen);
 
 	// The terminal is touched last: what cannot start leaves it alone.
-	if (r < 0 || (r = open_serial(m, err, errlen)) < 0 || (r = pc_open(m, err, errlen)) < 0)
+	if (r < 0 || (r = open_serial(m, err, errlen)) < 0 || (r = pc_open(m, err, errlen)) < 0 ||
+	    (r = virtio_bus_open(m, err, errlen)) < 0)
 		return r;
 	r = machine_start_threads(m);
 	if (r == 0)

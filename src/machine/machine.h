@@ -52,6 +52,8 @@ struct machine_config {
 	unsigned nets, nics;
 	struct net_config net[MACHINE_NETS_MAX];
 	struct nic_config nic[MACHINE_NETS_MAX];
+	unsigned ports; // of virtio-serial
+	struct console_port_config port[CONSOLE_PORTS];
 	unsigned folders;
 	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;
@@ -90,6 +92,7 @@ struct machine {
 	struct loop loop;
 	struct signals signals;
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
+	struct mux mux; // what the keys of a multiplexed standard input do
 	struct serial serial[SERIAL_PORTS];
 	struct net *net[MACHINE_NETS_MAX];
 	struct trace trace;

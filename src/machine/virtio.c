@@ -66,6 +66,20 @@ static struct virtio_device *create_balloon(struct machine *m, const struct virt
 	return &b->dev;
 }
 
+static struct virtio_device *create_console(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_console *v = calloc(1, sizeof(*v));
+	unsigned index = (unsigned)(c - m->config->virtio);
+
+	if (!v)
+		return NULL;
+	virtio_console_init(v, &m->shared->config.mem, c->ports);
+	for (unsigned i = 0; i < m->config->ports; i++)
+		if (m->config->port[i].device == index)
+			virtio_console_add(v, &m->config->port[i]);
+	return &v->dev;
+}
+
 static struct virtio_device *create_rng(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	struct virtio_rng *r = calloc(1, sizeof(*r));
@@ -94,6 +108,7 @@ static struct virtio_device *(*const creators[])(struct machine *m, const struct
 						  size_t errlen) = {
 	[VIRTIO_BALLOON] = create_balloon,
 	[VIRTIO_BLK] = create_blk,
+	[VIRTIO_CONSOLE] = create_console,
 	[VIRTIO_FOLDER] = create_folder,
 	[VIRTIO_NET] = create_net,
 	[VIRTIO_RNG] = create_rng,
@@ -194,6 +209,38 @@ int virtio_bus_create(struct machine *m, char *err, size_t errlen)
 				return r;
 		}
 	return 0;
+}
+
+// The next console at or after *i.
+static struct virtio_console *next_console(struct machine *m, unsigned *i)
+{
+	while (*i < m->virtio.count) {
+		struct virtio_device *d = m->virtio.pci[(*i)++].device;
+
+		if (d->class->id == VIRTIO_ID_CONSOLE)
+			return container_of(d, struct virtio_console, dev);
+	}
+	return NULL;
+}
+
+int virtio_bus_open(struct machine *m, char *err, size_t errlen)
+{
+	struct virtio_console *v;
+	unsigned i = 0;
+	int r = 0;
+
+	while (r == 0 && (v = next_console(m, &i)))
+		r = virtio_console_open(v, &m->loop, &m->mux, err, errlen);
+	return r;
+}
+
+void virtio_bus_drain(struct machine *m, int until_fd)
+{
+	struct virtio_console *v;
+	unsigned i = 0;
+
+	while ((v = next_console(m, &i)))
+		virtio_console_drain(v, until_fd);
 }
 
 void virtio_bus_destroy(struct machine *m)

@@ -10,11 +10,12 @@
 #include "p9/p9.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/pci.h"
 
 struct machine;
 
-enum virtio_kind { VIRTIO_BALLOON, VIRTIO_BLK, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
+enum virtio_kind { VIRTIO_BALLOON, VIRTIO_BLK, VIRTIO_CONSOLE, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
 
 enum { SLOT_ANY = -1 };
 
@@ -29,6 +30,7 @@ struct virtio_config { // one -device
 	struct virtio_blk_config blk;
 	char tag[P9_TAG_MAX + 1], fsdev[64]; // VIRTIO_FOLDER: mount_tag=, fsdev=
 	int folder;    // ... index in machine_config.folder
+	unsigned ports; // VIRTIO_CONSOLE: max_ports=, or how many it needs
 	unsigned card; // VIRTIO_NET: index in machine_config.nic
 };
 
@@ -42,6 +44,8 @@ struct virtio_bus {
 int virtio_bus_create(struct machine *m, char *err, size_t errlen); // 0, or a negative errno with a line in err
 void virtio_bus_destroy(struct machine *m);
 void virtio_bus_reset(struct machine *m); // nothing touches guest memory after this until the guest starts a device
+int virtio_bus_open(struct machine *m, char *err, size_t errlen); // consoles' host ends: when all else stands
+void virtio_bus_drain(struct machine *m, int until_fd); // what the guest has sent to consoles goes out
 int virtio_bus_start(struct machine *m);  // the thread
 void virtio_bus_stop(struct machine *m);
 

@@ -55,6 +55,8 @@ make_kernel("kernel")
 open("empty", "wb").close()
 open("text", "w").write("this is not a kernel\n" * 100)
 BOOT = ["-m", "64M", "-kernel", "kernel"]
+SERIAL = ["-device", "virtio-serial-pci"]
+PORT = ["-chardev", "null,id=c", "-device", "virtserialport,chardev=c"]
 CONSOLE = BOOT + ["-nographic", "-no-reboot"]
 
 
@@ -127,6 +129,19 @@ def test_bad_input():
         (BOOT + ["-virtfs", "local,path=.,mount_tag=t,security_model=mapped-file"], "mapped-file"),
         (BOOT + ["-device", "virtio-9p-pci,fsdev=x,mount_tag=t"], "x"),
         (BOOT + ["-pidfile", "/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-gdb", "frob"], "frob"),
+        (BOOT + ["-chardev", "null,id=a"] * 2, "'a'"), (BOOT + ["-chardev", "msmouse,id=a"], "msmouse"),
+        (BOOT + ["-chardev", "socket,id=a"], "path="), (BOOT + ["-chardev", "socket,path=x,tls-creds=t,id=a"], "tls-creds"),
+        (BOOT + ["-chardev", "socket,path=x,telnet=on,id=a"], "telnet"), (BOOT + ["-chardev", "pipe,id=a"], "path"),
+        (BOOT + ["-serial", "unix:/nonexistent/s,server=on"], "/nonexistent/s"),
+        (BOOT + ["-serial", f"tcp:127.0.0.1:{TAKEN},server=on,wait=off"], str(TAKEN)),
+        (BOOT + ["-serial", "tcp:127.0.0.1:1"], "127.0.0.1:1"), (BOOT + ["-serial", "unix:x,frob=1"], "frob"),
+        (BOOT + PORT, "virtio-serial-pci"), (BOOT + SERIAL + ["-device", "virtserialport"], "chardev="),
+        (BOOT + SERIAL + ["-device", "virtserialport,chardev=x"], "'x'"), (BOOT + SERIAL + PORT + PORT[2:], "used twice"),
+        (BOOT + SERIAL + PORT[:-1] + ["virtserialport,chardev=c,nr=0"], "nr=0"),
+        (BOOT + SERIAL + PORT[:-1] + ["virtconsole,chardev=c,bus=y.0"], "y.0"),
+        (BOOT + ["-device", "virtio-serial-pci,max_ports=1"] + PORT, "max_ports"),
+        (BOOT + ["-device", "virtio-serial-pci,max_ports=99"], "max_ports=99"),
+        (BOOT + ["-device", "virtio-rng-pci,packed=maybe"], "packed=maybe"),
     ]:
         status, out, err = run(*args, "-display", "none") if args and args[-1] not in ("-m", "-kernel") else run(*args)
         lines = err.strip().split("\n")

@@ -17,6 +17,7 @@
 #include "virtio/9p.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
@@ -189,6 +190,88 @@ static struct virtio_device *make_net(uint8_t which)
 	return &v->dev;
 }
 
+// -- a console's host ends: sometimes full, typing now and then, coming and going
+
+static struct virtio_console *console;
+
+ssize_t chardev_write(struct chardev *c, const void *from, size_t n)
+{
+	static volatile uint8_t sum;
+	static unsigned writes;
+
+	for (size_t i = 0; i < n; i++)
+		sum += ((const uint8_t *)from)[i];
+	return ++writes % 7 == 0 ? -11 : (ssize_t)(writes % 3 ? n : (n + 1) / 2);
+}
+
+void chardev_accept_input(struct chardev *c)
+{
+	uint8_t *at;
+	size_t n = c->user.room(c->user.opaque, &at);
+	static unsigned turn;
+
+	if (!n || ++turn % 3 == 0)
+		return;
+	n = turn % 2 ? n : 1;
+	memset(at, 'x', n);
+	c->user.filled(c->user.opaque, n);
+}
+
+int chardev_open(struct chardev *c, struct loop *l, const struct stream_config *config, char *err, size_t errlen)
+{
+	c->opened = c->up = true;
+	return 0;
+}
+
+void chardev_close(struct chardev *c)
+{
+}
+
+bool chardev_await_output(struct chardev *c, int until_fd)
+{
+	static unsigned turn;
+
+	return ++turn % 4;
+}
+
+static void console_lives(void)
+{
+	static unsigned turn;
+
+	pthread_mutex_lock(&console->dev.lock);
+	for (unsigned i = 0; i < 3; i++) {
+		struct chardev *c = &console->port[i].chardev;
+
+		if (!console->port[i].present)
+			continue;
+		chardev_accept_input(c);
+		c->user.writable(c->user.opaque);
+		if (++turn % 8 == 0) {
+			c->up = !c->up;
+			c->user.link(c->user.opaque, c->up);
+		}
+	}
+	pthread_mutex_unlock(&console->dev.lock);
+	if (turn % 5 == 0)
+		virtio_console_drain(console, -1);
+}
+
+static struct virtio_device *make_console(uint8_t which)
+{
+	const struct console_port_config ports[] = {
+		{ .console = true, .nr = 0, .to.kind = STREAM_NULL }, { .nr = 2, .name = "fuzz", .to.kind = STREAM_NULL },
+	};
+	const struct mux none = {0};
+	char err[300];
+
+	console = calloc(1, sizeof(*console));
+	virtio_console_init(console, &mem, which & 1 ? 31 : 3);
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		virtio_console_add(console, &ports[i]);
+	MUST(virtio_console_open(console, NULL, &none, err, sizeof(err)) == 0);
+	return &console->dev;
+}
+
 static struct virtio_device *make_folder(void)
 {
 	struct virtio_9p *v = calloc(1, sizeof(*v));
@@ -212,6 +295,8 @@ static void complete_later(void)
 		image.completed(image.opaque, list);
 	if (net.card.receive)
 		network_lives();
+	if (console)
+		console_lives();
 }
 
 // -- the driver
@@ -344,10 +429,10 @@ static void make_packed_request(struct input *in, unsigned q, uint8_t shape, uin
 // A request as a driver makes it, of one readable header, some data and a status byte, with one part of it spoilt.
 static void make_request(struct input *in)
 {
-	unsigned queues = pci.device->nqueues > 2 ? 3 : 2;
+	unsigned queues = console ? 8 : pci.device->nqueues > 2 ? 3 : 2;
 	uint8_t shape = take8(in), q = take8(in) % queues, first = take8(in) % SIZE, spoil = take8(in);
 	unsigned table = shape & 1 ? TABLE : DESC + 0x100 * q, at = shape & 1 ? 0 : first;
-	const uint32_t header[4] = { take8(in) % 15, 0, take8(in), 0 };
+	const uint32_t header[4] = { take8(in) % 15, console ? shape << 16 | spoil % 9 : 0, take8(in), 0 };
 	const uint32_t range[4] = { take8(in), 0, take16(in), take8(in) % 3 };
 	bool reads = !(header[0] & 1);
 
@@ -429,6 +514,8 @@ static struct virtio_device *make_device(uint8_t which)
 		return make_net(which);
 	if (which >= 0xde)
 		return make_folder();
+	if (which >= 0xc8 && which < 0xda)
+		return make_console(which);
 	if (which >= 0xda) {
 		const struct virtio_balloon_config all = {.reporting = true, .deflate_on_oom = true};
 		struct virtio_balloon *b = malloc(sizeof(*b));
@@ -460,6 +547,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	memset(ram, 0, RAM);
 	memset(disk, 0, DISK);
+	console = NULL;
 	device = make_device(take8(&in));
 	offer = take8(&in) & 1 ? 0 : BIT64(VIRTIO_F_RING_PACKED) | (device->class->in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0);
 	device->offered |= offer;
