@@ -22,7 +22,7 @@ work = tempfile.mkdtemp(prefix="ringer-console-")
 deadline = time.time() + float(os.environ.get("BOOT_TIMEOUT", 60))
 SCRIPT = """
 modprobe virtio_pci && modprobe virtio_console
-n=0; while [ $n -lt 100 ]; do n=$((n + 1)); [ -e /sys/class/virtio-ports/vport0p3 ] && break; usleep 20000; done
+n=0; while [ $n -lt 500 ] && [ $(cat /sys/class/virtio-ports/*/name | wc -l) != 3 ]; do n=$((n + 1)); usleep 20000; done
 for p in /sys/class/virtio-ports/*; do [ ! -s $p/name ] || ln -s /dev/${p##*/} /dev/$(cat $p/name); done
 ls -l /dev/org.test.agent /dev/org.test.file /dev/org.test.pty || exit 1
 head -c 300000 /dev/zero | tr '\\0' z >/dev/org.test.file
@@ -131,5 +131,7 @@ finally:
     machine.wait()
 if failed:
     print(open(f"{work}/log", errors="replace").read()[-2000:])
+    serial.settimeout(1)
+    print(serial.recv(65536).decode(errors="replace")[-2000:])
     sys.exit(1)
 subprocess.call(["rm", "-rf", work])
