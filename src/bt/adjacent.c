@@ -31,8 +31,7 @@ static bool explicit_member(const struct x86_insn *insn, struct member *out)
 
 	*out = (struct member){m->base, m->index, m->scale, {(int)m->disp, m->size, m->access}};
 	return m->present && m->base < X86_GPRS && m->access && m->size && m->size <= 64 && !m->vsib && !m->bitstring &&
-	       m->seg < X86_FS && insn->addrsize == 8 && m->disp == (int16_t)m->disp && row_class(insn) &&
-	       !names_high(insn);
+	       plain_segment(insn) && m->disp == (int16_t)m->disp && row_class(insn) && !names_high(insn);
 }
 
 static bool is_member(const struct x86_insn *insn, struct member *out)
@@ -104,6 +103,7 @@ static bool covers(const struct trans *t, const struct row *r, const struct memb
 	int at = r->at + m->touch.disp;
 
 	return r->valid && same_registers(r, m) && at >= r->lo && at + (int)m->touch.size <= r->hi &&
+	       (!r->at || stack_is_inside(t, r->base, r->at, r->lo, r->hi)) &&
 	       !(m->touch.access & ~r->access) && t->hot.named_t1 == r->named_t1 &&
 	       (r->by_addend || t->hot.named_t0 == r->named_t0);
 }
@@ -133,7 +133,7 @@ static bool row_member(struct trans *t, const struct x86_insn *insn, const struc
 {
 	struct row next;
 
-	if (t->code != X86_MODE64 || t->t->tier != TIER_HOT || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART))
+	if (!is_flat(t) || t->t->tier != TIER_HOT || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART))
 		return false;
 	if (!covers(t, &t->row, m)) {
 		if (look_ahead(t, m, &next) < 2)

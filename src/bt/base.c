@@ -28,7 +28,14 @@ bool base_can(const struct trans *t, const struct x86_insn *insn)
 {
 	if (relative(insn) && (insn->addrsize != 8 || insn->class == X86_CLASS_POP))
 		return false;
-	return insn->class != X86_CLASS_LOOP || insn->addrsize == 8;
+	switch (insn->class) {
+	case X86_CLASS_LOOP:
+		return insn->addrsize == word(t);
+	case X86_CLASS_CALL: case X86_CLASS_CALL_IND: case X86_CLASS_JMP_IND: case X86_CLASS_RET:
+		return insn->opsize != 2 || t->code == X86_MODE64;
+	default:
+		return true;
+	}
 }
 
 static bool is_lea(const struct x86_insn *insn)
@@ -36,11 +43,11 @@ static bool is_lea(const struct x86_insn *insn)
 	return insn->encoding == X86_ENC_LEGACY && insn->map == 0 && insn->opcode == 0x8d;
 }
 
-// Its bytes can stand as they are.
+// Its bytes can stand as they are. (32-bit code has some that mean something else here.)
 static bool is_same(const struct x86_insn *insn)
 {
-	return insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY && !insn->mem.present &&
-	       !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
+	return insn->mode == X86_MODE64 && insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY &&
+	       !insn->mem.present && !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
 }
 
 static void emit_same(struct trans *t, const struct x86_insn *insn)
@@ -55,8 +62,8 @@ static bool is_simple(const struct trans *t, const struct x86_insn *insn)
 {
 	switch (insn->class) {
 	case X86_CLASS_PLAIN:
-		return !insn->mem.present || (is_lea(insn) && insn->mem.base < X86_GPRS && insn->mem.seg < X86_FS &&
-					      insn->addrsize == 8);
+		return !insn->mem.present || (is_lea(insn) && insn->mem.base < X86_GPRS &&
+					      insn->mem.seg < X86_FS && insn->addrsize == word(t));
 	case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX: case X86_CLASS_AVX512:
 	case X86_CLASS_RDRAND: case X86_CLASS_FWAIT:
 		return !insn->mem.present;
@@ -210,6 +217,8 @@ static void base_loop(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	uint8_t *over;
 
+	if (insn->addrsize == 4)
+		emit_u8(e, 0x67);
 	emit_bytes(e, (const uint8_t[]){insn->opcode, 2, 0xeb, 0}, 4); // jmp over the next
 	over = e->p;
 	emit_exit_polling(t, branch_target(t, t->i));
@@ -242,24 +251,30 @@ static void emit_return_address(struct trans *t, uint64_t ret, bool wide)
 	move_note(t->b, t->t, here(t) - 8, 0);
 }
 
+// Of a return address: is it too far for an immediate of 32 bits?
+static bool is_wide(const struct trans *t, uint64_t ret)
+{
+	return t->code == X86_MODE64 && (int64_t)ret != (int32_t)ret;
+}
+
 // A return comes here, with its target in T0 and the flags noted, and goes on if the target is what follows.
 static void emit_landing(struct trans *t)
 {
 	uint64_t ret = next_pc(t);
-	bool wide = (int64_t)ret != (int32_t)ret;
+	bool wide = is_wide(t, ret);
 
 	emit_return_address(t, ret, wide);
 	exit_here(t, EXIT_LANDING, ret);
-	call_routine(t, ROUTINE_LAND, wide);
+	call_routine(t, ROUTINE_LAND, wide | (t->code == X86_MODE32) << 1);
 }
 
 static void base_call(struct trans *t, const struct x86_insn *insn)
 {
 	uint64_t ret = next_pc(t);
-	bool wide = (int64_t)ret != (int32_t)ret, lands = pairs_calls(t);
+	bool wide = is_wide(t, ret), lands = pairs_calls(t);
 	struct exit *x;
 
-	call_routine(t, ROUTINE_CALL, t->tlb * 4 + lands * 2 + wide);
+	call_routine(t, ROUTINE_CALL, CALL_ARGUMENT(t->tlb, t->code == X86_MODE32, lands, wide));
 	if (lands) {
 		x = exit_here(t, EXIT_DIRECT, branch_target(t, t->i));
 		x->calls = true;

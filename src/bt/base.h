@@ -22,8 +22,9 @@ enum routine {
 	ROUTINE_CHECK,     // of T0, as emit_check: argument is CHECK_ARGUMENT
 	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
 	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: kernel code
-	ROUTINE_CALL,      // push the guest's return address; argument: TLB * 4, + 2 with a landing, + 1 for 8 bytes, not 4
-	ROUTINE_LAND,      // a return has come to where T1 is the guest's address; argument: 1 for 8 bytes of it
+	ROUTINE_CALL,      // push the guest's return address; argument: CALL_ARGUMENT
+	ROUTINE_LAND,      // a return has come to where T1 is the guest's address; argument: 1 for 8 bytes of it, 2 for
+			   // one of 32-bit code
 	ROUTINE_LAND_GONE, // the same in a unit that has been retired
 	ROUTINE_JUMP,      // to the address in T0; argument: mode number
 	ROUTINE_EXIT,      // an exit that is not linked
@@ -31,6 +32,8 @@ enum routine {
 	ROUTINE_EXIT_CALL, // the same, a call
 };
 
+// With a landing or not; the address in 8 bytes or 4.
+#define CALL_ARGUMENT(tlb, code32, lands, wide) ((uint32_t)(tlb) << 3 | (code32) << 2 | (lands) << 1 | (wide))
 #define CHECK_ARGUMENT(tlb, write, size) ((uint32_t)(tlb) << 17 | (uint32_t)(write) << 16 | (size))
 
 // -- routines.c

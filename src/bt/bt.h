@@ -157,6 +157,8 @@ struct bt {
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
+	uint64_t low_code[2];    // of bt.vpage, those in the lower half: the lowest, the highest
+	bool edges;              // the software TLB may have pages next to the 32-bit address space: see tlb_drop_edges
 	bool low_global_sites;   // a check site has an entry of a global page in the lower half: the guest has such pages
 	// 2 MiB and 1 GiB regions with entries of large pages, by the address space's half and whether they are global
 	struct large_set large[2][2], huge[2][2];
@@ -331,6 +333,7 @@ void site_flush_unit(struct bt *b, const struct tu *t);
 // -- tlb.c
 void tlb_init(struct bt *b);
 void tlb_flush(struct vcpu *v, bool global);
+void tlb_drop_edges(struct vcpu *v);
 void tlb_flush_page(struct vcpu *v, gva_t gva);
 void tlb_drop_writes(struct bt *b, gpa_t page); // no write entry may lead to this page any more
 bool code_gpa(struct vcpu *v, uint64_t pc, gpa_t *gpa, bool *global); // instruction fetch; raises #PF or #GP
@@ -390,7 +393,7 @@ void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from t
 
 // -- segment.c
 uint32_t segments_mode(const struct vcpu *v); // what bt_mode says outside 64-bit code
-void segments_measure(struct vcpu *v);        // the segments, or the mode, may have changed: v->seg_room
+void segments_measure(struct vcpu *v, uint32_t mode); // the segments, or the mode, may have changed: v->seg_room
 
 // -- careful.c
 const uint8_t *bt_careful_access(struct vcpu *v, const uint8_t *ra);

@@ -27,16 +27,15 @@ static void emit_cold_careful(struct trans *t)
 	emit_cold_exit(t, EXIT_CAREFUL, insn_pc(t, t->i));
 }
 
-// FS and GS are often null in 32-bit code: whoever uses them then finds out in the careful form.
-static void emit_null_check(struct trans *t, unsigned seg)
+// FS and GS are often null in 32-bit code, or have a limit, where the others are flat: whoever uses them then finds out
+// in the careful form.
+static void emit_odd_check(struct trans *t, unsigned seg)
 {
-	uint32_t attr = VCPU_SEG + seg * VCPU_SEG_SIZE + (uint32_t)offsetof(struct x86_seg, attr);
-
 	if (t->code == X86_MODE64 || t->careful || (seg != X86_FS && seg != X86_GS))
 		return;
 	emit_save_flags(t);
-	emit_cmp_state_imm8(&t->hot, 1, attr + 2, 0); // SEG_UNUSABLE alone stands in that byte
-	emit_patch32(emit_jcc32(&t->hot, CC_NE), t->hot.delta, emit_here(&t->cold));
+	emit_cmp_state_imm8(&t->hot, 8, VCPU_ROOM + seg * 16, 0);
+	emit_patch32(emit_jcc32(&t->hot, CC_E), t->hot.delta, emit_here(&t->cold));
 	emit_cold_careful(t);
 }
 
@@ -124,7 +123,7 @@ void emit_ea_base(struct trans *t, unsigned seg)
 {
 	if (!seg_has_base(t, seg))
 		return;
-	emit_null_check(t, seg);
+	emit_odd_check(t, seg);
 	emit_seg_base(t, seg);
 }
 
@@ -222,13 +221,6 @@ static void emit_segment(struct trans *t, unsigned access, unsigned size, unsign
 	emit_seg_base(t, seg);
 }
 
-static bool seg_is_odd(const struct trans *t, unsigned seg)
-{
-	if (t->t->mode & MODE_SEGS)
-		return false;
-	return t->t->mode & ((seg == X86_FS ? MODE_FS_ODD : 0) | (seg == X86_GS ? MODE_GS_ODD : 0));
-}
-
 static bool writes_code_segment(const struct trans *t, unsigned access, unsigned seg)
 {
 	return t->code != X86_MODE64 && !(t->t->mode & MODE_SEGS) && seg == X86_CS && access & X86_WRITE;
@@ -243,7 +235,7 @@ static uint32_t table_of(const struct trans *t, unsigned access)
 // May the normal form be used? If not, the instruction has been left for the careful one.
 static bool check_is_plain(struct trans *t, unsigned access, unsigned seg)
 {
-	if (!seg_is_odd(t, seg) && !writes_code_segment(t, access, seg))
+	if (!writes_code_segment(t, access, seg))
 		return true;
 	emit_exit(t, EXIT_CAREFUL, insn_pc(t, t->i)); // what the caller emits behind is never reached
 	return false;
@@ -449,10 +441,15 @@ static bool emit_constant_slot(struct trans *t, uint32_t id, uint64_t ea, unsign
 	struct emit *e = &t->hot;
 	uint8_t *miss;
 
-	if (move_is_possible(t->t->pc, t->t->mode) || page != (uint64_t)(int32_t)page)
+	if (move_is_possible(t->t->pc, t->t->mode) || (page != (uint64_t)(int32_t)page && page != (uint32_t)page))
 		return false;
-	emit_op_state(e, 8, 0x81, 7, slot, 4); // cmp
-	emit_u32(e, (uint32_t)page);
+	if (page == (uint64_t)(int32_t)page) {
+		emit_op_state(e, 8, 0x81, 7, slot, 4); // cmp
+		emit_u32(e, (uint32_t)page);
+	} else {
+		emit_mov_imm(e, HOST_T1, page);
+		emit_op_state(e, 8, 0x3b, HOST_T1, slot, 0); // cmp
+	}
 	miss = emit_jcc32(e, CC_NE);
 	emit_load_state(e, 8, HOST_T1, slot + 8);
 	t->b->site[id].done = (uint32_t)(emit_here(e) - t->b->tc);
@@ -476,7 +473,7 @@ bool emit_constant_operand(struct trans *t, const struct x86_insn *insn, unsigne
 	uint8_t *miss;
 
 	if (t->careful || t->t->mode & MODE_SEGS || !is_constant(&insn->mem) || seg_has_base(t, insn->mem.seg) ||
-	    seg_is_odd(t, insn->mem.seg) || writes_code_segment(t, access, insn->mem.seg) ||
+	    writes_code_segment(t, access, insn->mem.seg) ||
 	    (ea & PAGE_OFFSET) + size > PAGE_SIZE)
 		return false;
 	emit_save_flags(t);

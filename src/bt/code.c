@@ -254,6 +254,10 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global)
 		b->vpages_overflow = true;
 		return;
 	}
+	if (!(va >> 63)) {
+		b->low_code[0] = b->low_code[1] ? MIN(b->low_code[0], va) : va;
+		b->low_code[1] = MAX(b->low_code[1], va);
+	}
 	b->vpage[b->nvpages++] = (struct vpage){va, align_down(gpa, PAGE_SIZE), global};
 	b->nonglobal += !global;
 }
@@ -321,7 +325,7 @@ void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool g
 
 		if ((shift < 64 && (p->va ^ gva_flushed) >> shift) || (p->global && !global))
 			continue;
-		if (mmu_walk(v, p->va, VMEM_FETCH, &w) && align_down(w.gpa, PAGE_SIZE) == p->gpa)
+		if (mmu_walk(v, p->va, VMEM_FETCH, &w) && align_down(w.gpa, PAGE_SIZE) == p->gpa && w.global >= p->global)
 			continue; // still there, and may be run
 		retire_vpage(b, p);
 		if (!p->global)

@@ -42,10 +42,12 @@ static int64_t step_of(const struct x86_insn *insn, unsigned reg)
 		return r != reg ? 0 : op ? -insn->imm : insn->imm;
 	if (!legacy(insn))
 		return 0;
+	if ((insn->opcode & 0xf0) == 0x40) // outside 64-bit code
+		return (insn->opcode & 7u) != reg ? 0 : insn->opcode & 8 ? -1 : 1;
 	if (insn->opcode == 0xff && !insn->mem.present && rm_of(insn) == reg && (insn->modrm >> 3 & 7) < 2)
 		return insn->modrm >> 3 & 7 ? -1 : 1;
-	if (insn->opcode == 0x8d && insn->mem.base == reg && insn->mem.index == X86_REG_NONE && insn->addrsize == 8 &&
-	    insn->gpr_written == BIT(reg))
+	if (insn->opcode == 0x8d && insn->mem.base == reg && insn->mem.index == X86_REG_NONE &&
+	    insn->addrsize == word_of(insn) && insn->gpr_written == BIT(reg))
 		return insn->mem.disp;
 	return 0;
 }
@@ -162,7 +164,7 @@ static bool find_range(const struct trans *t, struct counted *c)
 
 void find_counted(struct trans *t)
 {
-	if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
+	if (!is_flat(t) || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
 		return;
 	for (unsigned i = 0; i < t->n && t->ncounted < COUNTED; i++) {
 		const struct label *l = t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];

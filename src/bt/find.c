@@ -56,6 +56,12 @@ static enum tier first_tier(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 	return mode & MODE_APART || (other && other->tier == TIER_HOT) ? TIER_HOT : TIER_BASE;
 }
 
+// Not what is in every address space: global pages of supervisor code, and the upper half as long as it seems to be.
+static bool stands_on_footing(const struct bt *b, const struct tu *t, bool global)
+{
+	return t->pc >> 63 ? !global && b->spaces_differ : !global || t->mode & MODE_USER;
+}
+
 struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 {
 	struct bt *b = bt_of(v);
@@ -83,7 +89,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	if (t->gpa2 != ~UINT64_C(0))
 		code_gpa(v, (pc | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;
-	if (plain && (!(t->pc >> 63) || (!global && b->spaces_differ))) {
+	if (plain && stands_on_footing(b, t, global)) {
 		if (!t->footing)
 			footing_join(b, t);
 		footing_hold(b, t->footing);

@@ -29,8 +29,8 @@ static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
 	struct x86_insn plain = *insn;
 	bool whole = placed(t, reg) && placed(t, insn->mem.base) && placed(t, insn->mem.index);
 
-	if (whole && insn->addrsize == 8 && insn->opsize >= 4 && insn->mem.base < X86_GPRS &&
-	    insn->mem.disp == (int32_t)insn->mem.disp) {
+	if (whole && insn->addrsize >= 4 && insn->opsize >= 4 && insn->opsize <= insn->addrsize &&
+	    insn->mem.base < X86_GPRS && insn->mem.disp == (int32_t)insn->mem.disp) {
 		emit_lea(&t->hot, insn->opsize, host_of(t, reg), (struct emit_mem){.base = (uint8_t)host_of(t, insn->mem.base),
 			.index = insn->mem.index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, insn->mem.index),
 			.scale = insn->mem.scale, .disp = (int32_t)insn->mem.disp});

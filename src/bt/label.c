@@ -59,6 +59,8 @@ static void start_loop(struct trans *t, struct label *l)
 		window_enter_loop(t, l->last);
 	mapped_enter_loop(t, l->reach);
 	t->narrow = 0;
+	for (unsigned i = 0; i < t->nwindows; i++)
+		t->window[i].joined = true;
 	flags_for(t, t->i);
 	memcpy(l->window, t->window, sizeof(l->window));
 	memcpy(l->proof, t->proof, sizeof(l->proof));

@@ -15,7 +15,9 @@ uint32_t bt_mode(const struct vcpu *v)
 
 	if (v->cpl == 3)
 		m |= MODE_USER | (vcpu_code64(v) ? (uint32_t)*bt_slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
-	else if (v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
+	else if (v->cpl)
+		m |= MODE_INNER;
+	if (v->cpl != 3 && v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
 		m |= MODE_AC;
 	if (alignment_checked(v))
 		m |= MODE_CAREFUL | MODE_ONE;
@@ -76,6 +78,17 @@ static void flush_page(struct vcpu *v, const struct sys_result *res)
 		tlb_flush_page(v, res->flush_gva);
 }
 
+// Code of 16 or 32 bits: the upper halves of the registers it can name are not defined when it is entered from 64-bit
+// code (SDM, "General-Purpose Registers in 64-Bit Mode"); translated code relies on their being zero.
+static void enter_narrow(struct vcpu *v, uint32_t mode)
+{
+	for (unsigned r = 0; r < X86_R8; r++)
+		v->gpr[r] = (uint32_t)v->gpr[r];
+	segments_measure(v, mode);
+	if (bt_of(v)->edges)
+		tlb_drop_edges(v);
+}
+
 void bt_set_mode(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
@@ -84,8 +97,8 @@ void bt_set_mode(struct vcpu *v)
 
 	*bt_slot(v, SLOT_MAPPED) = mapped;
 	mode = bt_mode(v);
-	if (mode & MODE_SEGS)
-		segments_measure(v);
+	if ((mode & MODE_CODE) != MODE_CODE64)
+		enter_narrow(v, mode);
 	if (changed || mode != b->mode_now)
 		tc_forget_calls(v);
 	b->mode_now = mode;

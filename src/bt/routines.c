@@ -199,44 +199,56 @@ static void exit_routine(struct emit *e, bool calls)
 enum { EXIT_LENGTH = 5, RETURN_AT = EXIT_LENGTH + 2 }; // of the exit behind the call of ROUTINE_CALL; see base_call
 
 // The guest's return address into reg, from behind the place that is `depth` bytes up the host's stack.
-static void emit_load_return(struct emit *e, unsigned reg, bool wide, int depth)
+static void emit_load_return(struct emit *e, unsigned reg, uint32_t argument, int depth)
 {
 	emit_load(e, 8, HOST_T1, mem_base(X86_RSP, depth));
-	emit_op_mem(e, 8, wide ? 0x8b : 0x63, reg, mem_base(HOST_T1, RETURN_AT)); // movslq
+	if (argument & CALL_ARGUMENT(0, 1, 0, 0))
+		emit_load(e, 4, reg, mem_base(HOST_T1, RETURN_AT));
+	else
+		emit_op_mem(e, 8, argument & 1 ? 0x8b : 0x63, reg, mem_base(HOST_T1, RETURN_AT)); // movslq
+}
+
+static unsigned push_size(uint32_t argument)
+{
+	return argument & CALL_ARGUMENT(0, 1, 0, 0) ? 4 : 8;
 }
 
 // The address is not in the TLB: by ROUTINE_CHECK, with all registers as they must be if that fails.
-static void emit_call_slowly(struct trans *t, struct emit *e, bool wide)
+static void emit_call_slowly(struct trans *t, struct emit *e, uint32_t argument)
 {
-	uint32_t check = base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
+	unsigned size = push_size(argument);
+	uint32_t check = base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, size));
 
 	give_flags(e);
 	pop(e, RCX);
-	emit_load_return(e, HOST_T0, wide, 0);
+	emit_load_return(e, HOST_T0, argument, 0);
 	push(e, HOST_T0);
 	t->on_stack = 8;
-	emit_lea(e, 8, HOST_T0, mem_base(HOST_GUEST_RSP, -8));
+	emit_lea(e, size, HOST_T0, mem_base(HOST_GUEST_RSP, -(int)size));
 	emit_call_shared(t->b, e, check);
-	base_note_site(t, e, X86_WRITE, 8, X86_SS);
+	base_note_site(t, e, X86_WRITE, size, X86_SS);
 	t->on_stack = 0;
-	emit_op_mem(e, 4, 0x8f, 0, checked_mem()); // pop
+	emit_lea(e, 8, HOST_T1, checked_mem());
+	pop(e, HOST_T0);
+	emit_store(e, size, HOST_T0, mem_base(HOST_T1, 0));
 	push(e, RCX);
 	keep_flags(e);
 }
 
-static void call_routine(struct trans *t, struct emit *e, bool wide, bool landing)
+static void call_routine(struct trans *t, struct emit *e, uint32_t argument)
 {
+	unsigned size = push_size(argument);
 	uint8_t *miss, *hot, *pushed;
 	int32_t table;
 
 	push(e, RCX);
 	keep_flags(e);
-	emit_load_return(e, RCX, wide, 16);
-	emit_lea(e, 8, HOST_T0, mem_base(HOST_GUEST_RSP, -8));
-	miss = emit_look_up(e, t->tlb, true, 8, &table);
-	emit_store(e, 8, RCX, checked_mem());
+	emit_load_return(e, RCX, argument, 16);
+	emit_lea(e, size, HOST_T0, mem_base(HOST_GUEST_RSP, -(int)size));
+	miss = emit_look_up(e, t->tlb, true, size, &table);
+	emit_store(e, size, RCX, checked_mem());
 	pushed = e->p;
-	emit_lea(e, 8, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -8));
+	emit_lea(e, size, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -(int)size));
 	count_pass(e, 16, !t->user);
 	hot = jcc8(e, CC_B);
 	give_flags(e);
@@ -246,13 +258,13 @@ static void call_routine(struct trans *t, struct emit *e, bool wide, bool landin
 	give_flags(e);
 	pop(e, RCX);
 	pop(e, HOST_T1);
-	if (landing) {
+	if (argument & CALL_ARGUMENT(0, 0, 1, 0)) {
 		emit_lea(e, 8, HOST_T0, mem_base(HOST_T1, EXIT_LENGTH));
 		push(e, HOST_T0);
 	}
 	emit_jmp_state(e, SLOT_STUB_AT);
 	here8(miss, e);
-	emit_call_slowly(t, e, wide);
+	emit_call_slowly(t, e, argument);
 	emit_patch32(emit_jmp32(e), e->delta, pushed + e->delta);
 }
 
@@ -278,11 +290,11 @@ static void emit_flags_to_host(struct emit *e)
 	here8(done, e);
 }
 
-static void land_routine(struct emit *e, bool wide)
+static void land_routine(struct emit *e, uint32_t argument)
 {
 	uint8_t *other;
 
-	if (!wide)
+	if (!argument)
 		emit_op_rr(e, 8, 0x63, HOST_T1, HOST_T1); // movslq
 	emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);         // cmp
 	other = jcc8(e, CC_NE);
@@ -305,7 +317,7 @@ static void make(struct trans *t, struct emit *e, enum routine r, uint32_t argum
 		count_routine(e, argument);
 		return;
 	case ROUTINE_CALL:
-		call_routine(t, e, argument & 1, argument & 2);
+		call_routine(t, e, argument);
 		return;
 	case ROUTINE_LAND:
 		land_routine(e, argument);
@@ -338,7 +350,7 @@ static uint32_t routine_of(struct bt *b, struct trans *t, enum routine r, uint32
 	if (k->code)
 		return k->code;
 	if (r == ROUTINE_CALL) // so that what it needs exists
-		base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, 8));
+		base_routine(t, ROUTINE_CHECK, CHECK_ARGUMENT(t->tlb, true, push_size(argument)));
 	at = k->code = b->base.routines;
 	e = (struct emit){b->tc_rw + at, b->tc_rw + THUNKS_AT, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 	make(t, &e, r, argument);

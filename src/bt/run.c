@@ -248,7 +248,7 @@ void bt_init(struct vcpu *v)
 	tlb_init(b);
 	vector_init(b);
 	b->mode_now = bt_mode(v);
-	segments_measure(v);
+	segments_measure(v, b->mode_now);
 	b->key = bt_translation_key(v);
 }
 

@@ -45,11 +45,7 @@ uint32_t segments_mode(const struct vcpu *v)
 		mode |= MODE_REAL;
 	if (!flat_code(&v->seg[X86_CS]))
 		mode |= MODE_CS;
-	if (!all_flat(v))
-		return mode | MODE_SEGS;
-	mode |= whole(&v->seg[X86_FS]) ? 0 : MODE_FS_ODD;
-	mode |= whole(&v->seg[X86_GS]) ? 0 : MODE_GS_ODD;
-	return mode;
+	return all_flat(v) ? mode : mode | MODE_SEGS;
 }
 
 static bool allows(const struct vcpu *v, const struct x86_seg *s, bool write)
@@ -65,8 +61,19 @@ static bool allows(const struct vcpu *v, const struct x86_seg *s, bool write)
 	return !write || s->attr & SEG_TYPE_W;
 }
 
-void segments_measure(struct vcpu *v)
+// Where the others are flat, FS and GS have room for everything or for nothing.
+static void measure_odd(struct vcpu *v)
 {
+	for (unsigned i = X86_FS; i <= X86_GS; i++)
+		v->seg_room[i][0] = v->seg_room[i][1] = whole(&v->seg[i]) ? BIT64(33) : 0;
+}
+
+void segments_measure(struct vcpu *v, uint32_t mode)
+{
+	if (!(mode & MODE_SEGS)) {
+		measure_odd(v);
+		return;
+	}
 	for (unsigned i = 0; i < X86_SREGS; i++) {
 		const struct x86_seg *s = &v->seg[i];
 		uint64_t room = s->limit == UINT32_MAX ? BIT64(33) : s->limit + UINT64_C(1);

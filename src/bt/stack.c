@@ -26,7 +26,7 @@ static void emit_host_push_t0(struct emit *e)
 }
 
 // Store what lies on the host's stack into the checked operand.
-static void emit_host_pop_to_mem(struct trans *t, unsigned size)
+void emit_host_pop_to_mem(struct trans *t, unsigned size)
 {
 	struct emit *e = &t->hot;
 

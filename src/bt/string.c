@@ -188,7 +188,7 @@ static void string_setup(struct str *s)
 	s->dst = op != OP_LODS;
 	s->writes = op == OP_MOVS || op == OP_STOS;
 	s->single = v->rflags & RFLAGS_TF || debug_watches_data(v);
-	s->segments = !vcpu_code64(v) && bt_of(v)->mode_now & (MODE_CAREFUL | MODE_SEGS | MODE_FS_ODD | MODE_GS_ODD);
+	s->segments = !vcpu_code64(v) && (bt_of(v)->mode_now & (MODE_CAREFUL | MODE_SEGS) || !v->seg_room[seg][0]);
 	s->step = v->rflags & RFLAGS_DF ? -(int64_t)s->size : (int64_t)s->size;
 	s->src_base = !vcpu_code64(v) || seg >= X86_FS ? v->seg[seg].base : 0;
 	s->dst_base = vcpu_code64(v) ? 0 : v->seg[X86_ES].base;

@@ -23,8 +23,7 @@ static uint64_t routine(const struct x86_insn *insn)
 bool string_inline(const struct trans *t, const struct x86_insn *insn)
 {
 	return t->t->tier == TIER_HOT && !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) &&
-	       t->code == X86_MODE64 && insn->addrsize == 8 && insn->mem.seg != X86_FS && insn->mem.seg != X86_GS &&
-	       routine(insn);
+	       is_flat(t) && insn->addrsize == word(t) && insn->mem.seg < X86_FS && routine(insn);
 }
 
 void emit_string_inline(struct trans *t, const struct x86_insn *insn)
@@ -36,4 +35,9 @@ void emit_string_inline(struct trans *t, const struct x86_insn *insn)
 	emit_mov_imm(e, HOST_T1, routine(insn));
 	emit_op_rr(e, 4, 0xff, 2, HOST_T1); // call
 	emit_callout_site(t, insn);
+	if (t->code == X86_MODE64)
+		return;
+	for (unsigned r = X86_RSI; r <= X86_RDI; r++) // they may have come to the end of the address space
+		if (insn->gpr_written & BIT(r))
+			emit_mov(e, 4, r, r);
 }

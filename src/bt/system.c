@@ -62,21 +62,24 @@ static void rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn)
 bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct vcpu *v = t->v;
+	bool all = !(t->t->mode & (MODE_USER | MODE_INNER)); // privileges
 
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64)
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || !is_flat(t))
 		return false;
 	switch (insn->class) {
-	case X86_CLASS_CLI: case X86_CLASS_STI: case X86_CLASS_SWAPGS: return !t->user;
-	case X86_CLASS_MOV_FROM_CR: return !t->user && !(insn->rex & 4) && BIT(insn->modrm >> 3 & 7) & 0x1d;
-	case X86_CLASS_PUSHF: return insn->opsize == 8;
-	case X86_CLASS_POPF: return insn->opsize == 8 && !t->user;
-	case X86_CLASS_STAC: case X86_CLASS_CLAC: return !t->user && v->cr4 & CR4_SMAP;
+	case X86_CLASS_CLI: case X86_CLASS_STI: return all;
+	case X86_CLASS_SWAPGS: return all && t->code == X86_MODE64;
+	case X86_CLASS_MOV_FROM_CR: return all && !(insn->rex & 4) && BIT(insn->modrm >> 3 & 7) & 0x1d;
+	case X86_CLASS_PUSHF: return insn->opsize == word(t);
+	case X86_CLASS_POPF: return insn->opsize == word(t) && all;
+	case X86_CLASS_STAC: case X86_CLASS_CLAC: return all && v->cr4 & CR4_SMAP;
 	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
-		return !(t->user && v->cr4 & CR4_TSD) && !t->b->sh->config.deterministic;
-	case X86_CLASS_SYSCALL: return syscall_is_plain(v);
-	case X86_CLASS_SYSRET: return !t->user && v->efer & EFER_SCE && insn->opsize == 8;
+		return (all || !(v->cr4 & CR4_TSD)) && !t->b->sh->config.deterministic;
+	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && syscall_is_plain(v);
+	case X86_CLASS_SYSRET: return all && t->code == X86_MODE64 && v->efer & EFER_SCE && insn->opsize == 8;
 	case X86_CLASS_MOV_FROM_SEG: return (insn->modrm >> 3 & 7) < X86_SREGS;
-	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE: return v->cr4 & CR4_FSGSBASE;
+	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE:
+		return t->code == X86_MODE64 && v->cr4 & CR4_FSGSBASE;
 	default: return false;
 	}
 }
@@ -84,7 +87,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 // What C does without leaving the unit (callout.c). Not what always changes the mode, goes elsewhere or sleeps.
 bool sys_stays(const struct trans *t, const struct x86_insn *insn)
 {
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->code != X86_MODE64 || t->v->counting ||
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || !is_flat(t) || t->v->counting ||
 	    t->t->tier == TIER_BASE)
 		return false;
 	switch (insn->class) {
@@ -107,7 +110,7 @@ void sys_from_cr(struct trans *t, const struct x86_insn *insn)
 	static const uint16_t at[] = {[0] = offsetof(struct vcpu, cr0), [2] = offsetof(struct vcpu, cr2),
 				      [3] = offsetof(struct vcpu, cr3), [4] = offsetof(struct vcpu, cr4)};
 
-	emit_load_state(&t->hot, 8, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3), at[insn->modrm >> 3 & 7]);
+	emit_load_state(&t->hot, word(t), host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3), at[insn->modrm >> 3 & 7]);
 }
 
 // A selector is 16 bits in memory, and zero-extended to the operand size in a register.
@@ -219,14 +222,16 @@ static void emit_rflags(struct trans *t, bool keep)
 
 void sys_pushf(struct trans *t, const struct x86_insn *insn)
 {
+	unsigned size = word(t);
+
 	emit_rflags(t, true);
 	emit_host_push(&t->hot, HOST_T0);
 	t->on_stack = 8;
-	emit_stack_ea(t, -8);
-	emit_check(t, X86_WRITE, 8, X86_SS);
+	emit_stack_ea(t, -(int)size);
+	emit_check(t, X86_WRITE, size, X86_SS);
 	t->on_stack = 0;
-	emit_op_mem(&t->hot, 4, 0x8f, 0, checked_mem()); // pop to the guest's stack
-	emit_rsp_add(t, -8);
+	emit_host_pop_to_mem(t, size);
+	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);
 }
 
@@ -254,8 +259,8 @@ void sys_popf(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 
 	emit_stack_ea(t, 0);
-	emit_check(t, X86_READ, 8, X86_SS);
-	emit_load(e, 8, HOST_T0, checked_mem());
+	emit_check(t, X86_READ, word(t), X86_SS);
+	emit_load(e, word(t), HOST_T0, checked_mem());
 	emit_mov(e, 4, HOST_T1, HOST_T0);
 	emit_op_state(e, 4, 0x33, HOST_T1, VCPU_RFLAGS, 0); // xor
 	emit_op_rr(e, 4, 0xf7, 0, HOST_T1);                 // test
@@ -264,7 +269,7 @@ void sys_popf(struct trans *t, const struct x86_insn *insn)
 	emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
 	emit_u32(e, RFLAGS_DF);
 	rare_if(t, CC_NE, insn);
-	emit_rsp_add(t, 8);
+	emit_rsp_add(t, (int)word(t));
 	emit_take_flags(t);
 	emit_poll_word(t, SLOT_IRQ_WAIT, EXIT_POLL, next_pc(t));
 }

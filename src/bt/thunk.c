@@ -65,8 +65,9 @@ static bool address_can_be_given(const struct trans *t, const struct x86_insn *i
 {
 	const struct x86_mem *m = &insn->mem;
 
-	return m->present && insn->addrsize == 8 && insn->encoding == X86_ENC_LEGACY && insn->has_modrm && !m->vsib &&
-	       m->base < X86_R13 && (m->index < X86_R13 || m->index == X86_REG_NONE) && insn->class != X86_CLASS_POP &&
+	return m->present && insn->addrsize == word_of(insn) && insn->encoding == X86_ENC_LEGACY && insn->has_modrm &&
+	       !m->vsib && (m->base < X86_R13 || (insn->mode == X86_MODE32 && m->base == X86_REG_NONE)) &&
+	       (m->index < X86_R13 || m->index == X86_REG_NONE) && insn->class != X86_CLASS_POP &&
 	       !(insn->map == 0 && insn->opcode == 0x8d) && uses_homes(t, insn); // not LEA
 }
 
@@ -166,17 +167,17 @@ static void emit_go(struct trans *m)
 
 static void emit_ret(struct trans *m, const struct x86_insn *insn)
 {
-	emit_load(&m->hot, 8, HOST_T0, emit_stack_operand(m, 0, 8, X86_READ));
-	emit_rsp_add(m, 8 + (insn->imm_size ? (uint16_t)insn->imm : 0));
+	emit_load(&m->hot, word(m), HOST_T0, emit_stack_operand(m, 0, word(m), X86_READ));
+	emit_rsp_add(m, (int)word(m) + (insn->imm_size ? (uint16_t)insn->imm : 0));
 	emit_go(m);
 }
 
 static void emit_target(struct trans *m, const struct x86_insn *insn)
 {
 	if (insn->mem.present)
-		emit_load(&m->hot, 8, HOST_T0, emit_operand(m, insn, X86_READ, 8));
+		emit_load(&m->hot, word(m), HOST_T0, emit_operand(m, insn, X86_READ, word(m)));
 	else
-		emit_mov(&m->hot, 8, HOST_T0, host_of(m, (insn->modrm & 7) | (insn->rex & 1) << 3));
+		emit_mov(&m->hot, word(m), HOST_T0, host_of(m, (insn->modrm & 7) | (insn->rex & 1) << 3));
 }
 
 static void emit_jmp_ind(struct trans *m, const struct x86_insn *insn)
@@ -195,11 +196,11 @@ static void emit_call_ind(struct trans *m, const struct x86_insn *insn)
 	emit_target(m, insn);
 	emit_bytes(e, (const uint8_t[]){0x41, 0x55}, 2); // push %r13
 	m->on_stack = 16;
-	emit_stack_ea(m, -8);
-	emit_check(m, X86_WRITE, 8, X86_SS);
+	emit_stack_ea(m, -(int)word(m));
+	emit_check(m, X86_WRITE, word(m), X86_SS);
 	emit_op_mem(e, 4, 0xff, 6, mem_base(X86_RSP, 8)); // push
-	emit_op_mem(e, 4, 0x8f, 0, checked_mem());        // pop
-	emit_rsp_add(m, -8);
+	emit_host_pop_to_mem(m, word(m));
+	emit_rsp_add(m, -(int)word(m));
 	emit_bytes(e, (const uint8_t[]){0x41, 0x5d}, 2); // pop %r13
 	emit_lea(e, 8, X86_RSP, mem_base(X86_RSP, 8));
 	m->on_stack = 0;

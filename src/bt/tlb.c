@@ -11,6 +11,8 @@
 #include "bt/bt.h"
 #include "cpu/vmem.h"
 
+static const uint64_t EDGE = 1 << 20; // much more than a merged check of 32-bit code reaches from its register
+
 static unsigned region_hash(gva_t gva, unsigned shift)
 {
 	return (unsigned)(((gva >> shift) + shift) * UINT64_C(0x9e3779b97f4a7c15) >> 48);
@@ -217,7 +219,7 @@ void tlb_flush_page(struct vcpu *v, gva_t gva)
 	site_flush_page(b, gva, shift);
 	flush_fetch_page(b, gva, shift > PAGE_SHIFT);
 	code_forget_near(b);
-	if (gva >> 63 || b->nonglobal)
+	if (gva >> 63 || b->nonglobal || (page >= b->low_code[0] && page <= b->low_code[1]) || shift > PAGE_SHIFT)
 		code_check_vpages(v, gva, shift, true);
 	if (shift > PAGE_SHIFT || region_has(&b->user_code, gva, PAGE_SHIFT)) {
 		footing_release_at(b, gva, shift);
@@ -297,6 +299,22 @@ void tlb_note_user_code(struct bt *b, gva_t page)
 	region_add(&b->user_code, page, PAGE_SHIFT);
 }
 
+// Is it where 32-bit code looks that goes a little beyond its address space?
+static bool is_edge(gva_t gva)
+{
+	return gva >= -EDGE || gva - BIT64(32) < EDGE;
+}
+
+// Before such code runs: pages of the larger space go.
+void tlb_drop_edges(struct vcpu *v)
+{
+	bt_of(v)->edges = false;
+	for (gva_t gva = 0; gva < EDGE; gva += PAGE_SIZE) {
+		tlb_flush_page(v, gva - EDGE);
+		tlb_flush_page(v, gva + BIT64(32));
+	}
+}
+
 static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host)
 {
 	unsigned i = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
@@ -307,6 +325,7 @@ static void fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *
 	t->kind[i] = (w->global ? TLB_GLOBAL : 0) | (w->page_size > PAGE_SIZE ? TLB_LARGE : 0) |
 		     (w->page_size > 4 << 20 ? TLB_HUGE : 0);
 	note_large(b, gva, w->page_size, w->global);
+	b->edges |= is_edge(gva);
 	if (log->n < TLB_LOG)
 		log->slot[log->n] = (uint16_t)i;
 	if (log->n <= TLB_LOG)
@@ -443,6 +462,12 @@ static bool crosses(const struct site *s, gva_t gva)
 	return (gva & PAGE_OFFSET) + s->size > PAGE_SIZE;
 }
 
+// 32-bit code adds small displacements in 64 bits: what leaves the address space wraps around (TRICKS: zero above).
+static bool wraps(const struct tu *t, gva_t gva)
+{
+	return gva >> 32 && (t->mode & MODE_CODE) != MODE_CODE64;
+}
+
 // A check of this address failed. Fill the entry, or leave for the careful form, or for a fault. Returns the host page;
 // for an access that goes on into the next one, which is next to it in RAM too, the first of them. That and a write
 // beside code are right for this once and fill nothing. NULL: a merged check is to go on apart.
@@ -456,7 +481,9 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 	uint8_t *page;
 
 	b->st->tlb_misses++;
-	if (crosses(s, gva)) {
+	if (wraps(tu, gva)) {
+		page = NULL;
+	} else if (crosses(s, gva)) {
 		page = s->merged ? NULL : spans_plain_ram(v, s, gva, x, write);
 	} else {
 		page = write ? code_write_near(v, gva, s->size, x, true) : NULL;

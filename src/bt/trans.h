@@ -13,6 +13,7 @@ struct window { // see window.c
 	uint8_t addend;  // host register: host address - guest address,
 	bool whole;      // or the host address itself, where there is an index too
 	bool valid;
+	bool joined;     // more than one way has led to where `at` was 0
 	unsigned access; // checked for: enum x86_access
 	int lo, hi;      // bounds, relative to the register's value when checked
 	int at;          // how far the register has moved since
@@ -176,6 +177,22 @@ static inline bool same_page(const struct trans *t, uint64_t pc)
 	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
 }
 
+static inline bool is_flat(const struct trans *t)
+{
+	return mode_is_flat(t->t->mode);
+}
+
+// How wide an address is, and what a push moves, in flat code.
+static inline unsigned word_of(const struct x86_insn *insn)
+{
+	return insn->mode == X86_MODE64 ? 8 : 4;
+}
+
+static inline unsigned word(const struct trans *t)
+{
+	return t->code == X86_MODE64 ? 8 : 4;
+}
+
 static inline bool stack_is_wide(const struct trans *t) // not SP alone
 {
 	return t->code == X86_MODE64 || t->t->mode & MODE_SS32;
@@ -326,6 +343,7 @@ void emit_push(struct trans *t, const struct x86_insn *insn);
 void emit_pop(struct trans *t, const struct x86_insn *insn);
 void emit_leave_insn(struct trans *t, const struct x86_insn *insn);
 void emit_rsp_add(struct trans *t, int n);
+void emit_host_pop_to_mem(struct trans *t, unsigned size);
 
 // -- window.c: merged checks
 // False: the instruction sets the register anew; else *by: how much it moves it.
@@ -334,9 +352,11 @@ bool window_wanted(struct trans *t, unsigned *worth);     // by guest register: 
 void window_add(struct trans *t, unsigned base, unsigned host);
 void window_after(struct trans *t, const struct x86_insn *insn);
 bool window_has(const struct trans *t, const struct x86_insn *insn); // its operand, as things are
+bool plain_segment(const struct x86_insn *insn);
 bool plain_access(const struct x86_insn *insn); // to an operand of its own, without a segment's base
 bool names_high(const struct x86_insn *insn);
 unsigned segment_of(unsigned base);
+bool stack_is_inside(const struct trans *t, unsigned base, int at, int lo, int hi);
 
 // -- adjacent.c: accesses in a row
 bool stack_touch(const struct x86_insn *insn, struct touch *out);

@@ -279,7 +279,7 @@ static void count(struct trans *t, uint32_t before, uint64_t cycles)
 // The base tier has no form for some modes.
 static enum tier tier_of(const struct vcpu *v, uint32_t mode, enum tier wanted)
 {
-	if (mode & (MODE_ONE | MODE_CAREFUL) || (mode & MODE_CODE) != MODE_CODE64 || v->counting ||
+	if (mode & (MODE_ONE | MODE_CAREFUL) || !mode_is_flat(mode) || v->counting ||
 	    v->shared->config.stress & STRESS_HOT)
 		return TIER_HOT;
 	return wanted == TIER_BASE ? TIER_BASE : TIER_HOT;

@@ -35,8 +35,7 @@ enum bt_mode_bits {
 	MODE_SSE_NM = BIT(7),   // SSE and AVX raise #NM: CR0.TS
 	MODE_SEGS = BIT(8),     // outside 64-bit code: some of ES CS SS DS is not flat; accesses look at their segments
 	MODE_WAIT_NM = BIT(9),  // FWAIT raises #NM: CR0.TS and CR0.MP
-	MODE_FS_ODD = BIT(10),  // the others are flat, but not usable, writable and 4 GiB; each access looks
-	MODE_GS_ODD = BIT(11),
+	MODE_INNER = BIT(10),   // CPL 1 or 2: supervisor code that may not do everything
 	MODE_CS = BIT(17),      // the code segment has a base or a limit: units are of one base and limit (tu.cs_*)
 	MODE_REAL = BIT(18),    // real mode or virtual-8086 mode: no VEX encodings
 	// treatment, not machine state
@@ -46,6 +45,14 @@ enum bt_mode_bits {
 	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
 	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
 };
+
+// Code that is translated without a thought for segments: 64-bit code, and 32-bit code with flat segments, whose
+// addresses wrap at 4 GiB (TRICKS: zero above).
+static inline bool mode_is_flat(uint32_t mode)
+{
+	return (mode & MODE_CODE) == MODE_CODE64 ||
+	       (mode & (MODE_CODE | MODE_SS32 | MODE_SEGS | MODE_CS)) == (MODE_CODE32 | MODE_SS32);
+}
 
 // Where the guest's arithmetic flags are. SLOT: in SLOT_FLAGS; RECIPE: nowhere, but there is a recipe; NOTED: number
 // SLOT_RECIPE is the recipe, or if that is 0 they are in the slot; NONE: nowhere, and nobody can see them.

@@ -32,11 +32,18 @@ bool names_high(const struct x86_insn *insn)
 	return insn->fields & X86_FIELD_REG_BYTE && !insn->rex && insn->modrm >> 3 & 4;
 }
 
+// Neither a segment's base nor its rights count: flat code may write by all but CS. Addresses are as wide as can be.
+bool plain_segment(const struct x86_insn *insn)
+{
+	return insn->mem.seg < X86_FS && insn->addrsize == word_of(insn) &&
+	       (insn->mode == X86_MODE64 || insn->mem.seg != X86_CS);
+}
+
 bool plain_access(const struct x86_insn *insn)
 {
 	const struct x86_mem *m = &insn->mem;
 
-	return m->present && m->seg < X86_FS && insn->addrsize == 8 && !names_high(insn) && m->access && m->size &&
+	return m->present && plain_segment(insn) && !names_high(insn) && m->access && m->size &&
 	       m->size <= 64 && !m->bitstring && !m->vsib && m->disp == (int16_t)m->disp && plain_class(insn);
 }
 
@@ -53,20 +60,16 @@ static bool explicit_touch(const struct x86_insn *insn, unsigned base, struct to
 // The access of a push, pop, call or return through RSP, if it is its only one.
 bool stack_touch(const struct x86_insn *insn, struct touch *out)
 {
-	if (insn->mem.present)
+	unsigned size = word_of(insn);
+
+	if (insn->mem.present || (insn->opsize != size && insn->opsize != 8))
 		return false;
 	switch (insn->class) {
-	case X86_CLASS_PUSH:
-		*out = (struct touch){-8, 8, X86_WRITE};
-		return insn->opsize == 8;
-	case X86_CLASS_CALL: case X86_CLASS_CALL_IND:
-		*out = (struct touch){-8, 8, X86_WRITE};
+	case X86_CLASS_PUSH: case X86_CLASS_CALL: case X86_CLASS_CALL_IND:
+		*out = (struct touch){-(int)size, size, X86_WRITE};
 		return true;
-	case X86_CLASS_POP:
-		*out = (struct touch){0, 8, X86_READ};
-		return insn->opsize == 8;
-	case X86_CLASS_RET:
-		*out = (struct touch){0, 8, X86_READ};
+	case X86_CLASS_POP: case X86_CLASS_RET:
+		*out = (struct touch){0, size, X86_READ};
 		return true;
 	default:
 		return false;
@@ -86,9 +89,10 @@ static bool rsp_constant(const struct x86_insn *insn, int *by)
 {
 	unsigned op = insn->modrm >> 3 & 7;
 
-	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != 8)
+	if (insn->encoding != X86_ENC_LEGACY || insn->map || insn->opsize != word_of(insn))
 		return false;
-	if (insn->opcode == 0x8d && insn->mem.base == X86_RSP && insn->mem.index == X86_REG_NONE && insn->addrsize == 8)
+	if (insn->opcode == 0x8d && insn->mem.base == X86_RSP && insn->mem.index == X86_REG_NONE &&
+	    insn->addrsize == word_of(insn))
 		*by = (int)insn->mem.disp;
 	else if ((insn->opcode == 0x81 || insn->opcode == 0x83) && !insn->mem.present && (op == 0 || op == 5))
 		*by = op ? -(int)insn->imm : (int)insn->imm;
@@ -104,7 +108,7 @@ bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
 
 	*by = 0;
 	if (base == X86_RSP && stack_touch(insn, &t)) {
-		*by = insn->class == X86_CLASS_PUSH ? -8 : 8;
+		*by = insn->class == X86_CLASS_PUSH ? -(int)t.size : (int)t.size;
 		return insn->class == X86_CLASS_PUSH ||
 		       (insn->class == X86_CLASS_POP && !(insn->opcode == 0x5c && !(insn->rex & 1)));
 	}
@@ -113,9 +117,27 @@ bool moves_base(const struct x86_insn *insn, unsigned base, int *by)
 	return base == X86_RSP && rsp_constant(insn, by);
 }
 
+// A stack pointer of 32 bits wraps where the sum of a window's addend and its whole register does not. While it points
+// into the window, or stands where it stood at the check, it has not wrapped.
+static bool keeps_inside(const struct trans *t, unsigned base)
+{
+	return base == X86_RSP && t->code != X86_MODE64;
+}
+
+bool stack_is_inside(const struct trans *t, unsigned base, int at, int lo, int hi)
+{
+	return !keeps_inside(t, base) || (at >= lo && at < hi);
+}
+
+static bool is_inside(const struct trans *t, const struct window *w)
+{
+	return (!w->at && !w->joined) || stack_is_inside(t, w->base, w->at, w->lo, w->hi);
+}
+
 // The stretch that accesses from the present instruction on go to, relative to the register's present value.
 static unsigned scan(const struct trans *t, unsigned first, unsigned base, struct window *w)
 {
+	bool narrow = keeps_inside(t, base);
 	int at = 0, by;
 	unsigned n = 0;
 
@@ -125,7 +147,8 @@ static unsigned scan(const struct trans *t, unsigned first, unsigned base, struc
 		struct touch x;
 
 		if (touches(t, i, base, &x)) {
-			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
+			int lo = MIN(w->lo, at + (narrow ? MIN(x.disp, 0) : x.disp));
+			int hi = MAX(w->hi, at + x.disp + (int)x.size);
 
 			if (hi - lo > SPAN_MAX)
 				break;
@@ -167,6 +190,7 @@ static bool lasts(const struct trans *t, unsigned first, unsigned last, unsigned
 // What a loop, from first to last, needs of a window that lasts through it.
 static unsigned scan_loop(const struct trans *t, unsigned first, unsigned last, unsigned base, struct window *w)
 {
+	bool narrow = keeps_inside(t, base);
 	int at = 0, by;
 	unsigned n = 0;
 
@@ -175,7 +199,8 @@ static unsigned scan_loop(const struct trans *t, unsigned first, unsigned last, 
 		struct touch x;
 
 		if (touches(t, i, base, &x)) {
-			int lo = MIN(w->lo, at + x.disp), hi = MAX(w->hi, at + x.disp + (int)x.size);
+			int lo = MIN(w->lo, at + (narrow ? MIN(x.disp, 0) : x.disp));
+			int hi = MAX(w->hi, at + x.disp + (int)x.size);
 
 			if (hi - lo > SPAN_MAX)
 				continue;
@@ -252,7 +277,7 @@ bool window_wanted(struct trans *t, unsigned *worth)
 
 	for (unsigned base = 0; base < X86_GPRS; base++) {
 		worth[base] = 0;
-		if (t->code != X86_MODE64 || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
+		if (!is_flat(t) || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
 			continue;
 		worth[base] = weigh_runs(t, base);
 		if (t->nlabels)
@@ -275,6 +300,7 @@ static void establish(struct trans *t, struct window *w)
 		emit_lea(&t->hot, 8, w->addend, (struct emit_mem){
 			.base = (uint8_t)host_of(t, w->base), .index = w->addend, .scale = 1});
 	w->valid = true;
+	w->joined = false;
 }
 
 // What is kept of a window that another takes the place of.
@@ -295,7 +321,8 @@ bool window_operand(struct trans *t, unsigned base, int disp, unsigned size, uns
 			w = &t->window[i];
 	if (!w)
 		return false;
-	if (!w->valid || w->at + disp < w->lo || w->at + disp + (int)size > w->hi || access & ~w->access) {
+	if (!w->valid || !is_inside(t, w) || w->at + disp < w->lo || w->at + disp + (int)size > w->hi ||
+	    access & ~w->access) {
 		if (scan(t, t->i, base, &next) < 2)
 			return false;
 		replace(w, next);
@@ -327,8 +354,8 @@ static bool has_plain_base(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct x86_mem *m = &insn->mem;
 
-	return t->code == X86_MODE64 && !t->careful && m->base < X86_GPRS && m->index == X86_REG_NONE && m->seg < X86_FS &&
-	       insn->addrsize == 8 && !names_high(insn) && m->disp == (int32_t)m->disp;
+	return is_flat(t) && !t->careful && m->base < X86_GPRS && m->index == X86_REG_NONE && plain_segment(insn) &&
+	       !names_high(insn) && (t->code == X86_MODE64 ? m->disp == (int32_t)m->disp : m->disp == (int16_t)m->disp);
 }
 
 // The operand of an explicit memory access; T1 + T0 if no window has it.
@@ -361,11 +388,11 @@ struct emit_mem emit_stack_operand(struct trans *t, int disp, unsigned size, uns
 
 	if (is_mapped(t))
 		return mapped_stack(t, X86_RSP, disp, size);
-	if (size == 8 && window_operand(t, X86_RSP, disp, size, access, &m))
+	if (size == word(t) && window_operand(t, X86_RSP, disp, size, access, &m))
 		return m;
-	if (size == 8 && row_stack(t, &t->insn[t->i], &m))
+	if (size == word(t) && row_stack(t, &t->insn[t->i], &m))
 		return m;
-	if (t->code == X86_MODE64 && !t->careful && t->t->tier == TIER_HOT)
+	if (is_flat(t) && !t->careful && t->t->tier == TIER_HOT)
 		return emit_based_operand(t, HOST_GUEST_RSP, disp, access, size, X86_SS);
 	emit_stack_ea(t, disp);
 	emit_check(t, access, size, X86_SS);
@@ -379,7 +406,8 @@ bool window_has(const struct trans *t, const struct x86_insn *insn)
 	for (unsigned i = 0; i < t->nwindows; i++) {
 		const struct window *w = &t->window[i];
 
-		if (w->base == insn->mem.base && w->valid && touches(t, (unsigned)(insn - t->insn), w->base, &x) &&
+		if (w->base == insn->mem.base && w->valid && is_inside(t, w) &&
+		    touches(t, (unsigned)(insn - t->insn), w->base, &x) &&
 		    w->at + x.disp >= w->lo && w->at + x.disp + (int)x.size <= w->hi && !(x.access & ~w->access))
 			return true;
 	}
@@ -423,6 +451,7 @@ void window_join(struct window *w, const struct window *other)
 	w->lo = lo;
 	w->hi = hi;
 	w->at = 0;
+	w->joined = true;
 }
 
 bool window_fits(const struct trans *t, const struct window *wanted)
@@ -468,7 +497,7 @@ void window_enter_loop(struct trans *t, unsigned last)
 			w->valid = false;
 			continue;
 		}
-		if (!scan_loop(t, t->i, last, w->base, &need) || covers(w, &need))
+		if (!scan_loop(t, t->i, last, w->base, &need) || (covers(w, &need) && is_inside(t, w)))
 			continue;
 		with_run(t, &need);
 		replace(w, need);
