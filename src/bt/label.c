@@ -90,6 +90,21 @@ void label_bind(struct trans *t)
 		start_loop(t, l);
 }
 
+// Code that an instruction before it has left for good (it needs the careful form each time) and that only later code
+// leads back to: it is not in the unit.
+static bool never_bound(struct trans *t, unsigned to)
+{
+	return to != NOWHERE && to <= t->i && !label_at(t, to)->at;
+}
+
+void label_drop_dead_ways(struct trans *t)
+{
+	if (never_bound(t, t->target[t->i]))
+		t->target[t->i] = NOWHERE;
+	if (never_bound(t, t->next[t->i]))
+		t->next[t->i] = NOWHERE;
+}
+
 static void lead_forward(struct trans *t, uint8_t *place, unsigned to)
 {
 	meet(t, label_at(t, to));

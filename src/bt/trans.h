@@ -242,6 +242,7 @@ bool counted_ends(const struct trans *t, unsigned from, unsigned to);
 
 // -- label.c: ways inside a region
 void label_bind(struct trans *t);                        // before the present instruction
+void label_drop_dead_ways(struct trans *t); // from the present instruction
 void label_jump(struct trans *t, unsigned to);           // go on there
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
 void label_poll(struct trans *t);

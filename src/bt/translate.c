@@ -212,6 +212,7 @@ static void emit_insn(struct trans *t)
 {
 	t->host[t->i] = (uint32_t)(emit_here(&t->hot) - t->b->tc);
 	t->home = false;
+	label_drop_dead_ways(t);
 	if (t->poll_before[t->i])
 		label_poll(t);
 	flags_before(t, &t->insn[t->i]);

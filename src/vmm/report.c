@@ -91,6 +91,20 @@ static void say_exits(struct report *r, const struct vcpu *v)
 	}
 }
 
+// What lies on top of the host's stack: in translated code, where guest returns go back to.
+static void say_stack(struct report *r, const struct vcpu *v, uint64_t rsp)
+{
+	enum { WORDS = 8 };
+	uint64_t bottom = (uintptr_t)v + ZONE_VCPU_CALLS;
+
+	if (rsp % 8 || rsp < bottom || rsp > bottom + ZONE_VCPU_CALLS_SIZE - WORDS * 8)
+		return;
+	say(r, "stack ");
+	for (unsigned i = 0; i < WORDS; i++)
+		say(r, " %lx", ((const uint64_t *)rsp)[i]);
+	say(r, "\n");
+}
+
 static void say_host(struct report *r, const struct vcpu *v, const struct report_host *h)
 {
 	// Order of ucontext's gregs (<sys/ucontext.h>).
@@ -105,6 +119,7 @@ static void say_host(struct report *r, const struct vcpu *v, const struct report
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		say(r, "%-6s %016lx%s", names[i], (uint64_t)h->gregs[i], i % 4 == 3 ? "\n" : "  ");
 	say(r, "\n");
+	say_stack(r, v, (uint64_t)h->gregs[15]);
 }
 
 static void say_bytes(struct report *r, char kind, uint64_t at, const uint8_t *bytes, size_t n)
