@@ -30,7 +30,7 @@ enum {
 	CPU_ALL = 0xff,
 };
 
-static uint8_t checksum(const uint8_t *p, size_t len)
+uint8_t acpi_checksum(const uint8_t *p, size_t len)
 {
 	uint8_t sum = 0;
 
@@ -72,7 +72,7 @@ static void close_table(uint8_t *t, size_t len)
 {
 	put32(t + 4, len);
 	t[9] = 0;
-	t[9] = checksum(t, len);
+	t[9] = acpi_checksum(t, len);
 }
 
 static uint8_t *build_facs(struct acpi *a)
@@ -231,6 +231,6 @@ void acpi_build(struct acpi *a, uint8_t *rsdp)
 	put32(rsdp + 16, address_of(a, build_directory(a, "RSDT", 4, tables, n)));
 	put32(rsdp + 20, ACPI_RSDP_SIZE);
 	put64(rsdp + 24, address_of(a, build_directory(a, "XSDT", 8, tables, n)));
-	rsdp[8] = checksum(rsdp, 20);
-	rsdp[32] = checksum(rsdp, ACPI_RSDP_SIZE);
+	rsdp[8] = acpi_checksum(rsdp, 20);
+	rsdp[32] = acpi_checksum(rsdp, ACPI_RSDP_SIZE);
 }

@@ -8,7 +8,7 @@
 #include "boot/aml.h"
 #include "bus/shared.h"
 
-enum { ACPI_RSDP_SIZE = 36 };
+enum { ACPI_RSDP_SIZE = 36, MPTABLE_SIZE = 2048 };
 
 enum acpi_board { // where the board's fixed hardware is; the chips' side of it is chip/acpi_pm.c
 	ACPI_PM1_EVENT = 0x600,
@@ -36,10 +36,25 @@ struct acpi {
 	bool overflow; // the tables did not fit
 };
 
+// Interrupt pins of the PCI slots are spread over four lines, slot by slot.
+enum { BOARD_PCI_SLOTS = 32, BOARD_PCI_PINS = 4 };
+static inline uint8_t board_pci_gsi(unsigned slot, unsigned pin)
+{
+	static const uint8_t gsi[BOARD_PCI_PINS] = {10, 10, 11, 11};
+
+	return gsi[(slot + pin - 1) % BOARD_PCI_PINS];
+}
+
+// What makes the sum of len bytes zero.
+uint8_t acpi_checksum(const uint8_t *p, size_t len);
+
 // Build all tables; rsdp gets ACPI_RSDP_SIZE bytes. Pure but for these two buffers.
 void acpi_build(struct acpi *a, uint8_t *rsdp);
 
 // The body of the DSDT, without the table header (dsdt.c).
 void dsdt_build(struct aml *b, const struct config *cfg);
+
+// The MP configuration table for those who know no ACPI, MPTABLE_SIZE bytes that the guest sees at base (mptable.c).
+void mptable_build(const struct config *cfg, gpa_t base, uint8_t *mem);
 
 #endif

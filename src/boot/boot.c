@@ -248,6 +248,7 @@ int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *
 	if (!ret) {
 		put_bios_data(&b);
 		ret = put_acpi(&b);
+		mptable_build(cfg, BOOT_MPTABLE, boot_ram(&b, BOOT_MPTABLE, MPTABLE_SIZE));
 	}
 	free(b.image);
 	return ret;

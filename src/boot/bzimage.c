@@ -76,7 +76,7 @@ static int check_header(struct boot *b)
 	want = setup_size(b) + body_size(b);
 	if (!(h[HDR_LOADFLAGS] & LOADFLAGS_LOADED_HIGH) || body_size(b) <= ENTRY64)
 		return boot_fail(b, -ENOEXEC, "%s: -kernel: its boot header contradicts itself: copy it again", path);
-	if (b->image_size < want)
+	if (b->image_size + 15 < want) // the header counts paragraphs
 		return boot_fail(b, -ENOEXEC, "%s: -kernel: truncated: %zu bytes of %llu: copy it again", path,
 				 b->image_size, (unsigned long long)want);
 	return 0;
@@ -148,7 +148,8 @@ int bzimage_load(struct boot *b)
 		ret = boot_load_initrd(b, end, (gpa_t)get32(b->image + HDR_INITRD_MAX) + 1, &initrd, &initrd_size);
 	if (ret)
 		return ret;
-	memcpy(boot_ram(b, at, body_size(b)), b->image + setup_size(b), body_size(b));
+	memcpy(boot_ram(b, at, body_size(b)), b->image + setup_size(b),
+	       MIN(body_size(b), b->image_size - setup_size(b)));
 	put_zero_page(b, initrd, initrd_size);
 	if (get16(b->image + HDR_XLOADFLAGS) & XLF_KERNEL_64)
 		start_linux64(b, at + ENTRY64, BOOT_ZERO_PAGE);

@@ -5,8 +5,6 @@
 #include "boot/acpi.h"
 
 enum {
-	PCI_SLOTS = 32,
-	PCI_PINS = 4,
 	PCI_CONFIG = 0xcf8,
 	PCI_HOLE_END = 0xfebfffff,
 	ISA_BRIDGE = 0x00010000, // device 1, function 0
@@ -102,18 +100,17 @@ static void put_hpet(struct aml *b)
 // Pins are spread over the PIIX's four interrupt outputs, slot by slot; these are wired to inputs 10, 10, 11, 11.
 static void put_routing(struct aml *b)
 {
-	static const uint8_t gsi[PCI_PINS] = { 10, 10, 11, 11 };
 	size_t table, row;
 
 	aml_name(b, "_PRT");
-	table = aml_package(b, (PCI_SLOTS - 1) * PCI_PINS);
-	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
-		for (unsigned pin = 0; pin < PCI_PINS; pin++) {
+	table = aml_package(b, (BOARD_PCI_SLOTS - 1) * BOARD_PCI_PINS);
+	for (unsigned slot = 1; slot < BOARD_PCI_SLOTS; slot++) {
+		for (unsigned pin = 0; pin < BOARD_PCI_PINS; pin++) {
 			row = aml_package(b, 4);
 			aml_int(b, slot << 16 | 0xffff);
 			aml_int(b, pin);
 			aml_int(b, 0);
-			aml_int(b, gsi[(slot + pin - 1) % PCI_PINS]);
+			aml_int(b, board_pci_gsi(slot, pin));
 			aml_close(b, row);
 		}
 	}

@@ -9,6 +9,8 @@
 enum {
 	GDT_CODE = 0x10, // Linux's __BOOT_CS and __BOOT_DS
 	GDT_DATA = 0x18,
+	GDT_MULTIBOOT_CODE = 0x08, // where QEMU has them: some kernels go on with them under a GDT of their own
+	GDT_MULTIBOOT_DATA = 0x10,
 	GDT_TSS = 0x20,
 	GDT_LIMIT = 0x30 - 1,
 
@@ -37,14 +39,14 @@ static void put_descriptor(struct boot *b, const struct x86_seg *s)
 	put32(p + 4, ((s->base >> 16) & 0xff) | (s->attr & 0xf0ff) << 8 | (limit & 0xf0000) | (s->base & 0xff000000));
 }
 
-static void start_segments(struct boot *b, uint32_t code_attr)
+static void start_segments(struct boot *b, uint32_t code_attr, uint16_t code, uint16_t data)
 {
 	struct vcpu *v = b->v;
 
-	v->seg[X86_CS] = flat(GDT_CODE, code_attr);
+	v->seg[X86_CS] = flat(code, code_attr);
 	for (unsigned i = 0; i < X86_SREGS; i++)
 		if (i != X86_CS)
-			v->seg[i] = flat(GDT_DATA, ATTR_DATA);
+			v->seg[i] = flat(data, ATTR_DATA);
 	v->tr = (struct x86_seg){ .sel = GDT_TSS, .attr = ATTR_TSS_BUSY, .limit = 0x67 };
 	v->ldtr = (struct x86_seg){ .attr = ATTR_LDT | SEG_UNUSABLE, .limit = 0xffff };
 	v->gdtr = (struct x86_table){ .base = b->gdt, .limit = GDT_LIMIT };
@@ -121,7 +123,7 @@ void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page)
 	struct vcpu *v = b->v;
 
 	start_common(b, entry);
-	start_segments(b, ATTR_CODE64);
+	start_segments(b, ATTR_CODE64, GDT_CODE, GDT_DATA);
 	v->cr3 = put_page_tables(b);
 	v->cr4 = CR4_PAE;
 	v->efer = EFER_LME | EFER_LMA;
@@ -133,14 +135,14 @@ void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page)
 void start_linux32(struct boot *b, gpa_t entry, gpa_t zero_page)
 {
 	start_common(b, entry);
-	start_segments(b, ATTR_CODE32);
+	start_segments(b, ATTR_CODE32, GDT_CODE, GDT_DATA);
 	b->v->gpr[X86_RSI] = zero_page;
 }
 
 void start_pvh(struct boot *b, gpa_t entry, gpa_t start_info)
 {
 	start_common(b, entry);
-	start_segments(b, ATTR_CODE32);
+	start_segments(b, ATTR_CODE32, GDT_CODE, GDT_DATA);
 	b->v->gpr[X86_RBX] = start_info;
 }
 
@@ -150,7 +152,7 @@ void start_multiboot(struct boot *b, gpa_t entry, gpa_t info)
 	enum { LOADED_BY_MULTIBOOT = 0x2badb002 };
 
 	start_common(b, entry);
-	start_segments(b, ATTR_CODE32);
+	start_segments(b, ATTR_CODE32, GDT_MULTIBOOT_CODE, GDT_MULTIBOOT_DATA);
 	b->v->gpr[X86_RAX] = LOADED_BY_MULTIBOOT;
 	b->v->gpr[X86_RBX] = info;
 }

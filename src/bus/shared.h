@@ -154,7 +154,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	uint64_t arch_capabilities; // value of IA32_ARCH_CAPABILITIES, if offered
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
-	bool pit, pic, hpet, rtc, i8042;
+	bool pit, pic, hpet, rtc, i8042, vga;
 };
 
 #include "bus/stats.h"

@@ -27,6 +27,7 @@ static const struct board_range {
 	{AT(pit), IF(pit), BUS_PORT, 0x61, 1, I8254_RANGE_PORT61},
 	{AT(null_port), 0, BUS_PORT, 0x80, 1, 0},
 	{AT(null_port), 0, BUS_PORT, 0xed, 1, 0},
+	{AT(vga), IF(vga), BUS_PORT, VGA_PORTS, VGA_PORTS_LEN, 0},
 	{AT(pm), 0, BUS_PORT, ACPI_APM_BASE, 2, ACPI_PM_RANGE_APM}, // and PM1, where the PCI function says: board_move_pm
 	{AT(pm), 0, BUS_PORT, ACPI_GPE_BASE, ACPI_GPE_SIZE, ACPI_PM_RANGE_GPE},
 	{AT(serial[0]), IF(serial_present[0]), BUS_PORT, 0x3f8, 8, 0},
@@ -67,6 +68,7 @@ static const struct board_dev {
 	{AT(serial[2]), IF(serial_present[2]), &uart16550_class},
 	{AT(serial[3]), IF(serial_present[3]), &uart16550_class},
 	{AT(null_port), 0, &null_port_class},
+	{AT(vga), IF(vga), &vga_class},
 };
 
 static void *board_at(struct board *b, size_t offset)

@@ -16,6 +16,7 @@
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
 #include "chip/uart16550.h"
+#include "chip/vga.h"
 
 // What the board asks of its owner. Each is called with opaque; each may be NULL.
 struct board_host {
@@ -45,6 +46,7 @@ struct board {
 	struct pci_app_function pci_app[PCI_APP_MAX];
 	struct hpet hpet;
 	struct null_port null_port;
+	struct vga vga;
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 

@@ -100,6 +100,12 @@ static enum cli_result only_none(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result take_vga(struct cli *c, const char *arg)
+{
+	c->config.no_vga = true;
+	return only_none(c, arg);
+}
+
 static enum cli_result take_display(struct cli *c, const char *arg)
 {
 	c->display_named = true;
@@ -178,7 +184,7 @@ static const struct option options[] = {
 	{ "hda", ARG_NEXT, "FILE", "a disk image, attached with virtio", cli_disk },
 	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
-	{ "vga", ARG_NEXT, "none", "no graphics card is built", only_none },
+	{ "vga", ARG_NEXT, "none", "without the registers of a VGA, which are all that is built of one", take_vga },
 	{ "vnc", ARG_NEXT, NULL, NULL, only_none },
 	{ "monitor", ARG_NEXT, "none", "no human monitor is built", only_none },
 	{ "qmp", ARG_NEXT, NULL, NULL, only_none },
@@ -330,6 +336,7 @@ static enum cli_result settle(struct cli *c)
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
 	settle_memory(c);
+	c->config.no_vga |= c->nodefaults;
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK)
 		return CLI_ERROR;

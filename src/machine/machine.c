@@ -87,6 +87,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->tc_size = c->tc_size;
 	to->debug_exit = c->pc.debug_exit;
 	to->pit = to->pic = to->rtc = to->i8042 = true;
+	to->vga = !c->no_vga;
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
 	if (!c->deterministic)

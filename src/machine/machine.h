@@ -57,7 +57,7 @@ struct machine_config {
 	unsigned folders;
 	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;
-	bool no_reboot, no_shutdown, start_stopped, deterministic;
+	bool no_reboot, no_shutdown, start_stopped, deterministic, no_vga;
 	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
