@@ -5,7 +5,7 @@
 //
 //   0x00001000  GDT                      0x00003000  PVH start info, modules, memory map
 //   0x00002000  zero page (boot_params)  0x00009000  page tables: PML4, PDPT, four PDs
-//   0x00020000  command line             0x000f0000  RSDP, MP table
+//   0x00020000  command line             0x000f0000  RSDP; at 0xf1000 the MP table
 #ifndef BOOT_LOAD_H
 #define BOOT_LOAD_H
 
@@ -23,7 +23,7 @@ enum boot_place {
 	BOOT_LOW_END = 0x30000, // nothing of the loader's stands above it and below the RSDP
 	BOOT_EBDA = 0x9fc00,
 	BOOT_RSDP = 0xf0000,
-	BOOT_MPTABLE = 0xf0100,
+	BOOT_MPTABLE = 0xf1000,
 	BOOT_KERNEL_MIN = 0x100000,
 	BOOT_ACPI_SIZE = 0x10000, // at the end of low RAM; its last page is the FACS, which the guest may write
 	BOOT_RAM_MIN = 4 << 20,
