@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The registers of a VGA (IBM VGA's, as clones have kept them), so that software which drives a text screen without
-// asking finds one: they keep what is written, and the retrace bits move. Nothing is shown. The window at 0xa0000 is plain
-// RAM, which is all that text mode needs of it.
+// asking finds one: they keep what is written, and the retrace bits move. Nothing is shown. The window at 0xa0000 is
+// plain RAM, which is all that text mode needs of it.
 #ifndef CHIP_VGA_H
 #define CHIP_VGA_H
 
