@@ -20,6 +20,8 @@
 //   recover.c    from host state back to guest state: misses, host faults
 //   sample.c     which hot units the timer meets again and again
 //   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier
+//   known.c      answers of CPUID and RDMSR that translated code gives by itself
+//   device.c     loads from device memory and port accesses in passing
 //   string.c     string instructions
 //   vector.c     vector registers for C code; gather.c: gathers and scatters; masked.c: masks of memory operands
 #ifndef BT_BT_H
@@ -27,6 +29,7 @@
 
 #include "bt/base_state.h"
 #include "bt/emit.h"
+#include "bt/known.h"
 #include "bt/tlb.h"
 #include "cpu/system.h"
 #include "mem/zone.h"
@@ -59,12 +62,17 @@ struct code_page { // what code.c knows of a page that holds code
 	uint8_t hits;   // writes to code since a unit was made here
 };
 
+struct device_page { // a linear page of a device's memory: see device.c
+	uint64_t tag; // its address, and the table of the software TLB it would have an entry in
+	gpa_t gpa;
+};
+
 struct near_write { // a linear page that may be written, but for the code on it: see code.c
 	uint64_t tag;   // linear address | enum tlb_index
 	uint8_t *host;
 	gpa_t gpa;
 };
-enum { CODE_PAGES = 64, NEAR_WRITES = 16, PATCHED_PAGES = 4096 };
+enum { CODE_PAGES = 64, NEAR_WRITES = 16, DEVICE_PAGES = 8, PATCHED_PAGES = 4096 };
 
 struct vector_op { // the vector registers an instruction names besides its memory operand's: see vector.h
 	uint8_t reg, rm, vvvv, k;
@@ -153,6 +161,8 @@ struct bt {
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	struct code_page code_page[CODE_PAGES];
 	struct near_write near_write[NEAR_WRITES];
+	struct device_page device_page[DEVICE_PAGES];
+	uint64_t device_value;   // what a load from a device's page has given
 	uint8_t patched[PATCHED_PAGES]; // writes to the code of pages, hashed
 	uint32_t last_unit;      // entered or left last: for the crash report
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
@@ -191,6 +201,7 @@ struct bt {
 	bool vpages_overflow;
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
+	struct known known;
 	struct selfcheck check;
 	struct base base;
 	struct itab itab[MODES_MAX];
@@ -376,6 +387,17 @@ static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global);
 void code_drop_vpages(struct bt *b);                        // those without units
 void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
+
+// -- device.c
+void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa);
+void device_forget(struct bt *b); // with the software TLB
+uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
+bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *insn);
+
+// -- known.c
+void known_note(struct vcpu *v, const struct x86_insn *insn); // it is about to be carried out by C
+bool known_depends_on(const struct x86_insn *insn);           // may it change what is known?
+void known_forget(struct bt *b);
 
 // -- recover.c
 void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction

@@ -7,13 +7,13 @@
 #include "bt/trans.h"
 
 // The call of a stub has been emitted: the number of the site behind it, in a NOP, so that a plain return goes on.
-void emit_callout_site(struct trans *t, const struct x86_insn *insn)
+void emit_callout_site(struct trans *t, struct emit *e, const struct x86_insn *insn)
 {
 	uint32_t id = new_site(t, X86_READ, 1, insn->mem.seg);
 
 	t->b->site[id].insn = keep_insn(t, insn);
-	emit_bytes(&t->hot, (const uint8_t[]){0x0f, 0x1f, 0x80}, 3); // nopl id(%rax)
-	emit_u32(&t->hot, id);
+	emit_bytes(e, (const uint8_t[]){0x0f, 0x1f, 0x80}, 3); // nopl id(%rax)
+	emit_u32(e, id);
 	if (insn->flags_written)
 		flags_from_here(t, FLAGS_HOST);
 }
@@ -22,7 +22,7 @@ void sys_callout(struct trans *t, const struct x86_insn *insn)
 {
 	emit_save_flags(t);
 	emit_call_state(&t->hot, SLOT_STUB_SYS);
-	emit_callout_site(t, insn);
+	emit_callout_site(t, &t->hot, insn);
 	window_drop_all(t); // the software TLB may have been flushed
 }
 
@@ -87,6 +87,13 @@ const uint8_t *bt_sys_callout(struct vcpu *v, const uint8_t *ra)
 	const struct tu *tu = &b->tu[s->tu];
 	uint32_t effect;
 
+	if (!v->pending && device_port(v, s, insn)) {
+		if (!v->pending)
+			return ra;
+		recover_site(v, s);
+		vcpu_set_linear_pc(v, vcpu_linear_pc(v) + insn->len);
+		bt_leave(LEAVE_NEXT);
+	}
 	recover_site(v, s);
 	effect = bt_system_insn(v, insn);
 	if (v->pending || b->flush_tc || b->mode_now != tu->mode || v->dr[7] & 0xff ||

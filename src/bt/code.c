@@ -239,6 +239,7 @@ void code_forget_near(struct bt *b)
 {
 	for (unsigned i = 0; i < NEAR_WRITES; i++)
 		b->near_write[i].tag = ~UINT64_C(0);
+	device_forget(b);
 }
 
 // -- linear pages that direct links rely on ---------------------------------------------------------------------------

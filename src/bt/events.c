@@ -72,6 +72,7 @@ static void start_anew(struct vcpu *v, uint32_t what)
 {
 	struct bt *b = bt_of(v);
 
+	known_forget(b);
 	if (what & PENDING_INIT) {
 		vcpu_init(v);
 		b->nmi_waits = 0;
@@ -102,6 +103,7 @@ void bt_service(struct vcpu *v)
 		bt_of(v)->stopped = true;
 		bt_of(v)->stopped_at = v->rip;
 		tlb_flush(v, true);
+		known_forget(bt_of(v));
 		bt_of(v)->flush_tc = true;
 		bt_set_mode(v);
 	}

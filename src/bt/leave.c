@@ -39,7 +39,10 @@ uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 	uint64_t before = v->rflags;
 
 	bt_of(v)->st->sys_insns++;
+	known_note(v, insn);
 	sys_execute(v, insn, &res);
+	if (known_depends_on(insn))
+		known_forget(bt_of(v));
 	if (v->dr[7] & 0xff && does_io(insn))
 		debug_note_io(v, insn);
 	if (insn->class == X86_CLASS_INT1)

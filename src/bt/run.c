@@ -246,6 +246,7 @@ void bt_init(struct vcpu *v)
 	b->smp = v->peers && v->shared->config.vcpus > 1;
 	tc_init(v);
 	tlb_init(b);
+	known_forget(b);
 	vector_init(b);
 	b->mode_now = bt_mode(v);
 	segments_measure(v, b->mode_now);

@@ -151,6 +151,21 @@ bt_stub_ret:
 	add	%gs:SLOT_TABLE, %r14
 	jmp	*(%r14)
 
+// The arithmetic flags and DF as they were, without the price of POPF. Clobbers rax, rcx.
+	.macro	flags_back
+	mov	%gs:SLOT_HOST_FLAGS, %ecx
+	mov	%ecx, %eax
+	shl	$8, %eax		// for sahf
+	test	$0x400, %ecx
+	jz	9f
+	std
+9:	shr	$11, %ecx
+	and	$1, %ecx
+	mov	%cl, %al
+	add	$0x7f, %al		// OF
+	sahf
+	.endm
+
 // Save host registers as they are (the unit's own register map applies) around a C function
 //   void f(struct vcpu *v, const uint8_t *return_address)
 // that may change SLOT_HOST_REGS and the return address (by returning another).
@@ -189,9 +204,8 @@ bt_stub_ret:
 	.ifnb \calls
 	mov	%gs:SLOT_CALLS, %rsp
 	.endif
-	push	%gs:SLOT_HOST_FLAGS
-	popfq
 	push	%rax
+	flags_back
 	mov	%gs:SLOT_HOST_REGS+0x00, %rax
 	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
 	mov	%gs:SLOT_HOST_REGS+0x10, %rdx

@@ -51,12 +51,18 @@ void emit_vector(struct trans *t, const struct x86_insn *insn)
 	t->b->exit[t->b->nexits - 1].insn = keep_vector(t, insn);
 }
 
+// To C, from the cold half.
+void emit_sys_aside(struct trans *t, const struct x86_insn *insn)
+{
+	emit_cold_exit(t, EXIT_SYS, insn_pc(t, t->i));
+	t->b->exit[t->b->nexits - 1].insn = keep_insn(t, insn);
+}
+
 // The rare case of an inline instruction, before anything has changed: on condition cc leave for C.
 static void rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn)
 {
 	emit_patch32(emit_jcc32(&t->hot, cc), t->hot.delta, emit_here(&t->cold));
-	emit_cold_exit(t, EXIT_SYS, insn_pc(t, t->i));
-	t->b->exit[t->b->nexits - 1].insn = keep_insn(t, insn);
+	emit_sys_aside(t, insn);
 }
 
 bool sys_inline(const struct trans *t, const struct x86_insn *insn)
@@ -67,6 +73,8 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || !is_flat(t))
 		return false;
 	switch (insn->class) {
+	case X86_CLASS_CPUID: return t->code == X86_MODE64;
+	case X86_CLASS_RDMSR: return all && t->code == X86_MODE64;
 	case X86_CLASS_CLI: case X86_CLASS_STI: return all;
 	case X86_CLASS_SWAPGS: return all && t->code == X86_MODE64;
 	case X86_CLASS_MOV_FROM_CR: return all && !(insn->rex & 4) && BIT(insn->modrm >> 3 & 7) & 0x1d;

@@ -421,10 +421,18 @@ uint32_t keep_insn(struct trans *t, const struct x86_insn *insn);       // numbe
 uint32_t keep_vector(struct trans *t, const struct x86_insn *insn);     // with its vector registers
 void emit_vector(struct trans *t, const struct x86_insn *insn);         // leave for C
 void emit_sys(struct trans *t, const struct x86_insn *insn); // leave for C
+void emit_sys_aside(struct trans *t, const struct x86_insn *insn);      // the same in the cold half
 void emit_string(struct trans *t, const struct x86_insn *insn);
 
+// -- device.c
+bool device_may_load(const struct trans *t, const struct x86_insn *insn);
+
+// -- known.c
+void sys_cpuid(struct trans *t, const struct x86_insn *insn);
+void sys_rdmsr(struct trans *t, const struct x86_insn *insn);
+
 // -- callout.c
-void emit_callout_site(struct trans *t, const struct x86_insn *insn);
+void emit_callout_site(struct trans *t, struct emit *e, const struct x86_insn *insn);
 void sys_callout(struct trans *t, const struct x86_insn *insn);
 
 // -- string_inline.c

@@ -14,6 +14,8 @@ struct vcpu;
 // nobody is there. size is 1, 2, 4 or 8; the access does not cross a page.
 uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size);
 void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t value);
+// The same if one of the monitor's chips is there, which need not know who asks. False: nothing has been done.
+bool vcpu_port_quick(struct vcpu *v, uint16_t port, unsigned size, uint64_t *value, bool write);
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 

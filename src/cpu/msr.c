@@ -10,6 +10,7 @@ enum msr_kind {
 	CANONICAL, // stored: a canonical address
 	ZERO,      // reads 0; writes are dropped
 	READ_ONLY, // reads `valid`; writes fault
+	KEPT_IN,   // stored by a write function
 	FUNCTION,  // read and write functions; a missing one faults
 };
 
@@ -25,12 +26,6 @@ struct msr_row {
 };
 
 // -- protection keys ------------------------------------------------------------------------------------------------
-
-static bool read_pkrs(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->pkrs;
-	return true;
-}
 
 static bool write_pkrs(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
@@ -63,12 +58,6 @@ static bool write_tsc(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_r
 	v->tsc_offset += by;
 	v->tsc_adjust += by;
 	tsc_moved(v);
-	return true;
-}
-
-static bool read_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->tsc_adjust;
 	return true;
 }
 
@@ -131,12 +120,6 @@ static bool write_wall_clock(struct vcpu *v, uint32_t msr, uint64_t value, struc
 
 // -- local APIC -----------------------------------------------------------------------------------------------------
 
-static bool read_apic_base(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->apic_base;
-	return true;
-}
-
 static bool write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
 	uint64_t old = v->apic_base;
@@ -157,12 +140,6 @@ static bool write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value, struct sy
 
 // -- mode and system calls ------------------------------------------------------------------------------------------
 
-static bool read_efer(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->efer;
-	return true;
-}
-
 static bool write_efer(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
 	uint64_t next = (value & ~(uint64_t)EFER_LMA) | (v->efer & EFER_LMA), changed = next ^ v->efer;
@@ -174,12 +151,6 @@ static bool write_efer(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_
 	v->efer = next;
 	if (changed)
 		res->effect |= SYS_FLUSH_ALL;
-	return true;
-}
-
-static bool read_segment_base(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->seg[msr == MSR_FS_BASE ? X86_FS : X86_GS].base;
 	return true;
 }
 
@@ -222,12 +193,6 @@ static bool types_valid(uint64_t bytes, uint8_t valid)
 }
 
 enum { MTRR_TYPES = BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(6), PAT_TYPES = MTRR_TYPES | BIT(7) };
-
-static bool read_pat(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->pat;
-	return true;
-}
 
 static bool write_pat(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
@@ -276,12 +241,6 @@ static bool write_mtrr_var(struct vcpu *v, uint32_t msr, uint64_t value, struct 
 	if (!mask && !types_valid((value & 0xff) * 0x0101010101010101, MTRR_TYPES))
 		return false;
 	v->mtrr_var[msr - MSR_MTRR_VAR] = value;
-	return true;
-}
-
-static bool read_mtrr_def_type(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->mtrr_def_type;
 	return true;
 }
 
@@ -338,12 +297,6 @@ static bool write_spec_ctrl(struct vcpu *v, uint32_t msr, uint64_t value, struct
 	return true;
 }
 
-static bool read_misc_enable(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-	*value = v->misc_enable;
-	return true;
-}
-
 static bool write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
 {
 	uint64_t changed = value ^ v->misc_enable;
@@ -389,6 +342,8 @@ static bool write_command(struct vcpu *v, uint32_t msr, uint64_t value, struct s
 	{n, n, #n, CANONICAL, ANY, feature, offsetof(struct vcpu, member), 0, NULL, NULL}
 #define ZEROS(n, vendor) {n, n, #n, ZERO, vendor, F(NONE), 0, 0, NULL, NULL}
 #define CONSTANT(n, feature, value) {n, n, #n, READ_ONLY, ANY, feature, 0, value, NULL, NULL}
+#define KEPT(n, feature, member, write) \
+	{n, n, #n, KEPT_IN, ANY, feature, offsetof(struct vcpu, member), 0, NULL, write}
 #define CALL(n, feature, read, write) {n, n, #n, FUNCTION, ANY, feature, 0, 0, read, write}
 #define CALLS(first, last, feature, read, write) {first, last, #first, FUNCTION, ANY, feature, 0, 0, read, write}
 
@@ -397,9 +352,9 @@ static const struct msr_row rows[] = {
 	CALL(MSR_KVM_WALL_CLOCK, F(HYPERVISOR), read_wall_clock, write_wall_clock),
 	CALL(MSR_KVM_SYSTEM_TIME, F(HYPERVISOR), read_system_time, write_system_time),
 	ZEROS(MSR_PLATFORM_ID, INTEL),
-	CALL(MSR_APIC_BASE, F(NONE), read_apic_base, write_apic_base), // CPUID.APIC is clear while it is disabled
+	KEPT(MSR_APIC_BASE, F(NONE), apic_base, write_apic_base), // CPUID.APIC is clear while it is disabled
 	ZEROS(MSR_EBL_CR_POWERON, INTEL),
-	CALL(MSR_TSC_ADJUST, F(TSC_ADJUST), read_tsc_adjust, write_tsc_adjust),
+	KEPT(MSR_TSC_ADJUST, F(TSC_ADJUST), tsc_adjust, write_tsc_adjust),
 	CALL(MSR_SPEC_CTRL, F(NONE), read_spec_ctrl, write_spec_ctrl),
 	CALL(MSR_PRED_CMD, F(NONE), NULL, write_command),
 	CALL(MSR_BIOS_SIGN_ID, F(NONE), read_bios_sign, drop_write),
@@ -411,27 +366,27 @@ static const struct msr_row rows[] = {
 	ADDRESS(MSR_SYSENTER_EIP, F(SEP), sysenter_eip),
 	CONSTANT(MSR_MCG_CAP, F(MCA), 0), // no banks
 	STORED(MSR_MCG_STATUS, F(MCA), ANY, mcg_status, 7),
-	CALL(MSR_MISC_ENABLE, F(NONE), read_misc_enable, write_misc_enable),
+	KEPT(MSR_MISC_ENABLE, F(NONE), misc_enable, write_misc_enable),
 	STORED(MSR_DEBUGCTL, F(NONE), ANY, debugctl, 3), // LBR, BTF
 	CALLS(MSR_MTRR_VAR, MSR_MTRR_VAR + 15, F(MTRR), read_mtrr_var, write_mtrr_var),
 	CALL(MSR_MTRR_FIX64K_00000, F(MTRR), read_mtrr_fixed, write_mtrr_fixed),
 	CALLS(MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_80000 + 1, F(MTRR), read_mtrr_fixed, write_mtrr_fixed),
 	CALLS(MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_C0000 + 7, F(MTRR), read_mtrr_fixed, write_mtrr_fixed),
-	CALL(MSR_PAT, F(PAT), read_pat, write_pat),
-	CALL(MSR_MTRR_DEF_TYPE, F(MTRR), read_mtrr_def_type, write_mtrr_def_type),
+	KEPT(MSR_PAT, F(PAT), pat, write_pat),
+	KEPT(MSR_MTRR_DEF_TYPE, F(MTRR), mtrr_def_type, write_mtrr_def_type),
 	CALL(MSR_TSC_DEADLINE, F(TSC_DEADLINE), read_tsc_deadline, write_tsc_deadline),
-	CALL(MSR_PKRS, F(PKS), read_pkrs, write_pkrs),
+	KEPT(MSR_PKRS, F(PKS), pkrs, write_pkrs),
 	{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, "MSR_X2APIC", FUNCTION, ANY, F(X2APIC), 0, 0, lapic_msr_read, write_x2apic},
 	STORED(MSR_XSS, F(XSAVES), ANY, xss, 0),
 	CALL(MSR_KVM_WALL_CLOCK_NEW, F(HYPERVISOR), read_wall_clock, write_wall_clock),
 	CALL(MSR_KVM_SYSTEM_TIME_NEW, F(HYPERVISOR), read_system_time, write_system_time),
-	CALL(MSR_EFER, F(NONE), read_efer, write_efer),
+	KEPT(MSR_EFER, F(NONE), efer, write_efer),
 	STORED(MSR_STAR, F(SYSCALL), ANY, star, UINT64_MAX),
 	ADDRESS(MSR_LSTAR, F(LM), lstar),
 	ADDRESS(MSR_CSTAR, F(LM), cstar),
 	STORED(MSR_FMASK, F(SYSCALL), ANY, fmask, UINT32_MAX),
-	CALL(MSR_FS_BASE, F(LM), read_segment_base, write_segment_base),
-	CALL(MSR_GS_BASE, F(LM), read_segment_base, write_segment_base),
+	KEPT(MSR_FS_BASE, F(LM), seg[X86_FS].base, write_segment_base),
+	KEPT(MSR_GS_BASE, F(LM), seg[X86_GS].base, write_segment_base),
 	ADDRESS(MSR_KERNEL_GS_BASE, F(LM), kernel_gs_base),
 	CALL(MSR_TSC_AUX, F(NONE), read_tsc_aux, write_tsc_aux),
 	{MSR_K7_EVNTSEL0, MSR_K7_EVNTSEL0 + 7, "MSR_K7_EVNTSEL0", ZERO, AMD, F(NONE), 0, 0, NULL, NULL}, // and counters
@@ -467,11 +422,16 @@ static const struct msr_row *find_row(uint32_t msr)
 	return low < ARRAY_SIZE(rows) && msr >= rows[low].first ? &rows[low] : NULL;
 }
 
+static bool row_exists(const struct vcpu *v, const struct msr_row *row)
+{
+	return cpuid_has(v, row->feature) && (row->vendor == ANY || (row->vendor == AMD) == v->amd);
+}
+
 static const struct msr_row *find_existing(const struct vcpu *v, uint32_t msr, const char *verb)
 {
 	const struct msr_row *row = find_row(msr);
 
-	if (row && cpuid_has(v, row->feature) && (row->vendor == ANY || (row->vendor == AMD) == v->amd))
+	if (row && row_exists(v, row))
 		return row;
 	vmm_trace((struct vcpu *)v, LOG_UNIMP, "%s %x (%s) at %lx: no such MSR, #GP\n", verb, msr, msr_name(msr), v->rip);
 	return NULL;
@@ -485,12 +445,22 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		return false;
 	switch ((enum msr_kind)row->kind) {
 	case FIELD:
-	case CANONICAL: *value = *(const uint64_t *)((const char *)v + row->field); return true;
+	case CANONICAL:
+	case KEPT_IN: *value = *(const uint64_t *)((const char *)v + row->field); return true;
 	case ZERO: *value = 0; return true;
 	case READ_ONLY: *value = row->valid; return true;
 	case FUNCTION: break;
 	}
 	return row->read && row->read(v, msr, value);
+}
+
+uint32_t msr_field(const struct vcpu *v, uint32_t msr)
+{
+	const struct msr_row *row = find_row(msr);
+
+	if (!row || !row_exists(v, row) || row->kind == ZERO || row->kind == READ_ONLY || row->kind == FUNCTION)
+		return 0;
+	return row->field;
 }
 
 static bool write_row(struct vcpu *v, const struct msr_row *row, uint32_t msr, uint64_t value, struct sys_result *res)
@@ -510,6 +480,7 @@ static bool write_row(struct vcpu *v, const struct msr_row *row, uint32_t msr, u
 		return true;
 	case ZERO: return true;
 	case READ_ONLY: return false;
+	case KEPT_IN:
 	case FUNCTION: break;
 	}
 	return row->write && row->write(v, msr, value, res);

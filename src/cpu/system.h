@@ -78,6 +78,9 @@ void cpuid_refresh(struct vcpu *v);
 // MSRs by table. False: #GP(0). res as for sys_execute.
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res);
+// The offset in struct vcpu of the 64 bits that a read gives, for those of which no more is to be known; or 0. Good
+// until cpuid_refresh.
+uint32_t msr_field(const struct vcpu *v, uint32_t msr);
 // MSRs, GDTR, IDTR, TR and LDTR hold the widest addresses that the processor can have, whatever CR4.LA57 is.
 static inline bool sys_base_valid(const struct vcpu *v, uint64_t a)
 {

@@ -101,14 +101,27 @@ static void app_write(struct vcpu *v, enum request_kind kind, const char *what, 
 		trace_app(v, what, addr, size, value);
 }
 
+// With one processor there is nobody else.
+static void enter_board(struct chips *c, const struct vcpu *v)
+{
+	if (v->shared->config.vcpus > 1)
+		vmm_lock(&c->lock);
+}
+
+static void leave_board(struct chips *c, const struct vcpu *v)
+{
+	if (v->shared->config.vcpus > 1)
+		vmm_unlock(&c->lock);
+}
+
 static bool board_read(struct vcpu *v, enum bus_space space, uint64_t addr, unsigned size, uint64_t *value)
 {
 	struct chips *c = vmm_of(v)->chips;
 	bool got;
 
-	vmm_lock(&c->lock);
+	enter_board(c, v);
 	got = bus_read(&c->bus, space, addr, size, value);
-	vmm_unlock(&c->lock);
+	leave_board(c, v);
 	return got;
 }
 
@@ -117,10 +130,19 @@ static bool board_write(struct vcpu *v, enum bus_space space, uint64_t addr, uns
 	struct chips *c = vmm_of(v)->chips;
 	bool taken;
 
-	vmm_lock(&c->lock);
+	enter_board(c, v);
 	taken = bus_write(&c->bus, space, addr, size, value);
-	vmm_unlock(&c->lock);
+	leave_board(c, v);
 	return taken;
+}
+
+bool vcpu_port_quick(struct vcpu *v, uint16_t port, unsigned size, uint64_t *value, bool write)
+{
+	bool done = write ? board_write(v, BUS_PORT, port, size, *value & size_mask(size)) :
+			    board_read(v, BUS_PORT, port, size, value);
+
+	vcpu_stats(v)->port_accesses += done;
+	return done;
 }
 
 uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size)

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+//
+// Devices in passing: what a unit reads from device memory, and its port accesses, without leaving it. A page that a
+// failed check has found to be a device's is remembered until the software TLB is flushed; a plain load from it is
+// carried out on a word that C has filled. All else takes the careful form. Ports of the monitor's own chips need only
+// the two registers that the instruction names; those of the app take the long way.
+#include "bt/trans.h"
+#include "cpu/insn.h"
+
+// May C fetch the operand, before the instruction runs on it? It is the only one, and not written.
+bool device_may_load(const struct trans *t, const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_PLAIN && insn->mem.present && insn->mem.access == X86_READ &&
+	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !(t->t->mode & (MODE_ALONE | MODE_ONE));
+}
+
+static struct device_page *page_of(struct bt *b, gva_t gva)
+{
+	return &b->device_page[gva >> PAGE_SHIFT & (DEVICE_PAGES - 1)];
+}
+
+static uint64_t tag_of(gva_t gva, enum tlb_index x)
+{
+	return align_down(gva, PAGE_SIZE) | x;
+}
+
+// Such an access has been allowed, and led to gpa, which is not RAM.
+void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa)
+{
+	if (!debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, false))
+		*page_of(b, gva) = (struct device_page){tag_of(gva, x), align_down(gpa, PAGE_SIZE)};
+}
+
+void device_forget(struct bt *b)
+{
+	for (unsigned i = 0; i < DEVICE_PAGES; i++)
+		b->device_page[i].tag = ~UINT64_C(0);
+}
+
+// A check failed: if it was for a load from a device's page that is known, the load is carried out. The host address of
+// a page in which its value stands; else NULL.
+uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x)
+{
+	struct bt *b = bt_of(v);
+	const struct device_page *p = page_of(b, gva);
+	gpa_t gpa = p->gpa | (gva & PAGE_OFFSET);
+
+	if (p->tag != tag_of(gva, x) || !s->loads || s->merged || s->size > 8 || gva & (s->size - 1u) ||
+	    s->size & (s->size - 1))
+		return NULL;
+	if (!lapic_claims(v, gpa))
+		recover_site(v, s); // others look at what the guest does
+	b->device_value = vcpu_mmio_read(v, gpa, s->size);
+	return (uint8_t *)&b->device_value - (gva & PAGE_OFFSET);
+}
+
+// -- ports ------------------------------------------------------------------------------------------------------------
+
+static uint64_t *register_of(struct vcpu *v, const struct site *s, unsigned reg)
+{
+	unsigned host = bt_of(v)->tu[s->tu].map[reg];
+
+	if (host == X86_REG_NONE || s->homed & BIT(reg))
+		return &v->gpr[reg];
+	return (uint64_t *)((char *)v + SLOT_HOST_REGS) + host;
+}
+
+static uint64_t merge(uint64_t old, uint64_t value, unsigned size)
+{
+	uint64_t mask = BIT64(size * 8) - 1;
+
+	return size == 4 ? value & mask : (old & ~mask) | (value & mask);
+}
+
+// IN and OUT of a kernel, to one of the monitor's chips. False: nothing has been done.
+bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *insn)
+{
+	bool in = insn->class == X86_CLASS_IN;
+	unsigned size = !(insn->opcode & 1) ? 1 : insn->opsize == 2 ? 2 : 4;
+	uint64_t *rax, value = 0;
+	uint16_t port;
+
+	if ((!in && insn->class != X86_CLASS_OUT) || v->cpl || v->shared->config.log || v->dr[7] & 0xff)
+		return false;
+	rax = register_of(v, s, X86_RAX);
+	port = insn->opcode & 8 ? (uint16_t)*register_of(v, s, X86_RDX) : (uint8_t)insn->imm;
+	if (!vcpu_port_quick(v, port, size, in ? &value : rax, !in))
+		return false;
+	if (in)
+		*rax = merge(*rax, value, size);
+	return true;
+}
