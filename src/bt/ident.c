@@ -5,6 +5,7 @@
 #include "base/string.h"
 #include "bt/rewrite.h"
 #include "bt/trans.h"
+#include "x86/mnemonic.h"
 
 // Only when the guest gets there does it matter.
 static void emit_nyi(struct trans *t, const char *what)
@@ -185,6 +186,40 @@ void note_operand(struct trans *t, const struct x86_insn *insn)
 			(uint32_t)(at - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
 }
 
+// A host signal costs thousands of cycles: a quotient that does not fit is met before the division. DIV: just when the
+// upper half of the dividend is not below the divisor. IDIV: only for a divisor of 0; the rest comes by signal, and so
+// does all that is divided by bytes.
+static bool divides(const struct trans *t, const struct x86_insn *insn)
+{
+	return (insn->mnemonic == X86_MNEM_DIV || insn->mnemonic == X86_MNEM_IDIV) && insn->opcode & 1 &&
+	       t->t->tier == TIER_HOT && !t->careful;
+}
+
+static void emit_divisor(struct trans *t, const struct x86_insn *insn, const struct emit_mem *m, unsigned opcode,
+			 unsigned reg)
+{
+	if (m)
+		emit_op_mem(&t->hot, insn->opsize, opcode, reg, *m);
+	else
+		emit_op_rr(&t->hot, insn->opsize, opcode, reg, host_of(t, (insn->modrm & 7) | (insn->rex & 1) << 3));
+}
+
+static void emit_divide_check(struct trans *t, const struct x86_insn *insn, const struct emit_mem *m)
+{
+	bool is_signed = insn->mnemonic == X86_MNEM_IDIV;
+
+	if (m)
+		note_op(t);
+	if (is_signed) {
+		emit_divisor(t, insn, m, 0x83, ALU_CMP);
+		emit_u8(&t->hot, 0);
+	} else {
+		emit_divisor(t, insn, m, 0x3b, host_of(t, X86_RDX)); // cmp divisor, upper half
+	}
+	emit_patch32(emit_jcc32(&t->hot, is_signed ? CC_E : CC_AE), t->hot.delta, emit_here(&t->cold));
+	emit_cold_exit(t, EXIT_DE, insn_pc(t, t->i));
+}
+
 void ident(struct trans *t, const struct x86_insn *insn)
 {
 	struct rewrite rw;
@@ -205,6 +240,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_bitstring(t, insn);
 		return;
 	}
+	if (divides(t, insn))
+		emit_save_flags(t);
 	if (insn->mem.present)
 		m = emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn));
 	if (insn->flags_read & RFLAGS_ARITH || partial)
@@ -229,6 +266,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
 	} else if (n > 0) {
+		if (divides(t, insn))
+			emit_divide_check(t, insn, insn->mem.present ? &m : NULL);
 		if (!t->announced)
 			emit_announcement(t, insn);
 		note_op(t);

@@ -115,6 +115,8 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		vcpu_raise(v, VEC_UD, 0);
 	case EXIT_NM:
 		vcpu_raise(v, VEC_NM, 0);
+	case EXIT_DE:
+		vcpu_raise(v, VEC_DE, 0);
 	case EXIT_NYI:
 		vcpu_nyi(v, x->what);
 	}
@@ -127,7 +129,8 @@ void bt_note_exit(struct vcpu *v, uint64_t why)
 	static const char *const kinds[] = {
 	    [EXIT_APART] = "apart",
 	    [EXIT_DIRECT] = "direct", [EXIT_POLL] = "poll",       [EXIT_SYS] = "system", [EXIT_STRING] = "string",
-	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu",  [EXIT_NYI] = "not built",
+	    [EXIT_VECTOR] = "vector", [EXIT_UD] = "undefined",    [EXIT_NM] = "no fpu", [EXIT_NYI] = "not built",
+	    [EXIT_DE] = "divide",
 	    [EXIT_NEXT] = "next",     [EXIT_CAREFUL] = "careful", [EXIT_STI] = "sti",    [EXIT_COUNT] = "count"};
 	static const char *const whys[] = {[LEAVE_IND] = "indirect", [LEAVE_FAULT] = "fault", [LEAVE_CAREFUL] = "access",
 					   [LEAVE_NEXT] = "next", [LEAVE_AT] = "place"};

@@ -34,7 +34,7 @@ void emit_string_inline(struct trans *t, const struct x86_insn *insn)
 	emit_mov_imm(e, HOST_T0, t->tlb * sizeof(struct tlb));
 	emit_mov_imm(e, HOST_T1, routine(insn));
 	emit_op_rr(e, 4, 0xff, 2, HOST_T1); // call
-	emit_callout_site(t, \&t->hot, insn);
+	emit_callout_site(t, &t->hot, insn);
 	if (t->code == X86_MODE64)
 		return;
 	for (unsigned r = X86_RSI; r <= X86_RDI; r++) // they may have come to the end of the address space

@@ -132,7 +132,7 @@ enum exit_kind {
 	EXIT_SYS,      // system instruction insns[insn] at pc: run it in C
 	EXIT_STRING,   // string instruction
 	EXIT_VECTOR,   // vector instruction that C carries out
-	EXIT_UD, EXIT_NM, // raise for the instruction at pc
+	EXIT_UD, EXIT_NM, EXIT_DE, // raise for the instruction at pc
 	EXIT_NYI,      // the instruction at pc is not built yet: say what
 	EXIT_NEXT,     // v->rip = pc, find the next unit (unchainable)
 	EXIT_CAREFUL,  // the instruction at pc needs the careful form

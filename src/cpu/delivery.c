@@ -143,6 +143,69 @@ static void enter_protected(struct vcpu *v, const struct event *e)
 		v->rflags &= ~(uint64_t)RFLAGS_IF;
 }
 
+// The stack of a handler at level 0 (false: of another): where its frame ends.
+static bool quick_stack(struct vcpu *v, const struct desc *gate, unsigned cpl, uint64_t *sp)
+{
+	unsigned ist = gate->lo >> 32 & 7, off = tss_stack_at(ist);
+	const uint64_t *at;
+
+	if (cpl)
+		return false;
+	*sp = v->gpr[X86_RSP];
+	if (ist || v->cpl) {
+		at = off + 7 <= v->tr.limit ? quick_peek(v, v->tr.base + off, sizeof(*at)) : NULL;
+		if (!at)
+			return false;
+		*sp = *at;
+	}
+	*sp &= ~UINT64_C(15);
+	return true;
+}
+
+static void quick_frame(const struct vcpu *v, const struct event *e, uint64_t *to)
+{
+	if (e->has_error)
+		*to++ = e->error;
+	to[0] = e->rip;
+	to[1] = v->seg[X86_CS].sel;
+	to[2] = v->rflags | (e->resume ? RFLAGS_RF : 0);
+	to[3] = v->gpr[X86_RSP];
+	to[4] = v->seg[X86_SS].sel; // 16-byte aligned, so each is one store
+}
+
+// What enter_protected does, where all of it is as usual. False: nothing has happened.
+static bool enter_quickly(struct vcpu *v, const struct event *e)
+{
+	unsigned size = (5 + e->has_error) * 8, type;
+	const uint64_t *words;
+	struct desc gate, cs;
+	uint64_t sp;
+	uint8_t *frame;
+
+	if (!vcpu_long_mode(v) || e->vector * 16u + 15 > v->idtr.limit)
+		return false;
+	words = quick_peek(v, v->idtr.base + e->vector * 16u, 16);
+	if (!words)
+		return false;
+	gate.lo = words[0];
+	gate.hi = words[1];
+	type = desc_type(&gate);
+	if (!gate_usable(v, &gate) || !desc_present(&gate) || (e->software && desc_dpl(&gate) < v->cpl) ||
+	    !quick_code(v, gate_selector(&gate), &cs) || desc_dpl(&cs) > v->cpl || !vcpu_canonical(v, gate_offset(&gate)) ||
+	    !quick_stack(v, &gate, desc_dpl(&cs), &sp) || ((sp - size) ^ (sp - 1)) >> PAGE_SHIFT)
+		return false;
+	frame = vcpu_ram_host(v, sp - size, VMEM_WRITE | VMEM_IMPLICIT);
+	if (!frame)
+		return false;
+	quick_frame(v, e, (uint64_t *)frame);
+	if (v->cpl)
+		v->seg[X86_SS] = segment_null(0, 0);
+	v->gpr[X86_RSP] = sp - size;
+	far_enter(v, &cs, gate_selector(&gate), 0, gate_offset(&gate));
+	v->rflags &= ~(uint64_t)(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | (type == DESC_INT ? RFLAGS_IF : 0));
+	return true;
+}
+
 static void enter_real(struct vcpu *v, const struct event *e)
 {
 	struct stack st = stack_current(v);
@@ -169,6 +232,8 @@ static void trace(struct vcpu *v, const struct event *e)
 void delivery_enter(struct vcpu *v, const struct event *e)
 {
 	trace(v, e);
+	if (enter_quickly(v, e))
+		return;
 	if (v->cr0 & CR0_PE)
 		enter_protected(v, e);
 	else

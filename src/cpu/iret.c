@@ -45,6 +45,52 @@ static uint64_t outer_sp(const struct vcpu *v, const struct x86_seg *ss, bool co
 	return (v->gpr[X86_RSP] & ~mask) | (popped & mask);
 }
 
+// SS of a return to 64-bit code of that level.
+static bool quick_ss(struct vcpu *v, uint16_t sel, unsigned cpl, struct x86_seg *ss)
+{
+	struct desc d;
+
+	if ((sel & SEL_RPL) != cpl)
+		return false;
+	if (selector_null(sel)) {
+		*ss = segment_null(sel, cpl);
+		return cpl != 3;
+	}
+	if (!quick_desc(v, sel, &d) || !desc_writable_data(&d) || desc_dpl(&d) != cpl)
+		return false;
+	*ss = desc_segment(&d, sel);
+	return true;
+}
+
+// A kernel's return to 64-bit code, where all is as usual. False: nothing has happened.
+static bool iret_quickly(struct vcpu *v, unsigned opsize)
+{
+	uint64_t rsp = v->gpr[X86_RSP], it[IRET_ITEMS];
+	const uint8_t *frame;
+	struct x86_seg ss;
+	struct desc cs;
+	unsigned cpl;
+
+	if (!vcpu_code64(v) || v->cpl || opsize != 8 || v->rflags & RFLAGS_NT ||
+	    (rsp & PAGE_OFFSET) + IRET_ITEMS * 8 > PAGE_SIZE || v->dr[7] & 0xff)
+		return false;
+	frame = vcpu_ram_host(v, rsp, VMEM_READ);
+	if (!frame)
+		return false;
+	__builtin_memcpy(it, frame, sizeof(it));
+	cpl = it[IRET_CS] & SEL_RPL;
+	if (!quick_code(v, (uint16_t)it[IRET_CS], &cs) || desc_dpl(&cs) != cpl || !vcpu_canonical(v, it[IRET_RIP]) ||
+	    !quick_ss(v, (uint16_t)it[IRET_SS], cpl, &ss))
+		return false;
+	v->seg[X86_SS] = ss;
+	v->gpr[X86_RSP] = it[IRET_RSP];
+	v->rflags = new_flags(v, it[IRET_FLAGS], opsize, 0, 0);
+	far_enter(v, &cs, (uint16_t)it[IRET_CS], cpl, it[IRET_RIP]);
+	if (cpl)
+		segment_drop_inner(v);
+	return true;
+}
+
 void far_iret(struct vcpu *v, unsigned opsize, uint64_t next)
 {
 	struct stack st = stack_current(v);
@@ -55,6 +101,8 @@ void far_iret(struct vcpu *v, unsigned opsize, uint64_t next)
 	unsigned cpl;
 
 	v->nmi_blocked = false;
+	if (iret_quickly(v, opsize))
+		return;
 	if (!vcpu_protected(v)) {
 		if (vcpu_v86(v))
 			v86_iret(v, opsize);

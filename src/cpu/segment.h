@@ -150,6 +150,7 @@ void stack_commit(struct vcpu *v, const struct stack *st);
 // The stack pointer for an inner level, and for IST n (1-7). Faults #TS.
 uint64_t tss_rsp(struct vcpu *v, unsigned cpl);
 uint64_t tss_ist(struct vcpu *v, unsigned n);
+unsigned tss_stack_at(unsigned ist); // where in the 64-bit TSS: of level 0, or of an IST
 // SS:ESP of a level from a 32- or 16-bit TSS.
 void tss_legacy_stack(struct vcpu *v, unsigned cpl, uint16_t *ss, uint32_t *esp);
 // May code at CPL use the ports? By IOPL, then by the I/O permission bit map. Faults #GP(0).

@@ -25,6 +25,11 @@ static inline bool desc_code64(const struct vcpu *v, const struct desc *d)
 // Commit CS, RIP and CPL.
 void far_enter(struct vcpu *v, const struct desc *d, uint16_t sel, unsigned cpl, uint64_t rip);
 
+// -- quick.c: the usual case in long mode. NULL or false: it is not.
+const uint64_t *quick_peek(struct vcpu *v, gva_t gva, size_t size);    // where in RAM a system table is
+bool quick_desc(struct vcpu *v, uint16_t sel, struct desc *d);         // present, and accessed already
+bool quick_code(struct vcpu *v, uint16_t sel, struct desc *d);         // and a 64-bit code segment, not conforming
+
 // Delivery of one event. rip is what the handler returns to; v->rip stays as it is until all has succeeded.
 struct event {
 	uint8_t vector;

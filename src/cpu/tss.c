@@ -18,6 +18,11 @@ static uint64_t read_rsp(struct vcpu *v, unsigned off)
 	return vmem_read_u64(v, v->tr.base + off, VMEM_READ | VMEM_IMPLICIT);
 }
 
+unsigned tss_stack_at(unsigned ist)
+{
+	return ist ? TSS64_IST1 + 8 * (ist - 1) : TSS64_RSP0;
+}
+
 uint64_t tss_rsp(struct vcpu *v, unsigned cpl)
 {
 	return read_rsp(v, TSS64_RSP0 + 8 * cpl);
@@ -25,7 +30,7 @@ uint64_t tss_rsp(struct vcpu *v, unsigned cpl)
 
 uint64_t tss_ist(struct vcpu *v, unsigned n)
 {
-	return read_rsp(v, TSS64_IST1 + 8 * (n - 1));
+	return read_rsp(v, tss_stack_at(n));
 }
 
 void tss_legacy_stack(struct vcpu *v, unsigned cpl, uint16_t *ss, uint32_t *esp)
