@@ -83,7 +83,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: return all && v->cr4 & CR4_SMAP;
 	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
 		return (all || !(v->cr4 & CR4_TSD)) && !t->b->sh->config.deterministic;
-	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && syscall_is_plain(v);
+	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && v->efer & EFER_SCE;
 	case X86_CLASS_SYSRET: return all && t->code == X86_MODE64 && v->efer & EFER_SCE && insn->opsize == 8;
 	case X86_CLASS_MOV_FROM_SEG: return (insn->modrm >> 3 & 7) < X86_SREGS;
 	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE:
@@ -410,12 +410,12 @@ static void emit_set_segs(struct trans *t, unsigned cs, unsigned ss, unsigned cp
 	emit_store_state_imm8(&t->hot, cpl, (uint32_t)offsetof(struct vcpu, cpl));
 }
 
-// Every flag that the host holds is masked, and the one that selects the mode.
-bool syscall_is_plain(const struct vcpu *v)
+// Are all flags that the host holds masked, and those that select the mode? Kernels do so.
+static bool masks_all(const struct vcpu *v)
 {
 	const uint64_t all = FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC;
 
-	return v->efer & EFER_SCE && (v->fmask & all) == all;
+	return (v->fmask & all) == all;
 }
 
 static void emit_stack_switch(struct emit *e, unsigned opcode, uint32_t slot) // mov of RSP: 0x8b from, 0x89 to
@@ -442,18 +442,28 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
 	unsigned cs = t->v->star >> 32 & 0xfffc;
+	bool all = masks_all(t->v);
 
-	emit_rflags(t, false);
+	emit_rflags(t, !all);
+	if (!all) {
+		emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
+		emit_u32(e, (uint32_t)((RFLAGS_DF | RFLAGS_TF | RFLAGS_AC) & ~t->v->fmask));
+		rare_if(t, CC_NE, insn);
+	}
 	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
 	emit_mov_pc(t, e, host_of(t, X86_RCX), next_pc(t));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, (int32_t)~t->v->fmask);
 	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
 	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
-	emit_store_state_imm8(e, 0, SLOT_IF);
+	if (all) {
+		emit_store_state_imm8(e, 0, SLOT_IF);
+		emit_store_state_imm32(e, 0, SLOT_FLAGS);
+		flags_from_here(t, FLAGS_SLOT);
+		emit_u8(e, 0xfc); // cld
+	} else {
+		emit_take_flags(t);
+	}
 	emit_set_segs(t, cs, cs + 8, 0);
-	emit_store_state_imm32(e, 0, SLOT_FLAGS);
-	flags_from_here(t, FLAGS_SLOT);
-	emit_u8(e, 0xfc); // cld
 	emit_calls_of_kernel(e);
 	emit_mov_imm(e, HOST_T0, t->v->lstar);
 	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC | MODE_MAPPED));

@@ -402,7 +402,6 @@ void mapped_enter_loop(struct trans *t, unsigned last);
 
 // -- system.c: system instructions done in the cache
 bool sys_inline(const struct trans *t, const struct x86_insn *insn); // may this one be?
-bool syscall_is_plain(const struct vcpu *v);
 void sys_cli(struct trans *t, const struct x86_insn *insn);
 void sys_sti(struct trans *t, const struct x86_insn *insn);
 void sys_swapgs(struct trans *t, const struct x86_insn *insn);

@@ -192,7 +192,8 @@ DIVISION8(idiv8, "idivb %b[by]")
 	{4, 0xffff, 4, false, 0, 0}, {1, 0, 2, true, TOP(w), 0}, {0, 0, 1, true, 0, 0}, {0, 3, TOP(w), true, 0, 3}, \
 	{TOP(w) - 1, 1, TOP(w), true, ~1ull, 1}}
 #define SIGNED_ROWS(w) { \
-	{0, 7, 2, true, 3, 1}, {0, 7, 0, false, 0, 0}, {~0ull, TOP(w), ~0ull, false, 0, 0}, {~0ull, -7ull, 2, true, -3ull, -1ull}, \
+	{0, 7, 2, true, 3, 1}, {0, 7, 0, false, 0, 0}, {~0ull, TOP(w), ~0ull, false, 0, 0}, \
+	{~0ull, -7ull, 2, true, -3ull, -1ull}, \
 	{0, TOP(w), 1, false, 0, 0}, {~0ull, TOP(w), 1, true, TOP(w), 0}, {1, 0, 2, false, 0, 0}, {1, 0, 3, true, \
 	 w == 64 ? 0x5555555555555555 : w == 32 ? 0x55555555 : 0x5555, 1}, {0, 5, -5ull, true, ~0ull, 0}}
 
