@@ -133,7 +133,7 @@ static unsigned inside(const struct trans *t, uint64_t target)
 		return t->n;
 	while (j < t->n && insn_pc(t, j) != target)
 		j++;
-	return j;
+	return j <= t->i && t->t->mode & MODE_APART ? t->n : j; // TRICKS: long loops without merged checks
 }
 
 static void emit_jump(struct trans *t, unsigned j)

@@ -21,7 +21,7 @@ enum {
 enum routine {
 	ROUTINE_CHECK,     // of T0, as emit_check: argument is CHECK_ARGUMENT
 	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
-	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: kernel code
+	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: how much each counts for
 	ROUTINE_CALL,      // push the guest's return address; argument: CALL_ARGUMENT
 	ROUTINE_LAND,      // a return has come to where T1 is the guest's address; argument: 1 for 8 bytes of it, 2 for
 			   // one of 32-bit code

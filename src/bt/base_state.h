@@ -10,8 +10,8 @@
 enum {
 	LOOKUPS = 1 << 16, THUNKS_MAX = 96 << 10, THUNK_HASH = 1 << 17, BASE_SITES_MAX = 1 << 17,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 14,
-	BASE_MAPS_SEGMENT = 1 << 18, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 3, RETIRED = 1 << 12,
+	BASE_MAPS_SEGMENT = 3 << 17, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
+	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, RETIRED = 1 << 12,
 };
 
 struct base_map { // where in a base unit each guest instruction is, ascending
@@ -47,7 +47,7 @@ struct place { // in base code
 
 struct base_lookup { // an indirect target
 	uint64_t tag;
-	const uint64_t *held; // its footing's word
+	const uint8_t *held;  // its footing's byte
 	const uint8_t *entry;
 	uint64_t unused;
 };
@@ -58,7 +58,7 @@ struct base {
 	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
 	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
 	uint64_t tag[MODES_MAX];  // of entries in lookup, xor their address
-	uint64_t always;          // 1: as a footing that is held
+	uint8_t always;           // 1: as a footing that is held
 	struct base_lookup lookup[LOOKUPS];
 	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet

@@ -147,6 +147,7 @@ struct bt {
 	struct segment segments[TC_SEGMENTS];
 	bool wants_room;         // the present segment is full: the run loop goes on to the next
 	uint32_t hash[TU_HASH];
+	uint64_t begins[TU_BEGINS / 64]; // by hash: a unit may begin there (is_translated)
 	struct tu *tu;
 	struct exit *exit;
 	struct site *site;
@@ -156,6 +157,7 @@ struct bt {
 	struct recipe *recipe;
 	struct reloc *reloc;
 	struct footing *footing;
+	uint8_t holds[FOOTINGS_MAX]; // not 0: the present space has the footing's gpa at its va (and gpa2 behind it)
 	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];
 	uint32_t nfootings, nheld, free_footing;
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
@@ -234,6 +236,7 @@ void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode);
 bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit);
 uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
+bool tc_may_begin(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table

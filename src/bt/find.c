@@ -53,7 +53,7 @@ static enum tier first_tier(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 {
 	const struct tu *other = mode & MODE_MAPPED ? tc_find(b, pc, gpa, mode ^ MODE_MAPPED) : NULL;
 
-	return mode & MODE_APART || (other && other->tier == TIER_HOT) ? TIER_HOT : TIER_BASE;
+	return other && other->tier == TIER_HOT ? TIER_HOT : TIER_BASE;
 }
 
 // Not what is in every address space: global pages of supervisor code, and the upper half as long as it seems to be.

@@ -270,9 +270,9 @@ static struct emit cold_half(struct bt *b)
 	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 }
 
-static uint32_t held_word(const struct bt *b, uint32_t footing)
+static uint32_t held_byte(const struct bt *b, uint32_t footing)
 {
-	return (uint32_t)((uint64_t)&b->footing[footing].held - ((uint64_t)b - BT_OFFSET));
+	return (uint32_t)((uint64_t)&b->holds[footing] - ((uint64_t)b - BT_OFFSET));
 }
 
 // The entry for indirect branches, made when the first one arrives: T0 must be the unit's address, and its page be
@@ -300,7 +300,7 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	t->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
 	emit_patch32(same, e->delta, emit_here(e));
 	if (t->footing) {
-		emit_cmp_state_imm8(e, 1, held_word(b, t->footing), 0);
+		emit_cmp_state_imm8(e, 1, held_byte(b, t->footing), 0);
 		emit_patch32(emit_jcc32(e, CC_E), e->delta, other);
 	}
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
@@ -324,18 +324,18 @@ static void emit_jmp_to(struct emit *e, const uint8_t *target)
 const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t)
 {
 	struct emit guard = cold_half(b), *e = &guard;
-	uint32_t word = held_word(b, t->footing);
+	uint32_t held = held_byte(b, t->footing);
 	const uint8_t *start = emit_here(e);
 	uint8_t *no;
 
 	if (b->cold + EMIT_ROOM > b->cold_end)
 		return NULL;
 	if (x->flags_noted) {
-		emit_cmp_state_imm8(e, 1, word, 0);
+		emit_cmp_state_imm8(e, 1, held, 0);
 		emit_patch32(emit_jcc32(e, CC_NE), e->delta, t->entry_noted);
 	} else {
 		emit_mov(e, 8, HOST_T1, X86_RCX);
-		emit_load_state(e, 8, X86_RCX, word);
+		emit_op_state(e, 4, 0x0fb6, X86_RCX, held, 0); // movzbl
 		no = emit_jrcxz(e);
 		emit_mov(e, 8, X86_RCX, HOST_T1);
 		emit_jmp_to(e, t->entry);

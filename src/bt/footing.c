@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Footings: the linear pages that units stand on, each with the physical page it was translated from and a word that
+// Footings: the linear pages that units stand on, each with the physical page it was translated from and a byte that
 // says whether the present address space is known to have it there. Units of code in the lower half (and of kernel code
 // that is not in every address space) may be linked over pages, and stay in the indirect table through a change of the
-// address space, because whoever arrives from elsewhere looks at that word first. It is set when the run loop has asked
+// address space, because whoever arrives from elsewhere looks at that byte first. It is set when the run loop has asked
 // the page tables, and cleared by every flush that might concern the page: then the next to come asks again, once for
 // all units of the page.
 //
@@ -54,8 +54,9 @@ void footing_flush(struct bt *b)
 {
 	for (uint32_t i = 1; i < b->nfootings; i++)
 		b->footing_hash[hash_of(b->footing[i].va, b->footing[i].gpa, b->footing[i].mode)] = 0;
+	footing_release_all(b);
 	b->nfootings = 1;
-	b->nheld = b->free_footing = 0;
+	b->free_footing = 0;
 }
 
 static uint32_t new_footing(struct bt *b)
@@ -123,7 +124,7 @@ void footing_leave(struct bt *b, struct tu *t)
 
 static bool is_held(const struct bt *b, const struct tu *t)
 {
-	return b->footing[t->footing].held;
+	return b->holds[t->footing];
 }
 
 // False: the other end is not held, and will look when it is.
@@ -191,9 +192,9 @@ void footing_hold(struct bt *b, uint32_t id)
 {
 	struct footing *f = &b->footing[id];
 
-	if (!id || f->held)
+	if (!id || b->holds[id])
 		return;
-	f->held = 1;
+	b->holds[id] = 1;
 	f->place = b->nheld;
 	b->held[b->nheld++] = id;
 	tlb_note_user_code(b, f->va);
@@ -207,9 +208,9 @@ void footing_release(struct bt *b, uint32_t id)
 {
 	struct footing *f = &b->footing[id];
 
-	if (!f->held)
+	if (!b->holds[id])
 		return;
-	f->held = 0;
+	b->holds[id] = 0;
 	b->held[f->place] = b->held[--b->nheld];
 	b->footing[b->held[f->place]].place = f->place;
 }
@@ -217,7 +218,7 @@ void footing_release(struct bt *b, uint32_t id)
 void footing_release_all(struct bt *b)
 {
 	for (uint32_t i = 0; i < b->nheld; i++)
-		b->footing[b->held[i]].held = 0;
+		b->holds[b->held[i]] = 0;
 	b->nheld = 0;
 }
 

@@ -11,7 +11,7 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
-enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, TRACE_ALONE = 16, APART_LOOP = 40 };
+enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, TRACE_ALONE = 16, APART_LOOP = 40, FLAT_MAX = 96, FLAT_RUN = 8 };
 
 struct layout {
 	uint16_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
@@ -123,6 +123,19 @@ static bool find_loops(const struct trans *t, bool *keep)
 	return any && keep[0];
 }
 
+// Large, and full of branches: seldom all of a loop, but what an entry in its midst would be made again with.
+static bool is_branchy(const struct trans *t, const bool *keep)
+{
+	unsigned n = 0, branches = 0;
+
+	for (unsigned i = 0; i < t->n; i++) {
+		n += keep[i];
+		branches += keep[i] && (t->target[i] != NOWHERE || t->insn[i].class == X86_CLASS_JCC ||
+					ends_unit(t, &t->insn[i]));
+	}
+	return n > FLAT_MAX && branches * FLAT_RUN > n;
+}
+
 // The straight unit that would have been stays: longer than others if few branches leave it, but not into another.
 static void keep_trace(const struct trans *t, bool *keep)
 {
@@ -175,7 +188,7 @@ bool region_grow(struct trans *t)
 			follow(t, &l, off);
 	find_ways(t, &l);
 	// One that does not fit would be made again and again, from each of its exits.
-	if (t->n == TU_INSNS_MAX || !find_loops(t, keep))
+	if (t->n == TU_INSNS_MAX || !find_loops(t, keep) || is_branchy(t, keep))
 		memset(keep, false, sizeof(keep));
 	keep_trace(t, keep);
 	drop_others(t, &l, keep);

@@ -73,19 +73,24 @@ static struct emit_mem passes_of(void) // the counter number T1
 }
 
 // Kernel code becomes hot a little later: much of it runs while the guest boots, and then no more.
-static void emit_add_pass(struct emit *e, bool kernel)
+static unsigned worth_of(bool kernel)
+{
+	return kernel ? PASSES_KERNEL : PASSES_USER;
+}
+
+static void emit_add_pass(struct emit *e, unsigned worth)
 {
 	emit_gs(e);
 	emit_op_mem(e, 2, 0x83, 0, passes_of()); // addw
-	emit_u8(e, kernel ? PASSES_KERNEL : PASSES_USER);
+	emit_u8(e, worth);
 }
 
 // Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: carry if it is hot.
-static void count_pass(struct emit *e, int depth, bool kernel)
+static void count_pass(struct emit *e, int depth, unsigned worth)
 {
 	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
-	emit_add_pass(e, kernel);
+	emit_add_pass(e, worth);
 }
 
 // Look for the address in T0: the place of a jump to where it is not found, T0 then xored with the tag.
@@ -129,7 +134,7 @@ static void poll_routine(struct emit *e, bool kernel)
 	keep_flags(e);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
-	count_pass(e, 8, kernel);
+	count_pass(e, 8, worth_of(kernel));
 	hot = jcc8(e, CC_B);
 	give_flags(e);
 	ret(e);
@@ -172,12 +177,12 @@ void base_trust_stack(struct emit *e, uint32_t mode)
 	emit_patch32(on, e->delta, emit_here(e));
 }
 
-static void count_routine(struct emit *e, bool kernel)
+static void count_routine(struct emit *e, unsigned worth)
 {
 	uint8_t *hot;
 
 	keep_flags(e);
-	count_pass(e, 8, kernel);
+	count_pass(e, 8, worth);
 	hot = jcc8(e, CC_B);
 	give_flags(e);
 	ret(e);
@@ -249,7 +254,7 @@ static void call_routine(struct trans *t, struct emit *e, uint32_t argument)
 	emit_store(e, size, RCX, checked_mem());
 	pushed = e->p;
 	emit_lea(e, size, HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, -(int)size));
-	count_pass(e, 16, !t->user);
+	count_pass(e, 16, worth_of(!t->user));
 	hot = jcc8(e, CC_B);
 	give_flags(e);
 	pop(e, RCX);
@@ -389,10 +394,13 @@ static const uint8_t *link_by(struct bt *b, const struct exit *x, enum routine r
 	return start;
 }
 
-// A hot unit leads to a base unit, which becomes hot in its turn: the link is counted.
+// A hot unit leads to a base unit, which becomes hot in its turn: the link is counted. Most merged checks that have
+// failed fail seldom; the others are worth a hot unit soon.
 const uint8_t *base_counted_link(struct bt *b, const struct exit *x, const uint8_t *to)
 {
-	return link_by(b, x, ROUTINE_COUNT, !(b->tu[x->tu].mode & MODE_USER), to);
+	unsigned worth = x->kind == EXIT_APART ? PASSES_APART : worth_of(!(b->tu[x->tu].mode & MODE_USER));
+
+	return link_by(b, x, ROUTINE_COUNT, worth, to);
 }
 
 // A base unit leads to a hot one of the mapped form.
@@ -441,7 +449,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_rorx(e, 4, HOST_T1, HOST_T0, 16);
 	emit_op_rr(e, 4, 0x01, HOST_T0, HOST_T1); // add: as itab_index
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
-	emit_add_pass(e, !(b->modes[mode_id] & MODE_USER));
+	emit_add_pass(e, worth_of(!(b->modes[mode_id] & MODE_USER)));
 	hot = jcc8(e, CC_B);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, LOOKUPS - 1);
 	emit_op_rr(e, 4, 0xc1, 4, HOST_T1); // shl
@@ -454,7 +462,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	entry.disp += 8;
 	emit_gs(e);
 	emit_load(e, 8, RCX, entry);
-	emit_op_mem(e, 4, 0x83, 7, mem_base(RCX, 0)); // cmpl: held?
+	emit_op_mem(e, 1, 0x80, 7, mem_base(RCX, 0)); // cmpb: held?
 	emit_u8(e, 0);
 	gone = jcc8(e, CC_E);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
@@ -478,7 +486,7 @@ void base_enter_lookup(struct bt *b, struct tu *t)
 {
 	b->base.lookup[itab_index(t->pc) & (LOOKUPS - 1)] = (struct base_lookup){
 		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = t->entry,
-		.held = t->footing ? &b->footing[t->footing].held : &b->base.always};
+		.held = t->footing ? &b->holds[t->footing] : &b->base.always};
 }
 
 bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc)

@@ -80,11 +80,14 @@ void tc_forget_calls(struct vcpu *v)
 }
 
 // Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c).
+static uint64_t mix(gpa_t gpa, uint32_t mode)
+{
+	return (gpa ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static unsigned hash_of(gpa_t gpa, uint32_t mode)
 {
-	uint64_t h = (gpa ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
-
-	return (unsigned)(h >> 48) & (TU_HASH - 1);
+	return (unsigned)(mix(gpa, mode) >> 48) & (TU_HASH - 1);
 }
 
 static void itab_flush(struct bt *b, unsigned mode_id)
@@ -108,6 +111,7 @@ void tc_flush(struct vcpu *v)
 	struct emit e;
 
 	memset(b->hash, 0, sizeof(b->hash));
+	memset(b->begins, 0, sizeof(b->begins));
 	base_flush(b);
 	tc_empty_segments(b);
 	for (unsigned i = 0; i < b->nmodes; i++)
@@ -180,9 +184,19 @@ struct tu *tc_new_tu(struct bt *b)
 	return &b->tu[b->ntus];
 }
 
+// False: no unit has begun there since the cache was empty.
+bool tc_may_begin(const struct bt *b, gpa_t gpa, uint32_t mode)
+{
+	unsigned i = (unsigned)(mix(gpa, mode) >> 43) & (TU_BEGINS - 1);
+
+	return b->begins[i >> 6] >> (i & 63) & 1;
+}
+
 void tc_insert(struct bt *b, struct tu *t)
 {
-	unsigned h = hash_of(t->gpa, t->mode);
+	unsigned h = hash_of(t->gpa, t->mode), i = (unsigned)(mix(t->gpa, t->mode) >> 43) & (TU_BEGINS - 1);
+
+	b->begins[i >> 6] |= BIT64(i & 63);
 
 	t->hash_next = b->hash[h];
 	b->hash[h] = (uint32_t)(t - b->tu);

@@ -251,8 +251,9 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 	struct bt *b = t->b;
 	struct base *s = &b->base;
 	struct identity id = identity_of(t, insn, *given = gives_address(t, insn));
-	struct thunk_key *k = base_key(b, id.half[0], id.half[1], t->t->mode);
-	struct tu unit = {.gpa2 = ~UINT64_C(0), .mode = t->t->mode, .tier = TIER_BASE};
+	uint32_t mode = t->t->mode & ~(uint32_t)MODE_APART;
+	struct thunk_key *k = base_key(b, id.half[0], id.half[1], mode);
+	struct tu unit = {.gpa2 = ~UINT64_C(0), .mode = mode, .tier = TIER_BASE};
 	uint32_t nexits = b->nexits, ninsns = b->ninsns;
 	struct trans m;
 

@@ -75,6 +75,13 @@ struct fate {
 	bool shown;
 };
 
+// What has been found out about places outside, which several analyses ask for.
+struct known_fate {
+	uint64_t pc;
+	struct fate fate;
+};
+enum { KNOWN_FATES = 64 };
+
 // Each instruction by itself, with the flags in the host's behind it.
 static const struct fate all_flags = {.live = RFLAGS_ARITH, .visible = RFLAGS_ARITH, .lost = 0xffff};
 
@@ -88,6 +95,7 @@ struct trans {
 	uint8_t straddle[2 * X86_INSN_MAX + 2];
 	uint32_t n;                          // instructions
 	uint32_t i;                          // the one being emitted
+	struct known_fate *known;            // KNOWN_FATES of them, by hash; a pc of 0: none
 	enum flag_state flags;
 	struct recipe recipe;                // of the present flags, if there is one
 	bool noted;                          // the present instruction has noted what its recipe needs

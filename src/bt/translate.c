@@ -168,13 +168,14 @@ static void emit_entries(struct trans *t)
 	enum flag_state begins = flags_wanted(t, t->in[0]);
 
 	t->home = true;
+	t->t->entry_noted = emit_here(e);
 	if (begins == FLAGS_NOTED) {
-		t->t->entry = emit_here(e);
+		t->t->entry = emit_here(&t->cold);
 		t->flags = FLAGS_HOST;
-		emit_flags_noted(t, e, 0);
+		emit_flags_noted(t, &t->cold, 0);
+		emit_patch32(emit_jmp32(&t->cold), t->cold.delta, t->t->entry_noted);
 		t->b->st->flags_entry++;
 	}
-	t->t->entry_noted = emit_here(e);
 	t->flags = FLAGS_NOTED;
 	if (begins == FLAGS_HOST)
 		emit_flags_home(t, e);
@@ -312,6 +313,7 @@ static void start_trans(struct trans *t, struct vcpu *v, uint32_t mode)
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier)
 {
 	struct bt *b = bt_of(v);
+	struct known_fate known[KNOWN_FATES] = {0};
 	struct trans t;
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint32_t hot, cold, before;
@@ -327,6 +329,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	cold = b->cold;
 	before = used(b);
 	start_trans(&t, v, mode);
+	t.known = known;
 	t.bytes = mem_code(&b->sh->config.mem, gpa, 1);
 	if (!t.bytes)
 		vcpu_nyi(v, "code run from a device");
@@ -346,7 +349,6 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		base_unit(&t);
 	} else {
 		place_registers(&t);
-		find_live_flags(&t);
 		emit_unit(&t);
 		t.t->nmaps = (uint16_t)(b->nmaps - t.t->first_map);
 	}

@@ -15,7 +15,7 @@ enum {
 	TU_INSNS_MAX = 320,       // in a region: see region.c
 	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
-	TU_HASH = 1 << 16, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
+	TU_HASH = 1 << 16, TU_BEGINS = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
@@ -188,7 +188,6 @@ struct site { // one inline check: what the miss handler must know
 };
 
 struct footing {
-	uint64_t held;      // not 0: the present space has gpa at va (and gpa2 behind it)
 	uint64_t va;
 	gpa_t gpa, gpa2;    // gpa2: of a unit that straddles, or ~0
 	uint32_t mode;

@@ -8,7 +8,8 @@
 //
 // All of a window lies on one page, and is checked for writing if anything writes. If that fails (a frame across two
 // pages, a page that is shared until it is written), a unit goes on from the instruction at hand that makes each check
-// by itself: MODE_APART. A direct link leads there like any other, so that it may fail as often as it likes.
+// by itself: MODE_APART, base code at first. A direct link leads there like any other, so that it may fail as often as
+// it likes.
 //
 // In a region a window on a register that a loop does not change is checked before the loop, for all of it.
 #include "bt/trans.h"
