@@ -5,7 +5,7 @@
 // table, its ISR byte and its doorbells, so that accesses that move no data stay in the monitor, and only the
 // device's own registers are world switches. All of a function's registers are in one memory window (BAR 0) with a
 // fixed layout. What one side tells the other is a bit in a word: nobody waits.
-//   kicks    monitor to app: queue n has been notified. Then the bit in pci_kicked, kick + 1, a wake-up if need be.
+//   kicks    monitor to app: queue n has been notified. Then bell + 1, and a wake-up if the function's thread sleeps.
 //   vectors  app to monitor: MSI-X message n is wanted. Stays set while it is masked: it is the pending bit array.
 //   isr      app to monitor: the ISR byte; without MSI-X the function's INTx line is high while it is not 0.
 //            After either the bit in pci_events, PENDING_LINES, a wake-up of the vCPU if it sleeps.
@@ -40,6 +40,8 @@ struct pci_app {
 
 	// -- while it runs
 	_Atomic uint64_t kicks;
+	_Atomic uint32_t bell;       // futex word
+	_Atomic uint32_t asleep;     // the app's thread for this function waits on it
 	_Atomic uint64_t vectors;
 	_Atomic uint32_t isr;
 

@@ -10,7 +10,7 @@
 #include "bus/pci_app.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e35 /* "RGN5": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e36 /* "RGN6": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -222,9 +222,6 @@ struct shared {
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
 	_Atomic uint64_t irq_rose;  // and those that have been high
 	_Atomic uint32_t a20_masked; // address line 20 is held low
-	_Atomic uint32_t kick;     // futex word: the monitor adds 1 when a queue of a PCI function has been notified
-	_Atomic uint32_t kick_asleep;
-	_Atomic uint32_t pci_kicked; // functions with new bits in kicks
 	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
 	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];

@@ -87,7 +87,19 @@ int block_run(struct block *b, struct block_request *r, unsigned worker)
 
 struct block_request *block_submit(struct block *b, struct block_request *list)
 {
-	return b->engine->submit(b->engine, list);
+	struct block_request *done = NULL, *rest = NULL, **done_last = &done, **rest_last = &rest, *next;
+
+	for (; list; list = next) {
+		bool at_once = b->ops->run_at_once && b->ops->run_at_once(b, list);
+		struct block_request ***last = at_once ? &done_last : &rest_last;
+
+		next = list->next;
+		list->next = NULL;
+		**last = list;
+		*last = &list->next;
+	}
+	*done_last = rest ? b->engine->submit(b->engine, rest) : NULL;
+	return done;
 }
 
 static int choose_format(struct block_config *c, bool *probed, char *err, size_t errlen)

@@ -47,6 +47,7 @@ struct block_ops {
 	int (*run)(struct block *b, const struct block_request *r, unsigned worker);
 	void (*close)(struct block *b); // and free it
 	int (*fd)(const struct block *b, const struct block_request *r); // may go to io_uring on this descriptor; -1: not
+	bool (*run_at_once)(struct block *b, struct block_request *r); // done, if that takes no wait for the disk; or NULL
 };
 
 struct block_engine;

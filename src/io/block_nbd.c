@@ -147,7 +147,7 @@ static void nbd_close_image(struct block *b)
 	free(d);
 }
 
-static const struct block_ops nbd_ops = { nbd_run, nbd_close_image, NULL };
+static const struct block_ops nbd_ops = { .run = nbd_run, .close = nbd_close_image };
 
 // -- the server
 

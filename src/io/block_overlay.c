@@ -145,7 +145,7 @@ static void overlay_close(struct block *b)
 	free(o);
 }
 
-static const struct block_ops overlay_ops = { overlay_run, overlay_close, NULL };
+static const struct block_ops overlay_ops = { .run = overlay_run, .close = overlay_close };
 
 int block_overlay_open(struct block **b, struct block *base, char *err, size_t errlen)
 {

@@ -8,6 +8,7 @@
 
 #include "host/futex.h"
 #include "host/thread.h"
+#include "machine/doorbell.h"
 #include "machine/machine.h"
 
 enum { SPIN_NS = 30000, DOORBELL_REST_NS = 200000 };
@@ -170,7 +171,7 @@ int machine_start_threads(struct machine *m)
 		err = pthread_create(&m->listener, NULL, listener_thread, m);
 		m->listener_runs = !err;
 	}
-	return err ? -err : virtio_bus_start(m);
+	return err ? -err : doorbells_start(m);
 }
 
 void machine_stop_threads(struct machine *m)
@@ -185,5 +186,5 @@ void machine_stop_threads(struct machine *m)
 	if (m->listener_runs)
 		host_join_woken(m->listener, &m->shared->doorbell);
 	m->listener_runs = false;
-	virtio_bus_stop(m);
+	doorbells_stop(m);
 }

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// The virtio devices of a machine. A table says how each kind is made. The kick thread sleeps on shared.kick, takes the
-// set of functions that were notified, and lets each device serve its queues; after work it looks on for a moment
-// before it sleeps, so that a busy guest's doorbells cost it no system call.
+// The virtio devices of a machine. A table says how each kind is made. Their doorbells are in machine/doorbell.c.
 #include "machine/virtio.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <x86intrin.h>
 
-#include "host/futex.h"
-#include "host/thread.h"
 #include "machine/machine.h"
 #include "virtio/9p.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
-enum { SPIN_TURNS = 400, FIRST_SLOT = 3, SLOTS = 32 };
+enum { FIRST_SLOT = 3, SLOTS = 32 };
 
 static struct virtio_device *create_folder(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
@@ -261,8 +256,6 @@ void virtio_bus_reset(struct machine *m)
 		virtio_reset(m->virtio.pci[i].device);
 		atomic_store(&m->shared->pci[i].kicks, 0);
 	}
-	if (m->virtio.count)
-		atomic_store(&m->shared->pci_kicked, 0);
 }
 
 uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsigned size, uint64_t value)
@@ -276,64 +269,4 @@ uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsi
 		return virtio_pci_read(&m->virtio.pci[index], off, size);
 	virtio_pci_write(&m->virtio.pci[index], off, size, value);
 	return 0;
-}
-
-// -- doorbells
-
-static void serve(struct machine *m)
-{
-	uint32_t kicked = atomic_exchange(&m->shared->pci_kicked, 0);
-
-	for (unsigned i = 0; i < m->virtio.count; i++)
-		if (kicked & BIT(i))
-			virtio_pci_kicked(&m->virtio.pci[i]);
-}
-
-// True: there is something to do, or the end has come.
-static bool look_on(struct machine *m)
-{
-	for (int i = 0; i < SPIN_TURNS; i++) {
-		if (atomic_load_explicit(&m->shared->pci_kicked, memory_order_acquire) || atomic_load(&m->quit))
-			return true;
-		_mm_pause();
-	}
-	return false;
-}
-
-static void sleep_until_kicked(struct machine *m)
-{
-	struct shared *s = m->shared;
-	uint32_t seen = atomic_load(&s->kick);
-
-	atomic_store(&s->kick_asleep, 1);
-	if (!atomic_load(&s->pci_kicked) && !atomic_load(&m->quit))
-		host_futex_wait(&s->kick, seen, NULL);
-	atomic_store(&s->kick_asleep, 0);
-}
-
-static void *kick_thread(void *opaque)
-{
-	struct machine *m = opaque;
-
-	while (!atomic_load(&m->quit)) {
-		serve(m);
-		if (!look_on(m))
-			sleep_until_kicked(m);
-	}
-	return NULL;
-}
-
-int virtio_bus_start(struct machine *m)
-{
-	int r = m->virtio.count ? pthread_create(&m->virtio.thread, NULL, kick_thread, m) : 0;
-
-	m->virtio.runs = m->virtio.count && !r;
-	return -r;
-}
-
-void virtio_bus_stop(struct machine *m)
-{
-	if (m->virtio.runs)
-		host_join_woken(m->virtio.thread, &m->shared->kick);
-	m->virtio.runs = false;
 }

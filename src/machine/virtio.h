@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The machine's virtio devices: made from the command line's list, each on a PCI slot, with one thread that hears their
-// doorbells. See machine/virtio.c.
+// The machine's virtio devices: made from the command line's list, each on a PCI slot. See
+// machine/virtio.c.
 #ifndef MACHINE_VIRTIO_H
 #define MACHINE_VIRTIO_H
-
-#include <pthread.h>
 
 #include "p9/p9.h"
 #include "virtio/balloon.h"
@@ -37,8 +35,7 @@ struct virtio_config { // one -device
 struct virtio_bus {
 	struct virtio_pci pci[PCI_APP_MAX];
 	unsigned count;
-	pthread_t thread; // hears the doorbells
-	bool runs;
+	struct doorbell *doorbell; // machine/doorbell.c
 };
 
 int virtio_bus_create(struct machine *m, char *err, size_t errlen); // 0, or a negative errno with a line in err
@@ -46,8 +43,6 @@ void virtio_bus_destroy(struct machine *m);
 void virtio_bus_reset(struct machine *m); // nothing touches guest memory after this until the guest starts a device
 int virtio_bus_open(struct machine *m, char *err, size_t errlen); // consoles' host ends: when all else stands
 void virtio_bus_drain(struct machine *m, int until_fd); // what the guest has sent to consoles goes out
-int virtio_bus_start(struct machine *m);  // the thread
-void virtio_bus_stop(struct machine *m);
 
 // A request of the monitor: REQ_PCI_READ, REQ_PCI_WRITE.
 uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsigned size, uint64_t value);

@@ -15,9 +15,6 @@
 
 enum { P9_MSIZE_MIN = 4096, P9_MSIZE_MAX = 512 << 10, P9_TAG_MAX = 31 };
 
-// Requests that take no longer than a look at names and attributes does.
-enum p9_quick { P9_LOPEN = 12, P9_READLINK = 22, P9_GETATTR = 24, P9_WALK = 110, P9_CLUNK = 120 };
-
 // What the guest's owners and modes are on the host: its own (of ringer's rights), or those of the file's attributes
 // user.virtfs.*, as QEMU keeps them.
 enum p9_model { P9_NONE, P9_PASSTHROUGH, P9_MAPPED };

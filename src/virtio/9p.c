@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// virtio-9p: one queue of requests, each a chain with the message and room for its answer. The server is asked by one
-// thread at a time (busy), without the lock. What looks at names and attributes only is answered where the kick is
-// heard; from the first request that may wait for a disk on, a thread of the device's own does the rest. A reset waits
+// virtio-9p: one queue of requests, each a chain with the message and room for its answer. They are answered where the
+// kick is heard, one after another; the server is asked by one thread at a time (busy), without the lock. A reset waits
 // for the one that is under way.
 #include "virtio/9p.h"
 
@@ -24,7 +23,6 @@ static void answer(struct virtio_9p *v, struct virtio_chain *c)
 	pthread_mutex_lock(&v->dev.lock);
 	v->busy = false;
 	pthread_cond_broadcast(&v->idle);
-	pthread_cond_signal(&v->work);
 	if (!virtio_running(&v->dev))
 		return; // a reset waits for us, or the device has failed
 	if (!n) {
@@ -36,53 +34,17 @@ static void answer(struct virtio_9p *v, struct virtio_chain *c)
 	virtq_signal(&v->dev.queue[0]);
 }
 
-static void *serve(void *opaque)
-{
-	struct virtio_9p *v = opaque;
-
-	pthread_mutex_lock(&v->dev.lock);
-	while (!v->quit) {
-		struct virtio_chain c = {.iov = v->iov, .room = VIRTQ_SEGMENTS_MAX};
-
-		if (!v->kicked || v->busy) {
-			pthread_cond_wait(&v->work, &v->dev.lock);
-			continue;
-		}
-		if (virtq_pop(&v->dev.queue[0], &c))
-			answer(v, &c);
-		else
-			v->kicked = false;
-	}
-	pthread_mutex_unlock(&v->dev.lock);
-	return NULL;
-}
-
-static bool is_quick(const struct virtio_chain *c)
-{
-	static const uint8_t quick[] = {P9_LOPEN, P9_READLINK, P9_GETATTR, P9_WALK, P9_CLUNK};
-	uint8_t type = 0;
-
-	virtio_chain_read(c, 4, &type, 1);
-	return memchr(quick, type, sizeof(quick)) != NULL;
-}
-
 static void p9_kick(struct virtio_device *d, unsigned q)
 {
 	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
 
-	while (!v->busy && !v->kicked) {
-		struct virtio_chain c = {.iov = v->quick_iov, .room = VIRTQ_SEGMENTS_MAX};
+	while (!v->busy) { // whoever is at work looks again
+		struct virtio_chain c = {.iov = v->iov, .room = VIRTQ_SEGMENTS_MAX};
 
 		if (!virtq_pop(&d->queue[0], &c))
 			return;
-		if (!is_quick(&c)) {
-			virtq_unpop(&d->queue[0], c.head);
-			break;
-		}
 		answer(v, &c);
 	}
-	v->kicked = true;
-	pthread_cond_signal(&v->work);
 }
 
 static void p9_reset_device(struct virtio_device *d)
@@ -98,14 +60,7 @@ static void p9_destroy(struct virtio_device *d)
 {
 	struct virtio_9p *v = container_of(d, struct virtio_9p, dev);
 
-	pthread_mutex_lock(&d->lock);
-	v->quit = true;
-	pthread_cond_signal(&v->work);
-	pthread_mutex_unlock(&d->lock);
-	if (v->runs)
-		pthread_join(v->thread, NULL);
 	p9_close(v->server);
-	pthread_cond_destroy(&v->work);
 	pthread_cond_destroy(&v->idle);
 	free(v->request);
 	free(v->reply);
@@ -118,8 +73,6 @@ static const struct virtio_class p9_class = {
 
 int virtio_9p_init(struct virtio_9p *v, const struct mem *mem, struct p9 *server, const char *tag)
 {
-	int r;
-
 	virtio_init(&v->dev, &p9_class, mem, 1);
 	v->dev.offered |= BIT64(FEATURE_MOUNT_TAG);
 	v->server = server;
@@ -127,11 +80,8 @@ int virtio_9p_init(struct virtio_9p *v, const struct mem *mem, struct p9 *server
 	memcpy(v->space.tag, tag, v->space.tag_size);
 	v->dev.config = &v->space;
 	v->dev.config_size = sizeof(v->space.tag_size) + v->space.tag_size;
-	pthread_cond_init(&v->work, NULL);
 	pthread_cond_init(&v->idle, NULL);
 	v->request = malloc(REQUEST_ROOM);
 	v->reply = malloc(P9_MSIZE_MAX);
-	r = v->request && v->reply ? pthread_create(&v->thread, NULL, serve, v) : ENOMEM;
-	v->runs = !r;
-	return -r;
+	return v->request && v->reply ? 0 : -ENOMEM;
 }

@@ -16,11 +16,10 @@ struct virtio_9p {
 	struct virtio_device dev;
 	struct p9 *server;
 	struct virtio_9p_space space;
-	pthread_t thread;
-	pthread_cond_t work, idle; // with dev.lock
-	bool kicked, busy, quit, runs;
+	bool busy;           // the server is asked by somebody
+	pthread_cond_t idle; // no more; with dev.lock
 	uint8_t *request, *reply;
-	struct iovec iov[VIRTQ_SEGMENTS_MAX], quick_iov[VIRTQ_SEGMENTS_MAX];
+	struct iovec iov[VIRTQ_SEGMENTS_MAX];
 };
 
 // server is the device's from now on. 0 or a negative errno.

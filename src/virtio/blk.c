@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // virtio-blk (Virtio 1.x, "Block Device"). A chain becomes one request of the image, whose vector points into guest
-// RAM; its first 16 readable bytes say what is wanted, its last writable byte takes the status. A kick hands all that
-// is waiting to the image in one go; requests that end at once are pushed within the kick, the others by the thread
-// that ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that lacks
+// RAM; its first 16 readable bytes say what is wanted, its last writable byte takes the status. A kick hands
+// what is waiting to the image in batches; requests that end at once are pushed after each batch, the others by the
+// thread that ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that lacks
 // the header or the status byte breaks the device.
 #include "virtio/blk.h"
 
@@ -15,7 +15,8 @@ enum { F_SEG_MAX = 2, F_RO = 5, F_BLK_SIZE = 6, F_FLUSH = 9, F_TOPOLOGY = 10, F_
 	F_WRITE_ZEROES = 14 };
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPPORTED = 2 };
-enum { SEG_MAX = 126, SEGMENTS = SEG_MAX + 2, HEADER = 16, UNMAP = 1, DISCARD_SECTORS_MAX = 4 << 20 };
+enum { SEG_MAX = 126, SEGMENTS = SEG_MAX + 2, HEADER = 16, UNMAP = 1, DISCARD_SECTORS_MAX = 4 << 20,
+	BATCH = 256 << 10 };
 
 struct blk_config_space {
 	uint64_t capacity; // in sectors
@@ -247,13 +248,14 @@ static struct blk_request *pop(struct virtio_blk *b, struct virtq *q)
 	return NULL;
 }
 
-static void blk_kick(struct virtio_device *d, unsigned q)
+// Submit a batch, which is no more than BATCH bytes, and what ends at once. Returns whether more may be waiting.
+static bool submit_batch(struct virtio_blk *b, struct virtq *q)
 {
-	struct virtio_blk *b = (struct virtio_blk *)d;
 	struct block_request *list = NULL, **last = &list;
-	struct blk_request *r;
+	struct blk_request *r = NULL;
+	uint64_t bytes = 0;
 
-	while ((r = pop(b, &d->queue[q]))) {
+	while (bytes < BATCH && (r = pop(b, q))) {
 		struct blk_header h;
 
 		virtio_chain_read(&r->chain, 0, &h, sizeof(h));
@@ -261,10 +263,18 @@ static void blk_kick(struct virtio_device *d, unsigned q)
 		if (!prepare(b, r, &h))
 			continue;
 		b->under_way++;
+		bytes += r->r.op == BLOCK_READ || r->r.op == BLOCK_WRITE ? r->r.size : 0;
 		*last = &r->r;
 		last = &r->r.next;
 	}
 	finish_all(b, list ? block_submit(b->image, list) : NULL);
+	return r != NULL;
+}
+
+static void blk_kick(struct virtio_device *d, unsigned q)
+{
+	while (submit_batch((struct virtio_blk *)d, &d->queue[q]))
+		;
 }
 
 static void blk_reset(struct virtio_device *d)

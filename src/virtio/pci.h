@@ -19,7 +19,7 @@ struct virtio_pci {
 // Describe d as PCI function `index` at devfn: before the monitor starts. raise and opaque are set by the caller.
 void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_app *app, unsigned index, uint8_t devfn);
 
-// The monitor's requests, and what the kick thread calls when pci_kicked has this function's bit.
+// The monitor's requests, and what the doorbell's thread calls (machine/doorbell.c).
 uint64_t virtio_pci_read(struct virtio_pci *p, uint32_t off, unsigned size);
 void virtio_pci_write(struct virtio_pci *p, uint32_t off, unsigned size, uint64_t value);
 void virtio_pci_kicked(struct virtio_pci *p);

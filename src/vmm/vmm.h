@@ -41,6 +41,7 @@ struct vmm {
 	uint64_t armed;           // virtual time at which the host timer fires, 0 = not armed
 
 	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
+	uint64_t halt_spin;       // cycles that HLT looks on before it sleeps
 	bool fsgsbase;            // the host lets user code write the GS base
 	bool stepping;            // the last stop ended with RESUME_STEP
 	bool crashing;            // a report is being made: a second crash ends at once

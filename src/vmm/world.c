@@ -61,10 +61,11 @@ void world_ring_doorbell(struct shared *sh)
 
 void world_kick(struct shared *sh, unsigned function)
 {
-	sh->pci_kicked |= BIT(function);
-	sh->kick++;
-	if (sh->kick_asleep)
-		linux_futex_wake(&sh->kick);
+	struct pci_app *a = &sh->pci[function]; // whose kicks are set
+
+	a->bell++;
+	if (a->asleep)
+		linux_futex_wake(&a->bell);
 }
 
 // An access that the app has answered, or nobody.

@@ -121,7 +121,7 @@ static void close_disk(struct block *b)
 {
 }
 
-static const struct block_ops disk_ops = { nothing, close_disk, NULL };
+static const struct block_ops disk_ops = { .run = nothing, .close = close_disk };
 static struct block_engine engine = { "test", submit, stop };
 static struct block image;
 
