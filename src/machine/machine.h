@@ -5,8 +5,8 @@
 // is left behind. Nothing here exits the process: machine_run returns the exit status.
 //
 // Threads: the event loop (the one that calls machine_run), a request server for each vCPU, the doorbell listener, and
-// one for each virtio device (machine/doorbell.c). Devices are touched only under `lock`, virtio devices under their own locks. What ends
-// or stops the machine is an event (machine_post), handled in the loop.
+// one for each virtio device (machine/doorbell.c). Devices are touched only under `lock`, virtio devices only under
+// their own locks. What ends or stops the machine is an event (machine_post), handled in the loop.
 #ifndef MACHINE_MACHINE_H
 #define MACHINE_MACHINE_H
 

@@ -3,8 +3,8 @@
 // virtio-blk (Virtio 1.x, "Block Device"). A chain becomes one request of the image, whose vector points into guest
 // RAM; its first 16 readable bytes say what is wanted, its last writable byte takes the status. A kick hands
 // what is waiting to the image in batches; requests that end at once are pushed after each batch, the others by the
-// thread that ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that lacks
-// the header or the status byte breaks the device.
+// thread that ends them. A request outside the disk, or of a wrong shape, is an I/O error to the guest; a chain that
+// lacks the header or the status byte breaks the device.
 #include "virtio/blk.h"
 
 #include <errno.h>
@@ -309,9 +309,11 @@ static void describe(struct virtio_blk *b, const struct virtio_blk_config *c)
 	unsigned block = c->block_size ? c->block_size : BLOCK_SECTOR;
 	unsigned physical = MAX(c->physical_size, block);
 	uint64_t capacity = b->image->size / block * (block / BLOCK_SECTOR);
+	unsigned fits = MAX(b->dev.queue[0].size_max, 3) - 2; // in the ring, should the driver use no indirect descriptors
+	unsigned seg_max = MIN(fits, (unsigned)SEG_MAX);
 
 	b->space = (struct blk_config_space){
-		.capacity = capacity, .seg_max = SEG_MAX, .blk_size = block,
+		.capacity = capacity, .seg_max = seg_max, .blk_size = block,
 		.physical_block_exp = __builtin_ctz(physical / block), .writeback = c->write_cache,
 		.num_queues = b->dev.nqueues, .max_discard_sectors = DISCARD_SECTORS_MAX, .max_discard_seg = 1,
 		.discard_sector_alignment = block / BLOCK_SECTOR, .max_write_zeroes_sectors = DISCARD_SECTORS_MAX,

@@ -9,8 +9,8 @@
 // whose segments lie in guest RAM. A guest that breaks the rules gets DEVICE_NEEDS_RESET, and its rings are left alone
 // until it resets the device; nothing is printed but with -d guest_errors.
 //
-// Threads: `lock` guards the device and its rings. Register accesses (the server thread), kicks (its doorbell thread) and
-// whatever the device's host end calls from its own threads all take it. The class's functions are called with it held.
+// Threads: `lock` guards the device and its rings. Register accesses (the server thread), kicks (its doorbell thread)
+// and what the device's host end calls from its own threads all take it. The class's functions are called with it held.
 //
 // To make a device: fill a class; allocate its struct; virtio_init with the number of queues; set `config` if it has
 // configuration space; hand it to a transport (virtio_pci_init, machine/virtio.c). See virtio/rng.c for the smallest.
