@@ -6,9 +6,9 @@
 // everything else is a call of its thunk.
 #include "bt/base.h"
 
-static bool names_moved(const struct x86_insn *insn) // r13-r15
+static bool names_homeless(const struct x86_insn *insn)
 {
-	return (insn->gpr_read | insn->gpr_written) >> X86_R13;
+	return (insn->gpr_read | insn->gpr_written) & HOMELESS;
 }
 
 static bool relative(const struct x86_insn *insn)
@@ -28,6 +28,8 @@ bool base_can(const struct trans *t, const struct x86_insn *insn)
 {
 	if (relative(insn) && (insn->addrsize != 8 || insn->class == X86_CLASS_POP))
 		return false;
+	if ((insn->class == X86_CLASS_SYSCALL || insn->class == X86_CLASS_SYSRET) && sys_inline(t, insn))
+		return false; // R11 has no home, and a thunk does not know its address
 	switch (insn->class) {
 	case X86_CLASS_LOOP:
 		return insn->addrsize == word(t);
@@ -242,7 +244,7 @@ static void base_jmp(struct trans *t, const struct x86_insn *insn)
 // The guest's return address into T1: where a return lands, or for ROUTINE_CALL to read. Two bytes, then the address.
 static void emit_return_address(struct trans *t, uint64_t ret, bool wide)
 {
-	emit_bytes(&t->hot, wide ? (const uint8_t[]){0x49, 0xbe} : (const uint8_t[]){0x41, 0xbe}, 2);
+	emit_bytes(&t->hot, wide ? (const uint8_t[]){0x49, 0xbb} : (const uint8_t[]){0x41, 0xbb}, 2); // %r11
 	if (!wide) {
 		emit_u32(&t->hot, (uint32_t)ret);
 		return;
@@ -346,12 +348,12 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 	}
 	if (insn->spare_nop)
 		return;
-	if (is_lea(insn) && relative(insn) && insn->opsize == 8 && !names_moved(insn)) {
+	if (is_lea(insn) && relative(insn) && insn->opsize == 8 && !names_homeless(insn)) {
 		emit_mov_pc(t, &t->hot, host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3),
 			    next_pc(t) + (uint64_t)insn->mem.disp);
 		return;
 	}
-	if (names_moved(insn) || !is_simple(t, insn))
+	if (names_homeless(insn) || !is_simple(t, insn))
 		base_thunk(t, insn);
 	else if (is_same(insn))
 		emit_same(t, insn);
@@ -385,10 +387,9 @@ void base_unit(struct trans *t)
 	struct emit hot = t->hot, cold = t->cold;
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
+		t->t->map[r] = (uint8_t)home_of(r);
 		t->victim_of[r] = X86_REG_NONE;
 	}
-	t->t->map[X86_RSP] = HOST_GUEST_RSP;
 	t->t->start = t->t->entry = emit_here(&t->hot);
 	t->flags = FLAGS_HOST;
 	t->t->first_map = b->base.nmaps;

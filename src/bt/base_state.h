@@ -26,7 +26,7 @@ struct thunk_key { // an instruction's bytes and length, and the mode; or a rout
 
 struct thunk {
 	uint32_t start;      // TC offset
-	uint8_t victim[3];   // of r13, r14, r15: the register whose place each takes, or X86_REG_NONE
+	uint8_t victim[3];   // of r9, r10, r11: the register whose place each takes, or X86_REG_NONE
 	uint8_t flags : 3;   // enum flag_state at its operation
 	bool saved_ax : 1;   // as in struct insn_map
 };

@@ -35,7 +35,15 @@
 #include "mem/zone.h"
 
 // Register homes in translated code.
-enum { HOST_T0 = X86_R13, HOST_T1 = X86_R14, HOST_GUEST_RSP = X86_R15 };
+enum { HOST_GUEST_RSP = X86_R9, HOST_T0 = X86_R10, HOST_T1 = X86_R11 };
+
+// The guest's registers of these names, which compilers use least, are in vcpu.gpr[].
+enum { HOMELESS_FIRST = X86_R9, HOMELESS_LAST = X86_R11, HOMELESS = BIT(X86_R9) | BIT(X86_R10) | BIT(X86_R11) };
+
+static inline unsigned home_of(unsigned guest)
+{
+	return guest == X86_RSP ? HOST_GUEST_RSP : guest >= HOMELESS_FIRST && guest <= HOMELESS_LAST ? X86_REG_NONE : guest;
+}
 
 struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;

@@ -15,7 +15,7 @@ struct emit {
 	uint8_t *end;
 	int64_t delta;  // executable address = p + delta
 	uint64_t state; // executable-side address of struct vcpu: state operands are RIP-relative to it
-	uint32_t named_t0, named_t1; // how often r13 and r14 have been named: who keeps something there looks at it
+	uint32_t named_t0, named_t1; // how often r10 and r11 have been named: who keeps something there looks at it
 };
 
 struct emit_mem { // base + index * scale + disp, in host registers
@@ -59,8 +59,8 @@ static inline void emit_rex(struct emit *e, unsigned size, unsigned reg, unsigne
 {
 	unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
 
-	e->named_t0 += reg == X86_R13 || index == X86_R13 || base == X86_R13;
-	e->named_t1 += reg == X86_R14 || index == X86_R14 || base == X86_R14;
+	e->named_t0 += reg == X86_R10 || index == X86_R10 || base == X86_R10;
+	e->named_t1 += reg == X86_R11 || index == X86_R11 || base == X86_R11;
 
 	if (rex)
 		emit_u8(e, 0x40 | rex);
@@ -231,8 +231,8 @@ static inline void emit_alu_imm(struct emit *e, unsigned size, enum emit_alu op,
 
 static inline void emit_rorx(struct emit *e, unsigned size, unsigned dst, unsigned src, unsigned n) // BMI2, keeps flags
 {
-	e->named_t0 += dst == X86_R13;
-	e->named_t1 += dst == X86_R14;
+	e->named_t0 += dst == X86_R10;
+	e->named_t1 += dst == X86_R11;
 	emit_u8(e, 0xc4);
 	emit_u8(e, (dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 3);
 	emit_u8(e, (size == 8 ? 0x80 : 0) | 0x7b);

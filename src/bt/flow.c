@@ -25,10 +25,10 @@ void emit_mov_pc(struct trans *t, struct emit *e, unsigned dst, uint64_t pc)
 	move_note(t->b, t->t, (uint32_t)(e->p - 8 - t->b->tc_rw), 0);
 }
 
-// -- register prologue and epilogue: r13-r15 move into the places of registers the unit does not name
+// -- register prologue and epilogue: r9-r11 move into the places of registers the unit does not name
 void emit_prologue(struct trans *t)
 {
-	for (unsigned r = X86_R13; r <= X86_R15; r++) {
+	for (unsigned r = HOMELESS_FIRST; r <= HOMELESS_LAST; r++) {
 		if (t->victim_of[r] == X86_REG_NONE)
 			continue;
 		emit_store_state(&t->hot, 8, t->victim_of[r], VCPU_GPR + t->victim_of[r] * 8);
@@ -40,8 +40,8 @@ void emit_prologue(struct trans *t)
 
 static bool has_epilogue(const struct trans *t)
 {
-	return !t->home && (t->borrowed || t->nwindows || t->victim_of[X86_R13] != X86_REG_NONE ||
-			    t->victim_of[X86_R14] != X86_REG_NONE || t->victim_of[X86_R15] != X86_REG_NONE);
+	return !t->home && (t->borrowed || t->nwindows || t->victim_of[X86_R9] != X86_REG_NONE ||
+			    t->victim_of[X86_R10] != X86_REG_NONE || t->victim_of[X86_R11] != X86_REG_NONE);
 }
 
 void emit_epilogue(const struct trans *t, struct emit *e)
@@ -49,7 +49,7 @@ void emit_epilogue(const struct trans *t, struct emit *e)
 	spill_return(t, e);
 	if (!has_epilogue(t))
 		return;
-	for (unsigned r = X86_R13; r <= X86_R15; r++) {
+	for (unsigned r = HOMELESS_FIRST; r <= HOMELESS_LAST; r++) {
 		if (t->victim_of[r] == X86_REG_NONE)
 			continue;
 		if (t->written & BIT(r))

@@ -390,7 +390,7 @@ static void leave_for_vector(struct trans *t, const struct x86_insn *insn)
 {
 	if (insn->class == X86_CLASS_MASKED && insn->encoding == X86_ENC_LEGACY && !(insn->prefixes & X86_PFX_OPSIZE)) {
 		note_op(t);
-		emit_bytes(&t->hot, (const uint8_t[]){0x41, 0x0f, 0x7e, 0xc0 | (HOST_T0 & 7)}, 4); // movd %mm0, %r13d
+		emit_bytes(&t->hot, (const uint8_t[]){0x41, 0x0f, 0x7e, 0xc0 | (HOST_T0 & 7)}, 4); // movd %mm0, %r10d
 	}
 	emit_vector(t, insn);
 }

@@ -145,7 +145,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 	if (!late) {
 		emit_target(t, insn);
 		emit_u8(e, 0x41);
-		emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r13 on the host's stack
+		emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r10 on the host's stack
 		t->on_stack = 8;
 	}
 	emit_push_return(t);
@@ -154,7 +154,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 		emit_target(t, insn);
 	} else {
 		emit_u8(e, 0x41);
-		emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r13
+		emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r10
 	}
 	if (!pairs_calls(t)) {
 		emit_indirect(t);

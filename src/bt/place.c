@@ -10,11 +10,10 @@ static void set_map(struct bt *b, const uint8_t victim[3])
 	uint8_t *map = b->base.map;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
-	map[X86_RSP] = HOST_GUEST_RSP;
+		map[r] = (uint8_t)home_of(r);
 	for (unsigned r = 0; r < 3; r++)
 		if (victim[r] != X86_REG_NONE) {
-			map[X86_R13 + r] = victim[r];
+			map[HOMELESS_FIRST + r] = victim[r];
 			map[victim[r]] = X86_REG_NONE;
 		}
 }

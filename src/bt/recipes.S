@@ -21,7 +21,7 @@ bt_stub_flags:
 	test	%eax, %eax
 	jz	in_slot
 	mov	%rcx, %gs:SLOT_RCX
-	mov	%r13, %gs:SLOT_R13
+	mov	%r10, %gs:SLOT_T0
 	mov	(%rsp), %rcx
 	shl	$4, %eax
 	add	%gs:SLOT_RECIPES, %rax
@@ -38,14 +38,14 @@ quick:
 	call	load
 	movzbl	RECIPE_QUICK(%rax), %eax
 	shl	$4, %eax
-	lea	operations-16(%rip), %r13
-	add	%rax, %r13
-	jmp	*%r13
+	lea	operations-16(%rip), %r10
+	add	%rax, %r10
+	jmp	*%r10
 done:
 	mov	%gs:SLOT_RAX, %rax
 	mov	%gs:SLOT_RCX, %rcx
 	mov	%gs:SLOT_RDX, %rdx
-	mov	%gs:SLOT_R13, %r13
+	mov	%gs:SLOT_T0, %r10
 	ret
 
 elsewhere:				// do the operands lie in the guest's registers?
@@ -68,9 +68,9 @@ in_slot:
 // The operand of that number into RCX.
 load:
 	shl	$4, %ecx
-	lea	operands(%rip), %r13
-	add	%rcx, %r13
-	jmp	*%r13
+	lea	operands(%rip), %r10
+	add	%rcx, %r10
+	jmp	*%r10
 
 	.macro	operand source
 	.p2align 4
@@ -87,19 +87,19 @@ operands:	// ORDER GPR, then as in recipe.h
 	.p2align 4
 	movslq	RECIPE_MOVED(%rax), %rcx
 	neg	%rcx
-	add	%r15, %rcx
+	add	%r9, %rcx
 	ret
 	operand	%rbp
 	operand	%rsi
 	operand	%rdi
 	operand	%r8
-	operand	%r9
-	operand	%r10
-	operand	%r11
+	operand	%gs:VCPU_GPR+0x48
+	operand	%gs:VCPU_GPR+0x50
+	operand	%gs:VCPU_GPR+0x58
 	operand	%r12
-	operand	%gs:VCPU_GPR+0x68
-	operand	%gs:VCPU_GPR+0x70
-	operand	%gs:VCPU_GPR+0x78
+	operand	%r13
+	operand	%r14
+	operand	%r15
 	.p2align 4
 	movslq	RECIPE_IMM(%rax), %rcx
 	ret

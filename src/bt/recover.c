@@ -40,7 +40,7 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
 	bool homes = t == bt_of(v)->tu;
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		unsigned at = !homes ? t->map[r] : r == X86_RSP ? HOST_GUEST_RSP : r < X86_R13 ? r : X86_REG_NONE;
+		unsigned at = homes ? home_of(r) : t->map[r];
 
 		gpr[r] = at == X86_REG_NONE ? v->gpr[r] : host[at];
 	}

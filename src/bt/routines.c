@@ -411,7 +411,7 @@ const uint8_t *base_trusted_link(struct bt *b, const struct exit *x, const uint8
 
 void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
 {
-	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x35}, 3); // lea behind the exit, %r14
+	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x1d}, 3); // lea behind the exit, %r11
 	emit_u32(e, 0);
 	emit_patch32(e->p - 4, e->delta, b->tc + x->at + 5);
 	emit_jmp_state(e, SLOT_STUB_AT);
@@ -472,7 +472,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	emit_load(e, 8, HOST_T1, entry);
 	pop(e, RCX);
 	emit_flags_to_host(e);
-	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe6}, 3); // jmp *%r14
+	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe3}, 3); // jmp *%r11
 	here8(hot, e);
 	here8(other, e);
 	here8(gone, e);

@@ -47,9 +47,9 @@
 #define SLOT_STUB_SITE SLOT(50)
 #define SLOT_RECIPE SLOT(52)        // number of the recipe for flags that are noted; 0: they are in SLOT_FLAGS
 #define SLOT_RECIPES SLOT(53)       // the address of bt.recipe
-#define SLOT_RCX SLOT(54)           // RCX, RDX, r13 while recipes.S uses them
+#define SLOT_RCX SLOT(54)           // RCX, RDX, T0 while recipes.S uses them
 #define SLOT_RDX SLOT(55)
-#define SLOT_R13 SLOT(56)
+#define SLOT_T0 SLOT(56)
 #define SLOT_STUB_FLAGS SLOT(51)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 #define SLOT_MAPPED SLOT(60)       // MODE_MAPPED if the present address space's user code runs in that form, or 0

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // Where guest registers are in a unit. Twelve of the host's are for them and for the addends of windows; those named
-// in loops, and most often, come first. Guest r13 to r15 take the places of others (prologue, epilogue: flow.c). What
+// in loops, and most often, come first. Guest r9 to r11 take the places of others (prologue, epilogue: flow.c). What
 // has no place stays in vcpu.gpr[] through the whole unit, and the map says so: an instruction has it as its memory
 // operand, or loads it into T0 or T1, or, where these are in use, into the place of a register that it does not name,
 // which is at home in vcpu.gpr[] meanwhile (`homed` in struct site and struct insn_map), and stores what it has
 // written.
 #include "bt/trans.h"
 
-// The lower four have parts and uses that are theirs alone (AH, CL, MUL); RSP is in r15.
+// The lower four have parts and uses that are theirs alone (AH, CL, MUL); RSP is in r9.
 #define FIXED (BIT(X86_RAX) | BIT(X86_RCX) | BIT(X86_RDX) | BIT(X86_RBX) | BIT(X86_RSP))
 
 enum { WINDOW_GAIN = 4 }; // what an access saves, in units of what a register in a place saves
@@ -104,8 +104,8 @@ static uint16_t choose(struct trans *t, uint16_t *windows)
 
 static unsigned free_place(uint16_t *taken)
 {
-	for (unsigned r = X86_R13; r-- > 0;)
-		if (!(*taken & BIT(r))) {
+	for (unsigned r = X86_GPRS; r-- > 0;)
+		if (!((*taken | HOMELESS) & BIT(r))) {
 			*taken |= BIT(r);
 			return r;
 		}
@@ -118,11 +118,10 @@ void place_registers(struct trans *t)
 	uint16_t taken = placed | BIT(X86_RSP);
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		t->t->map[r] = r < X86_R13 ? (uint8_t)r : X86_REG_NONE;
+		t->t->map[r] = (uint8_t)home_of(r);
 		t->victim_of[r] = X86_REG_NONE;
 	}
-	t->t->map[X86_RSP] = HOST_GUEST_RSP;
-	for (unsigned r = X86_R13; r <= X86_R15; r++)
+	for (unsigned r = HOMELESS_FIRST; r <= HOMELESS_LAST; r++)
 		if (placed & BIT(r)) {
 			unsigned host = free_place(&taken);
 

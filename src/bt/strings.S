@@ -3,17 +3,17 @@
 // String instructions of 64-bit code without leaving the unit: one routine for each instruction, element size and
 // repetition. If all of it goes upwards within one page at each end, and both are in the software TLB, the host's own
 // instruction runs on the host's addresses. Everything else is C's: bt_string_slow. The guest's RSI, RDI, RCX and RAX
-// are in the host's registers of the same name, its flags are saved, r13 says which TLB (the offset of struct tlb from
+// are in the host's registers of the same name, its flags are saved, r10 says which TLB (the offset of struct tlb from
 // the first). Behind the call stands a NOP that holds the number of the site.
 #include "bt/slots.h"
 
-	.macro gs_check reg, table, out // the host address of reg, whose page must hold all from there to the limit r14
+	.macro gs_check reg, table, out // the host address of reg, whose page must hold all from there to the limit r11
 	rorx	$8, \reg, %rdx
 	and	$((1 << BT_TLB_BITS) - 1) << 4, %edx
-	add	%r13, %rdx
+	add	%r10, %rdx
 	mov	\reg, \out
 	xor	%gs:\table(%rdx), \out
-	cmp	%r14, \out
+	cmp	%r11, \out
 	ja	9f
 	add	%gs:\table+8(%rdx), \out
 	.endm
@@ -26,7 +26,7 @@
 
 	.macro limit repeat, size, compares
 	.ifb \repeat
-	mov	$4096 - \size, %r14d
+	mov	$4096 - \size, %r11d
 	.else
 	pushfq
 	pop	%rbx
@@ -38,8 +38,8 @@
 	.endif
 	cmp	$4096 / \size, %rcx
 	ja	9f
-	imul	$-\size, %rcx, %r14
-	add	$4096, %r14
+	imul	$-\size, %rcx, %r11
+	add	$4096, %r11
 	.endif
 	.endm
 
@@ -60,15 +60,15 @@
 	gs_check %rdi, \table, %rbx
 	.endif
 	.if \src
-	gs_check %rsi, BT_TLB_R, %r13
-	move_to	%rsi, %r13, %rdx
+	gs_check %rsi, BT_TLB_R, %r10
+	move_to	%rsi, %r10, %rdx
 	.endif
 	.if \dst
-	move_to	%rdi, %rbx, %r14
+	move_to	%rdi, %rbx, %r11
 	.endif
 	\repeat \insn
 	.if \dst
-	lea	(%rdi, %r14), %rdi
+	lea	(%rdi, %r11), %rdi
 	.endif
 	.if \src
 	lea	(%rsi, %rdx), %rsi

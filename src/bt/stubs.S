@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The doors between C and translated code. In translated code: guest registers in the host's registers of the same
-// name, but guest RSP in r15, guest r13-r15 in vcpu.gpr[], r13 and r14 work registers, host RSP on a
+// name, but guest RSP in r9, guest r9-r11 in vcpu.gpr[], r10 and r11 work registers, host RSP on a
 // stack of calls (see flow.c); arithmetic flags and DF in the host's RFLAGS. Vector state is never touched here.
 #include "bt/slots.h"
 #include "mem/zone.h"
@@ -29,15 +29,15 @@
 	mov	%gs:0x08, %rcx
 	mov	%gs:0x10, %rdx
 	mov	%gs:0x18, %rbx
-	mov	%gs:0x20, %r15
+	mov	%gs:0x20, %r9
 	mov	%gs:0x28, %rbp
 	mov	%gs:0x30, %rsi
 	mov	%gs:0x38, %rdi
 	mov	%gs:0x40, %r8
-	mov	%gs:0x48, %r9
-	mov	%gs:0x50, %r10
-	mov	%gs:0x58, %r11
 	mov	%gs:0x60, %r12
+	mov	%gs:0x68, %r13
+	mov	%gs:0x70, %r14
+	mov	%gs:0x78, %r15
 	.endm
 
 // uint64_t bt_enter(const void *entry, uint64_t host_flags): run translated code; returns LEAVE_x | number << 8.
@@ -58,7 +58,7 @@ bt_enter:
 	.type	bt_enter_table, @function
 bt_enter_table:
 	enter_from_c
-	mov	%rsi, %r13
+	mov	%rsi, %r10
 	load_guest
 	jmp	*%gs:SLOT_ENTRY
 
@@ -68,15 +68,15 @@ bt_enter_table:
 	mov	%rcx, %gs:0x08
 	mov	%rdx, %gs:0x10
 	mov	%rbx, %gs:0x18
-	mov	%r15, %gs:0x20
+	mov	%r9, %gs:0x20
 	mov	%rbp, %gs:0x28
 	mov	%rsi, %gs:0x30
 	mov	%rdi, %gs:0x38
 	mov	%r8, %gs:0x40
-	mov	%r9, %gs:0x48
-	mov	%r10, %gs:0x50
-	mov	%r11, %gs:0x58
 	mov	%r12, %gs:0x60
+	mov	%r13, %gs:0x68
+	mov	%r14, %gs:0x70
+	mov	%r15, %gs:0x78
 	pushfq
 	pop	%rcx
 	mov	%rcx, %gs:SLOT_HOST_FLAGS
@@ -106,23 +106,23 @@ bt_stub_exit:
 	shl	$8, %rax		// LEAVE_EXIT is 0
 	leave_to_c
 
-// Jumped to with the target of an indirect branch in r13 and the arithmetic flags noted.
+// Jumped to with the target of an indirect branch in r10 and the arithmetic flags noted.
 	.globl	bt_stub_ind
 	.hidden	bt_stub_ind
 bt_stub_ind:
 	save_guest
 	mov	%rsp, %gs:SLOT_CALLS
-	mov	%r13, %gs:VCPU_RIP
+	mov	%r10, %gs:VCPU_RIP
 	mov	$LEAVE_IND, %eax
 	leave_to_c
 
-// Jumped to from base code with the place in r14.
+// Jumped to from base code with the place in r11.
 	.globl	bt_stub_at
 	.hidden	bt_stub_at
 bt_stub_at:
 	save_guest
 	mov	%rsp, %gs:SLOT_CALLS
-	mov	%r14, %gs:SLOT_TMP
+	mov	%r11, %gs:SLOT_TMP
 	mov	$LEAVE_AT, %eax
 	leave_to_c
 
@@ -135,7 +135,7 @@ bt_leave:
 	mov	%rdi, %rax
 	leave_to_c
 
-// A guest return met a host return address that is not its own: by the table, to the address in r13. The guest's flags
+// A guest return met a host return address that is not its own: by the table, to the address in r10. The guest's flags
 // are in SLOT_FLAGS. The first entry stands at the bottom of the stack of calls, and stays there.
 	.globl	bt_stub_ret_empty
 	.hidden	bt_stub_ret_empty
@@ -144,12 +144,12 @@ bt_leave:
 bt_stub_ret_empty:
 	lea	-8(%rsp), %rsp
 bt_stub_ret:
-	rorx	$16, %r13d, %r14d
-	lea	(%r13d, %r14d), %r14d
-	movzwl	%r14w, %r14d
-	shl	$3, %r14d
-	add	%gs:SLOT_TABLE, %r14
-	jmp	*(%r14)
+	rorx	$16, %r10d, %r11d
+	lea	(%r10d, %r11d), %r11d
+	movzwl	%r11w, %r11d
+	shl	$3, %r11d
+	add	%gs:SLOT_TABLE, %r11
+	jmp	*(%r11)
 
 // The arithmetic flags and DF as they were, without the price of POPF. Clobbers rax, rcx.
 	.macro	flags_back
@@ -237,66 +237,66 @@ bt_stub_site:
 	mov	%rax, %gs:SLOT_HOST_REGS+0x00
 	mov	%rcx, %gs:SLOT_HOST_REGS+0x08
 	mov	%rdx, %gs:SLOT_HOST_REGS+0x10
-	mov	(%rsp), %r14
-	mov	(%r14), %r14d
-	xor	%gs:SITE_ENTRY_AT(%r14), %r13
-	rorx	$8, %r13, %rax
+	mov	(%rsp), %r11
+	mov	(%r11), %r11d
+	xor	%gs:SITE_ENTRY_AT(%r11), %r10
+	rorx	$8, %r10, %rax
 	and	$(SITE_TLB_SIZE - 1) << 4, %eax
 	mov	%eax, %edx
 	shr	$4, %edx
-	mov	%gs:SITE_INFO_AT+SITE_INFO_TABLE(%r14), %ecx
+	mov	%gs:SITE_INFO_AT+SITE_INFO_TABLE(%r11), %ecx
 	add	%rcx, %rax
 	movzbl	%gs:SITE_TLB_KIND(%rcx, %rdx), %ecx
 	mov	%gs:(%rax), %rdx
-	xor	%r13, %rdx
+	xor	%r10, %rdx
 	test	$2, %cl			// TLB_LARGE
 	jnz	1f
-	cmp	%dx, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
+	cmp	%dx, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r11)
 	jbe	3f
 	shr	$16, %rdx
 	jnz	4f
-	cmpq	$0, %gs:SITE_ENTRY_AT+8(%r14)
+	cmpq	$0, %gs:SITE_ENTRY_AT+8(%r11)
 	je	2f			// it had been flushed
-	addw	$1, %gs:SITE_INFO_AT+SITE_INFO_REFILLS(%r14)
+	addw	$1, %gs:SITE_INFO_AT+SITE_INFO_REFILLS(%r11)
 	jc	1f
 2:	and	$1, %ecx		// TLB_GLOBAL
 	shl	$SITE_HALF_SHIFT + 5, %ecx
 	mov	%gs:(%rax), %rdx
 	mov	%gs:8(%rax), %rax
-	mov	%rdx, %gs:SITE_ENTRY_AT(%r14)
-	mov	%rax, %gs:SITE_ENTRY_AT+16(%r14)
+	mov	%rdx, %gs:SITE_ENTRY_AT(%r11)
+	mov	%rax, %gs:SITE_ENTRY_AT+16(%r11)
 	sub	%rdx, %rax
-	mov	%rax, %gs:SITE_ENTRY_AT+24(%r14)
-	movzwl	%gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14), %eax
-	mov	%rax, %gs:SITE_ENTRY_AT+8(%r14)
+	mov	%rax, %gs:SITE_ENTRY_AT+24(%r11)
+	movzwl	%gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r11), %eax
+	mov	%rax, %gs:SITE_ENTRY_AT+8(%r11)
 	shr	$7, %edx
 	and	$(SITE_HASH - 1) << 5, %edx
 	add	%rdx, %rcx		// the ring's head
-	mov	%gs:SITE_INFO_AT(%r14), %eax
-	mov	%gs:SITE_INFO_AT+SITE_INFO_PREV(%r14), %edx
+	mov	%gs:SITE_INFO_AT(%r11), %eax
+	mov	%gs:SITE_INFO_AT+SITE_INFO_PREV(%r11), %edx
 	mov	%eax, %gs:SITE_INFO_AT(%rdx)
 	mov	%edx, %gs:SITE_INFO_AT+SITE_INFO_PREV(%rax)
 	mov	%gs:SITE_INFO_AT(%rcx), %eax
-	mov	%eax, %gs:SITE_INFO_AT(%r14)
-	mov	%ecx, %gs:SITE_INFO_AT+SITE_INFO_PREV(%r14)
-	mov	%r14d, %gs:SITE_INFO_AT+SITE_INFO_PREV(%rax)
-	mov	%r14d, %gs:SITE_INFO_AT(%rcx)
+	mov	%eax, %gs:SITE_INFO_AT(%r11)
+	mov	%ecx, %gs:SITE_INFO_AT+SITE_INFO_PREV(%r11)
+	mov	%r11d, %gs:SITE_INFO_AT+SITE_INFO_PREV(%rax)
+	mov	%r11d, %gs:SITE_INFO_AT(%rcx)
 	incq	%gs:SITE_REFILLS_AT
-	mov	%gs:SITE_INFO_AT+SITE_INFO_RETRY(%r14), %r14d
-	add	%gs:SLOT_SELF, %r14
-	add	$ZONE_VCPU_TC, %r14
+	mov	%gs:SITE_INFO_AT+SITE_INFO_RETRY(%r11), %r11d
+	add	%gs:SLOT_SELF, %r11
+	add	$ZONE_VCPU_TC, %r11
 	mov	%gs:SLOT_HOST_REGS+0x00, %rax
 	mov	%gs:SLOT_HOST_REGS+0x08, %rcx
 	mov	%gs:SLOT_HOST_REGS+0x10, %rdx
 	add	$8, %rsp
-	jmp	*%r14
-3:	mov	%r13d, %eax		// of a small page; does a merged check reach beyond it?
+	jmp	*%r11
+3:	mov	%r10d, %eax		// of a small page; does a merged check reach beyond it?
 	and	$0xfff, %eax
-	cmp	%ax, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r14)
+	cmp	%ax, %gs:SITE_INFO_AT+SITE_INFO_LIMIT(%r11)
 	ja	4f
-	cmpb	$0, %gs:SITE_INFO_AT+SITE_INFO_APART(%r14)
+	cmpb	$0, %gs:SITE_INFO_AT+SITE_INFO_APART(%r11)
 	jne	5f
-4:	cmpb	$2, %gs:SITE_INFO_AT+SITE_INFO_APART(%r14) // SITE_APART_ALWAYS
+4:	cmpb	$2, %gs:SITE_INFO_AT+SITE_INFO_APART(%r11) // SITE_APART_ALWAYS
 	jne	1f
 5:	incq	%gs:SITE_APART_AT
 	addq	$4, (%rsp)

@@ -66,8 +66,8 @@ static bool address_can_be_given(const struct trans *t, const struct x86_insn *i
 	const struct x86_mem *m = &insn->mem;
 
 	return m->present && insn->addrsize == word_of(insn) && insn->encoding == X86_ENC_LEGACY && insn->has_modrm &&
-	       !m->vsib && (m->base < X86_R13 || (insn->mode == X86_MODE32 && m->base == X86_REG_NONE)) &&
-	       (m->index < X86_R13 || m->index == X86_REG_NONE) && insn->class != X86_CLASS_POP &&
+	       !m->vsib && (home_of(m->base) < X86_GPRS || (insn->mode == X86_MODE32 && m->base == X86_REG_NONE)) &&
+	       (m->index == X86_REG_NONE || home_of(m->index) < X86_GPRS) && insn->class != X86_CLASS_POP &&
 	       !(insn->map == 0 && insn->opcode == 0x8d) && uses_homes(t, insn); // not LEA
 }
 
@@ -92,7 +92,7 @@ void base_note_site(struct trans *t, const struct emit *e, unsigned access, unsi
 	ASSERT(s->nsites < BASE_SITES_MAX);
 	*site = (struct base_site){.ra = ra, .next = *head, .on_stack = t->on_stack};
 	for (unsigned r = 0; r < 3; r++)
-		site->victim[r] = t->shared ? t->victim_of[X86_R13 + r] : X86_REG_NONE;
+		site->victim[r] = t->shared ? t->victim_of[HOMELESS_FIRST + r] : X86_REG_NONE;
 	site->site = t->shared ? site_of(t, access, size, seg) :
 		(struct site){.access = access & 3, .size = (uint16_t)size, .seg = seg & 7};
 	*head = s->nsites++;
@@ -191,17 +191,17 @@ static void emit_call_ind(struct trans *m, const struct x86_insn *insn)
 {
 	struct emit *e = &m->hot;
 
-	emit_bytes(e, (const uint8_t[]){0x41, 0x56}, 2); // push %r14
+	emit_bytes(e, (const uint8_t[]){0x41, 0x53}, 2); // push %r11
 	m->on_stack = 8;
 	emit_target(m, insn);
-	emit_bytes(e, (const uint8_t[]){0x41, 0x55}, 2); // push %r13
+	emit_bytes(e, (const uint8_t[]){0x41, 0x52}, 2); // push %r10
 	m->on_stack = 16;
 	emit_stack_ea(m, -(int)word(m));
 	emit_check(m, X86_WRITE, word(m), X86_SS);
 	emit_op_mem(e, 4, 0xff, 6, mem_base(X86_RSP, 8)); // push
 	emit_host_pop_to_mem(m, word(m));
 	emit_rsp_add(m, -(int)word(m));
-	emit_bytes(e, (const uint8_t[]){0x41, 0x5d}, 2); // pop %r13
+	emit_bytes(e, (const uint8_t[]){0x41, 0x5a}, 2); // pop %r10
 	emit_lea(e, 8, X86_RSP, mem_base(X86_RSP, 8));
 	m->on_stack = 0;
 	emit_go(m);
@@ -232,7 +232,7 @@ static void make(struct trans *m, const struct x86_insn *insn)
 	*th = (struct thunk){.start = s->thunks};
 	place_registers(m);
 	for (unsigned r = 0; r < 3; r++)
-		th->victim[r] = m->victim_of[X86_R13 + r];
+		th->victim[r] = m->victim_of[HOMELESS_FIRST + r];
 	emit_prologue(m);
 	emit_instruction(m, insn);
 	if (!m->ended) {

@@ -106,7 +106,7 @@ struct trans {
 	bool careful, user;
 	bool patched;                        // the code of this page is patched often: keep account of operands
 	enum tlb_index tlb;
-	uint8_t victim_of[X86_GPRS];         // r13-r15: the register whose place each takes, or X86_REG_NONE
+	uint8_t victim_of[X86_GPRS];         // r9-r11: the register whose place each takes, or X86_REG_NONE
 	struct window window[WINDOWS];
 	unsigned nwindows;
 	struct row row;

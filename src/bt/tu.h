@@ -73,7 +73,7 @@ struct tu {
 	const uint8_t *start;   // its hot code begins here
 	const uint8_t *entry_noted; // entry for those who leave the arithmetic flags noted (FLAGS_NOTED)
 	const uint8_t *entry;   // the same with all flags in the host's
-	const uint8_t *indirect_entry; // checks r13 against pc first; NULL until the indirect table wants it
+	const uint8_t *indirect_entry; // checks r10 against pc first; NULL until the indirect table wants it
 	uint32_t code_size;     // host bytes in the hot half
 	uint32_t mode;
 	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
