@@ -375,6 +375,8 @@ void code_note_bytes(struct tu *t, unsigned first, unsigned end); // offsets in 
 void code_written(struct vcpu *v, gpa_t gpa, unsigned size); // within a page: retire what is there
 bool code_is_patched(const struct bt *b, gpa_t gpa);         // often, the code on this page
 uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known);
+uint8_t *code_write_operand(struct vcpu *v, gva_t gva, enum tlb_index x, const void *value,
+			    const struct site *s);
 void code_forget_near(struct bt *b);                         // with the software TLB
 static inline bool code_is_here(const struct bt *b, gpa_t gpa)
 {
@@ -403,6 +405,7 @@ void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
 void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa);
 void device_forget(struct bt *b); // with the software TLB
 uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
+uint8_t *device_store(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
 bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *insn);
 
 // -- known.c

@@ -180,7 +180,7 @@ struct site site_of(struct trans *t, unsigned access, unsigned size, unsigned se
 		.align = required_alignment(&t->insn[t->i]),
 		.left = (uint8_t)(t->n - t->i), .x87 = is_x87(&t->insn[t->i]), .waits = waits_for_x87(&t->insn[t->i]),
 		.masked = t->insn[t->i].class == X86_CLASS_MASKED, .recipe = flags_recipe(t),
-		.loads = device_may_load(t, &t->insn[t->i]),
+		.plain = device_is_plain(t, &t->insn[t->i]),
 	};
 }
 

@@ -128,22 +128,34 @@ bool code_is_patched(const struct bt *b, gpa_t gpa)
 	return *patched((struct bt *)(uintptr_t)b, gpa) >= PATCHED_MIN;
 }
 
-// Only an operand that the unit has taken over as it is: then the unit takes over the new one.
-static bool copy_operand(struct bt *b, const struct tu *t, unsigned first, unsigned end)
+// Is it only an operand that the unit has taken over as it is? Where in the cache it stands then, else 0.
+static uint32_t taken_operand(const struct bt *b, const struct tu *t, unsigned first, unsigned end)
 {
-	const uint8_t *page = mem_host(&b->sh->config.mem, align_down(t->gpa, PAGE_SIZE), PAGE_SIZE);
-
 	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
 		const struct reloc *r = &b->reloc[i];
 		unsigned from = r->upper & 0xffff, n = r->upper >> 16;
 
-		if (!(r->at & RELOC_COPY) || first < from || end > from + n)
-			continue;
-		__builtin_memcpy(b->tc_rw + (r->at & ~RELOC_COPY) + (first - from), page + first, end - first);
-		b->st->code_patches++;
-		return true;
+		if (r->at & RELOC_COPY && first >= from && end <= from + n)
+			return (r->at & ~RELOC_COPY) + (first - from);
 	}
-	return false;
+	return 0;
+}
+
+static void give_operand(struct bt *b, uint32_t at, const void *bytes, unsigned size)
+{
+	__builtin_memcpy(b->tc_rw + at, bytes, size);
+	b->st->code_patches++;
+}
+
+// The unit takes over what stands on the page now.
+static bool copy_operand(struct bt *b, const struct tu *t, unsigned first, unsigned end)
+{
+	const uint8_t *page = mem_host(&b->sh->config.mem, align_down(t->gpa, PAGE_SIZE), PAGE_SIZE);
+	uint32_t at = page ? taken_operand(b, t, first, end) : 0;
+
+	if (at)
+		give_operand(b, at, page + first, end - first);
+	return at;
 }
 
 static void retire_written(struct bt *b, gpa_t gpa, unsigned first, unsigned end, bool keep)
@@ -232,6 +244,31 @@ uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_inde
 	if (!code_is_here(b, n->gpa) || page_of(b, n->gpa)->lines & lines_of(first, first + size))
 		return NULL;
 	b->st->code_near_writes++;
+	return n->host;
+}
+
+// The same of a store to code, of which is known what it stores: the host address, if that is nothing but operands that
+// units have taken over. They have the new ones then; the store itself is still to come. Not from a unit of the same
+// page: the host's processor may have fetched what comes next.
+uint8_t *code_write_operand(struct vcpu *v, gva_t gva, enum tlb_index x, const void *value, const struct site *s)
+{
+	struct bt *b = bt_of(v);
+	const struct near_write *n = &b->near_write[gva >> PAGE_SHIFT & (NEAR_WRITES - 1)];
+	unsigned first = gva & PAGE_OFFSET, end = first + s->size, found = 0;
+	uint32_t at[4];
+
+	if (b->smp || n->tag != (align_down(gva, PAGE_SIZE) | x) || !code_is_patched(b, n->gpa) ||
+	    page_of(b, n->gpa)->hits >= HITS_MAX || !((b->tu[s->tu].gpa ^ n->gpa) >> PAGE_SHIFT))
+		return NULL;
+	for (uint32_t o = b->page_head[n->gpa >> PAGE_SHIFT]; o; o = b->tu[o >> 1].page_next[o & 1]) {
+		if (!overlaps(b, o, first, end))
+			continue;
+		if (o & 1 || found == ARRAY_SIZE(at) || !(at[found++] = taken_operand(b, &b->tu[o >> 1], first, end)))
+			return NULL;
+	}
+	while (found)
+		give_operand(b, at[--found], value, s->size);
+	b->st->code_writes++;
 	return n->host;
 }
 

@@ -3,14 +3,19 @@
 // Devices in passing: what a unit reads from device memory, and its port accesses, without leaving it. A page that a
 // failed check has found to be a device's is remembered until the software TLB is flushed; a plain load from it is
 // carried out on a word that C has filled. All else takes the careful form. Ports of the monitor's own chips need only
-// the two registers that the instruction names; those of the app take the long way.
+// the two registers that the instruction names; those of the app take the long way. And a store to code that changes
+// only operands which units have taken over (code.c) need not be made by C: the units get the value, then it runs.
 #include "bt/trans.h"
 #include "cpu/insn.h"
 
-// May C fetch the operand, before the instruction runs on it? It is the only one, and not written.
-bool device_may_load(const struct trans *t, const struct x86_insn *insn)
+enum { MOV_STORE = 0x89 };
+
+// Is all it does with memory a load of its only operand, which C may fetch before it runs, or a store of a register?
+bool device_is_plain(const struct trans *t, const struct x86_insn *insn)
 {
-	return insn->class == X86_CLASS_PLAIN && insn->mem.present && insn->mem.access == X86_READ &&
+	bool store = insn->encoding == X86_ENC_LEGACY && !insn->map && insn->opcode == MOV_STORE;
+
+	return insn->class == X86_CLASS_PLAIN && insn->mem.present && (insn->mem.access == X86_READ || store) &&
 	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !(t->t->mode & (MODE_ALONE | MODE_ONE));
 }
 
@@ -45,7 +50,7 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 	const struct device_page *p = page_of(b, gva);
 	gpa_t gpa = p->gpa | (gva & PAGE_OFFSET);
 
-	if (p->tag != tag_of(gva, x) || !s->loads || s->merged || s->size > 8 || gva & (s->size - 1u) ||
+	if (p->tag != tag_of(gva, x) || !s->plain || s->merged || s->size > 8 || gva & (s->size - 1u) ||
 	    s->size & (s->size - 1))
 		return NULL;
 	if (!lapic_claims(v, gpa))
@@ -54,16 +59,45 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 	return (uint8_t *)&b->device_value - (gva & PAGE_OFFSET);
 }
 
-// -- ports ------------------------------------------------------------------------------------------------------------
+// -- stores to code ---------------------------------------------------------------------------------------------------
 
-static uint64_t *register_of(struct vcpu *v, const struct site *s, unsigned reg)
+// What a register of the unit holds that the call-out has come from.
+static uint64_t *device_register(struct vcpu *v, const struct site *s, unsigned reg)
 {
-	unsigned host = bt_of(v)->tu[s->tu].map[reg];
+	const struct tu *t = &bt_of(v)->tu[s->tu];
+	unsigned host = t->tier == TIER_BASE ? bt_of(v)->base.map[reg] : t->map[reg];
 
 	if (host == X86_REG_NONE || s->homed & BIT(reg))
 		return &v->gpr[reg];
 	return (uint64_t *)((char *)v + SLOT_HOST_REGS) + host;
 }
+
+// The register that the site's MOV stores. -1: its bytes are not there any more.
+static int stored_register(const struct bt *b, const struct site *s)
+{
+	const struct tu *t = &b->tu[s->tu];
+	const uint8_t *p = mem_code(&b->sh->config.mem, t->gpa + (uint64_t)(int64_t)s->guest, 1);
+	unsigned rex = 0, n = 0;
+
+	if (!p || t->gpa2 != ~UINT64_C(0))
+		return -1;
+	for (; *p != MOV_STORE; p++) {
+		if (++n == X86_INSN_MAX - 1)
+			return -1;
+		rex = (*p & 0xf0) == 0x40 ? *p : 0;
+	}
+	return (p[1] >> 3 & 7) | (rex >> 2 & 1) << 3;
+}
+
+// A store to code that changes operands only, which units take over: where it goes. Else NULL.
+uint8_t *device_store(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x)
+{
+	int reg = s->plain && !s->merged && s->size <= 8 ? stored_register(bt_of(v), s) : -1;
+
+	return reg < 0 ? NULL : code_write_operand(v, gva, x, device_register(v, s, (unsigned)reg), s);
+}
+
+// -- ports ------------------------------------------------------------------------------------------------------------
 
 static uint64_t merge(uint64_t old, uint64_t value, unsigned size)
 {
@@ -82,8 +116,8 @@ bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *in
 
 	if ((!in && insn->class != X86_CLASS_OUT) || v->cpl || v->shared->config.log || v->dr[7] & 0xff)
 		return false;
-	rax = register_of(v, s, X86_RAX);
-	port = insn->opcode & 8 ? (uint16_t)*register_of(v, s, X86_RDX) : (uint8_t)insn->imm;
+	rax = device_register(v, s, X86_RAX);
+	port = insn->opcode & 8 ? (uint16_t)*device_register(v, s, X86_RDX) : (uint8_t)insn->imm;
 	if (!vcpu_port_quick(v, port, size, in ? &value : rax, !in))
 		return false;
 	if (in)

@@ -79,15 +79,16 @@ void tc_forget_calls(struct vcpu *v)
 	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_FLOOR / 8] = slot[SLOT_CALLS_USER / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
-// Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c).
 static uint64_t mix(gpa_t gpa, uint32_t mode)
 {
 	return (gpa ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
+// Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c). Units that lie side by
+// side stand so in the table too, which is larger than the host's caches.
 static unsigned hash_of(gpa_t gpa, uint32_t mode)
 {
-	return (unsigned)(mix(gpa, mode) >> 48) & (TU_HASH - 1);
+	return (unsigned)(gpa + (gpa >> 16) * 0x9e37 + mode * 0x85ebu) & (TU_HASH - 1);
 }
 
 static void itab_flush(struct bt *b, unsigned mode_id)

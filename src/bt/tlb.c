@@ -497,6 +497,8 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 			leave_page_fault(v, s, gva, error);
 		if (write && !fault && canonical(v, gva))
 			page = code_write_near(v, gva, s->size, x, false);
+		if (write && !page && !fault)
+			page = device_store(v, s, gva, x);
 		if (page)
 			return page;
 	}

@@ -432,7 +432,7 @@ void emit_sys_aside(struct trans *t, const struct x86_insn *insn);      // the s
 void emit_string(struct trans *t, const struct x86_insn *insn);
 
 // -- device.c
-bool device_may_load(const struct trans *t, const struct x86_insn *insn);
+bool device_is_plain(const struct trans *t, const struct x86_insn *insn);
 
 // -- known.c
 void sys_cpuid(struct trans *t, const struct x86_insn *insn);

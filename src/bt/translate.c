@@ -83,6 +83,8 @@ const struct treatment *treat(const struct trans *t, const struct x86_insn *insn
 {
 	const struct treatment *tr = &by_class[insn->class];
 
+	if (insn->class == X86_CLASS_PLAIN) // most are
+		return tr;
 	if (t->t->mode & MODE_CS && (is_near_branch(insn->class) || branch_is_far_off(t, insn)))
 		return &in_c;
 	if (is_vector_in_c(insn))

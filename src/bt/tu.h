@@ -184,7 +184,7 @@ struct site { // one inline check: what the miss handler must know
 	bool masked : 1;  // parts of the operand may not be accessed
 	bool x87 : 1;     // an x87 or MMX instruction
 	bool waits : 1;   // one that first raises a waiting #MF
-	bool loads : 1;   // its operand may come from a device in passing (device.c)
+	bool plain : 1;   // a load of an only operand, or a register's store, by which C can act in passing (device.c)
 };
 
 struct footing {
