@@ -171,7 +171,7 @@ struct bt {
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	struct code_page code_page[CODE_PAGES];
 	struct near_write near_write[NEAR_WRITES];
-	struct device_page device_page[DEVICE_PAGES];
+	struct device_page device_page[2][DEVICE_PAGES]; // for loads, for stores
 	uint64_t device_value;   // what a load from a device's page has given
 	uint8_t patched[PATCHED_PAGES]; // writes to the code of pages, hashed
 	uint32_t last_unit;      // entered or left last: for the crash report
@@ -402,9 +402,10 @@ void code_drop_vpages(struct bt *b);                        // those without uni
 void code_note_vpage(struct bt *b, uint64_t pc, gpa_t gpa, bool global);
 
 // -- device.c
-void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa);
+void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa, bool write);
 void device_forget(struct bt *b); // with the software TLB
 uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
+uint8_t *device_write(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
 uint8_t *device_store(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
 bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *insn);
 

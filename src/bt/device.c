@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Devices in passing: what a unit reads from device memory, and its port accesses, without leaving it. A page that a
-// failed check has found to be a device's is remembered until the software TLB is flushed; a plain load from it is
-// carried out on a word that C has filled. All else takes the careful form. Ports of the monitor's own chips need only
+// Devices in passing: plain accesses to device memory, and to ports, that do not leave the unit. A page that a failed
+// check has found to be a device's is remembered until the software TLB is flushed; a load from it is carried out on a
+// word that C has filled, a store to one of the monitor's own is made by C and then once more to that word, where it
+// does nothing. All else takes the careful form. Ports of the monitor's own chips need only
 // the two registers that the instruction names; those of the app take the long way. And a store to code that changes
 // only operands which units have taken over (code.c) need not be made by C: the units get the value, then it runs.
 #include "bt/trans.h"
@@ -16,12 +17,13 @@ bool device_is_plain(const struct trans *t, const struct x86_insn *insn)
 	bool store = insn->encoding == X86_ENC_LEGACY && !insn->map && insn->opcode == MOV_STORE;
 
 	return insn->class == X86_CLASS_PLAIN && insn->mem.present && (insn->mem.access == X86_READ || store) &&
-	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !(t->t->mode & (MODE_ALONE | MODE_ONE));
+	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !t->v->counting &&
+	       !(t->t->mode & (MODE_ALONE | MODE_ONE));
 }
 
-static struct device_page *page_of(struct bt *b, gva_t gva)
+static struct device_page *page_of(struct bt *b, gva_t gva, bool write)
 {
-	return &b->device_page[gva >> PAGE_SHIFT & (DEVICE_PAGES - 1)];
+	return &b->device_page[write][gva >> PAGE_SHIFT & (DEVICE_PAGES - 1)];
 }
 
 static uint64_t tag_of(gva_t gva, enum tlb_index x)
@@ -30,28 +32,33 @@ static uint64_t tag_of(gva_t gva, enum tlb_index x)
 }
 
 // Such an access has been allowed, and led to gpa, which is not RAM.
-void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa)
+void device_note(struct bt *b, gva_t gva, enum tlb_index x, gpa_t gpa, bool write)
 {
-	if (!debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, false))
-		*page_of(b, gva) = (struct device_page){tag_of(gva, x), align_down(gpa, PAGE_SIZE)};
+	if (!debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
+		*page_of(b, gva, write) = (struct device_page){tag_of(gva, x), align_down(gpa, PAGE_SIZE)};
 }
 
 void device_forget(struct bt *b)
 {
 	for (unsigned i = 0; i < DEVICE_PAGES; i++)
-		b->device_page[i].tag = ~UINT64_C(0);
+		b->device_page[0][i].tag = b->device_page[1][i].tag = ~UINT64_C(0);
 }
 
-// A check failed: if it was for a load from a device's page that is known, the load is carried out. The host address of
-// a page in which its value stands; else NULL.
+// Is it a whole and aligned access in passing to a device's page that is known?
+static bool is_known(struct bt *b, const struct site *s, gva_t gva, enum tlb_index x, bool write)
+{
+	return page_of(b, gva, write)->tag == tag_of(gva, x) && s->plain && !s->merged && s->size <= 8 &&
+	       !(s->size & (s->size - 1)) && !(gva & (s->size - 1u));
+}
+
+// A check failed: if it was for such a load, that is carried out. The host address of a page in which its value stands;
+// else NULL.
 uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x)
 {
 	struct bt *b = bt_of(v);
-	const struct device_page *p = page_of(b, gva);
-	gpa_t gpa = p->gpa | (gva & PAGE_OFFSET);
+	gpa_t gpa = page_of(b, gva, false)->gpa | (gva & PAGE_OFFSET);
 
-	if (p->tag != tag_of(gva, x) || !s->plain || s->merged || s->size > 8 || gva & (s->size - 1u) ||
-	    s->size & (s->size - 1))
+	if (!is_known(b, s, gva, x, false))
 		return NULL;
 	if (!lapic_claims(v, gpa))
 		recover_site(v, s); // others look at what the guest does
@@ -87,6 +94,40 @@ static int stored_register(const struct bt *b, const struct site *s)
 		rex = (*p & 0xf0) == 0x40 ? *p : 0;
 	}
 	return (p[1] >> 3 & 7) | (rex >> 2 & 1) << 3;
+}
+
+// The site's store has been carried out, and something is pending of it: on behind it, by the run loop.
+static _Noreturn void leave_behind(struct vcpu *v, const struct site *s)
+{
+	const struct bt *b = bt_of(v);
+	gpa_t gpa = b->tu[s->tu].gpa + (uint64_t)(int64_t)s->guest;
+	struct x86_insn insn;
+
+	recover_site(v, s);
+	x86_decode(&insn, mem_code(&b->sh->config.mem, gpa, 1), X86_INSN_MAX, X86_MODE64);
+	v->rip += insn.len;
+	v->count_left += s->left - 1;
+	bt_leave(LEAVE_NEXT);
+}
+
+// The same of a store to a device of the monitor's: the host address of a page where the store does nothing.
+uint8_t *device_write(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x)
+{
+	struct bt *b = bt_of(v);
+	gpa_t gpa = page_of(b, gva, true)->gpa | (gva & PAGE_OFFSET);
+	int reg = is_known(b, s, gva, x, true) && !v->pending ? stored_register(b, s) : -1;
+	uint64_t value;
+
+	if (reg < 0)
+		return NULL;
+	value = *device_register(v, s, (unsigned)reg);
+	if (!lapic_claims(v, gpa))
+		recover_site(v, s);
+	if (!vcpu_mmio_write_quick(v, gpa, s->size, value))
+		return NULL;
+	if (v->pending)
+		leave_behind(v, s);
+	return (uint8_t *)&b->device_value - (gva & PAGE_OFFSET);
 }
 
 // A store to code that changes operands only, which units take over: where it goes. Else NULL.

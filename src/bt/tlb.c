@@ -397,8 +397,8 @@ static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, b
 	page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 	if (page && write)
 		peers_claim_write(b, w.gpa);
-	if (!page && !write)
-		device_note(b, gva, x, w.gpa);
+	if (!page)
+		device_note(b, gva, x, w.gpa, write);
 	if (!page || (write && code_is_watched(b, w.gpa)) ||
 	    debugger_watches(&b->sh->debugger, align_down(gva, PAGE_SIZE), PAGE_SIZE, write))
 		return NULL;
@@ -489,6 +489,8 @@ uint8_t *tlb_learn(struct vcpu *v, const struct site *s, gva_t gva)
 		page = s->merged ? NULL : spans_plain_ram(v, s, gva, x, write);
 	} else {
 		page = write ? code_write_near(v, gva, s->size, x, true) : device_load(v, s, gva, x);
+		if (!page && write)
+			page = device_write(v, s, gva, x);
 		if (!page)
 			page = learn(v, x, gva, write, &fault, &error);
 		if (page)

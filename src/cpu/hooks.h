@@ -16,6 +16,7 @@ uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size);
 void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t value);
 // The same if one of the monitor's chips is there, which need not know who asks. False: nothing has been done.
 bool vcpu_port_quick(struct vcpu *v, uint16_t port, unsigned size, uint64_t *value, bool write);
+bool vcpu_mmio_write_quick(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 

@@ -184,6 +184,20 @@ uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 	return value & size_mask(size);
 }
 
+bool vcpu_mmio_write_quick(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
+{
+	bool done = lapic_claims(v, gpa);
+
+	value &= size_mask(size);
+	if (done) {
+		vcpu_mmio_write(v, gpa, size, value);
+	} else if (!mem_is_rom(&v->shared->config.mem, gpa, size)) {
+		done = board_write(v, BUS_MMIO, gpa, size, value);
+		vcpu_stats(v)->mmio_accesses += done;
+	}
+	return done;
+}
+
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 {
 	vcpu_stats(v)->mmio_accesses++;

@@ -143,6 +143,58 @@ static void test_device(void)
 
 __asm__(".globl sum_of_loads_at\nsum_of_loads_at:\tmovl (%rdi), %ecx\n\tret");
 
+/* --- stores to device memory --- */
+static volatile u64 came;
+
+static void on_vector(struct frame *f)
+{
+	came++;
+	apic_eoi();
+}
+
+/* The interrupt that the store asks for comes before the next instruction. */
+static noinline u64 store_and_look(u64 at, u32 value)
+{
+	u64 seen;
+
+	__asm__ volatile("movl %k[v], (%[p])\n\tmovq came, %[s]" : [s] "=r"(seen) : [v] "r"(value), [p] "r"(at) : "memory");
+	return seen;
+}
+
+static void test_stores(void)
+{
+	u64 late = 0, bad = 0, page = page_alloc(), n = passes(), *entry = page_entry(VA_DEVICE, 1);
+	volatile u32 *ram = (u32 *)page;
+
+	apic_enable();
+	trap_handle(0x50, on_vector);
+	page_map(VA_DEVICE, APIC_PAGE | PTE_P | PTE_W | PTE_PCD);
+	sti();
+	for (u64 i = 0; i < n; i++) {
+		u64 before = came;
+
+		late += store_and_look(VA_DEVICE + APIC_ICR, 0x44050) != before + 1;
+		store_and_look(VA_DEVICE + APIC_TPR, (u32)(i & 15) << 4 | 0x60);
+		bad += apic_read(APIC_TPR) != ((i & 15) << 4 | 0x60);
+		store_and_look(VA_DEVICE + APIC_ICR, 0x44050);
+		late += store_and_look(VA_DEVICE + APIC_TPR, 0) != before + 2;
+	}
+	cli();
+	check_eq("a store to the local APIC asks for an interrupt that comes at once", late, 0);
+	check_eq("... its TPR", bad, 0);
+	*entry = page | PTE_P | PTE_W;
+	invlpg(VA_DEVICE);
+	store_and_look(VA_DEVICE + APIC_TPR, 0x12345678);
+	check_eq("... the page is RAM then", ram[APIC_TPR / 4], 0x12345678);
+	*entry = APIC_PAGE | PTE_P;
+	invlpg(VA_DEVICE);
+	(void)*(volatile u32 *)(VA_DEVICE + APIC_TPR);
+	write_cr0(read_cr0() | 1 << 16);
+	TRY("movl %k[v], (%[p])", : [v] "r"(1), [p] "r"(VA_DEVICE + APIC_TPR) : "memory");
+	write_cr0(read_cr0() & ~(1ull << 16));
+	check_eq("... read-only: #PF", (u64)trap.vector, PF);
+}
+
 /* --- divisions that do not fit, in all widths --- */
 struct division {
 	u64 hi, lo, by;
@@ -300,6 +352,7 @@ void metal_main(void)
 	test_rdmsr();
 	test_ports();
 	test_device();
+	test_stores();
 	test_divisions();
 	test_gates();
 }
