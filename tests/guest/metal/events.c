@@ -8,6 +8,7 @@
 
 const struct tcg_known tcg_known[] = {
 	{"rdmsr follows*", "SDM vol. 2, RDMSR: #GP for a reserved or unimplemented address"},
+	{"a store to the local APIC asks*", "TCG takes interrupts between blocks of code"},
 	{"div and idiv*", "SDM vol. 3, 17.3.1.1: faults push RF set"},
 	{"... its error code, with EXT", "SDM vol. 3, 6.13: EXT is set for events not caused by INT n"},
 	{"... and is then", "SDM vol. 3, 3.4.5.1: the processor sets the accessed bit"},
