@@ -9,7 +9,7 @@
 //   writes  bytes of a page with code of this vCPU have been written elsewhere. Nobody waits: a processor need not
 //           notice before its next serializing instruction, and an interrupt or a poll is one.
 // After a message PENDING_PEERS is set in vcpu.pending. Device writes of the app are told in the same way: when a
-// device takes a buffer it may write.
+// device takes a buffer that it may write, and when it has written it.
 #ifndef BUS_PEERS_H
 #define BUS_PEERS_H
 

@@ -181,7 +181,7 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	}
 	if (*c->id)
 		d->name = c->id;
-	d->will_write = machine_tell_written;
+	d->writes = machine_tell_written;
 	d->memory_opaque = m;
 	d->complain = complain;
 	d->complain_opaque = m;

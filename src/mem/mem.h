@@ -39,6 +39,12 @@ static inline void *mem_host(const struct mem *m, gpa_t gpa, uint64_t size)
 	return mem_is_ram(m, gpa, size) ? (void *)(ZONE_RAM + gpa) : NULL;
 }
 
+// And back.
+static inline gpa_t mem_gpa(const void *host)
+{
+	return (uintptr_t)host - ZONE_RAM;
+}
+
 static inline bool mem_is_rom(const struct mem *m, gpa_t gpa, uint64_t size)
 {
 	return gpa >= m->rom_start && gpa < MEM_HIGH_START && size <= MEM_HIGH_START - gpa;

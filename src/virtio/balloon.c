@@ -30,8 +30,8 @@ static void inflate(struct virtio_device *d, const struct virtio_chain *c)
 		for (size_t i = 0; i < n / sizeof(*pfn); i++) {
 			void *page = mem_host(d->mem, (gpa_t)pfn[i] << PFN_SHIFT, PAGE_SIZE);
 
-			if (page && d->will_write)
-				d->will_write(d->memory_opaque, (gpa_t)pfn[i] << PFN_SHIFT, PAGE_SIZE);
+			if (page && d->writes)
+				d->writes(d->memory_opaque, (gpa_t)pfn[i] << PFN_SHIFT, PAGE_SIZE);
 			if (page)
 				give_back(page, PAGE_SIZE);
 		}

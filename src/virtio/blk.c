@@ -107,6 +107,8 @@ static void finish_all(struct virtio_blk *b, struct block_request *list)
 
 		list = list->next;
 		b->under_way--;
+		if (r->r.op == BLOCK_READ)
+			virtio_wrote(&b->dev, r->r.iov, r->r.niov);
 		finish(b, r, r->r.error ? S_IOERR : S_OK, r->r.op == BLOCK_READ ? r->r.size : 0);
 	}
 	signal_pushed(b);

@@ -51,8 +51,8 @@ bool virtq_add_segment(struct virtq *q, struct virtio_chain *c, uint64_t addr, u
 		return virtq_fail(q, "a descriptor leaves guest memory");
 	c->iov[c->readable + c->writable] = (struct iovec){host, len};
 	if (flags & DESC_WRITE) {
-		if (q->dev->will_write)
-			q->dev->will_write(q->dev->memory_opaque, addr, len);
+		if (q->dev->writes)
+			q->dev->writes(q->dev->memory_opaque, addr, len);
 		c->writable++;
 		c->write_size += len;
 	} else {
@@ -82,6 +82,7 @@ bool virtq_pop(struct virtq *q, struct virtio_chain *c)
 {
 	c->readable = c->writable = 0;
 	c->read_size = c->write_size = 0;
+	c->dev = q->dev;
 	return usable(q) && q->layout->pop(q, c);
 }
 
@@ -113,34 +114,40 @@ void virtq_signal(struct virtq *q)
 
 // -- the bytes
 
-static size_t copy(const struct iovec *iov, unsigned n, uint64_t at, uint8_t *buffer, size_t size, bool to_guest)
+void virtio_wrote(const struct virtio_device *d, const struct iovec *iov, unsigned n)
 {
-	size_t done = 0;
+	for (unsigned i = 0; d->writes && i < n; i++)
+		d->writes(d->memory_opaque, mem_gpa(iov[i].iov_base), iov[i].iov_len);
+}
 
-	for (unsigned i = 0; i < n && done < size; i++) {
-		size_t part;
-
-		if (at >= iov[i].iov_len) {
-			at -= iov[i].iov_len;
-			continue;
-		}
-		part = MIN(iov[i].iov_len - at, size - done);
-		if (to_guest)
-			memcpy((uint8_t *)iov[i].iov_base + at, buffer + done, part);
-		else
-			memcpy(buffer + done, (uint8_t *)iov[i].iov_base + at, part);
-		done += part;
-		at = 0;
-	}
-	return done;
+// Up to n bytes from byte `at` of a vector on that lie in one piece; none: it ends there.
+static struct iovec piece(const struct iovec *iov, unsigned count, uint64_t at, size_t n)
+{
+	for (unsigned i = 0; i < count; at -= iov[i++].iov_len)
+		if (at < iov[i].iov_len)
+			return (struct iovec){(uint8_t *)iov[i].iov_base + at, MIN(n, iov[i].iov_len - at)};
+	return (struct iovec){0};
 }
 
 size_t virtio_chain_read(const struct virtio_chain *c, uint64_t at, void *to, size_t size)
 {
-	return copy(c->iov, c->readable, at, to, size, false);
+	size_t done = 0;
+	struct iovec p;
+
+	for (; done < size && (p = piece(c->iov, c->readable, at + done, size - done)).iov_len; done += p.iov_len)
+		memcpy((uint8_t *)to + done, p.iov_base, p.iov_len);
+	return done;
 }
 
 size_t virtio_chain_write(const struct virtio_chain *c, uint64_t at, const void *from, size_t size)
 {
-	return copy(c->iov + c->readable, c->writable, at, (uint8_t *)(uintptr_t)from, size, true);
+	const struct iovec *iov = c->iov + c->readable;
+	size_t done = 0;
+	struct iovec p;
+
+	for (; done < size && (p = piece(iov, c->writable, at + done, size - done)).iov_len; done += p.iov_len) {
+		memcpy(p.iov_base, (const uint8_t *)from + done, p.iov_len);
+		virtio_wrote(c->dev, &p, 1);
+	}
+	return done;
 }

@@ -42,6 +42,7 @@ struct virtio_chain {
 	uint64_t read_size, write_size; // bytes in them
 	unsigned room;               // set by the caller before virtq_pop: how many segments iov has
 	struct iovec *iov;           // set by the caller: readable ones first
+	struct virtio_device *dev;   // whose it is
 };
 
 // Take the next chain. False: there is none (the driver will kick when there is), or the device has failed. A chain
@@ -66,6 +67,10 @@ void virtq_signal(struct virtq *q);
 // Copy between a chain and a buffer, from byte `at` of its readable or writable part; returns how many there were.
 size_t virtio_chain_read(const struct virtio_chain *c, uint64_t at, void *to, size_t size);
 size_t virtio_chain_write(const struct virtio_chain *c, uint64_t at, const void *from, size_t size);
+
+// Guest RAM has been written by other means than virtio_chain_write: say so before the chain goes back. Code that the
+// guest ran from there meanwhile is void.
+void virtio_wrote(const struct virtio_device *d, const struct iovec *iov, unsigned n);
 
 // For the core: the driver enables the queue. False: its rings are not as they must be.
 bool virtq_enable(struct virtq *q);

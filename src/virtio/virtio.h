@@ -77,9 +77,9 @@ struct virtio_device {
 	void (*interrupt)(struct virtio_device *d, uint16_t vector, enum virtio_isr isr);
 	void (*clear_interrupts)(struct virtio_device *d);
 	void *transport;
-	// The device may write this guest memory from now on, until the chain is given back: code that has been
-	// translated from there is void. May be NULL.
-	void (*will_write)(void *opaque, gpa_t gpa, uint64_t size);
+	// The device may write this guest memory from now on, or has written it: code that has been translated from
+	// there is void. Both are said, as the guest may run code there meanwhile. May be NULL.
+	void (*writes)(void *opaque, gpa_t gpa, uint64_t size);
 	void *memory_opaque;
 	void (*complain)(void *opaque, const char *device, const char *what); // -d guest_errors; may be NULL
 	void *complain_opaque;
