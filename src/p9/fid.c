@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// Fids: a hash table from the client's numbers to open descriptors. Each costs a descriptor of ringer's, so there are
-// at most as many as its limit leaves room for.
+// Fids: a hash table from the client's numbers to files. Most hold a descriptor; those that have not been used for long
+// are parked (p9/park.c).
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "p9/server.h"
+
+enum { FIDS_MAX = 1 << 18 };
 
 static struct p9_fid **slot(struct p9 *s, uint32_t id)
 {
@@ -26,8 +28,9 @@ struct p9_fid *p9_fid_find(struct p9 *s, uint32_t id)
 struct p9_fid *p9_get_fid(struct p9 *s, struct p9_in *in)
 {
 	uint32_t id = p9_get32(in);
+	struct p9_fid *f = in->bad ? NULL : p9_fid_find(s, id);
 
-	return in->bad ? NULL : p9_fid_find(s, id);
+	return f && p9_fid_use(s, f) ? f : NULL;
 }
 
 int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **to)
@@ -38,7 +41,7 @@ int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **
 
 	if (*at || id == P9_NOFID)
 		r = -EBADF;
-	else if (s->fids >= s->fids_max)
+	else if (s->fids >= FIDS_MAX || s->fids - s->parked_count >= s->handles_max)
 		r = -ENFILE;
 	else if (fstatat(fd, "", &st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
@@ -51,6 +54,7 @@ int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **
 	*f = (struct p9_fid){.id = id, .uid = uid, .fd = fd, .type = st.st_mode & S_IFMT};
 	*at = f;
 	s->fids++;
+	p9_fid_added(s, f);
 	if (to)
 		*to = f;
 	return 0;
@@ -61,9 +65,11 @@ int p9_fid_drop(struct p9 *s, struct p9_fid *f)
 	struct p9_fid **at = slot(s, f->id);
 	int r = f->state == FID_XATTR_NEW ? p9_xattr_finish(s, f) : 0;
 
+	p9_fid_gone(s, f);
 	*at = f->next;
 	s->fids--;
-	close(f->fd);
+	if (f->fd >= 0)
+		close(f->fd);
 	free(f->value);
 	free(f);
 	return r;

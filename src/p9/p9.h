@@ -4,10 +4,10 @@
 // buffers, so that any transport will do; one request at a time, each answered before the next is looked at.
 //
 // What keeps a guest inside of the tree: every file it names is a descriptor that was opened from its parent's, one
-// component at a time, never through a symbolic link (O_PATH, O_NOFOLLOW); "..", and the few old requests that name a
-// file without its directory, look the parent up from the root with openat2 and RESOLVE_BENEATH. Only regular files and
-// directories are ever opened for more than that. What is in a message is looked at before it is used, and nothing that
-// it asks for grows beyond a bound.
+// component at a time, never through a symbolic link (O_PATH, O_NOFOLLOW). "..", the few old requests that name a
+// file without its directory, and fids whose descriptor was given up (p9/park.c) start from the root, with openat2
+// and RESOLVE_BENEATH. Only regular files and directories are ever opened for more than that. What is in a message
+// is looked at before it is used, and nothing that it asks for grows beyond a bound.
 #ifndef P9_P9_H
 #define P9_P9_H
 
@@ -29,6 +29,7 @@ struct p9_config {
 	enum p9_multidevs multidevs;
 	bool readonly;
 	uint16_t file_mode, dir_mode; // of the host's files in P9_MAPPED
+	unsigned handles; // files that are named, not open, and yet hold a descriptor; 0: as ringer chooses
 };
 
 void p9_config_init(struct p9_config *c);

@@ -12,7 +12,7 @@
 
 #include "p9/server.h"
 
-enum { WALK_MAX = 16, PATH_ROOM = 4096 };
+enum { WALK_MAX = 16 };
 
 const char *p9_proc(char to[P9_PROC], int fd)
 {
@@ -25,22 +25,22 @@ bool p9_is_name(const char *name)
 	return *name && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..");
 }
 
-static int read_path(int fd, char path[PATH_ROOM])
+static int read_path(int fd, char path[P9_PATH_MAX])
 {
 	char proc[P9_PROC];
-	ssize_t n = readlink(p9_proc(proc, fd), path, PATH_ROOM);
+	ssize_t n = readlink(p9_proc(proc, fd), path, P9_PATH_MAX);
 
-	if (n < 0 || n == PATH_ROOM)
+	if (n < 0 || n == P9_PATH_MAX)
 		return n < 0 ? -errno : -ENAMETOOLONG;
 	path[n] = 0;
 	return (int)n;
 }
 
-static int open_beneath(int root, const char *path)
+int p9_open_beneath(struct p9 *s, const char *path, int flags)
 {
-	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+	const struct open_how how = {.flags = (uint64_t)flags,
 				     .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-	long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+	long fd = syscall(SYS_openat2, s->root, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : (int)fd;
 }
@@ -54,26 +54,65 @@ static bool is_same(int dir, const char *name, int fd)
 	       a.st_ino == b.st_ino;
 }
 
-int p9_parent_of(struct p9 *s, int fd, char name[P9_NAME_MAX + 1])
+// The directory of a path below the root, if that leads to fd's file. *last: the path's last name.
+static int open_parent(struct p9 *s, int fd, char *path, const char **last)
 {
-	char path[PATH_ROOM], root[PATH_ROOM], *below, *last;
-	int n = read_path(s->root, root), r = read_path(fd, path), dir;
+	char *slash = strrchr(path, '/');
+	int dir;
+
+	*last = slash ? slash + 1 : path;
+	if (slash)
+		*slash = 0;
+	dir = p9_open_beneath(s, slash ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && !is_same(dir, *last, fd)) {
+		close(dir);
+		dir = -ESTALE;
+	}
+	if (slash)
+		*slash = '/';
+	return dir;
+}
+
+static int path_below(struct p9 *s, int fd, char path[P9_PATH_MAX])
+{
+	char root[P9_PATH_MAX];
+	int n = read_path(s->root, root), r = read_path(fd, path);
 
 	if (n < 0 || r < 0)
 		return n < 0 ? n : r;
 	n = n == 1 ? 0 : n; // the root is "/"
-	if (strncmp(path, root, (size_t)n) || path[n] != '/' || !path[n + 1])
-		return path[n] ? -ESTALE : -EBUSY;
-	below = path + n + 1;
-	last = strrchr(below, '/');
-	snprintf(name, P9_NAME_MAX + 1, "%.255s", last ? last + 1 : below);
-	if (last)
-		*last = 0;
-	dir = open_beneath(s->root, last ? below : ".");
-	if (dir >= 0 && !is_same(dir, name, fd)) {
-		close(dir);
+	if (strncmp(path, root, (size_t)n) || (path[n] && path[n] != '/'))
 		return -ESTALE;
-	}
+	if (!path[n] || !path[n + 1])
+		return *path = 0;
+	memmove(path, path + n + 1, (size_t)(r - n));
+	return r - n - 1;
+}
+
+int p9_path_of(struct p9 *s, int fd, char path[P9_PATH_MAX])
+{
+	int n = path_below(s, fd, path), dir;
+	const char *last;
+
+	if (n <= 0)
+		return n;
+	dir = open_parent(s, fd, path, &last);
+	if (dir < 0)
+		return dir;
+	close(dir);
+	return n;
+}
+
+int p9_parent_of(struct p9 *s, int fd, char name[P9_NAME_MAX + 1])
+{
+	char path[P9_PATH_MAX];
+	int n = path_below(s, fd, path), dir;
+	const char *last;
+
+	if (n <= 0)
+		return n < 0 ? n : -EBUSY;
+	dir = open_parent(s, fd, path, &last);
+	snprintf(name, P9_NAME_MAX + 1, "%.255s", last);
 	return dir;
 }
 

@@ -12,7 +12,7 @@
 
 #include "host/limits.h"
 
-enum { RLERROR = 7, TVERSION = 100, DESCRIPTORS_KEPT = 256 /* for the rest of ringer */ };
+enum { RLERROR = 7, TVERSION = 100, DESCRIPTORS_KEPT = 256 /* for the rest of ringer */, HANDLES = 4096 };
 
 // msize[4] version[s]; msize[4] version[s]
 static int version(struct p9 *s, struct p9_in *in, struct p9_out *out)
@@ -48,7 +48,8 @@ static int flush(struct p9 *s, struct p9_in *in, struct p9_out *out)
 
 static int clunk(struct p9 *s, struct p9_in *in, struct p9_out *out)
 {
-	struct p9_fid *f = p9_get_fid(s, in);
+	uint32_t id = p9_get32(in);
+	struct p9_fid *f = in->bad ? NULL : p9_fid_find(s, id); // a parked one may go as it is
 
 	return f ? p9_fid_drop(s, f) : -EBADF;
 }
@@ -132,8 +133,9 @@ int p9_open(struct p9 **to, const struct p9_config *c, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	s->config = *c;
-	s->fids_max = host_raise_files();
-	s->fids_max -= MIN(s->fids_max / 2, (unsigned)DESCRIPTORS_KEPT);
+	s->handles_max = host_raise_files();
+	s->handles_max -= MIN(s->handles_max / 2, (unsigned)DESCRIPTORS_KEPT);
+	s->handles = c->handles ? c->handles : MIN(s->handles_max / 16, (unsigned)HANDLES);
 	r = open_root(s, err, errlen);
 	if (r < 0)
 		p9_close(s);

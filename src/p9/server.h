@@ -10,7 +10,8 @@
 #include "p9/p9.h"
 #include "p9/wire.h"
 
-enum { P9_BUCKETS = 1024, P9_NOFID = 0xffffffff, P9_HEADER = 7, P9_QID = 13, P9_XATTR_MAX = 64 << 10 };
+enum { P9_BUCKETS = 16384, P9_PATH_MAX = 4096 };
+enum { P9_NOFID = 0xffffffff, P9_HEADER = 7, P9_QID = 13, P9_XATTR_MAX = 64 << 10 };
 
 enum p9_fid_state { FID_FILE /* named, not open */, FID_OPEN, FID_XATTR, FID_XATTR_NEW };
 
@@ -18,7 +19,11 @@ struct p9_fid {
 	struct p9_fid *next;
 	uint32_t id, uid;
 	enum p9_fid_state state;
-	int fd;           // O_PATH until it is opened; then the open file
+	int fd;           // O_PATH until it is opened; then the open file; -1: parked
+	char *path;       // of a parked one, below the root; else NULL
+	dev_t dev;        // ... and which file that must be
+	ino_t ino;
+	struct p9_fid *next_parked, *newer, *older; // with the same hash; in the order of use, if it has a descriptor
 	uint32_t type;    // S_IFMT of the host's file
 	uint64_t dir_at;  // where a directory's descriptor stands
 	// FID_XATTR: a value to be read; FID_XATTR_NEW: one that is being written, set when the fid goes
@@ -34,9 +39,11 @@ struct p9 {
 	dev_t root_dev;
 	ino_t root_ino;
 	uint32_t msize; // 0: no version has been agreed on
-	unsigned fids, fids_max;
+	unsigned fids, parked_count, handles, handles_max; // fids with descriptors: wanted at most, possible at most
 	bool warned_of_devices;
-	struct p9_fid *bucket[P9_BUCKETS];
+	struct p9_fid *newest, *oldest; // in the order of use, of those with a descriptor
+	uint32_t in_use[2]; // ids that this request has named: not to be parked
+	struct p9_fid *bucket[P9_BUCKETS], *parked[P9_BUCKETS];
 };
 
 typedef int p9_request(struct p9 *s, struct p9_in *in, struct p9_out *out); // 0 or a negative errno
@@ -49,10 +56,20 @@ int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **
 int p9_fid_drop(struct p9 *s, struct p9_fid *f); // what the last of it said
 void p9_fids_drop(struct p9 *s);
 
+// park.c
+void p9_fid_added(struct p9 *s, struct p9_fid *f); // it has a descriptor
+void p9_fid_gone(struct p9 *s, struct p9_fid *f);
+bool p9_fid_use(struct p9 *s, struct p9_fid *f); // false: it was parked, and its file cannot be found again
+int p9_path_in(struct p9 *s, int dir, const char *name, char path[P9_PATH_MAX]); // its length, or a negative errno
+void p9_name_goes(struct p9 *s, int dir, const char *name); // is about to be removed, or become another file's
+void p9_renamed(struct p9 *s, const char *from, const char *to); // paths below the root
+
 // path.c
 enum { P9_PROC = 32 };
 const char *p9_proc(char to[P9_PROC], int fd); // a path that means the open file fd
 bool p9_is_name(const char *name); // of one component: neither empty, nor with a slash, nor . or ..
+int p9_path_of(struct p9 *s, int fd, char path[P9_PATH_MAX]); // below the root: its length, 0 for the root, or -errno
+int p9_open_beneath(struct p9 *s, const char *path, int flags); // a descriptor, or a negative errno
 int p9_parent_of(struct p9 *s, int fd, char name[P9_NAME_MAX + 1]); // a descriptor of the directory fd is in
 p9_request p9_walk, p9_attach;
 

@@ -173,6 +173,26 @@ int p9_link(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	return linkat(AT_FDCWD, p9_proc(path, f->fd), dir->fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
+static int rename_in_tree(struct p9 *s, int from_dir, const char *from, int to_dir, const char *to)
+{
+	char from_path[P9_PATH_MAX], to_path[P9_PATH_MAX];
+	bool follow = s->parked_count && p9_path_in(s, from_dir, from, from_path) >= 0 &&
+		      p9_path_in(s, to_dir, to, to_path) >= 0;
+
+	p9_name_goes(s, to_dir, to);
+	if (renameat(from_dir, from, to_dir, to) < 0)
+		return -errno;
+	if (follow)
+		p9_renamed(s, from_path, to_path);
+	return 0;
+}
+
+static int remove_from_tree(struct p9 *s, int dir, const char *name, int flags)
+{
+	p9_name_goes(s, dir, name);
+	return unlinkat(dir, name, flags) < 0 ? -errno : 0;
+}
+
 // olddirfid[4] oldname[s] newdirfid[4] newname[s]
 int p9_renameat(struct p9 *s, struct p9_in *in, struct p9_out *out)
 {
@@ -184,7 +204,7 @@ int p9_renameat(struct p9 *s, struct p9_in *in, struct p9_out *out)
 		r = get_place(s, in, &to_dir, to);
 	if (r < 0)
 		return r;
-	return renameat(from_dir->fd, from, to_dir->fd, to) < 0 ? -errno : 0;
+	return rename_in_tree(s, from_dir->fd, from, to_dir->fd, to);
 }
 
 // fid[4] dfid[4] name[s]
@@ -199,7 +219,7 @@ int p9_rename(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	parent = p9_parent_of(s, f->fd, from);
 	if (parent < 0)
 		return parent;
-	r = renameat(parent, from, dir->fd, to) < 0 ? -errno : 0;
+	r = rename_in_tree(s, parent, from, dir->fd, to);
 	close(parent);
 	return r;
 }
@@ -214,22 +234,23 @@ int p9_unlinkat(struct p9 *s, struct p9_in *in, struct p9_out *out)
 
 	if (r < 0 || in->bad || (flags & ~(uint32_t)AT_REMOVEDIR))
 		return r < 0 ? r : -EINVAL;
-	return unlinkat(dir->fd, name, (int)flags) < 0 ? -errno : 0;
+	return remove_from_tree(s, dir->fd, name, (int)flags);
 }
 
 // fid[4]. The fid goes whatever comes of it.
 int p9_remove(struct p9 *s, struct p9_in *in, struct p9_out *out)
 {
-	struct p9_fid *f = p9_get_fid(s, in);
+	uint32_t id = p9_get32(in);
+	struct p9_fid *f = in->bad ? NULL : p9_fid_find(s, id);
 	char name[P9_NAME_MAX + 1];
 	int parent, r;
 
 	if (!f)
 		return -EBADF;
-	parent = s->config.readonly ? -EROFS : p9_parent_of(s, f->fd, name);
+	parent = s->config.readonly ? -EROFS : p9_fid_use(s, f) ? p9_parent_of(s, f->fd, name) : -ESTALE;
 	r = parent;
 	if (parent >= 0) {
-		r = unlinkat(parent, name, f->type == S_IFDIR ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+		r = remove_from_tree(s, parent, name, f->type == S_IFDIR ? AT_REMOVEDIR : 0);
 		close(parent);
 	}
 	p9_fid_drop(s, f);

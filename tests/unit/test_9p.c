@@ -34,6 +34,7 @@ enum { ROOT = 1, MSIZE = 65536, NOFID = -1 };
 
 static char base[] = "/tmp/ringer-9p-XXXXXX";
 static struct p9 *s;
+static unsigned handles; // descriptors for fids, 0: as many as there may be
 static uint8_t request[MSIZE], reply[MSIZE];
 static struct p9_in answer; // behind the header
 
@@ -83,6 +84,7 @@ static void start(enum p9_model model, bool readonly)
 	p9_config_init(&c);
 	c.model = model;
 	c.readonly = readonly;
+	c.handles = handles;
 	snprintf(c.path, sizeof(c.path), "%s/tree", base);
 	CHECK(p9_open(&s, &c, err, sizeof(err)) == 0);
 	CHECK(call(GETATTR, "48", ROOT, UINT64_C(0)) == -EPROTO); // first a version
@@ -447,6 +449,41 @@ static void test_random(unsigned rounds)
 	CHECK(contains("secret", "secret"));
 }
 
+static unsigned open_descriptors(void);
+
+// Far more fids than descriptors for them: what they name is found again, through what the client renames and removes.
+static void test_many(void)
+{
+	enum { DIR_FID = 4000, FIRST = 5000, MANY = 3000 };
+	char name[40];
+	unsigned before = open_descriptors();
+
+	CHECK(call(MKDIR, "4s44", ROOT, "crowd", 0755u, 0u) == 0 && walk(ROOT, DIR_FID, "crowd") == 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "tree/crowd/%u", i);
+		put(name, name);
+		CHECK(walk(DIR_FID, FIRST + i, name + strlen("tree/crowd/")) == 0);
+	}
+	CHECK(!handles || open_descriptors() <= before + handles + 2);
+	CHECK(call(UNLINKAT, "4s4", DIR_FID, "7", 0u) == 0); // still its fid's
+	CHECK(call(RENAMEAT, "4s4s", DIR_FID, "8", DIR_FID, "9") == 0); // 9 is gone, but for its fid
+	CHECK(call(RENAMEAT, "4s4s", ROOT, "crowd", ROOT, "moved") == 0);
+	CHECK(rename(host("tree/moved/20"), host("tree/moved/x")) == 0); // by the host
+	put("tree/moved/20", "another");
+	for (unsigned i = 0; i < MANY; i++) {
+		int r = call(GETATTR, "48", FIRST + i, UINT64_C(0));
+
+		CHECK(r == 0 || (i == 20 && r == -EBADF));
+	}
+	CHECK(call(LOPEN, "44", FIRST + 8, 0u) == 0 && call(READ, "484", FIRST + 8, UINT64_C(0), 100u) == 0);
+	CHECK(p9_get32(&answer) == 12 && !memcmp(answer.at, "tree/crowd/8", 12));
+	CHECK(call(REMOVE, "4", FIRST + 30) == 0 && access(host("tree/moved/30"), F_OK) < 0);
+	for (unsigned i = 0; i < MANY; i++)
+		CHECK(i == 30 || call(CLUNK, "4", FIRST + i) == 0);
+	CHECK(call(CLUNK, "4", DIR_FID) == 0);
+	CHECK(open_descriptors() <= before);
+}
+
 static unsigned open_descriptors(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -489,16 +526,21 @@ int main(int argc, char **argv)
 	CHECK(mkdir(host("tree"), 0755) == 0);
 	put("secret", "secret");
 	test_properties();
-	start(P9_NONE, false);
-	test_files();
-	test_directory();
-	test_symlinks();
-	test_escape();
-	test_locks();
-	test_cut();
-	if (has_xattrs())
-		test_xattrs();
-	stop();
+	for (handles = 0; handles <= 4; handles += 4) {
+		start(P9_NONE, false);
+		test_files();
+		test_directory();
+		test_symlinks();
+		test_escape();
+		test_locks();
+		test_cut();
+		if (has_xattrs())
+			test_xattrs();
+		test_many();
+		stop();
+		snprintf(command, sizeof(command), "rm -rf %s/tree/*", base);
+		CHECK(system(command) == 0);
+	}
 	if (has_xattrs()) {
 		start(P9_MAPPED, false);
 		test_mapped();
