@@ -152,6 +152,7 @@ struct bt {
 	uint32_t ntus, nexits, nsites, nentries, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
 	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
+	uint32_t next_share;     // of the next segment for hot code, or 0: as the present one shows
 	struct segment segments[TC_SEGMENTS];
 	bool wants_room;         // the present segment is full: the run loop goes on to the next
 	uint32_t hash[TU_HASH];

@@ -61,11 +61,35 @@ static uint32_t hot_share(const struct bt *b)
 	return (uint32_t)align_down(MIN(MAX(share, size / 4), size - size / 4), 64);
 }
 
+// The half that is full goes on in the upper part of what the other has left, if that is worth it.
+static bool take_from_other(struct bt *b)
+{
+	uint32_t hot_left = b->hot_end - b->hot, cold_left = b->cold_end - b->cold;
+
+	if (!b->next_share)
+		b->next_share = hot_share(b);
+	if (hot_left < EMIT_ROOM && cold_left >= 4 * EMIT_ROOM && b->cold > b->hot) { // owner_in: hot code ascends
+		b->hot = (uint32_t)align_up(b->cold + cold_left / 2, 64);
+		b->hot_end = b->cold_end;
+		b->cold_end = b->hot;
+	} else if (cold_left < EMIT_ROOM && hot_left >= 4 * EMIT_ROOM) {
+		b->cold = (uint32_t)align_up(b->hot + hot_left / 2, 64);
+		b->cold_end = b->hot_end;
+		b->hot_end = b->cold;
+	} else {
+		return false;
+	}
+	b->wants_room = false;
+	return tc_has_room(b);
+}
+
 // Begin to fill a segment, which is empty.
 void tc_open_segment(struct bt *b, unsigned segment)
 {
-	uint32_t start = b->base.cold_end + segment * segment_size(b), share = b->hot ? hot_share(b) : segment_size(b) / 2;
+	uint32_t start = b->base.cold_end + segment * segment_size(b);
+	uint32_t share = b->next_share ? b->next_share : b->hot ? hot_share(b) : segment_size(b) / 2;
 
+	b->next_share = 0;
 	b->segment = segment;
 	b->hot = start;
 	b->segments[segment].hot = b->hot;
@@ -140,12 +164,14 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 	b->st->tc_evictions++;
 }
 
-// Go on in the next segment.
+// Go on in the next segment, when the present one is full.
 void tc_make_room(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	unsigned next = (b->segment + 1) % b->nsegments;
 
+	if (take_from_other(b))
+		return;
 	close_segment(b);
 	empty_segment(v, next);
 	tc_open_segment(b, next);
@@ -173,7 +199,7 @@ void tc_empty_segments(struct bt *b)
 		forget_pages(b, units_of(b, s));
 	for (unsigned s = 0; s < b->nsegments; s++)
 		b->segments[s] = (struct segment){.ntus = s * TUS_SEGMENT + 1, .nexits = s * EXITS_SEGMENT + 1};
-	b->hot = 0;
+	b->hot = b->next_share = 0;
 	tc_open_segment(b, 0);
 }
 
