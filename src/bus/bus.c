@@ -63,6 +63,11 @@ static const struct bus_range *bus_find(struct bus *b, enum bus_space space, uin
 	return &b->ranges[i - 1];
 }
 
+bool bus_has(struct bus *b, enum bus_space space, uint64_t addr)
+{
+	return bus_find(b, space, addr);
+}
+
 int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, struct dev *d, unsigned range)
 {
 	unsigned at = bus_search(b, space, base);

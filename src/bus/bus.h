@@ -84,6 +84,7 @@ static inline uint64_t bus_now(struct bus *b)
 int bus_add(struct bus *b, enum bus_space space, uint64_t base, uint64_t len, struct dev *d, unsigned range);
 void bus_remove(struct bus *b, struct dev *d); // all its ranges
 void bus_remove_range(struct bus *b, struct dev *d, unsigned range);
+bool bus_has(struct bus *b, enum bus_space space, uint64_t addr); // is there a device?
 // Dispatch. False: nobody there. What of a wide access falls on ports of nobody reads all ones. Values are cut to size.
 bool bus_read(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t *value);
 bool bus_write(struct bus *b, enum bus_space space, uint64_t addr, unsigned size, uint64_t value);

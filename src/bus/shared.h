@@ -66,6 +66,7 @@ struct ring {
 enum request_kind {
 	REQ_NONE,
 	REQ_PORT_READ, REQ_PORT_WRITE, REQ_MMIO_READ, REQ_MMIO_WRITE, // addr, size 1 2 4 8, value
+	REQ_PORT_READ_BLOCK, REQ_PORT_WRITE_BLOCK, // as often as value says, in and out of block
 	REQ_PCI_READ, REQ_PCI_WRITE, // the same in a function's window: addr is pci_app_address
 	REQ_SHUTDOWN,   // power off (ACPI S5)
 	REQ_RESET,      // guest reset (i8042, port CF9, triple fault: value says which, enum reset_reason)
@@ -79,6 +80,8 @@ enum resume { RESUME_RUN, RESUME_STEP };
 
 enum request_state { REQ_IDLE, REQ_POSTED, REQ_ANSWERED }; // futex word
 
+enum { REQUEST_BLOCK = 1024 };
+
 struct request {
 	_Atomic uint32_t state;   // enum request_state; the futex both sides wait on
 	_Atomic uint32_t app_asleep; // the app's thread is in futex_wait: wake it after posting
@@ -90,6 +93,7 @@ struct request {
 	uint64_t now;             // the virtual clock
 	uint64_t deadline;        // --deterministic: the earliest timer of the app's devices, 0: none; written by the app
 	char dev[16];             // -d dev, unimp: the device of the app that has answered
+	uint8_t block[REQUEST_BLOCK];
 };
 
 enum accel_stress { // --stress= settings, bits
@@ -154,7 +158,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	uint64_t arch_capabilities; // value of IA32_ARCH_CAPABILITIES, if offered
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
-	bool pit, pic, hpet, rtc, i8042, vga;
+	bool pit, pic, hpet, rtc, i8042, vga, ide;
 };
 
 #include "bus/stats.h"

@@ -68,6 +68,7 @@ static const struct board_dev {
 	{AT(serial[2]), IF(serial_present[2]), &uart16550_class},
 	{AT(serial[3]), IF(serial_present[3]), &uart16550_class},
 	{AT(null_port), 0, &null_port_class},
+	{AT(ide), IF(ide), &piix_ide_class},
 	{AT(vga), IF(vga), &vga_class},
 };
 
@@ -246,6 +247,8 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->hpet.opaque = b;
 	b->i440fx.pm_moved = board_move_pm;
 	b->i440fx.opaque = b;
+	b->ide.access = b->host.port_access;
+	b->ide.opaque = b->host.opaque;
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
 		b->serial[i].tx = serial_tx ? &serial_tx[i] : NULL;
 		b->serial[i].rx = serial_rx ? &serial_rx[i] : NULL;
@@ -272,6 +275,8 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 	if (err)
 		return err;
 	i440fx_init(&b->i440fx, &b->pci);
+	if (config->ide)
+		piix_ide_add(&b->ide, &b->pci);
 	board_reset(b);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "chip/null_port.h"
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
+#include "chip/piix_ide.h"
 #include "chip/uart16550.h"
 #include "chip/vga.h"
 
@@ -28,6 +29,7 @@ struct board_host {
 	void (*doorbell)(void *opaque);                 // the app should look at the serial rings
 	void (*msi)(void *opaque, uint64_t address, uint32_t data);
 	uint64_t (*pci_access)(void *opaque, bool write, uint64_t address, unsigned size, uint64_t value);
+	uint64_t (*port_access)(void *opaque, bool write, uint64_t port, unsigned size, uint64_t value); // the app's
 	void (*pci_kick)(void *opaque, unsigned function); // a queue of the app's has been notified
 };
 
@@ -46,6 +48,7 @@ struct board {
 	struct pci_app_function pci_app[PCI_APP_MAX];
 	struct hpet hpet;
 	struct null_port null_port;
+	struct piix_ide ide;
 	struct vga vga;
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };

@@ -27,12 +27,19 @@ enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE };
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	char id[64];
 	enum cli_interface interface;
-	bool attached;
+	bool attached, cdrom;
+	int place;          // on the IDE controller, -1: any
 	bool protocol;      // a -blockdev that is a file, for another one to stand on
 	char below[64];     // -blockdev: the node that it stands on
 	bool snapshot_said; // snapshot= was given
 	struct block_config image;
 	struct virtio_blk_config blk; // serial, write cache
+};
+
+struct cli_ide { // -device ide-hd, ide-cd
+	char drive[64], serial[IDE_SERIAL + 1];
+	bool cdrom;
+	int bus, unit; // -1: not said
 };
 
 enum { CLI_DRIVES = 2 * PCI_APP_MAX };
@@ -42,6 +49,8 @@ struct cli {
 	unsigned serials; // -serial given so far
 	struct cli_drive drive[CLI_DRIVES];
 	unsigned drives;
+	struct cli_ide ide[IDE_DRIVES];
+	unsigned ides;
 	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
 	bool snapshot;
 	char port_bus[CONSOLE_PORTS][64], port_id[CONSOLE_PORTS][64]; // bus=, id= of virtserialport and virtconsole
@@ -99,7 +108,16 @@ enum cli_result cli_device(struct cli *c, const char *arg);
 enum cli_result cli_drive(struct cli *c, const char *arg);
 enum cli_result cli_blockdev(struct cli *c, const char *arg);
 enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
+enum cli_result cli_cdrom(struct cli *c, const char *file);
 enum cli_result cli_settle_drives(struct cli *c);
+struct cli_drive *cli_find_drive(struct cli *c, const char *id);
+
+// ide_opts.c
+enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d); // a drive for this image
+enum cli_result cli_ide_place(struct cli *c, struct cli_drive *d, const struct cli_prop *p);
+enum cli_result cli_ide_hd(struct cli *c, const char *props);
+enum cli_result cli_ide_cd(struct cli *c, const char *props);
+enum cli_result cli_settle_ide(struct cli *c);
 
 // virtio_opts.c: a new virtio device of the list, with what all of them have in common (NULL: said), and the properties
 // that every PCI device has (CLI_DONE: p is none of these).

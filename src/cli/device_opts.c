@@ -107,6 +107,8 @@ static const struct device_option {
 	{ "virtconsole", "virtio-serial-bus", "chardev=ID,nr=N: a console, hvc0 and so on", cli_virtconsole },
 	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
 	{ "virtio-rng", "virtio-bus", NULL, cli_virtio_rng },
+	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE controller", cli_ide_hd },
+	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
 	{ "pc-testdev", "ISA", "interrupt lines and device memory for processor tests", pc_testdev },

@@ -9,7 +9,7 @@
 static const char *const on[] = { "on", "true", "yes", NULL };
 static const char *const off[] = { "off", "false", "no", NULL };
 
-static struct cli_drive *find(struct cli *c, const char *id)
+struct cli_drive *cli_find_drive(struct cli *c, const char *id)
 {
 	for (unsigned i = 0; i < c->drives; i++)
 		if (!strcmp(c->drive[i].id, id))
@@ -26,7 +26,7 @@ static struct cli_drive *add(struct cli *c)
 		return NULL;
 	}
 	c->drives++;
-	*d = (struct cli_drive){.blk.write_cache = true};
+	*d = (struct cli_drive){.blk.write_cache = true, .place = -1};
 	return d;
 }
 
@@ -119,7 +119,7 @@ static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const 
 
 static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
 {
-	struct cli_drive *other = find(c, id);
+	struct cli_drive *other = cli_find_drive(c, id);
 
 	if (!*id || strlen(id) >= sizeof(d->id))
 		return cli_error(c, "id=%s is no usable name", id);
@@ -137,7 +137,7 @@ static bool passed_over(const struct cli_prop *p)
 		const char *key;
 		const char *const *values; // NULL: any
 	} passed[] = {
-		{ "index", NULL }, { "unit", NULL }, { "bus", NULL }, { "media", disk }, { "werror", report },
+		{ "media", disk }, { "werror", report },
 		{ "rerror", report }, { "detect-zeroes", off }, { "copy-on-read", off }, { "auto-read-only", NULL },
 		{ "force-share", off }, { "file.driver", NULL },
 	};
@@ -192,6 +192,13 @@ static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const stru
 		return take_format(c, d, p->value);
 	if (!strcmp(p->key, "id"))
 		return take_id(c, d, p->value);
+	if (!strcmp(p->key, "media") && !strcmp(p->value, "cdrom")) {
+		d->cdrom = true;
+		return CLI_OK;
+	}
+	r = cli_ide_place(c, d, p);
+	if (r != CLI_DONE)
+		return r;
 	if (!strcmp(p->key, "cache"))
 		return take_cache(c, d, p->value);
 	if (!strcmp(p->key, "snapshot")) {
@@ -229,6 +236,15 @@ enum cli_result cli_disk(struct cli *c, const char *file)
 		return CLI_ERROR;
 	d->interface = DRIVE_IDE;
 	return take_file(c, d, file);
+}
+
+enum cli_result cli_cdrom(struct cli *c, const char *file)
+{
+	enum cli_result r = cli_disk(c, file);
+
+	if (r == CLI_OK)
+		c->drive[c->drives - 1].cdrom = true;
+	return r;
 }
 
 // driver=file (or host_device) names a file, driver=raw stands on such a node or names the file itself.
@@ -273,7 +289,7 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg)
 // A node that stands on another takes its file, and what was said of the file.
 static enum cli_result settle_node(struct cli *c, struct cli_drive *d)
 {
-	struct cli_drive *below = find(c, d->below);
+	struct cli_drive *below = cli_find_drive(c, d->below);
 
 	if (!below || !below->protocol || below == d)
 		return cli_error(c, "%s: there is no file node '%s'", d->id, d->below);
@@ -301,7 +317,7 @@ static void give(struct virtio_config *v, struct cli_drive *d)
 
 static enum cli_result give_to_device(struct cli *c, unsigned i)
 {
-	struct cli_drive *d = find(c, c->wants_drive[i]);
+	struct cli_drive *d = cli_find_drive(c, c->wants_drive[i]);
 
 	c->option = "-device";
 	if (!d)
@@ -315,12 +331,13 @@ static enum cli_result give_to_device(struct cli *c, unsigned i)
 
 static enum cli_result attach(struct cli *c, struct cli_drive *d)
 {
-	struct virtio_config *v = cli_virtio_add(c, VIRTIO_BLK);
+	struct virtio_config *v;
 
+	if (d->interface == DRIVE_IDE)
+		return cli_ide_drive(c, d);
+	v = cli_virtio_add(c, VIRTIO_BLK);
 	if (!v)
 		return CLI_ERROR;
-	if (d->interface == DRIVE_IDE)
-		cli_warn("%s: IDE is not built; the guest finds this disk on virtio (/dev/vda and so on)", d->image.file);
 	snprintf(v->id, sizeof(v->id), "%.63s", d->id);
 	give(v, d);
 	return CLI_OK;
@@ -343,8 +360,11 @@ enum cli_result cli_settle_drives(struct cli *c)
 		if (*c->wants_drive[i] && give_to_device(c, i) != CLI_OK)
 			return CLI_ERROR;
 	c->option = "-drive";
-	for (unsigned i = 0; i < c->drives; i++)
-		if (c->drive[i].interface != DRIVE_NONE && attach(c, &c->drive[i]) != CLI_OK)
+	for (unsigned i = 0; i < c->drives; i++) // those with a place of their own come first
+		if (c->drive[i].interface == DRIVE_IDE && c->drive[i].place >= 0 && attach(c, &c->drive[i]) != CLI_OK)
 			return CLI_ERROR;
-	return CLI_OK;
+	for (unsigned i = 0; i < c->drives; i++)
+		if (c->drive[i].interface != DRIVE_NONE && !c->drive[i].attached && attach(c, &c->drive[i]) != CLI_OK)
+			return CLI_ERROR;
+	return cli_settle_ide(c);
 }

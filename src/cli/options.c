@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+
+#define FIRMWARE_DEFAULT "bios-256k.bin" // SeaBIOS, for disks
 #include "machine/cpu_model.h"
 
 #define VERSION_LINE "QEMU emulator version 7.2.0 (ringer 0.1.0)"
@@ -100,6 +102,35 @@ static enum cli_result only_none(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result take_disk(struct cli *c, const char *file, int place)
+{
+	enum cli_result r = cli_disk(c, file);
+
+	if (r == CLI_OK)
+		c->drive[c->drives - 1].place = place;
+	return r;
+}
+
+static enum cli_result take_hda(struct cli *c, const char *file)
+{
+	return take_disk(c, file, 0);
+}
+
+static enum cli_result take_hdb(struct cli *c, const char *file)
+{
+	return take_disk(c, file, 1);
+}
+
+static enum cli_result take_hdc(struct cli *c, const char *file)
+{
+	return take_disk(c, file, 2);
+}
+
+static enum cli_result take_hdd(struct cli *c, const char *file)
+{
+	return take_disk(c, file, 3);
+}
+
 static enum cli_result take_vga(struct cli *c, const char *arg)
 {
 	c->config.no_vga = true;
@@ -181,7 +212,11 @@ static const struct option options[] = {
 	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
 	{ "drive", ARG_NEXT, "file=F[,if=virtio,...]", "add a disk image: format=, id=, cache=, snapshot=", cli_drive },
 	{ "blockdev", ARG_NEXT, "driver=,node-name=,...", "the same, for a -device to take", cli_blockdev },
-	{ "hda", ARG_NEXT, "FILE", "a disk image, attached with virtio", cli_disk },
+	{ "hda", ARG_NEXT, "FILE", "a disk image on the IDE controller; also -hdb, -hdc, -hdd", take_hda },
+	{ "hdb", ARG_NEXT, NULL, NULL, take_hdb },
+	{ "hdc", ARG_NEXT, NULL, NULL, take_hdc },
+	{ "hdd", ARG_NEXT, NULL, NULL, take_hdd },
+	{ "cdrom", ARG_NEXT, "FILE", "a CD-ROM's image (ISO) on the IDE controller", cli_cdrom },
 	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
 	{ "vga", ARG_NEXT, "none", "without the registers of a VGA, which are all that is built of one", take_vga },
@@ -326,8 +361,10 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
 	c->option = "-kernel";
+	if (!c->config.boot.kernel && !c->config.boot.bios && c->drives)
+		c->config.boot.bios = FIRMWARE_DEFAULT;
 	if (!c->config.boot.kernel && !c->config.boot.bios)
-		return cli_error(c, "nothing to boot; name a kernel, or firmware with -bios");
+		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
 		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
 	if (cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)

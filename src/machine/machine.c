@@ -88,6 +88,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->debug_exit = c->pc.debug_exit;
 	to->pit = to->pic = to->rtc = to->i8042 = true;
 	to->vga = !c->no_vga;
+	to->ide = ide_is_present(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
 	if (!c->deterministic)
@@ -160,6 +161,8 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	if (m->config->log & (LOG_DEV | LOG_UNIMP))
 		m->bus.log = log_access;
 	r = pc_create(m, err, errlen);
+	if (r == 0)
+		r = ide_create(m, err, errlen);
 	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
 
@@ -230,6 +233,7 @@ void machine_destroy(struct machine *m)
 		machine_stop_threads(m);
 	machine_kill_monitors(m);
 	virtio_bus_destroy(m);
+	ide_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
 	pc_close(m);

@@ -23,6 +23,7 @@
 #include "io/net.h"
 #include "io/serial.h"
 #include "io/trace.h"
+#include "machine/ide.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
 #include "p9/p9.h"
@@ -47,6 +48,7 @@ struct machine_config {
 	const char *cpu; // -cpu, or NULL
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
+	struct ide_config ide[IDE_DRIVES];
 	struct virtio_config virtio[PCI_APP_MAX];
 	unsigned nvirtio;
 	unsigned nets, nics;

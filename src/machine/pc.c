@@ -146,4 +146,6 @@ void pc_reset(struct machine *m)
 	for (unsigned i = 0; i < PC_ROWS; i++)
 		if (!rows[i].absent && (!i || rows[i].dev != rows[i - 1].dev) && rows[i].class->reset)
 			rows[i].class->reset(rows[i].dev);
+	if (ide_is_present(m))
+		ide_class.reset(&m->pc.ide.dev);
 }

@@ -9,6 +9,7 @@
 #include "dev/debugcon.h"
 #include "dev/fw_cfg.h"
 #include "dev/i8042.h"
+#include "dev/ide.h"
 #include "dev/mc146818.h"
 #include "dev/pc_testdev.h"
 #include "io/stream.h"
@@ -27,6 +28,7 @@ struct pc_config {
 struct pc {
 	struct mc146818 rtc;
 	struct i8042 i8042;
+	struct ide ide;
 	struct debug_exit debug_exit;
 	struct debugcon debugcon;
 	struct stream debugcon_to;

@@ -4,6 +4,7 @@
 // into an event of the loop. A busy vCPU is waited for by spinning a little, an idle one costs nothing. A request that
 // ends or stops the machine is not answered here: the thread waits until the loop has dealt with it (machine_resume, or
 // reset).
+#include <string.h>
 #include <x86intrin.h>
 
 #include "host/futex.h"
@@ -79,7 +80,27 @@ static uint64_t access_device(struct machine *m, uint32_t kind, uint64_t addr, u
 	return value;
 }
 
-static uint64_t serve(struct machine *m, const struct request *r)
+// As often as `count` says. Both ends are the monitor's to say, so they are bounded here.
+static uint64_t access_block(struct machine *m, struct request *r, bool write)
+{
+	unsigned size = r->size;
+	uint64_t count = r->value;
+
+	if ((size != 1 && size != 2 && size != 4) || count > REQUEST_BLOCK / size)
+		return 0;
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t value = 0;
+
+		if (write)
+			memcpy(&value, r->block + i * size, size);
+		value = access_device(m, write ? REQ_PORT_WRITE : REQ_PORT_READ, r->addr, size, value);
+		if (!write)
+			memcpy(r->block + i * size, &value, size);
+	}
+	return 0;
+}
+
+static uint64_t serve(struct machine *m, struct request *r)
 {
 	switch (r->kind) {
 	case REQ_PORT_READ:
@@ -87,6 +108,9 @@ static uint64_t serve(struct machine *m, const struct request *r)
 	case REQ_MMIO_READ:
 	case REQ_MMIO_WRITE:
 		return access_device(m, r->kind, r->addr, r->size, r->value);
+	case REQ_PORT_READ_BLOCK:
+	case REQ_PORT_WRITE_BLOCK:
+		return access_block(m, r, r->kind == REQ_PORT_WRITE_BLOCK);
 	case REQ_PCI_READ:
 	case REQ_PCI_WRITE:
 		return virtio_bus_access(m, r->kind == REQ_PCI_WRITE, r->addr, r->size, r->value);

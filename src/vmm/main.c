@@ -104,6 +104,11 @@ static uint64_t on_pci_access(void *opaque, bool write, uint64_t address, unsign
 	return world_request(vmm_self()->vcpu, write ? REQ_PCI_WRITE : REQ_PCI_READ, address, size, value);
 }
 
+static uint64_t on_port_access(void *opaque, bool write, uint64_t port, unsigned size, uint64_t value)
+{
+	return world_request(vmm_self()->vcpu, write ? REQ_PORT_WRITE : REQ_PORT_READ, port, size, value);
+}
+
 static void on_pci_kick(void *opaque, unsigned function)
 {
 	world_kick(vmm_self()->shared, function);
@@ -153,7 +158,7 @@ static void init_board(struct vmm *vm)
 	const struct board_host host = {
 		.pic_intr = on_pic_intr, .ioapic_deliver = on_ioapic_message, .power_off = on_shutdown,
 		.reset = on_reset, .doorbell = on_doorbell, .msi = on_msi, .pci_access = on_pci_access,
-		.pci_kick = on_pci_kick,
+		.pci_kick = on_pci_kick, .port_access = on_port_access,
 	};
 	struct shared *sh = vm->shared;
 	struct chips *c = vm->chips;

@@ -90,14 +90,19 @@ static uint64_t app_read(struct vcpu *v, enum request_kind kind, const char *wha
 	return value;
 }
 
+static void follow_a20(struct vcpu *v)
+{
+	if (v->shared->a20_masked == v->a20_masked)
+		return;
+	v->a20_masked = v->shared->a20_masked; // keyboard controller, port 92
+	vcpu_set_pending(v, PENDING_FLUSH);
+}
+
 static void app_write(struct vcpu *v, enum request_kind kind, const char *what, uint64_t addr, unsigned size,
 		      uint64_t value)
 {
 	world_request(v, kind, addr, size, value);
-	if (v->shared->a20_masked != v->a20_masked) { // keyboard controller, port 92
-		v->a20_masked = v->shared->a20_masked;
-		vcpu_set_pending(v, PENDING_FLUSH);
-	}
+	follow_a20(v);
 	if (v->shared->config.log)
 		trace_app(v, what, addr, size, value);
 }
@@ -162,6 +167,28 @@ void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t valu
 	value &= size_mask(size);
 	if (!board_write(v, BUS_PORT, port, size, value))
 		app_write(v, REQ_PORT_WRITE, "port write", port, size, value);
+}
+
+bool vcpu_port_block(struct vcpu *v, uint16_t port, unsigned size, unsigned count, void *bytes, bool write)
+{
+	struct chips *c = vmm_of(v)->chips;
+	uint8_t *block = (uint8_t *)v->shared->request[v->index].block;
+	bool here;
+
+	vmm_lock(&c->lock);
+	here = bus_has(&c->bus, BUS_PORT, port);
+	vmm_unlock(&c->lock);
+	if (here || v->shared->config.log)
+		return false;
+	vcpu_stats(v)->port_accesses += count;
+	if (write)
+		__builtin_memcpy(block, bytes, size * count);
+	world_request(v, write ? REQ_PORT_WRITE_BLOCK : REQ_PORT_READ_BLOCK, port, size, count);
+	if (write)
+		follow_a20(v);
+	else
+		__builtin_memcpy(bytes, block, size * count);
+	return true;
 }
 
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)

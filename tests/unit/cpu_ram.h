@@ -25,6 +25,11 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 	last_mmio_value = value;
 }
 
+bool vcpu_port_block(struct vcpu *v, uint16_t port, unsigned size, unsigned count, void *bytes, bool write)
+{
+	return false;
+}
+
 uint64_t vcpu_port_read(struct vcpu *v, uint16_t port, unsigned size)
 {
 	return 0xa5a5a5a5a5a5a500u | (port & 0xff);

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+//
+// The IDE controller: a disk and a CD-ROM by programmed I/O and by bus mastering, what lies outside the disk or RAM,
+// and register accesses at random, which must end with nothing worse than an error to the guest.
+#include <sys/mman.h>
+
+#include "chip_test.h"
+#include "dev/ide.h"
+
+enum { SECTORS = 512, DISCS = 64, RAM = 1 << 20, RANDOM_ACCESSES = 400000 };
+
+static struct ide ide;
+static struct mem mem;
+static struct probe irq[2];
+static uint8_t disk_bytes[SECTORS * IDE_SECTOR], disc_bytes[DISCS * CD_SECTOR];
+static struct block disk = {.size = sizeof(disk_bytes)}, disc = {.size = sizeof(disc_bytes), .readonly = true};
+static uint8_t buffers[2][IDE_BUFFER];
+static unsigned flushes, written;
+
+static int run(struct block *b, struct block_request *r, unsigned worker)
+{
+	uint8_t *at = (b == &disk ? disk_bytes : disc_bytes) + r->offset;
+
+	flushes += r->op == BLOCK_FLUSH;
+	if (r->op == BLOCK_FLUSH)
+		return 0;
+	CHECK(r->offset <= b->size && r->size <= b->size - r->offset);
+	for (unsigned i = 0; i < r->niov; at += r->iov[i++].iov_len)
+		memcpy(r->op == BLOCK_READ ? r->iov[i].iov_base : at, r->op == BLOCK_READ ? at : r->iov[i].iov_base,
+		       r->iov[i].iov_len);
+	return 0;
+}
+
+static void will_write(void *opaque, gpa_t gpa, uint64_t size)
+{
+	CHECK(mem_is_ram(&mem, gpa, size));
+	written++;
+}
+
+static void setup(void)
+{
+	static const struct {
+		uint32_t base, len;
+		unsigned range;
+	} ports[] = {
+		{0x1f0, 8, IDE_RANGE_COMMAND}, {0x3f6, 1, IDE_RANGE_CONTROL}, {0x170, 8, IDE_RANGE_COMMAND + 1},
+		{0x376, 1, IDE_RANGE_CONTROL + 1}, {0xc000, IDE_BUS_MASTER_LEN, IDE_RANGE_BUS_MASTER},
+	};
+
+	test_bus();
+	bus_init_dev(&bus, &ide.dev, &ide_class);
+	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
+		CHECK(!bus_add(&bus, BUS_PORT, ports[i].base, ports[i].len, &ide.dev, ports[i].range));
+	mem_layout(&mem, RAM);
+	ide.mem = &mem;
+	ide.run = run;
+	ide.will_write = will_write;
+	for (unsigned i = 0; i < 2; i++) {
+		struct ide_drive *d = &ide.channel[i].drive[0];
+
+		ide.channel[i].irq = probe_line(&irq[i]);
+		d->image = i ? &disc : &disk;
+		d->cdrom = i;
+		d->buffer = buffers[i];
+		strcpy(d->serial, "S1");
+	}
+	ide_class.reset(&ide.dev);
+	for (unsigned i = 0; i < sizeof(disk_bytes); i++)
+		disk_bytes[i] = (uint8_t)(i / IDE_SECTOR + i);
+	for (unsigned i = 0; i < sizeof(disc_bytes); i++)
+		disc_bytes[i] = (uint8_t)(i / CD_SECTOR * 3 + i);
+}
+
+static void command(unsigned base, uint32_t lba, unsigned count, unsigned what)
+{
+	outb(base + 6, 0xe0 | (lba >> 24 & 15));
+	outb(base + 2, count);
+	outb(base + 3, lba & 0xff);
+	outb(base + 4, lba >> 8 & 0xff);
+	outb(base + 5, lba >> 16 & 0xff);
+	outb(base + 7, what);
+}
+
+static bool reads(unsigned base, const uint8_t *want, unsigned size)
+{
+	bool same = true;
+
+	for (unsigned i = 0; i < size; i += 2)
+		same &= inw(base) == (uint32_t)(want[i] | want[i + 1] << 8);
+	return same;
+}
+
+static void test_pio(void)
+{
+	uint8_t want[4 * IDE_SECTOR];
+
+	setup();
+	CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC);
+	command(0x1f0, 5, 2, 0x20);
+	CHECK(irq[0].level && inb(0x1f7) & IDE_DRQ);
+	CHECK(!irq[0].level);
+	CHECK(reads(0x1f0, disk_bytes + 5 * IDE_SECTOR, IDE_SECTOR));
+	CHECK(irq[0].level);
+	CHECK(reads(0x1f0, disk_bytes + 6 * IDE_SECTOR, IDE_SECTOR));
+	CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC);
+	command(0x1f0, 9, 1, 0x30);
+	for (unsigned i = 0; i < IDE_SECTOR; i += 2)
+		outw(0x1f0, i * 7 & 0xffff);
+	for (unsigned i = 0; i < IDE_SECTOR; i += 2)
+		CHECK_IS(disk_bytes[9 * IDE_SECTOR + i], i * 7 & 0xff);
+	command(0x1f0, 0, 8, 0xc6); // SET MULTIPLE
+	memcpy(want, disk_bytes, sizeof(want));
+	command(0x1f0, 0, 4, 0xc4);
+	CHECK(reads(0x1f0, want, sizeof(want)));
+	command(0x1f0, 0, 0, 0xe7);
+	CHECK_IS(flushes, 1);
+	command(0x1f0, SECTORS - 1, 2, 0x20); // over the end
+	CHECK(inb(0x1f7) & IDE_ERR && inb(0x1f1) & IDE_NO_ID && !(inb(0x1f7) & IDE_DRQ));
+	command(0x1f0, 0, 0, 0x5c);           // no such command
+	CHECK(inb(0x1f7) & IDE_ERR && inb(0x1f1) == IDE_ABORTED);
+	outb(0x1f6, 0xf0);                    // there is no second drive
+	CHECK_IS(inb(0x1f7), 0);
+	command(0x170, 0, 1, 0xec);
+	CHECK(inb(0x174) == 0x14 && inb(0x175) == 0xeb && inb(0x177) & IDE_ERR);
+}
+
+static void prd(unsigned n, uint32_t gpa, uint32_t len, bool last)
+{
+	uint8_t *p = mem_host(&mem, 0x1000 + n * 8, 8);
+	uint32_t word = len | (last ? 0x80000000u : 0);
+
+	memcpy(p, &gpa, 4);
+	memcpy(p + 4, &word, 4);
+}
+
+static void test_dma(void)
+{
+	setup();
+	written = 0;
+	outl(0xc004, 0x1000);
+	prd(0, 0x20000, 512, false);
+	prd(1, 0x30000, 1536, true);
+	command(0x1f0, 3, 4, 0xc8);
+	outb(0xc000, 9);
+	CHECK(!memcmp(mem_host(&mem, 0x20000, 512), disk_bytes + 3 * IDE_SECTOR, 512));
+	CHECK(!memcmp(mem_host(&mem, 0x30000, 1536), disk_bytes + 4 * IDE_SECTOR, 1536));
+	CHECK(written == 2 && inb(0xc002) & 4 && !(inb(0xc002) & 1) && irq[0].level);
+	outb(0xc000, 0);
+	outb(0xc002, 4);
+	prd(1, 0x30000, 1536, true);
+	command(0x1f0, 3, 8, 0xca); // the table is too short
+	outb(0xc000, 1);
+	CHECK(inb(0x1f7) & IDE_ERR && inb(0xc002) & 2);
+	outb(0xc000, 0);
+	prd(0, 0xfffff000, 0, true); // outside RAM
+	command(0x1f0, 3, 8, 0xc8);
+	outb(0xc000, 9);
+	CHECK(inb(0x1f7) & IDE_ERR);
+	outb(0xc000, 0);
+	outl(0xc004, RAM - 4); // a table that is
+	command(0x1f0, 3, 8, 0xc8);
+	outb(0xc000, 9);
+	CHECK(inb(0x1f7) & IDE_ERR);
+	outb(0xc000, 0);
+}
+
+static void packet(const uint8_t p[12], unsigned limit)
+{
+	outb(0x176, 0xa0);
+	outb(0x171, 0);
+	outb(0x174, limit & 0xff);
+	outb(0x175, limit >> 8);
+	outb(0x177, 0xa0);
+	for (unsigned i = 0; i < 12; i += 2)
+		outw(0x170, p[i] | p[i + 1] << 8);
+}
+
+static void test_cdrom(void)
+{
+	setup();
+	packet((uint8_t[12]){0x25}, 8); // READ CAPACITY
+	CHECK_IS(inw(0x170), 0);
+	CHECK_IS(inw(0x170), (DISCS - 1) << 8);
+	CHECK_IS(inw(0x170), 0);
+	CHECK_IS(inw(0x170), CD_SECTOR >> 8);
+	CHECK_IS(inb(0x172), 3);
+	packet((uint8_t[12]){0x28, [5] = 7, [8] = 2}, 2048);
+	CHECK_IS(inb(0x174) | inb(0x175) << 8, 2048);
+	CHECK(reads(0x170, disc_bytes + 7 * CD_SECTOR, 2 * CD_SECTOR));
+	CHECK(!(inb(0x177) & (IDE_DRQ | IDE_ERR)));
+	packet((uint8_t[12]){0x28, [5] = DISCS, [8] = 1}, 2048);
+	CHECK(inb(0x177) & IDE_ERR && inb(0x171) >> 4 == 5);
+	packet((uint8_t[12]){0x03, [4] = 18}, 18);
+	CHECK_IS(inw(0x170) & 0xff, 0x70);
+	CHECK_IS(inw(0x170) & 0xff, 5);
+	outb(0xc000, 0);
+	outl(0xc00c, 0x1000);
+	prd(0, 0x40000, 2 * CD_SECTOR, true);
+	outb(0x171, 1);
+	outb(0x177, 0xa0);
+	for (unsigned i = 0; i < 12; i += 2)
+		outw(0x170, i == 0 ? 0x28 : i == 4 ? 7 << 8 : i == 8 ? 2 : 0);
+	outb(0xc008, 9);
+	CHECK(!memcmp(mem_host(&mem, 0x40000, 2 * CD_SECTOR), disc_bytes + 7 * CD_SECTOR, 2 * CD_SECTOR));
+	outb(0xc008, 0);
+}
+
+static uint32_t random_bits(void)
+{
+	static uint64_t x = 88172645463325252u;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 16);
+}
+
+static void test_random(void)
+{
+	static const uint16_t bases[] = {0x1f0, 0x1f0, 0x170, 0x170, 0xc000, 0x3f6, 0x376};
+	static const uint8_t commands[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x35, 0x39, 0xa0, 0xa1, 0xc4, 0xc5, 0xc6, 0xc8,
+		0xca, 0xec, 0xef, 0x90, 0x08, 0x91};
+
+	setup();
+	for (unsigned i = 0; i < RANDOM_ACCESSES; i++) {
+		uint32_t r = random_bits(), v = random_bits();
+		unsigned base = bases[r % ARRAY_SIZE(bases)];
+		unsigned port = base + (r >> 8) % (base == 0xc000 ? 16 : base > 0x300 ? 1 : 8);
+		bool data = base < 0x300 && (r >> 12 & 1);
+
+		if (data)
+			port = base;
+		if (base < 0x300 && port == base + 7)
+			v = commands[v % ARRAY_SIZE(commands)];
+		if (base > 0x300 && base < 0x400 && r >> 20 & 15)
+			continue; // few resets
+		if (r >> 16 & 1)
+			bus_write(&bus, BUS_PORT, port, data ? 4 : port >= 0xc000 && !(port & 3) ? 4 : 1, v);
+		else if (data)
+			inl(port);
+		else
+			inb(port);
+	}
+}
+
+int main(void)
+{
+	mem_layout(&mem, RAM);
+	if (mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+	    MAP_FAILED) {
+		perror("mmap");
+		return 1;
+	}
+	test_pio();
+	test_dma();
+	test_cdrom();
+	test_random();
+	return test_result();
+}
