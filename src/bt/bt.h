@@ -179,6 +179,7 @@ struct bt {
 	struct page_writes *page_writes; // per guest frame: which write entries may lead to it
 	uint32_t link_exit;      // exit to be chained to the unit found next, or 0
 	uint64_t low_code[2];    // of bt.vpage, those in the lower half: the lowest, the highest
+	uint32_t cs_base, cs_limit; // MODE_CS: of the code whose calls are on the stack of calls
 	bool edges;              // the software TLB may have pages next to the 32-bit address space: see tlb_drop_edges
 	bool low_global_sites;   // a check site has an entry of a global page in the lower half: the guest has such pages
 	// 2 MiB and 1 GiB regions with entries of large pages, by the address space's half and whether they are global

@@ -74,8 +74,8 @@ static bool still_there(struct vcpu *v, const struct tu *tu)
 
 	if (tu->footing || tu->dead)
 		return false;
-	code_gpa(v, v->rip, &gpa, &global);
-	return (gpa - tu->gpa) == v->rip - tu->pc;
+	code_gpa(v, vcpu_linear_pc(v), &gpa, &global);
+	return (gpa - tu->gpa) == vcpu_linear_pc(v) - tu->pc;
 }
 
 const uint8_t *bt_sys_callout(struct vcpu *v, const uint8_t *ra)

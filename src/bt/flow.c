@@ -270,6 +270,13 @@ static struct emit cold_half(struct bt *b)
 	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 }
 
+static void emit_unless_state(struct emit *e, uint32_t off, uint32_t value, const uint8_t *other)
+{
+	emit_op_state(e, 4, 0x81, 7, off, 4); // cmp
+	emit_u32(e, value);
+	emit_patch32(emit_jcc32(e, CC_NE), e->delta, other);
+}
+
 static uint32_t held_byte(const struct bt *b, uint32_t footing)
 {
 	return (uint32_t)((uint64_t)&b->holds[footing] - ((uint64_t)b - BT_OFFSET));
@@ -299,6 +306,10 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	other = emit_here(e);
 	t->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
 	emit_patch32(same, e->delta, emit_here(e));
+	if (t->mode & MODE_CS) {
+		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + VCPU_SEG_BASE, t->cs_base, other);
+		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + offsetof(struct x86_seg, limit), t->cs_limit, other);
+	}
 	if (t->footing) {
 		emit_cmp_state_imm8(e, 1, held_byte(b, t->footing), 0);
 		emit_patch32(emit_jcc32(e, CC_E), e->delta, other);
@@ -370,7 +381,8 @@ bool branch_is_far_off(const struct trans *t, const struct x86_insn *insn)
 	unsigned i = (unsigned)(insn - t->insn);
 
 	return t->t->mode & MODE_CS && (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_JCC ||
-					insn->class == X86_CLASS_LOOP) && target_offset(t, i) > t->t->cs_limit;
+					insn->class == X86_CLASS_LOOP || insn->class == X86_CLASS_CALL) &&
+	       target_offset(t, i) > t->t->cs_limit;
 }
 
 void flow_jmp(struct trans *t, const struct x86_insn *insn)

@@ -23,6 +23,8 @@ void bt_take_state(struct vcpu *v, uint64_t why)
 		base_place(b, (const uint8_t *)*bt_slot(v, SLOT_TMP), &b->place);
 		exit = b->place.exit;
 	}
+	if (how == LEAVE_IND)
+		vcpu_set_linear_pc(v, v->rip);
 	if (how == LEAVE_EXIT || how == LEAVE_IND || how == LEAVE_AT)
 		canonical_flags(v, how == LEAVE_IND || b->exit[exit].flags_noted);
 }
@@ -212,7 +214,7 @@ bool bt_left(struct vcpu *v, uint64_t why)
 	case LEAVE_IND:
 		b->st->ind_misses++;
 		b->want_table = true;
-		b->want_hot = bt_passed_often(b, base_target_counter(v->rip));
+		b->want_hot = bt_passed_often(b, base_target_counter(vcpu_linear_pc(v)));
 		return true;
 	case LEAVE_CAREFUL:
 		b->careful = true;

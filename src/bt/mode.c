@@ -93,12 +93,18 @@ void bt_set_mode(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint32_t mapped = shadow_mode(v), mode;
+	const struct x86_seg *cs = &v->seg[X86_CS];
 	bool changed = mapped != *bt_slot(v, SLOT_MAPPED);
 
 	*bt_slot(v, SLOT_MAPPED) = mapped;
 	mode = bt_mode(v);
 	if ((mode & MODE_CODE) != MODE_CODE64)
 		enter_narrow(v, mode);
+	if (mode & MODE_CS && (cs->base != b->cs_base || cs->limit != b->cs_limit)) { // it is the target of returns
+		changed = true;
+		b->cs_base = (uint32_t)cs->base;
+		b->cs_limit = cs->limit;
+	}
 	if (changed || mode != b->mode_now)
 		tc_forget_calls(v);
 	b->mode_now = mode;

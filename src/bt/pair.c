@@ -14,7 +14,7 @@ static void emit_push_return(struct trans *t)
 {
 	struct emit *e = &t->hot;
 	unsigned size = code_size(t);
-	uint64_t ret = next_pc(t);
+	uint64_t ret = next_pc(t) - t->t->cs_base;
 	struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
@@ -32,6 +32,23 @@ static void emit_push_return(struct trans *t)
 	}
 	emit_rsp_add(t, -(int)size);
 	emit_access_done(t);
+}
+
+// T0, an offset in a code segment that has a base or a limit, becomes a linear address; beyond the limit the
+// instruction is C's, so nothing of it may have happened.
+static void emit_linear_target(struct trans *t, const struct x86_insn *insn)
+{
+	const struct tu *tu = t->t;
+
+	if (!(tu->mode & MODE_CS))
+		return;
+	if (tu->cs_limit != UINT32_MAX && (code_size(t) > 2 || tu->cs_limit < 0xffff)) {
+		emit_save_flags(t);
+		emit_alu_imm(&t->hot, 4, ALU_CMP, HOST_T0, (int32_t)tu->cs_limit);
+		sys_rare_if(t, CC_A, insn);
+	}
+	if (tu->cs_base)
+		emit_lea(&t->hot, 4, HOST_T0, mem_base(HOST_T0, (int32_t)tu->cs_base));
 }
 
 // -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
@@ -115,6 +132,7 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 
 	if (insn->mem.present) {
 		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
+		emit_linear_target(t, insn);
 	} else {
 		unsigned guest = (insn->modrm & 7) | (insn->rex & 1) << 3, reg = t->t->map[guest];
 
@@ -126,6 +144,7 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 			emit_movzwl(e, HOST_T0, reg);
 		else
 			emit_mov(e, code_size(t), HOST_T0, reg);
+		emit_linear_target(t, insn);
 	}
 }
 
@@ -140,7 +159,7 @@ void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
 void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
-	bool late = !insn->mem.present && ((insn->modrm & 7) | (insn->rex & 1) << 3) != X86_RSP;
+	bool late = !insn->mem.present && !(t->t->mode & MODE_CS) && ((insn->modrm & 7) | (insn->rex & 1) << 3) != X86_RSP;
 
 	if (!late) {
 		emit_target(t, insn);
@@ -171,6 +190,7 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 	unsigned size = code_size(t);
 
 	emit_load(&t->hot, size, HOST_T0, emit_stack_operand(t, 0, size, X86_READ));
+	emit_linear_target(t, insn);
 	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));
 	emit_access_done(t);
 	if (!pairs_calls(t)) {

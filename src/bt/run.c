@@ -49,13 +49,14 @@ static bool enter_by_table(struct vcpu *v, uint64_t *why)
 {
 	struct bt *b = bt_of(v);
 	struct itab *it = present_table(v);
-	const uint8_t *entry = it->e[itab_index(v->rip)];
+	gva_t pc = vcpu_linear_pc(v);
+	const uint8_t *entry = it->e[itab_index(pc)];
 
-	if (!leads_on(b, it, v->rip) || b->link_exit || b->want_table || b->want_hot || v->rflags & RFLAGS_DF)
+	if (!leads_on(b, it, pc) || b->link_exit || b->want_table || b->want_hot || v->rflags & RFLAGS_DF)
 		return false;
 	*bt_slot(v, SLOT_RECIPE) = 0;
 	*bt_slot(v, SLOT_FLAGS) = (v->rflags & (RFLAGS_ARITH & ~RFLAGS_OF)) << 8 | !!(v->rflags & RFLAGS_OF);
-	*why = bt_enter_table(entry, v->rip);
+	*why = bt_enter_table(entry, pc);
 	bt_take_state(v, *why);
 	return true;
 }
@@ -179,12 +180,12 @@ static void run_unit(struct vcpu *v)
 	if (mode == b->mode_now && b->apart)
 		mode |= MODE_APART;
 	b->apart = false;
-	if (mode == b->mode_now && !one && !(mode & MODE_CS) && enter_by_table(v, &why)) {
+	if (mode == b->mode_now && !one && enter_by_table(v, &why)) {
 		bt_note_exit(v, why);
 		bt_left(v, why);
 		return;
 	}
-	b->want_table |= !b->link_exit && !(mode & MODE_CS);
+	b->want_table |= !b->link_exit;
 	t = bt_find_unit(v, mode);
 	b->careful = false;
 	b->last_unit = (uint32_t)(t - b->tu);

@@ -59,10 +59,21 @@ void emit_sys_aside(struct trans *t, const struct x86_insn *insn)
 }
 
 // The rare case of an inline instruction, before anything has changed: on condition cc leave for C.
-static void rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn)
+void sys_rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn)
 {
 	emit_patch32(emit_jcc32(&t->hot, cc), t->hot.delta, emit_here(&t->cold));
 	emit_sys_aside(t, insn);
+}
+
+static bool in_real_mode(const struct trans *t) // not in virtual-8086 mode
+{
+	return (t->t->mode & (MODE_REAL | MODE_USER | MODE_INNER)) == MODE_REAL;
+}
+
+// Of PUSHF and POPF: all of the flags in 64- and 32-bit code, what there is of them in real mode.
+static bool whole_flags(const struct trans *t, const struct x86_insn *insn)
+{
+	return is_flat(t) ? insn->opsize == word(t) : insn->opsize == 2;
 }
 
 bool sys_inline(const struct trans *t, const struct x86_insn *insn)
@@ -70,7 +81,11 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	const struct vcpu *v = t->v;
 	bool all = !(t->t->mode & (MODE_USER | MODE_INNER)); // privileges
 
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || !is_flat(t))
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE))
+		return false;
+	if (seg_inline(t, insn))
+		return true;
+	if (!is_flat(t) && !in_real_mode(t))
 		return false;
 	switch (insn->class) {
 	case X86_CLASS_CPUID: return t->code == X86_MODE64;
@@ -78,8 +93,8 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_CLI: case X86_CLASS_STI: return all;
 	case X86_CLASS_SWAPGS: return all && t->code == X86_MODE64;
 	case X86_CLASS_MOV_FROM_CR: return all && !(insn->rex & 4) && BIT(insn->modrm >> 3 & 7) & 0x1d;
-	case X86_CLASS_PUSHF: return insn->opsize == word(t);
-	case X86_CLASS_POPF: return insn->opsize == word(t) && all;
+	case X86_CLASS_PUSHF: return whole_flags(t, insn);
+	case X86_CLASS_POPF: return whole_flags(t, insn) && all;
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: return all && v->cr4 & CR4_SMAP;
 	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
 		return (all || !(v->cr4 & CR4_TSD)) && !t->b->sh->config.deterministic;
@@ -95,7 +110,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 // What C does without leaving the unit (callout.c). Not what always changes the mode, goes elsewhere or sleeps.
 bool sys_stays(const struct trans *t, const struct x86_insn *insn)
 {
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || !is_flat(t) || t->v->counting ||
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->v->counting ||
 	    t->t->tier == TIER_BASE)
 		return false;
 	switch (insn->class) {
@@ -108,6 +123,8 @@ bool sys_stays(const struct trans *t, const struct x86_insn *insn)
 		return true;
 	case X86_CLASS_MOV_TO_SEG:
 		return (insn->modrm >> 3 & 7) != X86_SS;
+	case X86_CLASS_POP_SEG:
+		return (insn->opcode >> 3 & 7) != X86_SS;
 	default:
 		return false;
 	}
@@ -230,7 +247,7 @@ static void emit_rflags(struct trans *t, bool keep)
 
 void sys_pushf(struct trans *t, const struct x86_insn *insn)
 {
-	unsigned size = word(t);
+	unsigned size = insn->opsize;
 
 	emit_rflags(t, true);
 	emit_host_push(&t->hot, HOST_T0);
@@ -267,17 +284,17 @@ void sys_popf(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 
 	emit_stack_ea(t, 0);
-	emit_check(t, X86_READ, word(t), X86_SS);
-	emit_load(e, word(t), HOST_T0, checked_mem());
+	emit_check(t, X86_READ, insn->opsize, X86_SS);
+	emit_load(e, insn->opsize, HOST_T0, checked_mem());
 	emit_mov(e, 4, HOST_T1, HOST_T0);
 	emit_op_state(e, 4, 0x33, HOST_T1, VCPU_RFLAGS, 0); // xor
 	emit_op_rr(e, 4, 0xf7, 0, HOST_T1);                 // test
 	emit_u32(e, POPF_RARE);
-	rare_if(t, CC_NE, insn);
+	sys_rare_if(t, CC_NE, insn);
 	emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
 	emit_u32(e, RFLAGS_DF);
-	rare_if(t, CC_NE, insn);
-	emit_rsp_add(t, (int)word(t));
+	sys_rare_if(t, CC_NE, insn);
+	emit_rsp_add(t, insn->opsize);
 	emit_take_flags(t);
 	emit_poll_word(t, SLOT_IRQ_WAIT, EXIT_POLL, next_pc(t));
 }
@@ -477,12 +494,12 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 	emit_save_flags(t);
 	emit_mov(e, 8, HOST_T0, rcx); // an address of the upper half, or none at all, is C's
 	emit_shift(e, 8, 5, HOST_T0, 47);
-	rare_if(t, CC_NE, insn);
+	sys_rare_if(t, CC_NE, insn);
 	emit_op_rr(e, 4, 0xf7, 0, r11);
 	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_DF);
-	rare_if(t, CC_NE, insn);
+	sys_rare_if(t, CC_NE, insn);
 	emit_cmp_state_imm8(e, 4, SLOT_IRQ_WAIT, 0);
-	rare_if(t, CC_NE, insn);
+	sys_rare_if(t, CC_NE, insn);
 	emit_set_segs(t, (star + 16) | 3, (star + 8) | 3, 3);
 	emit_mov(e, 4, HOST_T0, r11);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, SYSRET_FLAGS);

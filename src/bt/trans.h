@@ -423,6 +423,13 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn);
 void sys_from_seg(struct trans *t, const struct x86_insn *insn);
 void sys_from_cr(struct trans *t, const struct x86_insn *insn);
 bool sys_stays(const struct trans *t, const struct x86_insn *insn); // for C, but within the unit?
+// -- segment.c: segment registers in the cache
+void seg_push(struct trans *t, const struct x86_insn *insn);
+void seg_pop(struct trans *t, const struct x86_insn *insn);
+void seg_mov(struct trans *t, const struct x86_insn *insn);
+void seg_far_ptr(struct trans *t, const struct x86_insn *insn);
+void sys_rare_if(struct trans *t, unsigned cc, const struct x86_insn *insn); // then C has it all
+bool seg_inline(const struct trans *t, const struct x86_insn *insn);
 void sys_rdbase(struct trans *t, const struct x86_insn *insn);
 uint32_t keep_insn(struct trans *t, const struct x86_insn *insn);       // number in bt.insn
 uint32_t keep_vector(struct trans *t, const struct x86_insn *insn);     // with its vector registers

@@ -59,6 +59,10 @@ static const struct treatment inline_by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_MOV_FROM_CR] = {sys_from_cr, false},
 	[X86_CLASS_RDFSBASE] = {sys_rdbase, false},
 	[X86_CLASS_RDGSBASE] = {sys_rdbase, false},
+	[X86_CLASS_PUSH_SEG] = {seg_push, false},
+	[X86_CLASS_POP_SEG] = {seg_pop, false},
+	[X86_CLASS_MOV_TO_SEG] = {seg_mov, false},
+	[X86_CLASS_LOAD_FAR_PTR] = {seg_far_ptr, false},
 };
 
 static const struct treatment string_in_place = {emit_string_inline, false};
@@ -72,20 +76,13 @@ bool is_vector_in_c(const struct x86_insn *insn)
 	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
 }
 
-// In a code segment with a base or a limit these are C's: what they push and pop are offsets, and the limit counts.
-static bool is_near_branch(unsigned class)
-{
-	return class == X86_CLASS_CALL || class == X86_CLASS_CALL_IND || class == X86_CLASS_JMP_IND ||
-	       class == X86_CLASS_RET;
-}
-
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
 	if (insn->class == X86_CLASS_PLAIN) // most are
 		return tr;
-	if (t->t->mode & MODE_CS && (is_near_branch(insn->class) || branch_is_far_off(t, insn)))
+	if (branch_is_far_off(t, insn))
 		return &in_c;
 	if (is_vector_in_c(insn))
 		return &vector_in_c;

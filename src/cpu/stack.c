@@ -73,6 +73,22 @@ static void probe_pushes(struct vcpu *v, const struct stack *st, gva_t gva, unsi
 		vmem_probe(v, gva + (uint64_t)i * size, size, VMEM_WRITE | st->who, X86_SS);
 }
 
+// Do they go on at the other end of what the stack pointer can hold? Then each item lies somewhere by itself; one that
+// wraps in its middle faults.
+static bool items_wrap(const struct stack *st, uint64_t sp, unsigned n, unsigned size)
+{
+	return !st->flat && n > 1 && (sp & st->mask) + (uint64_t)n * size > st->mask + 1;
+}
+
+static void push_wrapping(struct vcpu *v, const struct stack *st, uint64_t sp, const uint64_t *items, unsigned n,
+			  unsigned size)
+{
+	for (unsigned i = n; i-- > 0;)
+		vmem_probe(v, stack_linear(v, st, sp + i * size, size), size, VMEM_WRITE | st->who, X86_SS);
+	for (unsigned i = n; i-- > 0;)
+		vmem_write_seg(v, stack_linear(v, st, sp + i * size, size), &items[i], size, VMEM_WRITE | st->who, X86_SS);
+}
+
 void stack_push_items(struct vcpu *v, struct stack *st, const uint64_t *items, unsigned n, unsigned size)
 {
 	uint8_t buf[ITEMS_MAX * 8];
@@ -80,6 +96,11 @@ void stack_push_items(struct vcpu *v, struct stack *st, const uint64_t *items, u
 	gva_t gva;
 
 	ASSERT(n <= ITEMS_MAX);
+	if (items_wrap(st, sp, n, size)) {
+		push_wrapping(v, st, sp, items, n, size);
+		set_sp(st, sp);
+		return;
+	}
 	for (unsigned i = 0; i < n; i++)
 		memcpy(buf + i * size, &items[i], size);
 	gva = stack_linear(v, st, sp, n * size);
@@ -94,7 +115,12 @@ void stack_pop_items(struct vcpu *v, struct stack *st, uint64_t *items, unsigned
 	uint8_t buf[ITEMS_MAX * 8];
 
 	ASSERT(n <= ITEMS_MAX);
-	vmem_read_seg(v, stack_linear(v, st, st->sp, n * size), buf, n * size, VMEM_READ | st->who, X86_SS);
+	if (!items_wrap(st, st->sp, n, size))
+		vmem_read_seg(v, stack_linear(v, st, st->sp, n * size), buf, n * size, VMEM_READ | st->who, X86_SS);
+	else
+		for (unsigned i = 0; i < n; i++)
+			vmem_read_seg(v, stack_linear(v, st, st->sp + i * size, size), buf + i * size, size,
+				      VMEM_READ | st->who, X86_SS);
 	for (unsigned i = 0; i < n; i++) {
 		items[i] = 0;
 		memcpy(&items[i], buf + i * size, size);

@@ -7,6 +7,7 @@ struct tss tss aligned(128);
 u8 boot_stack[16384] aligned(16), user_stack[4096] aligned(16);
 __asm__(".globl boot_stack_end\nboot_stack_end = boot_stack + 16384");
 volatile struct trap trap;
+const struct boot_info *boot_info = (void *)-1; /* not in .bss: set before anything else */
 u32 trap_resume, trap_esp, trap_target, user_saved_esp;
 static bool (*handlers[256])(struct frame *);
 static unsigned passed, failed;

@@ -66,6 +66,15 @@ struct tss {
 extern struct tss tss;
 extern u64 gdt[GDT_ENTRIES], ldt[8], idt[256];
 
+struct boot_info { /* as the PVH boot protocol has it; -initrd is the first module */
+	u32 magic, version, flags, modules;
+	u64 module_list;
+};
+struct boot_module {
+	u64 start, size, command_line, reserved;
+};
+extern const struct boot_info *boot_info;
+
 struct table {
 	u16 limit;
 	u32 base;

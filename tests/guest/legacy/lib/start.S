@@ -11,6 +11,7 @@
 start32:
 	cli
 	cld
+	mov	%ebx, boot_info
 	mov	$boot_stack_end, %esp
 	call	legacy_start
 1:	hlt
