@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Single instructions of 16-bit code against what a processor has been recorded to do (vectors.c, vectors.py).
-#   tests/guest/vectors/run.sh suite [ringer options...]
+#   tests/guest/vectors/run.sh own|suite [ringer options...]
+# own: recorded.txt, as record16.c has recorded it on a processor of today.
 # suite: the real-mode tests of https://github.com/SingleStepTests/80286 (MIT licence), as far as they fit. They are not
 # part of this project: VECTORS_CACHE names a directory with a checkout of that repository. VECTORS_LIMIT: how many of
 # each of its files (200). RINGER_BUILD: the build directory. VMM: another program with the same command line.
@@ -10,11 +11,13 @@ cd "$(dirname "$0")/../../.." || exit 1
 build=${RINGER_BUILD:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 out=$build/vectors
-kind=${1:?usage: $0 suite [options...]}
+kind=${1:?usage: $0 own|suite [options...]}
 shift
 mkdir -p "$out"
 flock "$out" make -s -C tests/guest/vectors OUT="$out" || exit 1
 case $kind in
+own)
+	python3 tests/guest/vectors/vectors.py text "$out/own.bin" tests/guest/vectors/recorded.txt || exit 1 ;;
 suite)
 	if [ ! -d "${VECTORS_CACHE:-}/v1_real_mode" ]; then
 		echo "vectors: skipped: VECTORS_CACHE does not name a checkout of SingleStepTests/80286"

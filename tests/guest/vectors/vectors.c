@@ -7,7 +7,10 @@
  */
 #include "lib/legacy.h"
 
-enum { PAD = 0x9f000, REGS = 14, AX = 0, CS = 4, IP = 12, FLAGS = 13, SHOWN = 40 };
+enum {
+	PAD = 0x9f000, FILLED = 0x10000, FILLED_END = 0x50000,
+	REGS = 14, AX = 0, CS = 4, IP = 12, FLAGS = 13, SHOWN = 40
+};
 
 struct vector {
 	u16 length;               /* of the whole record in bytes */
@@ -20,7 +23,7 @@ struct vector {
 
 struct vectors {
 	char magic[4];
-	u32 count, names;
+	u32 count, names, pattern; /* pattern: memory is filled, and nothing but what is named may change */
 	struct vector first;
 } __attribute__((packed));
 
@@ -47,6 +50,34 @@ static void say(const struct vector *v, const char *name, const char *what, u32 
 	print(", recorded ");
 	print_hex(want);
 	print("\n");
+}
+
+/* As record16.c fills it. */
+static u8 filling(u32 at)
+{
+	return (u8)(at * 167 ^ at >> 8);
+}
+
+static void fill(void)
+{
+	for (u32 at = FILLED; at < FILLED_END; at++)
+		place(at, filling(at));
+}
+
+/* All of the filled memory that the vector does not name, nor the way back. */
+static bool only_named(const struct vector *v, const char *name, u32 stop)
+{
+	for (u32 i = 0; i < 5; i++)
+		place(stop + i, filling(stop + i));
+	for (u32 i = 0; i < (u32)v->nbefore + v->nafter; i++)
+		place(v->memory[i] >> 8, filling(v->memory[i] >> 8));
+	for (u32 at = FILLED; at < FILLED_END; at++)
+		if (*(volatile u8 *)at != filling(at)) {
+			say(v, name, "other memory", at << 8 | *(volatile u8 *)at, at << 8 | filling(at));
+			fill();
+			return false;
+		}
+	return true;
 }
 
 static void prepare(const struct vector *v)
@@ -98,15 +129,19 @@ static bool compare(const struct vector *v, const char *name)
 	return good;
 }
 
-static bool run(const struct vector *v, const char *name)
+static bool run(const struct vector *v, const char *name, bool pattern)
 {
+	u32 stop = ((u32)v->after[CS] << 4) + v->after[IP];
+	bool good;
+
 	volatile u16 *regs = (volatile u16 *)(PAD + ((u32)pad_regs - (u32)pad_start));
 
 	prepare(v);
 	for (unsigned i = 0; i < REGS; i++)
 		regs[i] = v->before[i];
 	pad_go();
-	return compare(v, name);
+	good = compare(v, name);
+	return (!pattern || only_named(v, name, stop)) && good;
 }
 
 /*
@@ -127,10 +162,11 @@ __asm__(".pushsection .text; .globl pad_go\n"
 	"mov %cs, %ax; mov %ax, %ds; mov %ax, %ss; mov $pad_stack - pad_start, %sp;"
 	"mov pad_regs - pad_start + 24, %ax; mov %ax, 2f - pad_start + 1; mov pad_regs - pad_start + 8, %ax;"
 	"mov %ax, 2f - pad_start + 3; mov pad_regs - pad_start + 26, %ax; and $0xeff, %ax; push %ax;"
-	"movw $0, pad_regs - pad_start + 24; mov pad_regs - pad_start + 2, %bx; mov pad_regs - pad_start + 4, %cx;"
-	"mov pad_regs - pad_start + 6, %dx; mov pad_regs - pad_start + 14, %es; mov pad_regs - pad_start + 18, %bp;"
-	"mov pad_regs - pad_start + 20, %si; mov pad_regs - pad_start + 22, %di; mov pad_regs - pad_start, %ax; popf;"
-	"mov pad_regs - pad_start + 10, %ss; mov pad_regs - pad_start + 16, %sp; mov pad_regs - pad_start + 12, %ds\n"
+	"movw $0, pad_regs - pad_start + 24; movzwl pad_regs - pad_start + 2, %ebx; movzwl pad_regs - pad_start + 4, %ecx;"
+	"movzwl pad_regs - pad_start + 6, %edx; mov pad_regs - pad_start + 14, %es; movzwl pad_regs - pad_start + 18, %ebp;"
+	"movzwl pad_regs - pad_start + 20, %esi; movzwl pad_regs - pad_start + 22, %edi;"
+	"movzwl pad_regs - pad_start, %eax; popf;"
+	"mov pad_regs - pad_start + 10, %ss; movzwl pad_regs - pad_start + 16, %esp; mov pad_regs - pad_start + 12, %ds\n"
 	"2: ljmp $0, $0\n"
 	"pad_trap: movw $1, %cs:pad_regs - pad_start + 24\n"
 	"pad_back: mov %ax, %cs:pad_regs - pad_start; mov %ds, %cs:pad_regs - pad_start + 12;"
@@ -146,10 +182,12 @@ static void run_all(const struct vectors *all)
 {
 	const struct vector *v = &all->first;
 
+	if (all->pattern)
+		fill();
 	for (u32 i = 0; i < all->count; i++) {
 		const char *name = (const char *)all + all->names + v->name;
 
-		check(run(v, name), name);
+		check(run(v, name, all->pattern), name);
 		v = (const struct vector *)((const char *)v + v->length);
 	}
 }

@@ -3,7 +3,7 @@
 """Recorded vectors of single instructions, for the guest vectors.c.
 
     vectors.py moo OUT FILE.MOO.gz...    from the SingleStepTests suites for real mode (80286): see run.sh
-    vectors.py text OUT recorded.txt     from the project's own recording (tests/diff/record16.c)
+    vectors.py text OUT recorded.txt     from the project's own recording (record16.c)
 
 --limit N: so many of each file. Left out: what the guest cannot hold (memory above 636 KiB or in its way), what depends
 on devices, and what processors since have changed; each reason is counted.
@@ -166,7 +166,7 @@ def read_text(path):
                    "ram_after": [tuple(int(y, 16) for y in x.split("=")) for x in after[14:]]}
 
 
-def write(out, tests):
+def write(out, tests, pattern):
     records, names, places = [], b"", {}
     for test in tests:
         if test["name"] not in places:
@@ -179,7 +179,7 @@ def write(out, tests):
         records.append(struct.pack("<H", len(body) + 2) + body)
     blob = b"".join(records)
     with open(out, "wb") as f:
-        f.write(b"VC16" + struct.pack("<II", len(records), 12 + len(blob)) + blob + names)
+        f.write(b"VC16" + struct.pack("<III", len(records), 16 + len(blob), pattern) + blob + names)
     return len(records)
 
 
@@ -202,7 +202,7 @@ def main():
             revoked = {line.strip().lower() for line in f}
         for path in args.files:
             tests += read_moo(path, masks, revoked, args.limit, why)
-    count = write(args.out, tests)
+    count = write(args.out, tests, args.kind == "text")
     print(f"{count} vectors;", ", ".join(f"{n} {reason}" for reason, n in sorted(why.items())), file=sys.stderr)
 
 
