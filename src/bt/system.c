@@ -465,7 +465,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	if (!all) {
 		emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
 		emit_u32(e, (uint32_t)((RFLAGS_DF | RFLAGS_TF | RFLAGS_AC) & ~t->v->fmask));
-		rare_if(t, CC_NE, insn);
+		sys_rare_if(t, CC_NE, insn);
 	}
 	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
 	emit_mov_pc(t, e, host_of(t, X86_RCX), next_pc(t));
