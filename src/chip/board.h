@@ -15,6 +15,7 @@
 #include "chip/null_port.h"
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
+#include "chip/pci_testdev.h"
 #include "chip/uart16550.h"
 #include "chip/vga.h"
 
@@ -47,6 +48,7 @@ struct board {
 	struct hpet hpet;
 	struct null_port null_port;
 	struct vga vga;
+	struct pci_testdev testdev;
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 
