@@ -323,7 +323,7 @@ static void test_multiboot_flat(void)
 	map = mem_host(&cfg.mem, get32(info + 48), get32(info + 44));
 	CHECK(get32(info + 44) % 24 == 0 && get32(map) == 20 && get64(map + 4) == 0 && get32(map + 20) == E820_RAM);
 	CHECK(!strcmp(mem_host(&cfg.mem, get32(info + 64), 10), "ringer"));
-	CHECK(get64(mem_host(&cfg.mem, v.gdtr.base + 0x10, 8)) == 0x00cf9b000000ffff);
+	CHECK(get64(mem_host(&cfg.mem, v.gdtr.base + 8, 8)) == 0x00cf9b000000ffff);
 }
 
 static void test_multiboot_elf(void)
