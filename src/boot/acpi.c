@@ -22,6 +22,9 @@ enum {
 	ARCH_NO_RTC = BIT(5),
 	SPACE_MEMORY = 0,
 	SPACE_IO = 1,
+	SRAT_PROCESSOR = 0,
+	SRAT_MEMORY = 1,
+	SRAT_MEMORY_SIZE = 40,
 	MADT_LAPIC = 0,
 	MADT_IOAPIC = 1,
 	MADT_OVERRIDE = 2,
@@ -158,20 +161,27 @@ static uint8_t *put_override(uint8_t *p, uint8_t irq, uint32_t gsi, uint16_t fla
 	return p + 10;
 }
 
+// Processors that are there, and those that -smp maxcpus= leaves room for.
+static unsigned madt_places(const struct config *cfg)
+{
+	return MAX(cfg->vcpus, cfg->topology.places);
+}
+
 // The PIT is wired to input 2; the SCI and the PCI interrupts are level-triggered and active high, as on the PIIX.
 static uint8_t *build_madt(struct acpi *a)
 {
 	static const uint8_t level[] = { 5, ACPI_SCI, 10, 11 };
-	uint8_t *t = take(a, 44 + a->cfg->vcpus * 8 + 12 + 5 * 10 + 6), *p = t + 44;
+	uint8_t *t = take(a, 44 + madt_places(a->cfg) * 8 + 12 + 5 * 10 + 6), *p = t + 44;
 
 	put_header(t, "APIC", 3);
 	put32(t + 36, ACPI_LAPIC);
 	put32(t + 40, a->cfg->pic ? 1 : 0);
-	for (unsigned i = 0; i < a->cfg->vcpus; i++, p += 8) {
+	for (unsigned i = 0; i < madt_places(a->cfg); i++, p += 8) {
 		p[0] = MADT_LAPIC;
 		p[1] = 8;
-		p[2] = p[3] = i;
-		put32(p + 4, 1); // enabled
+		p[2] = i;
+		p[3] = topology_apic_id(&a->cfg->topology, i);
+		put32(p + 4, i < a->cfg->vcpus); // enabled
 	}
 	p[0] = MADT_IOAPIC;
 	p[1] = 12;
@@ -195,6 +205,69 @@ static uint8_t *build_hpet(struct acpi *a)
 	put32(t + 36, 0x8086a201);
 	put_gas(t + 40, SPACE_MEMORY, 0, 0, ACPI_HPET);
 	close_table(t, 56);
+	return t;
+}
+
+// -- nodes of memory --------------------------------------------------------------------------------------------------
+
+static uint8_t *put_memory(uint8_t *p, unsigned node, uint64_t from, uint64_t to)
+{
+	if (from >= to)
+		return p;
+	p[0] = SRAT_MEMORY;
+	p[1] = SRAT_MEMORY_SIZE;
+	put32(p + 2, node);
+	put64(p + 8, from);
+	put64(p + 16, to - from);
+	put32(p + 28, 1); // enabled
+	return p + SRAT_MEMORY_SIZE;
+}
+
+// Nodes follow one another in RAM, which has holes at the VGA window and below 4 GiB.
+static uint8_t *put_memories(uint8_t *p, const struct config *cfg)
+{
+	static const uint64_t low_hole = 0xa0000, low_go_on = 0x100000;
+	const uint64_t low = cfg->mem.low_end, move = BIT64(32) - low;
+	uint64_t from = 0, to;
+
+	for (unsigned n = 0; n < cfg->numa.nodes; n++, from = to) {
+		to = from + cfg->numa.memory[n];
+		p = put_memory(p, n, from, MIN(to, low_hole));
+		p = put_memory(p, n, MAX(from, low_go_on), MIN(to, low));
+		p = put_memory(p, n, MAX(from, low) + move, MAX(to, low) + move);
+	}
+	return p;
+}
+
+static uint8_t *build_srat(struct acpi *a)
+{
+	const struct config *cfg = a->cfg;
+	uint8_t *t = take(a, 48 + madt_places(cfg) * 16 + cfg->numa.nodes * 3 * SRAT_MEMORY_SIZE), *p = t + 48;
+
+	put_header(t, "SRAT", 3);
+	put32(t + 36, 1);
+	for (unsigned i = 0; i < madt_places(cfg); i++, p += 16) {
+		p[0] = SRAT_PROCESSOR;
+		p[1] = 16;
+		p[2] = cfg->numa.of_cpu[i];
+		p[3] = topology_apic_id(&cfg->topology, i);
+		put32(p + 4, 1); // enabled
+	}
+	p = put_memories(p, cfg);
+	close_table(t, p - t);
+	return t;
+}
+
+static uint8_t *build_slit(struct acpi *a)
+{
+	const struct numa *numa = &a->cfg->numa;
+	uint8_t *t = take(a, 44 + numa->nodes * numa->nodes), *p = t + 44;
+
+	put_header(t, "SLIT", 1);
+	put64(t + 36, numa->nodes);
+	for (unsigned i = 0; i < numa->nodes; i++, p += numa->nodes)
+		memcpy(p, numa->distance[i], numa->nodes);
+	close_table(t, p - t);
 	return t;
 }
 
@@ -223,6 +296,10 @@ void acpi_build(struct acpi *a, uint8_t *rsdp)
 	tables[n++] = build_madt(a);
 	if (a->cfg->hpet)
 		tables[n++] = build_hpet(a);
+	if (a->cfg->numa.nodes)
+		tables[n++] = build_srat(a);
+	if (a->cfg->numa.distances)
+		tables[n++] = build_slit(a);
 
 	memset(rsdp, 0, ACPI_RSDP_SIZE);
 	memcpy(rsdp, "RSD PTR ", 8);

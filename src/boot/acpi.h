@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // ACPI tables of the board (ACPI specification 6.x, "ACPI Software Programming Model"): RSDP, RSDT, XSDT, FADT, FACS,
-// MADT, HPET and a DSDT. Built into a buffer that the guest sees at `base`; the last page of it is the FACS.
+// MADT, HPET, SRAT, SLIT and a DSDT. Built into a buffer that the guest sees at `base`; its last page is the FACS.
 #ifndef BOOT_ACPI_H
 #define BOOT_ACPI_H
 

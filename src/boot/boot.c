@@ -229,7 +229,7 @@ static int load_format(struct boot *b)
 	return refuse_foreign(b);
 }
 
-int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *v0, char *err, size_t errlen)
+int boot_load(const struct boot_args *a, struct config *cfg, struct vcpu *v0, char *err, size_t errlen)
 {
 	struct boot b = { .args = a, .cfg = cfg, .v = v0, .err = err, .errlen = errlen, .gdt = BOOT_GDT };
 	int ret;
@@ -237,6 +237,7 @@ int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *
 	if (cfg->mem.low_end < BOOT_RAM_MIN)
 		return boot_fail(&b, -EINVAL, "-m: %llu KiB are too little to boot %s: give at least 4M",
 				 (unsigned long long)(cfg->mem.ram_size >> 10), a->kernel ? a->kernel : a->bios);
+	cfg->bios_state = false;
 	if (a->bios)
 		return firmware_load(&b);
 	b.ram_end = cfg->mem.low_end - BOOT_ACPI_SIZE;
@@ -246,7 +247,10 @@ int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *
 	if (!ret)
 		ret = load_format(&b);
 	if (!ret) {
+		cfg->bios_state = b.bios_state;
 		put_bios_data(&b);
+		if (b.bios_state)
+			bios_put_vectors(&b);
 		ret = put_acpi(&b);
 		mptable_build(cfg, BOOT_MPTABLE, boot_ram(&b, BOOT_MPTABLE, MPTABLE_SIZE));
 	}

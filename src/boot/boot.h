@@ -20,8 +20,8 @@ struct boot_args {
 
 // Load a: 0, or a negative errno with one line in err that names the file and says what to do about it.
 // v0 must be zeroed; v0->index and the like are the caller's. v0->xsave gets the legacy area's FCW and MXCSR only: with
-// XSTATE_BV zero, XRSTOR makes the rest initial.
-int boot_load(const struct boot_args *a, const struct config *cfg, struct vcpu *v0, char *err, size_t errlen);
+// XSTATE_BV zero, XRSTOR makes the rest initial. cfg->bios_state is what the kernel's format wants.
+int boot_load(const struct boot_args *a, struct config *cfg, struct vcpu *v0, char *err, size_t errlen);
 
 // How much ROM the firmware takes; 0 if there is none, or it cannot be read (boot_load says why).
 uint64_t boot_firmware_size(const struct boot_args *a);

@@ -5,7 +5,7 @@
 //
 //   0x00001000  GDT                      0x00003000  PVH start info, modules, memory map
 //   0x00002000  zero page (boot_params)  0x00009000  page tables: PML4, PDPT, four PDs
-//   0x00020000  command line             0x000f0000  RSDP; at 0xf1000 the MP table
+//   0x00020000  command line             0x000f0000  RSDP; at 0xf0100 bios_stubs.c's code, at 0xf1000 the MP table
 #ifndef BOOT_LOAD_H
 #define BOOT_LOAD_H
 
@@ -42,6 +42,7 @@ struct boot {
 	gpa_t kernel_end; // of its highest part
 	gpa_t gdt;        // where start.c puts it
 	struct e820 e820;
+	bool bios_state; // the kernel may expect what a BIOS leaves: bios_stubs.c, board_firmware_setup
 };
 
 // Write one line to err; returns error, so that callers can `return boot_fail(...)`.
@@ -70,6 +71,9 @@ bool multiboot_probe(const struct boot *b);
 int multiboot_load(struct boot *b);
 int firmware_load(struct boot *b);
 int pvh_load(struct boot *b); // an ELF file: elf_probe
+
+// The real-mode interrupt table and its handlers (bios_stubs.c).
+void bios_put_vectors(struct boot *b);
 
 // The state of vCPU 0 at the kernel's first instruction (start.c).
 void start_linux64(struct boot *b, gpa_t entry, gpa_t zero_page);

@@ -46,7 +46,7 @@ static void add_processors(struct mptable *m, const struct config *cfg)
 	for (unsigned i = 0; i < cfg->vcpus; i++) {
 		uint8_t *e = add(m, ENTRY_PROCESSOR);
 
-		e[1] = (uint8_t)i;
+		e[1] = (uint8_t)topology_apic_id(&cfg->topology, i);
 		e[2] = LAPIC_VERSION;
 		e[3] = (uint8_t)(PROCESSOR_ENABLED | (i ? 0 : PROCESSOR_BOOT));
 		put32(e + 4, leaf1 ? leaf1->eax : 0);

@@ -279,6 +279,7 @@ int multiboot_load(struct boot *b)
 	struct multiboot mb = { .modules = 0 };
 	int ret = load_kernel(b, &mb);
 
+	b->bios_state = true;
 	if (!ret)
 		ret = load_modules(b, &mb);
 	if (!ret) {

@@ -56,6 +56,8 @@ bool decode_next(struct trans *t, int off)
 		return false; // at the page's end the next unit begins
 	if (len == 0)
 		len = decode_straddling(t, insn, room);
+	if (t->b->pauses_yield && insn->mnemonic == X86_MNEM_PAUSE)
+		insn->class = X86_CLASS_PAUSE;
 	if (!within_limit(t, off, MAX(insn->len, 1))) {
 		if (t->n)
 			return false;

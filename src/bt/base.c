@@ -311,6 +311,11 @@ static void leave_by_target(struct trans *t, const struct x86_insn *insn)
 
 // -- the rest ---------------------------------------------------------------------------------------------------------
 
+static bool is_indirect(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_RET || insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND;
+}
+
 static void base_thunk(struct trans *t, const struct x86_insn *insn)
 {
 	struct x86_insn plain = *insn;
@@ -318,12 +323,14 @@ static void base_thunk(struct trans *t, const struct x86_insn *insn)
 	uint32_t thunk = thunk_of(t, insn, &given);
 
 	plain.mem.seg = X86_DS; // the thunk adds the base
+	if (is_indirect(insn))
+		emit_note_branch(t, insn);
 	if (given)
 		emit_ea(t, &plain, 0);
 	if (insn->class == X86_CLASS_CALL_IND)
 		emit_mov_pc(t, &t->hot, HOST_T1, next_pc(t));
 	emit_call_shared(t->b, &t->hot, thunk);
-	if (insn->class == X86_CLASS_RET || insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND)
+	if (is_indirect(insn))
 		leave_by_target(t, insn);
 	t->ended |= ends_unit(t, insn) && !base_goes_on(t, insn);
 }

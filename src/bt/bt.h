@@ -58,7 +58,7 @@ struct bounce { // one memory operand of an instruction in the careful form
 	uint64_t bytes; // those that a masked operand consists of, bit by byte
 	uint8_t *ram;   // where what was written goes; NULL: through the guest's paging
 	uint8_t *in_place; // RAM that the instruction works on itself, at gpa; else NULL
-	gpa_t gpa;
+	gpa_t gpa, gpa2;   // gpa2: the second page, if it goes on there
 	uint16_t size;
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
@@ -142,6 +142,7 @@ struct bt {
 	struct peers *peers;     // NULL in tests of one processor
 	uint16_t me;             // this vCPU's bit
 	bool smp;                // there are other vCPUs
+	bool pauses_yield;       // and fewer processors to run them
 	uint32_t mode_now;
 	uint32_t nmodes, modes[MODES_MAX];
 	// translation cache
@@ -237,6 +238,7 @@ uint64_t bt_enter_unit(struct vcpu *v, const struct tu *t); // returns why it wa
 // -- stubs.S
 uint64_t bt_enter(const void *entry, uint64_t host_flags);
 uint64_t bt_enter_table(const void *entry, uint64_t pc);
+_Noreturn void bt_branch_fault(struct vcpu *v); // pair.c
 _Noreturn void bt_leave(uint64_t why);
 
 // -- tc.c

@@ -168,18 +168,48 @@ static void copy(void *to, const void *from, size_t n)
 	}
 }
 
+// The two pages that an operand lies on, side by side, so that the host's processor works on both at once.
+static uint8_t *join_pages(struct vcpu *v, const struct bounce *o)
+{
+	const struct mem *mem = &v->shared->config.mem;
+	gpa_t first = align_down(o->gpa, PAGE_SIZE);
+
+	if (first + PAGE_SIZE == o->gpa2)
+		return mem_host(mem, o->gpa, o->size);
+	if (!mem_is_ram(mem, first, PAGE_SIZE) || !mem_is_ram(mem, o->gpa2, PAGE_SIZE) ||
+	    vmm_map_guest(v, SPLIT_WINDOW, first, PAGE_SIZE, true) ||
+	    vmm_map_guest(v, SPLIT_WINDOW + PAGE_SIZE, o->gpa2, PAGE_SIZE, true))
+		return NULL;
+	return (uint8_t *)SPLIT_WINDOW + (o->gpa & PAGE_OFFSET);
+}
+
 // Of several processors, one's read-modify-write must be one to the others: it is done where it belongs.
 static void find_in_place(struct vcpu *v, const struct site *s, struct bounce *o)
 {
-	struct bt *b = bt_of(v);
+	unsigned first = PAGE_SIZE - (unsigned)(o->gva & PAGE_OFFSET), access = VMEM_WRITE | user_access(bt_of(v), s);
 	struct mmu_walk w;
 
 	o->in_place = NULL;
-	if (!b->smp || (s->access & 3) != (X86_READ | X86_WRITE) || (o->gva & PAGE_OFFSET) + s->size > PAGE_SIZE ||
-	    !mmu_walk(v, o->gva, VMEM_WRITE | user_access(b, s), &w))
+	if (!bt_of(v)->smp || (s->access & 3) != (X86_READ | X86_WRITE) || !mmu_walk(v, o->gva, access, &w))
 		return;
-	o->in_place = mem_host(&b->sh->config.mem, w.gpa, s->size);
 	o->gpa = w.gpa;
+	if (s->size <= first) {
+		o->in_place = mem_host(&v->shared->config.mem, w.gpa, s->size);
+	} else if (mmu_walk(v, vmem_advance(v, o->gva, first), access, &w)) {
+		o->gpa2 = w.gpa;
+		o->in_place = join_pages(v, o);
+	}
+}
+
+static void wrote_in_place(struct vcpu *v, const struct bounce *o)
+{
+	unsigned first = PAGE_SIZE - (unsigned)(o->gpa & PAGE_OFFSET);
+
+	vcpu_ram_written(v, o->gpa, MIN(o->size, first));
+	if (o->size > first)
+		vcpu_ram_written(v, o->gpa2, o->size - first);
+	if ((uint64_t)o->in_place >> PAGE_SHIFT == SPLIT_WINDOW >> PAGE_SHIFT)
+		vmm_unmap_guest(v, SPLIT_WINDOW, 2 * PAGE_SIZE);
 }
 
 static void plain_access(struct vcpu *v, const struct site *s, struct bounce *o, uint8_t *data)
@@ -236,7 +266,7 @@ const uint8_t *bt_careful_commit(struct vcpu *v, const uint8_t *ra)
 	if (b->check.recording)
 		selfcheck_note_write(v, o->gva, o->size);
 	if (o->in_place)
-		vcpu_ram_written(v, o->gpa, o->size);
+		wrote_in_place(v, o);
 	else if (s->insn)
 		masked_write(v, o->gva, o->data + (o->gva & 63), o->bytes);
 	else if (o->ram)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// --deterministic: every unit subtracts its instructions from vcpu.count_left at its entry and leaves there if that
+// --deterministic, and performance counters: every unit subtracts its instructions from vcpu.count_left at its entry
+// and leaves there if that
 // becomes negative; who leaves a unit early gives back what has not run: a branch in code, all others in C, by the
 // numbers kept with each exit, check and copied instruction. So the count is exact wherever C can see it, whatever
 // units the code was cut into. The run loop goes on in single instructions when little is left (run.c).
@@ -36,7 +37,7 @@ void emit_uncount(struct trans *t, struct emit *e)
 {
 	uint32_t left = t->n - 1 - t->i;
 
-	if (!t->v->counting || !left)
+	if (!t->v->counts || !left)
 		return;
 	emit_load_state(e, 8, HOST_T1, COUNT_LEFT);
 	emit_lea(e, 8, HOST_T1, mem_base(HOST_T1, (int32_t)left));

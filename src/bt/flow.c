@@ -199,7 +199,7 @@ void emit_apart_exit(struct trans *t)
 	x = &t->b->exit[id];
 	x->left++;
 	x->flags_noted = noted;
-	if (!t->v->counting) {
+	if (!t->v->counts) {
 		at = emit_jmp32(e);
 		emit_patch32(at, e->delta, emit_here(e));
 		x->patch = (uint32_t)(at + e->delta - t->b->tc);

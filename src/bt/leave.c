@@ -109,6 +109,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 		b->careful = true;
 		return false;
 	case EXIT_COUNT:
+	case EXIT_BRANCH:
 	case EXIT_LANDING:
 		return false;
 	case EXIT_UD:
@@ -213,6 +214,8 @@ bool bt_left(struct vcpu *v, uint64_t why)
 		return true;
 	case LEAVE_IND:
 		b->st->ind_misses++;
+		if (!v->amd && vcpu_code64(v) && !vcpu_canonical(v, v->rip))
+			bt_branch_fault(v);
 		b->want_table = true;
 		b->want_hot = bt_passed_often(b, base_target_counter(vcpu_linear_pc(v)));
 		return true;

@@ -124,7 +124,7 @@ static void touched(struct proof *p, int64_t disp, unsigned size)
 
 void mapped_trust_stack(struct trans *t)
 {
-	if (is_mapped(t) && !t->v->counting)
+	if (is_mapped(t) && !t->v->counts)
 		add(t, X86_RSP, X86_REG_NONE, 1, SLACK_STACK);
 }
 
@@ -132,7 +132,7 @@ static bool stack_is_settled(struct trans *t)
 {
 	const struct proof *p = &t->proof[STACK_PROOF];
 
-	return !is_mapped(t) || t->v->counting || (p->scale && p->slack <= SLACK_STACK);
+	return !is_mapped(t) || t->v->counts || (p->scale && p->slack <= SLACK_STACK);
 }
 
 // Before the present instruction, which may lead to another unit, or behind it.

@@ -35,6 +35,7 @@ uint64_t bt_translation_key(const struct vcpu *v)
 {
 	uint64_t key = (v->cr4 & (CR4_OSXSAVE | CR4_FSGSBASE | CR4_PKE | CR4_VMXE | CR4_SMAP | CR4_TSD)) ^ v->xcr0 << 32;
 
+	key ^= (uint64_t)v->counts << 59;
 	return key ^ v->lstar * 3 ^ v->star * 5 ^ v->fmask * 7 ^ (v->efer & EFER_SCE) << 60;
 }
 
@@ -122,6 +123,8 @@ void bt_apply(struct vcpu *v, const struct sys_result *res)
 	if (res->effect & SYS_FLUSH_PAGE)
 		flush_page(v, res);
 	bt_set_mode(v);
+	if (v->pmu.active && v->pmu.user != (v->cpl == 3))
+		pmu_update(v);
 	if (b->key != bt_translation_key(v)) {
 		b->key = bt_translation_key(v);
 		b->flush_tc = true;

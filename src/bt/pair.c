@@ -148,8 +148,35 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 	}
 }
 
+// A near indirect branch or return is about to be emitted. On Intel's processors one to a non-canonical address faults
+// itself and has changed nothing; here it has been made when that is found, so it says who it is. Moves no flags.
+void emit_note_branch(struct trans *t, const struct x86_insn *insn)
+{
+	uint32_t id;
+
+	if (t->v->amd || t->code != X86_MODE64)
+		return;
+	id = new_exit(t, EXIT_BRANCH, insn_pc(t, t->i));
+	if (insn->class == X86_CLASS_CALL_IND)
+		t->b->exit[id].pushed = 8;
+	else if (insn->class == X86_CLASS_RET)
+		t->b->exit[id].pushed = -8 - (insn->imm_size ? (uint16_t)insn->imm : 0);
+	emit_store_state_imm32(&t->hot, id, SLOT_BRANCH);
+}
+
+// An indirect branch has led to the address in RIP, which is not canonical.
+void bt_branch_fault(struct vcpu *v)
+{
+	const struct exit *x = &bt_of(v)->exit[*(const uint32_t *)((const char *)v + SLOT_BRANCH)];
+
+	v->rip = x->pc;
+	v->gpr[X86_RSP] += (uint64_t)(int64_t)x->pushed;
+	vcpu_raise(v, VEC_GP, 0);
+}
+
 void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
 {
+	emit_note_branch(t, insn);
 	emit_target(t, insn);
 	emit_access_done(t);
 	emit_indirect(t);
@@ -161,6 +188,7 @@ void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 	struct emit *e = &t->hot;
 	bool late = !insn->mem.present && !(t->t->mode & MODE_CS) && ((insn->modrm & 7) | (insn->rex & 1) << 3) != X86_RSP;
 
+	emit_note_branch(t, insn);
 	if (!late) {
 		emit_target(t, insn);
 		emit_u8(e, 0x41);
@@ -189,6 +217,7 @@ void flow_ret(struct trans *t, const struct x86_insn *insn)
 {
 	unsigned size = code_size(t);
 
+	emit_note_branch(t, insn);
 	emit_load(&t->hot, size, HOST_T0, emit_stack_operand(t, 0, size, X86_READ));
 	emit_linear_target(t, insn);
 	emit_rsp_add(t, (int)size + (insn->imm_size ? (uint16_t)insn->imm : 0));

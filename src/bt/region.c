@@ -24,7 +24,7 @@ static uint16_t *place_of(const struct trans *t, struct layout *l, int off)
 
 static bool allowed(const struct trans *t)
 {
-	return t->t->tier == TIER_HOT && !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !t->v->counting &&
+	return t->t->tier == TIER_HOT && !(t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE)) && !t->v->counts &&
 	       !(t->b->sh->config.stress &
 		 (STRESS_ONE | STRESS_CAREFUL | STRESS_NOCHAIN | STRESS_FLUSH | STRESS_IRQ));
 }

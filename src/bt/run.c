@@ -32,7 +32,9 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 	uint64_t why;
 
 	present_table(v);
+	pmu_goes(v);
 	why = bt_enter(t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
+	pmu_stops(v);
 	bt_take_state(v, why);
 	return why;
 }
@@ -56,7 +58,9 @@ static bool enter_by_table(struct vcpu *v, uint64_t *why)
 		return false;
 	*bt_slot(v, SLOT_RECIPE) = 0;
 	*bt_slot(v, SLOT_FLAGS) = (v->rflags & (RFLAGS_ARITH & ~RFLAGS_OF)) << 8 | !!(v->rflags & RFLAGS_OF);
+	pmu_goes(v);
 	*why = bt_enter_table(entry, pc);
+	pmu_stops(v);
 	bt_take_state(v, *why);
 	return true;
 }
@@ -102,7 +106,7 @@ static bool passes_breakpoint(struct vcpu *v)
 // that is due waits for the end of an interrupt shadow.
 static bool few_left(struct vcpu *v)
 {
-	if (!v->counting)
+	if (!v->counts)
 		return false;
 	if (v->count_left < 1) {
 		v->count_left++;
@@ -117,7 +121,7 @@ static bool run_checked(struct vcpu *v)
 	struct bt *b = bt_of(v);
 	uint64_t why;
 
-	if (!b->sh->config.selfcheck || v->counting || ++b->check.countdown < b->sh->config.selfcheck)
+	if (!b->sh->config.selfcheck || v->counts || ++b->check.countdown < b->sh->config.selfcheck)
 		return false;
 	b->check.countdown = 0;
 	if (!selfcheck_unit(v, &why))
@@ -217,6 +221,8 @@ static void step(struct vcpu *v)
 	}
 	if (v->counting && v->count_left <= 0)
 		v->pending |= PENDING_TIMER;
+	else if (v->counts && v->count_left <= 0)
+		pmu_update(v);
 	if (v->activity != VCPU_RUNNING) {
 		bt_idle(v);
 		return;
@@ -245,6 +251,7 @@ void bt_init(struct vcpu *v)
 	b->peers = v->peers;
 	b->me = (uint16_t)BIT(v->index);
 	b->smp = v->peers && v->shared->config.vcpus > 1;
+	b->pauses_yield = b->smp && vmm_processors(v) < v->shared->config.vcpus;
 	tc_init(v);
 	tlb_init(b);
 	known_forget(b);
@@ -259,6 +266,7 @@ _Noreturn void bt_run(struct vcpu *v)
 	jump_set(&v->landing); // vcpu_raise comes back here, with v->fault to deliver
 	tc_forget_calls(v);
 	selfcheck_stop(v);
+	pmu_stops(v);
 	for (;;)
 		step(v);
 }

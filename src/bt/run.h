@@ -13,6 +13,21 @@ static inline uint64_t *bt_slot(struct vcpu *v, unsigned off)
 	return (uint64_t *)((char *)v + off);
 }
 
+// Around translated code: with pmu=stop cycles count there only.
+static inline void pmu_goes(struct vcpu *v)
+{
+	if (!v->pmu.stopped)
+		return;
+	v->pmu.cycles += vcpu_host_tsc() - v->pmu.stopped;
+	v->pmu.stopped = 0;
+}
+
+static inline void pmu_stops(struct vcpu *v)
+{
+	if (v->pmu.active && !v->pmu.stopped && v->shared->config.pmu == PMU_STOP)
+		v->pmu.stopped = vcpu_host_tsc();
+}
+
 // -- mode.c
 uint64_t bt_translation_key(const struct vcpu *v); // what else translation depends on: a change throws all units away
 void bt_set_mode(struct vcpu *v);                  // the mode may have changed

@@ -80,6 +80,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct vcpu *v = t->v;
 	bool all = !(t->t->mode & (MODE_USER | MODE_INNER)); // privileges
+	bool by_level = v->counts && !v->counting;           // performance counters want to know when the level changes
 
 	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE))
 		return false;
@@ -98,8 +99,8 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: return all && v->cr4 & CR4_SMAP;
 	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
 		return (all || !(v->cr4 & CR4_TSD)) && !t->b->sh->config.deterministic;
-	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && v->efer & EFER_SCE;
-	case X86_CLASS_SYSRET: return all && t->code == X86_MODE64 && v->efer & EFER_SCE && insn->opsize == 8;
+	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && v->efer & EFER_SCE && !by_level;
+	case X86_CLASS_SYSRET: return all && t->code == X86_MODE64 && v->efer & EFER_SCE && insn->opsize == 8 && !by_level;
 	case X86_CLASS_MOV_FROM_SEG: return (insn->modrm >> 3 & 7) < X86_SREGS;
 	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE:
 		return t->code == X86_MODE64 && v->cr4 & CR4_FSGSBASE;
@@ -110,7 +111,7 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 // What C does without leaving the unit (callout.c). Not what always changes the mode, goes elsewhere or sleeps.
 bool sys_stays(const struct trans *t, const struct x86_insn *insn)
 {
-	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->v->counting ||
+	if (t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_ALONE) || t->v->counts ||
 	    t->t->tier == TIER_BASE)
 		return false;
 	switch (insn->class) {

@@ -342,6 +342,7 @@ void flow_call(struct trans *t, const struct x86_insn *insn);
 void flow_jmp_ind(struct trans *t, const struct x86_insn *insn);
 void flow_call_ind(struct trans *t, const struct x86_insn *insn);
 void flow_ret(struct trans *t, const struct x86_insn *insn);
+void emit_note_branch(struct trans *t, const struct x86_insn *insn);
 
 // -- count.c: --deterministic
 void emit_count(struct trans *t);                    // at the entry: all the unit's instructions

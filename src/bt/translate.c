@@ -234,7 +234,7 @@ static void emit_unit(struct trans *t)
 {
 	t->t->start = emit_here(&t->hot);
 	emit_entries(t);
-	if (t->v->counting)
+	if (t->v->counts)
 		emit_count(t);
 	emit_prologue(t);
 	mapped_trust_stack(t);
@@ -282,7 +282,7 @@ static void count(struct trans *t, uint32_t before, uint64_t cycles)
 // The base tier has no form for some modes.
 static enum tier tier_of(const struct vcpu *v, uint32_t mode, enum tier wanted)
 {
-	if (mode & (MODE_ONE | MODE_CAREFUL) || !mode_is_flat(mode) || v->counting ||
+	if (mode & (MODE_ONE | MODE_CAREFUL) || !mode_is_flat(mode) || v->counts ||
 	    v->shared->config.stress & STRESS_HOT)
 		return TIER_HOT;
 	return wanted == TIER_BASE ? TIER_BASE : TIER_HOT;

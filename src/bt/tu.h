@@ -138,6 +138,7 @@ enum exit_kind {
 	EXIT_CAREFUL,  // the instruction at pc needs the careful form
 	EXIT_STI,      // as POLL, after sti and one more instruction
 	EXIT_LANDING,  // no exit: at `patch` a return comes back into a region, until that is retired
+	EXIT_BRANCH,   // no exit: who the indirect branch at pc is, for bt_branch_fault
 	EXIT_COUNT,    // --deterministic: the unit at pc holds more instructions than may run
 };
 
@@ -156,6 +157,7 @@ struct exit {
 			uint32_t unlinked; // TC offset it leads to when not chained
 		};
 		const char *what;          // for NYI
+		int32_t pushed;            // for BRANCH: what it has taken off RSP
 	};
 	uint8_t kind;
 	bool flags_noted; // flags are: what it is chained to is entered at entry_noted

@@ -8,9 +8,10 @@
 
 #include "base/types.h"
 #include "bus/pci_app.h"
+#include "bus/topology.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e36 /* "RGN6": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e37 /* "RGN7": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -111,6 +112,9 @@ enum accel_stress { // --stress= settings, bits
 // How translated user code reaches memory: through the software TLB, or by host mappings at the guest's own addresses.
 enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO };
 
+// Performance counters: do cycles run on while the monitor works for the guest?
+enum pmu_mode { PMU_NONE, PMU_RUN, PMU_STOP };
+
 enum log_item {
 	LOG_TU = BIT(0), LOG_EXIT = BIT(1), LOG_FAULT = BIT(2), LOG_IRQ = BIT(3), LOG_INT = BIT(4), LOG_MMU = BIT(5),
 	LOG_DEV = BIT(6), LOG_RESET = BIT(7), LOG_UNIMP = BIT(8), LOG_GUEST_ERRORS = BIT(9), LOG_ALL = BIT(10) - 1,
@@ -143,6 +147,8 @@ struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_
 struct config { // written by the app before the monitor starts, constant once guest code runs
 	struct mem mem;
 	uint32_t vcpus;
+	struct topology topology;
+	struct numa numa;
 	uint32_t stress;        // enum accel_stress
 	uint32_t log;           // enum log_item
 	uint32_t memory;        // enum memory_form; a host that seals the vdso turns auto into checked (vmm/start.c)
@@ -155,10 +161,13 @@ struct config { // written by the app before the monitor starts, constant once g
 	uint32_t mxcsr_mask;
 	uint32_t cpuid_count;
 	struct cpuid_leaf cpuid[CPUID_LEAVES_MAX];
+	uint32_t pmu;           // enum pmu_mode
 	uint64_t arch_capabilities; // value of IA32_ARCH_CAPABILITIES, if offered
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
 	bool pit, pic, hpet, rtc, i8042, vga, ide;
+	bool pci_testdev;
+	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
 };
 
 #include "bus/stats.h"

@@ -70,6 +70,7 @@ static const struct board_dev {
 	{AT(null_port), 0, &null_port_class},
 	{AT(ide), IF(ide), &piix_ide_class},
 	{AT(vga), IF(vga), &vga_class},
+	{AT(testdev), IF(pci_testdev), &pci_testdev_class},
 };
 
 static void *board_at(struct board *b, size_t offset)
@@ -277,8 +278,28 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 	i440fx_init(&b->i440fx, &b->pci);
 	if (config->ide)
 		piix_ide_add(&b->ide, &b->pci);
+	if (config->pci_testdev)
+		pci_testdev_add(&b->testdev, &b->pci);
 	board_reset(b);
 	return 0;
+}
+
+// Kernels that are started by a multiboot loader find a PC whose BIOS has run: interrupts 8-15 and 0x70-0x77, most of
+// them masked, and the tick of 18.2 Hz.
+static void board_firmware_setup(struct board *b)
+{
+	static const struct {
+		uint16_t port;
+		uint8_t value;
+	} writes[] = {
+		{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01}, {0x21, 0xf8}, // PIC: timer, keyboard, cascade
+		{0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 0x02}, {0xa1, 0x01}, {0xa1, 0xee}, // clock, mouse
+		{0x43, 0x34}, {0x40, 0}, {0x40, 0}, // PIT: rate generator, the longest period
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
+		if (writes[i].port >= 0x40 && writes[i].port < 0x44 ? b->config->pit : b->config->pic)
+			bus_write(b->bus, BUS_PORT, writes[i].port, 1, writes[i].value);
 }
 
 void board_reset(struct board *b)
@@ -290,6 +311,8 @@ void board_reset(struct board *b)
 	i440fx_reset(&b->i440fx);
 	if (b->config->pic) // as firmware leaves the PCI interrupts: level-triggered
 		bus_write(b->bus, BUS_PORT, 0x4d1, 1, BIT(10 - 8) | BIT(11 - 8));
+	if (b->config->bios_state)
+		board_firmware_setup(b);
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (b->pci_app[i].app)
 			pci_app_reset(&b->pci_app[i]);

@@ -16,6 +16,7 @@
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
 #include "chip/piix_ide.h"
+#include "chip/pci_testdev.h"
 #include "chip/uart16550.h"
 #include "chip/vga.h"
 
@@ -50,6 +51,7 @@ struct board {
 	struct null_port null_port;
 	struct piix_ide ide;
 	struct vga vga;
+	struct pci_testdev testdev;
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 

@@ -74,7 +74,7 @@ static uint32_t bar_wanted(const struct pci_function *f, unsigned n)
 	return at;
 }
 
-static void bars_place(struct pci_function *f)
+void pci_function_place(struct pci_function *f)
 {
 	struct bus *b = f->host ? f->host->dev.bus : NULL;
 
@@ -93,7 +93,7 @@ static void bars_place(struct pci_function *f)
 void pci_function_unmap(struct pci_function *f)
 {
 	pci_set(f, PCI_COMMAND, 2, 0);
-	bars_place(f);
+	pci_function_place(f);
 }
 
 void pci_host_add(struct pci_host *c, struct pci_function *f)
@@ -132,7 +132,7 @@ static void function_write(struct pci_function *f, unsigned off, unsigned size, 
 		*reg &= ~(byte & f->clearable[off + i]);
 	}
 	if (off < PCI_COMMAND + 2 || (off < PCI_BAR0 + 4 * PCI_BARS && off + size > PCI_BAR0))
-		bars_place(f);
+		pci_function_place(f);
 	if (f->written)
 		f->written(f->opaque, f, off, size);
 }
@@ -147,6 +147,12 @@ static void reset_control_write(struct pci_host *c, uint8_t value)
 	c->reset_control &= RESET_KEPT;
 }
 
+// The register's lower two bits count, as QEMU has it: software that reads 0xcfc only relies on that.
+static unsigned selected_register(const struct pci_host *c, uint64_t off, unsigned size)
+{
+	return MIN((c->address & 0xff) | (unsigned)(off - DATA), PCI_CONFIG_SIZE - size);
+}
+
 static uint64_t pci_host_read(struct dev *d, unsigned range, uint64_t off, unsigned size)
 {
 	struct pci_host *c = (struct pci_host *)d;
@@ -158,8 +164,8 @@ static uint64_t pci_host_read(struct dev *d, unsigned range, uint64_t off, unsig
 		return off == ADDRESS && size == 4 ? c->address : UINT64_MAX;
 	f = pci_selected(c);
 	if (f && f->reading)
-		f->reading(f->opaque, f, (c->address & 0xfc) + (off - DATA), size);
-	return f ? pci_get(f, (c->address & 0xfc) + (off - DATA), size) : UINT64_MAX;
+		f->reading(f->opaque, f, selected_register(c, off, size), size);
+	return f ? pci_get(f, selected_register(c, off, size), size) : UINT64_MAX;
 }
 
 static void pci_host_write(struct dev *d, unsigned range, uint64_t off, unsigned size, uint64_t value)
@@ -168,14 +174,14 @@ static void pci_host_write(struct dev *d, unsigned range, uint64_t off, unsigned
 	struct pci_function *f;
 
 	if (off == ADDRESS && size == 4)
-		c->address = value & 0x80fffffc;
+		c->address = value & 0x80ffffff;
 	else if (off == RESET_CONTROL && size == 1)
 		reset_control_write(c, value);
 	if (off < DATA)
 		return;
 	f = pci_selected(c);
 	if (f)
-		function_write(f, (c->address & 0xfc) + (off - DATA), size, value);
+		function_write(f, selected_register(c, off, size), size, value);
 }
 
 static void pci_host_reset(struct dev *d)

@@ -69,6 +69,7 @@ struct pci_identity {
 void pci_function_init(struct pci_function *f, const struct pci_identity *id);
 // Give it BAR n, after pci_function_init: range of d, at first at `at` (decoded once the command register says so).
 void pci_function_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar, uint32_t at);
+void pci_function_place(struct pci_function *f); // decode what the command register and the BARs say now
 void pci_function_unmap(struct pci_function *f); // decode nothing any more: before pci_function_init of a known one
 void pci_set(struct pci_function *f, unsigned off, unsigned size, uint32_t value);
 uint32_t pci_get(const struct pci_function *f, unsigned off, unsigned size);

@@ -22,6 +22,12 @@ struct cli_chardev {
 	struct stream_config stream;
 };
 
+struct cli_memdev { // -object memory-backend-ram
+	char id[64];
+	uint64_t size;
+	bool used;
+};
+
 enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE };
 
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
@@ -57,6 +63,13 @@ struct cli {
 	unsigned wanted_ports[PCI_APP_MAX];
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
+	unsigned memdevs;
+	struct cli_memdev memdev[NODES_MAX];
+	struct cli_node { // -numa node
+		char memdev[64];
+		uint64_t memory;
+	} node[NODES_MAX];
+	uint32_t placed; // processors that -numa has given a node: bits
 	unsigned old_net, old_card; // -net: their index + 1
 	bool nographic, nodefaults, display_named;
 	enum cli_accel accel;
@@ -100,9 +113,14 @@ enum cli_result cli_log(struct cli *c, const char *arg);
 enum cli_result cli_stress(struct cli *c, const char *arg);
 enum cli_result cli_machine(struct cli *c, const char *arg);
 enum cli_result cli_memory(struct cli *c, const char *arg);
-enum cli_result cli_smp(struct cli *c, const char *arg);
 enum cli_result cli_rtc(struct cli *c, const char *arg);
 enum cli_result cli_device(struct cli *c, const char *arg);
+
+// smp_opts.c
+enum cli_result cli_smp(struct cli *c, const char *arg);
+enum cli_result cli_numa(struct cli *c, const char *arg);
+enum cli_result cli_object(struct cli *c, const char *arg);
+enum cli_result cli_settle_nodes(struct cli *c);
 
 // drive_opts.c
 enum cli_result cli_drive(struct cli *c, const char *arg);

@@ -42,6 +42,17 @@ static enum cli_result pc_testdev(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result pci_testdev(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p))
+		if (strcmp(p.key, "id"))
+			return cli_error(c, "pci-testdev has no property '%s'", *p.key ? p.key : p.value);
+	c->config.pc.pci_testdev = true;
+	return CLI_OK;
+}
+
 static enum cli_result debugcon_to(struct cli *c, const char *text)
 {
 	char why[300] = "";
@@ -112,6 +123,7 @@ static const struct device_option {
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
 	{ "pc-testdev", "ISA", "interrupt lines and device memory for processor tests", pc_testdev },
+	{ "pci-testdev", "PCI", "a function whose accesses are counted, in memory and in ports", pci_testdev },
 };
 
 static enum cli_result device_help(void)

@@ -32,6 +32,12 @@ static enum cli_result machine_help(void)
 
 static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 {
+	if (!strcmp(p->key, "pit")) {
+		c->config.pc.no_pit = cli_is_one_of(p->value, off);
+		if (!c->config.pc.no_pit && strcmp(p->value, "on"))
+			return cli_error(c, "pit=%s must be on or off", p->value);
+		return CLI_OK;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(machine_props); i++) {
 		if (strcmp(machine_props[i].name, p->key))
 			continue;
@@ -96,46 +102,6 @@ enum cli_result cli_memory(struct cli *c, const char *arg)
 		if (check_memory(c, p.value, size) != CLI_OK)
 			return CLI_ERROR;
 	}
-	return CLI_OK;
-}
-
-// cpus, or the product of the others; if both are given they agree. All are cores of one package to the guest.
-enum cli_result cli_smp(struct cli *c, const char *arg)
-{
-	static const char *const keys[] = {"sockets", "dies", "clusters", "cores", "threads", NULL};
-	uint64_t n, cpus = 0, most = 0, product = 1;
-	bool shaped = false;
-	struct cli_prop p;
-
-	while (cli_next_prop(&arg, &p)) {
-		if (*p.key && strcmp(p.key, "cpus") && strcmp(p.key, "maxcpus") && !cli_is_one_of(p.key, keys))
-			return cli_error(c, "unknown property '%s'", p.key);
-		if (!cli_parse_number(p.value, &n) || !n)
-			return cli_error(c, "'%s' is not a number of processors", p.value);
-		if (n > VCPUS_MAX)
-			return cli_error(c, "%s processors are more than ringer has (%d at most)", p.value, VCPUS_MAX);
-		if (cli_is_one_of(p.key, keys)) {
-			shaped = true;
-			product *= n;
-		} else if (!strcmp(p.key, "maxcpus")) {
-			most = n;
-		} else {
-			cpus = n;
-		}
-	}
-	cpus = cpus ? cpus : most && !shaped ? most : product;
-	if (cpus > VCPUS_MAX)
-		return cli_error(c, "%llu processors are more than ringer has (%d at most)", (unsigned long long)cpus,
-				 VCPUS_MAX);
-	if (most > cpus)
-		return cli_error(c, "maxcpus=%llu: processors cannot be added to a running guest; use maxcpus=%llu",
-				 (unsigned long long)most, (unsigned long long)cpus);
-	if (most && most < cpus)
-		return cli_error(c, "maxcpus must not be less than the number of processors");
-	if (shaped && product < cpus)
-		return cli_error(c, "%llu processors do not fit in this topology (%llu places)",
-				 (unsigned long long)cpus, (unsigned long long)product);
-	c->config.vcpus = (unsigned)cpus;
 	return CLI_OK;
 }
 

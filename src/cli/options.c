@@ -196,6 +196,8 @@ static enum cli_result take_gdb(struct cli *c, const char *arg)
 static const struct option options[] = {
 	{ "m", ARG_NEXT, "[size=]SIZE", "memory of the guest: 512M, 2G (default 128M)", cli_memory },
 	{ "smp", ARG_NEXT, "N[,sockets=,cores=,threads=]", "processors (default 1)", cli_smp },
+	{ "numa", ARG_NEXT, "node[,cpus=A-B,memdev=ID]", "a node of memory; also cpu, dist", cli_numa },
+	{ "object", ARG_NEXT, "memory-backend-ram,id=ID,size=N", "memory for a node", cli_object },
 	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
 	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
@@ -260,7 +262,7 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash",
-	"mon", "qmp-pretty", "object", "usb", "usbdevice", "numa", "smbios",
+	"mon", "qmp-pretty", "usb", "usbdevice", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
 	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
@@ -375,7 +377,7 @@ static enum cli_result settle(struct cli *c)
 	settle_memory(c);
 	c->config.no_vga |= c->nodefaults;
 	c->option = "-smp";
-	if (settle_smp(c) != CLI_OK)
+	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;
 	if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
@@ -394,6 +396,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 	c->config.ram_size = UINT64_C(128) << 20;
 	c->config.vcpus = 1;
 	c->config.memory = MEMORY_AUTO;
+	c->config.topology = (struct topology){1, 1, 1, 1, 1};
 	c->config.tc_size = UINT64_C(64) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);

@@ -78,6 +78,16 @@ static void leaf_topology(const struct vcpu *v, uint32_t subleaf, struct cpuid_r
 	r->edx = v->lapic.id;
 }
 
+// AMD's: its place among the cores of its package, and its package for a node of memory.
+static void leaf_place(const struct vcpu *v, struct cpuid_regs *r)
+{
+	const struct topology *t = &v->shared->config.topology;
+
+	r->eax = v->lapic.id;
+	r->ebx |= (v->lapic.id & (BIT(topology_package_shift(t)) - 1)) >> topology_core_shift(t);
+	r->ecx |= v->lapic.id >> topology_die_shift(t) & 0xff;
+}
+
 struct cpuid_regs cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid_regs r;
@@ -101,6 +111,7 @@ struct cpuid_regs cpuid_query(const struct vcpu *v, uint32_t leaf, uint32_t subl
 	case 0xb:
 	case 0x1f: leaf_topology(v, subleaf, &r); break;
 	case 0xd: leaf_xsave(v, subleaf, &r); break;
+	case 0x8000001eu: leaf_place(v, &r); break;
 	case 0x80000001u:
 		if (v->misc_enable & MISC_ENABLE_XD_DISABLE)
 			r.edx &= ~BIT(20);

@@ -43,6 +43,7 @@ uint8_t vmm_ack_interrupt(struct vcpu *v);
 void vmm_halt(struct vcpu *v);
 // Let others run while this vCPU waits for one of them; wake one that sleeps, to look at its pending word.
 void vmm_yield(struct vcpu *v);
+unsigned vmm_processors(const struct vcpu *v); // of the host, that the monitors may use
 void vmm_wake(struct vcpu *v, unsigned index);
 // Tell the app that the vCPU has stopped and wait for what to do. Vector state is stored into v->xsave before and
 // loaded from there after; registers and memory may have changed.

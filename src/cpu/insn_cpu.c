@@ -47,7 +47,11 @@ void insn_rdtscp(struct vcpu *v, const struct x86_insn *i, struct sys_result *re
 // There are no performance counters: every index is out of range.
 void insn_rdpmc(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	vcpu_raise(v, VEC_GP, 0);
+	uint64_t value;
+
+	if ((v->cpl && v->cr0 & CR0_PE && !(v->cr4 & CR4_PCE)) || !pmu_rdpmc(v, (uint32_t)v->gpr[X86_RCX], &value))
+		vcpu_raise(v, VEC_GP, 0);
+	put_edx_eax(v, value);
 }
 
 void insn_rdpid(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
@@ -127,6 +131,12 @@ void insn_mwait(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 		vcpu_raise(v, VEC_UD, 0);
 	if (v->rflags & RFLAGS_IF)
 		insn_hlt(v, i, res);
+}
+
+// With more vCPUs than processors: who waits for another lets it run.
+void insn_pause(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	vmm_yield(v);
 }
 
 void insn_pkru(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)

@@ -2,6 +2,7 @@
 //
 // The local APIC's core: delivery, priorities, acknowledge and EOI. Registers as the guest sees them are in
 // lapic_regs.c, the timer in lapic_timer.c.
+#include "bus/shared.h"
 #include "cpu/lapic_internal.h"
 
 static unsigned top_bit(uint32_t x)
@@ -51,8 +52,11 @@ static int isr_find_top(const struct lapic *a)
 	return -1;
 }
 
+// What has been written to this APIC is to be seen before IRR is read: a vCPU that sends a vector now either finds the
+// new priority, or its vector is found here.
 void lapic_update(struct vcpu *v)
 {
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (lapic_pending_vector(v) >= 0)
 		vcpu_set_pending(v, PENDING_IRQ);
 }
@@ -204,7 +208,9 @@ bool lapic_matches(const struct vcpu *v, const struct lapic_message *m)
 		return false;
 	if (m->dest == (m->wide ? UINT32_MAX : 0xff))
 		return true;
-	return m->logical ? matches_logical(v, m) : m->dest == v->lapic.id;
+	if (m->logical)
+		return matches_logical(v, m);
+	return m->dest == (lapic_is_x2(v) ? v->lapic.id : v->lapic.xapic_id);
 }
 
 static bool in_shorthand(const struct vcpu *v, const struct vcpu *from, const struct lapic_message *m)
@@ -305,7 +311,7 @@ void lapic_init(struct vcpu *v, struct bus *bus)
 	struct lapic *a = &v->lapic;
 
 	a->bus = bus;
-	a->id = v->index;
+	a->id = a->xapic_id = topology_apic_id(&v->shared->config.topology, v->index);
 	timer_init(bus, &a->timer, lapic_timer_fire, v);
 	lapic_reset(v);
 }

@@ -45,6 +45,7 @@ struct lapic {
 	struct timer timer;
 	struct lapic_hooks hooks;
 	uint32_t id;                // initial APIC ID, also the x2APIC ID
+	uint32_t xapic_id;          // what software has written into the ID register in xAPIC form: 8 bits
 	uint32_t tpr, ldr, dfr, svr;
 	uint32_t esr, esr_latched;  // collected errors; what ESR shows since the last write to it
 	uint64_t icr;

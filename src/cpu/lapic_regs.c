@@ -28,7 +28,8 @@ struct reg_rule {
 #define LVT_PIN (LVT_WITH_MODE | BIT(13) | LVT_LEVEL)
 
 static const struct reg_rule rules[REGS] = {
-	[REG_ID] = {R | BOTH, 0, 0}, [REG_VERSION] = {R | BOTH, 0, 0},
+	[REG_ID] = {R | W | BOTH, 0xff000000, 0}, // W in xAPIC form only, as LDR
+	 [REG_VERSION] = {R | BOTH, 0, 0},
 	[REG_TPR] = {R | W | BOTH, 0xff, 0}, [REG_APR] = {R | XAPIC, 0, 0}, [REG_PPR] = {R | BOTH, 0, 0},
 	[REG_EOI] = {W | BOTH, 0, 0}, [REG_RRD] = {R | XAPIC, 0, 0},
 	[REG_LDR] = {R | W | BOTH, 0xff000000, 0}, // W in xAPIC form only: see lapic_msr_write
@@ -54,7 +55,7 @@ static uint32_t reg_read(struct vcpu *v, unsigned reg)
 	struct lapic *a = &v->lapic;
 
 	switch (reg) {
-	case REG_ID: return lapic_is_x2(v) ? a->id : a->id << 24;
+	case REG_ID: return lapic_is_x2(v) ? a->id : a->xapic_id << 24;
 	case REG_VERSION: return VERSION;
 	case REG_TPR: return a->tpr;
 	case REG_APR:
@@ -144,6 +145,7 @@ static void reg_write(struct vcpu *v, unsigned reg, uint32_t value)
 	struct lapic *a = &v->lapic;
 
 	switch (reg) {
+	case REG_ID: a->xapic_id = value >> 24; break;
 	case REG_TPR:
 		a->tpr = value;
 		lapic_update(v);
@@ -225,7 +227,8 @@ bool lapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	unsigned reg = msr - MSR_X2APIC_FIRST;
 	uint64_t valid;
 
-	if (!lapic_is_x2(v) || reg >= REGS || (rules[reg].access & (W | X2APIC)) != (W | X2APIC) || reg == REG_LDR)
+	if (!lapic_is_x2(v) || reg >= REGS || (rules[reg].access & (W | X2APIC)) != (W | X2APIC) || reg == REG_LDR ||
+	    reg == REG_ID)
 		return false;
 	valid = rules[reg].valid | rules[reg].status;
 	if (reg == REG_ICR)
@@ -266,6 +269,8 @@ bool lapic_set_base(struct vcpu *v, uint64_t value)
 	if ((value & ~valid) || !base_transition_valid(old, value))
 		return false;
 	v->apic_base = value;
+	if (!(value & APIC_BASE_ENABLE))
+		v->lapic.xapic_id = v->lapic.id;
 	if ((old & APIC_BASE_ENABLE) && !(value & APIC_BASE_ENABLE))
 		lapic_reset(v);
 	if ((value & APIC_BASE_X2APIC) && !(old & APIC_BASE_X2APIC)) {

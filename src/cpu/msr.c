@@ -333,6 +333,13 @@ static bool write_command(struct vcpu *v, uint32_t msr, uint64_t value, struct s
 	return offers_control(v, msr == MSR_PRED_CMD ? SPEC_CTRL : FLUSH_L1D) && !(value & ~UINT64_C(1));
 }
 
+// -- performance counters (pmu.c) -------------------------------------------------------------------------------------
+
+static bool write_pmu(struct vcpu *v, uint32_t msr, uint64_t value, struct sys_result *res)
+{
+	return pmu_msr_write(v, msr, value);
+}
+
 // -- the table ------------------------------------------------------------------------------------------------------
 
 #define F(name) X86_FEATURE_##name
@@ -347,6 +354,8 @@ static bool write_command(struct vcpu *v, uint32_t msr, uint64_t value, struct s
 #define CALL(n, feature, read, write) {n, n, #n, FUNCTION, ANY, feature, 0, 0, read, write}
 #define CALLS(first, last, feature, read, write) {first, last, #first, FUNCTION, ANY, feature, 0, 0, read, write}
 
+#define PMU(n, count, vendor) {n, n + count - 1, #n, FUNCTION, vendor, F(NONE), 0, 0, pmu_msr_read, write_pmu}
+
 static const struct msr_row rows[] = {
 	CALL(MSR_TSC, F(TSC), read_tsc, write_tsc),
 	CALL(MSR_KVM_WALL_CLOCK, F(HYPERVISOR), read_wall_clock, write_wall_clock),
@@ -358,6 +367,7 @@ static const struct msr_row rows[] = {
 	CALL(MSR_SPEC_CTRL, F(NONE), read_spec_ctrl, write_spec_ctrl),
 	CALL(MSR_PRED_CMD, F(NONE), NULL, write_command),
 	CALL(MSR_BIOS_SIGN_ID, F(NONE), read_bios_sign, drop_write),
+	PMU(MSR_PMC0, PMU_GENERAL, INTEL),
 	CONSTANT(MSR_MTRRCAP, F(MTRR), 0x508), // 8 variable ranges, fixed ranges, write combining
 	CALL(MSR_ARCH_CAPABILITIES, F(NONE), read_arch_capabilities, NULL),
 	CALL(MSR_FLUSH_CMD, F(NONE), NULL, write_command),
@@ -366,6 +376,7 @@ static const struct msr_row rows[] = {
 	ADDRESS(MSR_SYSENTER_EIP, F(SEP), sysenter_eip),
 	CONSTANT(MSR_MCG_CAP, F(MCA), 0), // no banks
 	STORED(MSR_MCG_STATUS, F(MCA), ANY, mcg_status, 7),
+	PMU(MSR_PERFEVTSEL0, PMU_GENERAL, INTEL),
 	KEPT(MSR_MISC_ENABLE, F(NONE), misc_enable, write_misc_enable),
 	STORED(MSR_DEBUGCTL, F(NONE), ANY, debugctl, 3), // LBR, BTF
 	CALLS(MSR_MTRR_VAR, MSR_MTRR_VAR + 15, F(MTRR), read_mtrr_var, write_mtrr_var),
@@ -374,6 +385,8 @@ static const struct msr_row rows[] = {
 	CALLS(MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_C0000 + 7, F(MTRR), read_mtrr_fixed, write_mtrr_fixed),
 	KEPT(MSR_PAT, F(PAT), pat, write_pat),
 	KEPT(MSR_MTRR_DEF_TYPE, F(MTRR), mtrr_def_type, write_mtrr_def_type),
+	PMU(MSR_FIXED_CTR0, PMU_FIXED, INTEL),
+	PMU(MSR_FIXED_CTR_CTRL, 4, INTEL), // and the global status, control and clear registers
 	CALL(MSR_TSC_DEADLINE, F(TSC_DEADLINE), read_tsc_deadline, write_tsc_deadline),
 	KEPT(MSR_PKRS, F(PKS), pkrs, write_pkrs),
 	{MSR_X2APIC_FIRST, MSR_X2APIC_LAST, "MSR_X2APIC", FUNCTION, ANY, F(X2APIC), 0, 0, lapic_msr_read, write_x2apic},
@@ -389,7 +402,7 @@ static const struct msr_row rows[] = {
 	KEPT(MSR_GS_BASE, F(LM), seg[X86_GS].base, write_segment_base),
 	ADDRESS(MSR_KERNEL_GS_BASE, F(LM), kernel_gs_base),
 	CALL(MSR_TSC_AUX, F(NONE), read_tsc_aux, write_tsc_aux),
-	{MSR_K7_EVNTSEL0, MSR_K7_EVNTSEL0 + 7, "MSR_K7_EVNTSEL0", ZERO, AMD, F(NONE), 0, 0, NULL, NULL}, // and counters
+	PMU(MSR_K7_EVNTSEL0, 8, AMD), // and counters
 	STORED(MSR_SYSCFG, F(NONE), AMD, syscfg, 0x00ff0000),
 	CALL(MSR_HWCR, F(NONE), read_hwcr, write_hwcr),
 	ZEROS(MSR_TOP_MEM, AMD),

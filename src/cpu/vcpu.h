@@ -16,6 +16,7 @@
 #include "base/types.h"
 #include "bus/shared.h"
 #include "cpu/lapic.h"
+#include "cpu/pmu.h"
 #include "mem/mem.h"
 #include "x86/regs.h"
 
@@ -122,8 +123,9 @@ struct vcpu {
 
 	// -- --deterministic: the machine's clock is a count of instructions, at 1 GHz, and of the time skipped in HLT
 	bool counting;
+	bool counts;              // translated code counts instructions: with that, and for performance counters
 	int64_t count_left;       // down from when it was set, by each unit at its entry; negative: the unit must not run
-	uint64_t count_end;       // the clock when count_left is 0
+	uint64_t count_end;       // the count when count_left is 0
 	uint64_t count_skipped;
 
 	// -- MSRs
@@ -139,6 +141,7 @@ struct vcpu {
 
 	// -- interrupts
 	struct lapic lapic;
+	struct pmu pmu;
 	_Atomic uint32_t nmis;    // that came since the run loop looked
 	uint8_t sipi_vector;      // of the last SIPI, valid with PENDING_SIPI
 

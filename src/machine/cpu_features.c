@@ -88,7 +88,7 @@ const struct cpu_feature cpu_features[] = {
 	{"osvw", WORD_E1_ECX, 9, N}, {"ibs", WORD_E1_ECX, 10, N},
 	{"xop", WORD_E1_ECX, 11, N}, {"skinit", WORD_E1_ECX, 12, N},
 	{"wdt", WORD_E1_ECX, 13, N}, {"lwp", WORD_E1_ECX, 15, N}, {"fma4", WORD_E1_ECX, 16, N}, {"tce", WORD_E1_ECX, 17, N},
-	{"nodeid-msr", WORD_E1_ECX, 19, N}, {"tbm", WORD_E1_ECX, 21, N}, {"topoext", WORD_E1_ECX, 22, N},
+	{"nodeid-msr", WORD_E1_ECX, 19, N}, {"tbm", WORD_E1_ECX, 21, N}, {"topoext", WORD_E1_ECX, 22, X} /* AMD's */,
 	{"perfctr-core", WORD_E1_ECX, 23, N}, {"perfctr-nb", WORD_E1_ECX, 24, N}, {"monitorx", WORD_E1_ECX, 29, N},
 
 	{"syscall", WORD_E1_EDX, 11, R}, {"nx", WORD_E1_EDX, 20, R}, {"mmxext", WORD_E1_EDX, 22, H},

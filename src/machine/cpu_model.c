@@ -212,13 +212,13 @@ static int parse_switch(const struct parse *p, const char *name, const char *val
 	return fail(p, "%s=%s must be on or off", name, value);
 }
 
-// What QEMU's users write and ringer does anyway: unavailable features are always errors, nothing migrates, there is no
-// PMU, and cache and address sizes are the host's.
+// What QEMU's users write and ringer does anyway: unavailable features are always errors, nothing migrates, and cache
+// and address sizes are the host's.
 static const struct {
 	const char *name;
 	bool on, off; // which values are the truth already
 } given[] = {
-	{"check", true, true}, {"enforce", true, true}, {"migratable", true, true}, {"pmu", false, true},
+	{"check", true, true}, {"enforce", true, true}, {"migratable", true, true},
 	{"host-phys-bits", true, false}, {"l3-cache", true, false}, {"host-cache-info", true, false},
 };
 
@@ -239,8 +239,24 @@ static int option_switch(struct parse *p, const char *name, const char *value)
 	return option_feature(p, name, strlen(name), on);
 }
 
+// On runs, as on a host that gives a guest its counters.
+static int option_pmu(struct parse *p, const char *value)
+{
+	bool on;
+
+	p->m->pmu = !strcmp(value, "stop") ? PMU_STOP : PMU_RUN;
+	if (!strcmp(value, "run") || !strcmp(value, "stop"))
+		return 0;
+	if (parse_switch(p, "pmu", value, &on))
+		return fail(p, "pmu=%s must be on, off, run or stop", value);
+	p->m->pmu = on ? PMU_RUN : PMU_NONE;
+	return 0;
+}
+
 static int option_value(struct parse *p, const char *name, const char *value)
 {
+	if (!strcmp(name, "pmu"))
+		return option_pmu(p, value);
 	if (!strcmp(name, "vendor"))
 		return option_vendor(p, value);
 	if (!strcmp(name, "model-id") || !strcmp(name, "model_id"))
@@ -262,7 +278,7 @@ static int parse_option(struct parse *p, char *item)
 		*equals = 0;
 		return option_value(p, item, equals + 1);
 	}
-	return option_switch(p, item, "on");
+	return option_value(p, item, "on");
 }
 
 static int parse_options(struct parse *p, const char *spec)
@@ -330,9 +346,9 @@ static uint32_t host_mxcsr_mask(void)
 	return area[7] ? area[7] : 0xffbf;
 }
 
-int cpu_model_build(const char *spec, unsigned vcpus, struct config *cfg, char *err, size_t errlen)
+int cpu_model_build(const char *spec, const struct topology *topology, struct config *cfg, char *err, size_t errlen)
 {
-	struct cpu_model m = {.vcpus = vcpus};
+	struct cpu_model m = {.topology = *topology};
 	struct parse p = {.m = &m, .err = err, .errlen = errlen};
 	struct cpu_bits host;
 	const char *lost, *needs = NULL;
@@ -382,5 +398,6 @@ void cpu_model_help(FILE *out)
 		}
 		fprintf(out, "\n");
 	}
-	fprintf(out, "\nOther: vendor= model-id= family= model= stepping= level= xlevel= phys-bits= kvm=on|off\n");
+	fprintf(out, "\nOther: vendor= model-id= family= model= stepping= level= xlevel= phys-bits= kvm=on|off\n"
+		     "       pmu=off|run|stop (on is run): performance counters; do cycles run on outside guest code?\n");
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // CPUID rows out of a CPU model. What depends on the vCPU's state (APIC ID, OSXSAVE, XSAVE sizes in use) is put in by
-// the monitor's cpu/cpuid.c; leaves without a row read as zeros. Counts say one thread a core, all cores in a package.
+// the monitor's cpu/cpuid.c; leaves without a row read as zeros.
 #include "machine/cpu_rows.h"
 #include "base/assert.h"
 #include <cpuid.h>
 #include <string.h>
 
+enum { TOPOEXT = BIT(22) }; // of WORD_E1_ECX: AMD's
 enum { APIC_HZ = 1000000000 }; // cpu/lapic.h: the timer's tick is 1 ns
 
 struct rows {
@@ -70,49 +71,77 @@ static uint32_t four(const char *s)
 	return x;
 }
 
-static uint32_t log2_up(uint32_t n)
-{
-	uint32_t bits = 0;
-
-	while (BIT(bits) < n)
-		bits++;
-	return bits;
-}
-
 static void identity(const struct rows *r)
 {
 	const struct cpu_model *m = r->m;
-	uint32_t edx = word(r, WORD_1_EDX) | (m->vcpus > 1 ? BIT(28) : 0);
+	uint32_t n = topology_per_package(&m->topology), edx = word(r, WORD_1_EDX) | (n > 1 ? BIT(28) : 0);
 
 	add(r, 0, (struct cpu_regs){m->level, four(m->vendor), four(m->vendor + 8), four(m->vendor + 4)});
-	add(r, 1, (struct cpu_regs){m->signature, 8 << 8 | (m->vcpus > 1 ? m->vcpus << 16 : 0), word(r, WORD_1_ECX), edx});
+	add(r, 1, (struct cpu_regs){m->signature, 8 << 8 | (n > 1 ? n << 16 : 0), word(r, WORD_1_ECX), edx});
 }
 
-// Deterministic cache parameters of the host, with this machine's counts of who shares them.
+// Deterministic cache parameters of the host, with this machine's counts of who shares them: APIC IDs there are.
 static void caches_host(const struct rows *r)
 {
+	const struct topology *t = &r->m->topology;
+	uint32_t threads = BIT(topology_core_shift(t)) - 1, die = BIT(topology_die_shift(t)) - 1;
+	uint32_t cores = BIT(topology_package_shift(t) - topology_core_shift(t)) - 1;
+
 	if (!r->m->host_caches || r->m->amd) // AMD's stand in leaves 0x8000_0005 and 6
 		return;
 	add(r, 2, cpu_regs_host(2, 0));
 	for (uint32_t i = 0; i < 8; i++) {
 		struct cpu_regs c = cpu_regs_host(4, i);
-		uint32_t level = c.eax >> 5 & 7, sharing = level >= 3 ? r->m->vcpus - 1 : 0;
+		uint32_t sharing = (c.eax >> 5 & 7) >= 3 ? die : threads;
 
 		if (!(c.eax & 0x1f))
 			break;
-		c.eax = (c.eax & 0x3fff) | sharing << 14 | (r->m->vcpus - 1) << 26;
+		c.eax = (c.eax & 0x3fff) | sharing << 14 | cores << 26;
 		add_sub(r, 4, i, c);
 	}
 }
 
+enum level_type { LEVEL_THREADS = 1, LEVEL_CORES = 2, LEVEL_DIES = 5 };
+
+static void level(const struct rows *r, uint32_t leaf, uint32_t n, enum level_type type, uint32_t shift, uint32_t count)
+{
+	add_sub(r, leaf, n, (struct cpu_regs){shift, count, (uint32_t)type << 8 | n, 0});
+}
+
+// Leaf 0xb knows threads and cores, 0x1f dies too.
 static void topology(const struct rows *r)
 {
-	uint32_t n = r->m->vcpus;
+	const struct topology *t = &r->m->topology;
+	uint32_t package = topology_package_shift(t), all = topology_per_package(t), dies = t->dies > 1;
 
-	for (uint32_t leaf = 0xb; leaf <= 0x1f; leaf += 0x14) {
-		add_sub(r, leaf, 0, (struct cpu_regs){0, 1, 0x100, 0});
-		add_sub(r, leaf, 1, (struct cpu_regs){log2_up(n), n, 0x201, 0});
+	level(r, 0xb, 0, LEVEL_THREADS, topology_core_shift(t), t->threads);
+	level(r, 0xb, 1, LEVEL_CORES, package, all);
+	level(r, 0x1f, 0, LEVEL_THREADS, topology_core_shift(t), t->threads);
+	level(r, 0x1f, 1, LEVEL_CORES, topology_die_shift(t), t->cores * t->threads);
+	if (dies)
+		level(r, 0x1f, 2, LEVEL_DIES, package, all);
+}
+
+// AMD's: who shares the host's caches, as leaf 4; and the place of a processor, which the monitor puts in.
+static void topology_extensions(const struct rows *r)
+{
+	const struct topology *t = &r->m->topology;
+
+	if (!cpu_bits_has(&r->m->bits, "topoext") || !r->m->amd)
+		return;
+	for (uint32_t i = 0; i < 8 && r->m->host_caches; i++) {
+		struct cpu_regs c = cpu_regs_host(0x8000001d, i);
+		uint32_t sharing = (c.eax >> 5 & 7) >= 3 ? t->cores * t->threads : t->threads;
+		struct cpuid_leaf *row;
+
+		if (!(c.eax & 0x1f))
+			break;
+		c.eax = (c.eax & 0x3fff) | (sharing - 1) << 14;
+		row = add_row(r, 0x8000001d, c);
+		row->has_subleaf = true;
+		row->subleaf = i;
 	}
+	add(r, 0x8000001e, (struct cpu_regs){0, (t->threads - 1) << 8, (t->dies - 1) << 8, 0});
 }
 
 static void features(const struct rows *r)
@@ -126,6 +155,16 @@ static void features(const struct rows *r)
 		add_sub(r, 7, 1, (struct cpu_regs){word(r, WORD_71_EAX), 0, 0, 0});
 	if (has72)
 		add_sub(r, 7, 2, (struct cpu_regs){0, 0, 0, word(r, WORD_72_EDX)});
+}
+
+// Version 2, without the events that nothing counts: the last-level cache's and branches (cpu/pmu.c).
+static void performance(const struct rows *r)
+{
+	enum { VERSION = 2, GENERAL = 4, FIXED = 3, WIDTH = 48, EVENTS = 7, MISSING = 0x78 };
+
+	if (r->m->pmu != PMU_NONE && !r->m->amd)
+		add(r, 0xa, (struct cpu_regs){EVENTS << 24 | WIDTH << 16 | GENERAL << 8 | VERSION, MISSING, 0,
+					      WIDTH << 5 | FIXED});
 }
 
 // Offsets and sizes of state components are the host's, which executes the XSAVE family.
@@ -189,7 +228,9 @@ static void extended(const struct rows *r)
 {
 	uint32_t linear = cpu_bits_has(&r->m->bits, "la57") ? 57 : 48;
 	const struct cpu_model *m = r->m;
-	uint32_t edx = word(r, WORD_E1_EDX), cores = m->amd ? m->vcpus - 1 : 0;
+	uint32_t n = topology_per_package(&m->topology);
+	uint32_t edx = word(r, WORD_E1_EDX), cores = m->amd ? topology_package_shift(&m->topology) << 12 | (n - 1) : 0;
+	uint32_t ecx = word(r, WORD_E1_ECX) & ~(m->amd ? 0 : TOPOEXT);
 	struct cpu_regs l1 = cpu_regs_host(0x80000005, 0), l2 = cpu_regs_host(0x80000006, 0);
 
 	if (m->amd)
@@ -201,7 +242,7 @@ static void extended(const struct rows *r)
 	add(r, 0x80000000, (struct cpu_regs){m->xlevel, m->amd ? four(m->vendor) : 0, m->amd ? four(m->vendor + 8) : 0,
 					     m->amd ? four(m->vendor + 4) : 0});
 	add(r, 0x80000001, (struct cpu_regs){m->amd ? m->signature : 0, 0,
-					     word(r, WORD_E1_ECX) | (m->amd && m->vcpus > 1 ? BIT(1) : 0), edx});
+					     ecx | (m->amd && n > 1 ? BIT(1) : 0), edx});
 	for (uint32_t i = 0; i < 3; i++)
 		add(r, 0x80000002 + i, (struct cpu_regs){four(m->brand + 16 * i), four(m->brand + 16 * i + 4),
 							 four(m->brand + 16 * i + 8), four(m->brand + 16 * i + 12)});
@@ -220,12 +261,15 @@ void cpu_rows_make(const struct cpu_model *m, struct config *cfg)
 	cfg->cpuid_count = 0;
 	identity(&r);
 	caches_host(&r);
+	performance(&r);
 	features(&r);
 	topology(&r);
+	topology_extensions(&r);
 	xsave(&r);
 	tsc(&r);
 	hypervisor(&r);
 	extended(&r);
+	cfg->pmu = m->pmu;
 	cfg->arch_capabilities = 0;
 	if (cpu_bits_has(&m->bits, "arch-capabilities"))
 		cfg->arch_capabilities = (uint64_t)word(&r, WORD_ARCH_HIGH) << 32 | word(&r, WORD_ARCH_LOW);

@@ -15,10 +15,11 @@ struct cpu_model {
 	uint32_t signature; // CPUID.1:EAX
 	uint32_t level, xlevel;
 	uint32_t phys_bits;
-	uint32_t vcpus;
+	struct topology topology;
 	bool amd;
 	bool host_caches;   // cache leaves of the host; else QEMU's
 	bool hide_kvm;
+	enum pmu_mode pmu;
 	struct cpu_bits bits;
 };
 

@@ -74,10 +74,13 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	const struct machine_config *c = m->config;
 	struct config *to = &m->shared->config;
 	char cpu[1024];
+	int r;
 
 	m->shared->magic = SHARED_MAGIC;
 	m->shared->size = sizeof(struct shared);
 	to->vcpus = c->vcpus;
+	to->topology = c->topology;
+	to->numa = c->numa;
 	to->stress = c->stress | (c->selfcheck ? STRESS_IRQ : 0); // units are counted in the run loop
 	to->log = c->log | (c->perfmap ? LOG_PERFMAP : 0);
 	to->selfcheck = c->selfcheck;
@@ -86,16 +89,23 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->start_stopped = c->start_stopped;
 	to->tc_size = c->tc_size;
 	to->debug_exit = c->pc.debug_exit;
-	to->pit = to->pic = to->rtc = to->i8042 = true;
+	to->pic = to->rtc = to->i8042 = true;
+	to->pit = !c->pc.no_pit;
+	to->pci_testdev = c->pc.pci_testdev;
 	to->vga = !c->no_vga;
 	to->ide = ide_is_present(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
 	if (!c->deterministic)
-		return cpu_model_build(c->cpu ? c->cpu : CPU_MODEL_DEFAULT, to->vcpus, to, err, errlen);
+		return cpu_model_build(c->cpu ? c->cpu : CPU_MODEL_DEFAULT, &to->topology, to, err, errlen);
 	to->tsc_hz = DETERMINISTIC_HZ;
 	snprintf(cpu, sizeof(cpu), "%s,-rdrand,-rdseed", c->cpu ? c->cpu : CPU_MODEL_DEFAULT);
-	return cpu_model_build(cpu, to->vcpus, to, err, errlen);
+	r = cpu_model_build(cpu, &to->topology, to, err, errlen);
+	if (!r && to->pmu) {
+		snprintf(err, errlen, "-cpu: pmu and -deterministic count the same instructions; leave one of the two away");
+		return -EINVAL;
+	}
+	return r;
 }
 
 static int open_serial(struct machine *m, char *err, size_t errlen)

@@ -44,6 +44,8 @@ struct nic_config {
 struct machine_config {
 	uint64_t ram_size;
 	unsigned vcpus;
+	struct topology topology;
+	struct numa numa;
 	struct boot_args boot;
 	const char *cpu; // -cpu, or NULL
 	struct stream_config serial[SERIAL_PORTS];

@@ -22,7 +22,8 @@ struct pc_config {
 	struct stream_config debugcon; // STREAM_NONE: there is none
 	uint16_t debugcon_base;
 	uint32_t debugcon_readback;
-	bool testdev;
+	bool testdev, pci_testdev;
+	bool no_pit;
 };
 
 struct pc {

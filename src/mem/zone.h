@@ -40,4 +40,8 @@
 #define ZONE_VCPU_TC_RW 0x80000000 // offset of its writable mapping
 #define ZONE_RAM 0x480000000000
 
+// Two pages outside the zone where checked code has nothing: for a locked operation that goes from one page of RAM into
+// another, which are mapped here side by side for as long as it takes (bt/careful.c).
+#define SPLIT_WINDOW 0x3e0000000000
+
 #endif

@@ -24,7 +24,7 @@ static uint64_t make_mult(uint64_t hz)
 
 void clock_init(struct vmm *vm)
 {
-	vm->vcpu->counting = vm->shared->config.deterministic;
+	vm->vcpu->counting = vm->vcpu->counts = vm->shared->config.deterministic;
 	vm->vcpu->count_left = INT64_MAX;
 	vm->vcpu->count_end = INT64_MAX;
 	if (!vm->vcpu->index)

@@ -16,6 +16,11 @@ void vmm_yield(struct vcpu *v)
 	linux_call3(SYS_sched_yield, 0, 0, 0);
 }
 
+unsigned vmm_processors(const struct vcpu *v)
+{
+	return vmm_of(v)->processors;
+}
+
 void vmm_wake(struct vcpu *v, unsigned index)
 {
 	if (v->shared->vcpu_asleep[index])
@@ -51,6 +56,7 @@ void vmm_halt(struct vcpu *v)
 			linux_futex_wait(&v->pending, 0, NULL);
 		*asleep = 0;
 	}
+	pmu_slept(v, linux_rdtsc() - since);
 	ns = vmm_tsc_to_ns(v, linux_rdtsc() - since);
 	vmm_of(v)->halt_spin = ns < LOOK_ON_NS ? v->shared->config.tsc_hz / (1000000000 / LOOK_ON_NS) : 0;
 	vcpu_stats(v)->halt_ns += ns;

@@ -6,7 +6,8 @@
 // day, and ending. No call here opens or sends anything: a monitor taken over by its guest reaches this machine's
 // memory and the app's request slots, nothing else.
 //
-// With guest memory mapped at the guest's own addresses (--memory) two more: mmap of the RAM file outside the zone,
+// With guest memory mapped at the guest's own addresses (--memory), or several vCPUs (zone.h, SPLIT_WINDOW), two more:
+// mmap of the RAM file outside the zone,
 // never executable, and munmap there. Less than 4 GiB at a time, so that what begins below the zone ends in its gap.
 #include "vmm/jail.h"
 #include "base/types.h"

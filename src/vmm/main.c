@@ -174,6 +174,7 @@ static void init_lapic(struct vmm *vm)
 
 	lapic_init(v, &vm->bus);
 	lapic_reset(v);
+	pmu_init(v, &vm->bus);
 	if (!v->index)
 		lapic_firmware_setup(v);
 	v->lapic.hooks = (struct lapic_hooks){.eoi = on_eoi, .send = on_ipi};

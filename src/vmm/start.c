@@ -234,8 +234,7 @@ static void leave_host(bool maps)
 	close_files(MONITOR_FD_RAM + 1, ~0u);
 }
 
-// With a processor to itself the app answers while a world switch spins; on a single one that only delays it.
-static bool has_one_processor(void)
+static unsigned count_processors(void)
 {
 	uint64_t mask[128] = {0};
 	unsigned n = 0;
@@ -244,7 +243,7 @@ static bool has_one_processor(void)
 	for (unsigned i = 0; i < ARRAY_SIZE(mask); i++)
 		for (uint64_t m = mask[i]; m; m &= m - 1)
 			n++;
-	return n <= 1;
+	return MAX(n, 1u);
 }
 
 // On the monitor's own stack.
@@ -254,10 +253,13 @@ _Noreturn void start_run(void)
 	bool maps;
 
 	unmap_rest(vm);
-	maps = vm->shared->config.memory != MEMORY_CHECKED;
+	// With several vCPUs for a locked operation across pages: see bt/careful.c.
+	maps = vm->shared->config.memory != MEMORY_CHECKED || vm->shared->config.vcpus > 1;
 	set_bases(vm);
 	leave_host(maps);
-	vm->spin_cycles = has_one_processor() ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
+	vm->processors = count_processors();
+	// With a processor to itself the app answers while a world switch spins; on a single one that only delays it.
+	vm->spin_cycles = vm->processors == 1 ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
 	if (fault_catch_signals((void *)SIGNAL_STACK, SIGNAL_STACK_SIZE))
 		linux_exit(START_SIGNAL);
 	if (clock_make_timer(vm))

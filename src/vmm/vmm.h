@@ -40,6 +40,7 @@ struct vmm {
 	int32_t host_timer;       // the kernel's id
 	uint64_t armed;           // virtual time at which the host timer fires, 0 = not armed
 
+	uint32_t processors;      // of the host, that this may run on
 	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
 	uint64_t halt_spin;       // cycles that HLT looks on before it sleeps
 	bool fsgsbase;            // the host lets user code write the GS base

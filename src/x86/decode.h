@@ -45,6 +45,7 @@ enum x86_encoding { X86_ENC_LEGACY, X86_ENC_VEX, X86_ENC_EVEX, X86_ENC_XOP, X86_
 	_(RDRAND) /* RDRAND RDSEED */ _(RDPKRU) _(WRPKRU) _(RSM) _(GETSEC) \
 	_(VMX) _(SVM) _(SGX) _(CET) _(TSX) /* XBEGIN XEND XABORT XTEST */ _(AMX) _(UINTR) _(KEYLOCKER) \
 	_(OTHER_SYSTEM) /* everything else that is privileged or unsafe to run as it is */ \
+	_(PAUSE) /* not the decoder's: bt/analyse.c, where it yields */ \
 	_(UD) /* UD0 UD1 UD2 */
 
 enum x86_class {

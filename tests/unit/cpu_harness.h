@@ -38,6 +38,10 @@ static uint64_t test_now(void *opaque)
 	return clock_ns;
 }
 
+void vmm_yield(struct vcpu *v)
+{
+}
+
 uint64_t vmm_clock_ns(const struct vcpu *v)
 {
 	return clock_ns;

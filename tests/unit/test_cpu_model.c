@@ -19,6 +19,8 @@ void base_panic(const char *file, int line, const char *what)
 	abort();
 }
 
+static struct topology topology = {1, 1, 1, 1, 1};
+
 static int build(const char *spec)
 {
 	struct config *cfg = &shared.config;
@@ -26,7 +28,7 @@ static int build(const char *spec)
 	memset(cfg, 0, sizeof(*cfg));
 	cfg->tsc_hz = 2599998000;
 	err[0] = 0;
-	return cpu_model_build(spec, 1, cfg, err, sizeof(err));
+	return cpu_model_build(spec, &topology, cfg, err, sizeof(err));
 }
 
 static struct cpuid_leaf row(uint32_t leaf, uint32_t subleaf)
@@ -90,7 +92,7 @@ static void test_bad(void)
 	static const char *const bad[][2] = {
 		{"foo", "foo"}, {"", "unknown CPU model"}, {"host,+foo", "foo"}, {"host,foo=on", "foo"}, {"host,+vmx", "vmx"},
 		{"host,+amx-tile", "amx-tile"}, {"host,smap=maybe", "maybe"}, {"host,vendor=x", "vendor=x"},
-		{"host,family=9999", "family"}, {"host,level=", "level"}, {"host,-avx,+avx2", "avx"}, {"host,pmu=on", "pmu"},
+		{"host,family=9999", "family"}, {"host,level=", "level"}, {"host,-avx,+avx2", "avx"}, {"host,pmu=fast", "pmu"},
 		{"hostx", "hostx"}, {"host,+xsaves", "xsaves"}, {"host,=on", "feature"}, {"host,+", "feature"},
 	};
 
@@ -122,6 +124,36 @@ static void test_qemu64(void)
 	CHECK(shared.config.host_xcr0 == 7);
 }
 
+// Two packages of three cores of two threads: 1 bit for threads, 2 for cores.
+static void test_topology(void)
+{
+	static const uint32_t ids[] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13};
+
+	topology = (struct topology){2, 1, 3, 2, 12};
+	CHECK(!build("host,vendor=GenuineIntel"));
+	CHECK((row(1, 0).ebx >> 16 & 0xff) == 6 && row(1, 0).edx & BIT(28));
+	CHECK(row(0xb, 0).eax == 1 && row(0xb, 0).ebx == 2 && row(0xb, 0).ecx == 0x100);
+	CHECK(row(0xb, 1).eax == 3 && row(0xb, 1).ebx == 6 && row(0xb, 1).ecx == 0x201);
+	if (row(4, 0).eax)
+		CHECK((row(4, 0).eax >> 14 & 0xfff) == 1 && row(4, 0).eax >> 26 == 3);
+	for (uint32_t i = 0; i < ARRAY_SIZE(ids); i++)
+		CHECK(topology_apic_id(&topology, i) == ids[i]);
+	CHECK(!build("host,vendor=AuthenticAMD,xlevel=0x80000021,+topoext"));
+	CHECK(row(0x80000008, 0).ecx == (3 << 12 | 5) && row(0x8000001e, 0).ebx == 0x100);
+	topology = (struct topology){1, 2, 2, 1, 4};
+	CHECK(!build("host,vendor=GenuineIntel,level=0x1f"));
+	CHECK(row(0x1f, 1).eax == 1 && row(0x1f, 1).ebx == 2 && row(0x1f, 2).eax == 2 && row(0x1f, 2).ecx == 0x502);
+	topology = (struct topology){1, 1, 1, 1, 1};
+}
+
+static void test_pmu(void)
+{
+	CHECK(!build("host,vendor=GenuineIntel") && !row(0xa, 0).eax && shared.config.pmu == PMU_NONE);
+	CHECK(!build("host,vendor=GenuineIntel,pmu=on") && shared.config.pmu == PMU_RUN);
+	CHECK(row(0xa, 0).eax == 0x07300402 && row(0xa, 0).ebx == 0x78 && row(0xa, 0).edx == (48 << 5 | 3));
+	CHECK(!build("host,vendor=AuthenticAMD,pmu=stop") && shared.config.pmu == PMU_STOP && !row(0xa, 0).eax);
+}
+
 static void test_table(void)
 {
 	for (unsigned i = 0; i < cpu_features_count; i++)
@@ -151,6 +183,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1)
 		return print_rows(argv[1]);
+	test_topology();
+	test_pmu();
 	test_table();
 	test_host();
 	test_options();
