@@ -8,11 +8,13 @@
 #include "shadow/shadow.h"
 
 enum {
-	RUN_FIRST = 3,         // ms without a break before a space is promoted
-	ALLOWANCE = 2,         // ms that mapping may cost in any case: what is present already comes in
-	SHARE = 16,            // and this part of the time that the space runs
+	RUN_FIRST = 2,         // ms without a break before a space is promoted
+	SHARE_NEW = 8,         // of which translation takes less than this part
+	ALLOWANCE = 5,         // ms that mapping may cost in any case: what is present already comes in
+	SHARE = 12,            // and this part of the time that the space runs
+	TRANSLATION = 4,       // for translation counts that part only: it is done once, and the next space has it
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
-	PAUSE = 200, PAUSE_MAX = 6400, // ms
+	PAUSE = 50, PAUSE_MAX = 800, // ms
 	MEMORY = 200,          // ms after which the past counts half
 	STINTS_FEW = 50, STINTS_IN_MS = 8, // more often than that it may not be called away
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
@@ -46,10 +48,11 @@ static struct account *account_of(struct shadow *s, gpa_t root)
 void policy_start_counting(struct vcpu *v)
 {
 	shadow_of(v)->counted = now();
-	shadow_of(v)->translated = bt_of(v)->st->tu_cycles;
+	shadow_of(v)->translated = bt_of(v)->st->tu_mapped_cycles;
+	shadow_of(v)->translated_all = bt_of(v)->st->tu_cycles;
 }
 
-// Translation is a cost as well: the checked form has most of the code already.
+// Translation for the mapped form is a cost as well: the checked form has most of the code already.
 static void count_time(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
@@ -58,7 +61,7 @@ static void count_time(struct vcpu *v)
 
 	policy_start_counting(v);
 	a->ran += s->counted - since;
-	a->cost += s->translated - translated;
+	a->cost += (s->translated - translated) / TRANSLATION;
 }
 
 // Another space is the present one.
@@ -84,7 +87,7 @@ static bool computes(struct vcpu *v, struct shadow *s, uint64_t at)
 
 	if (ran < milliseconds(v, RUN_FIRST))
 		return false;
-	if ((bt_of(v)->st->tu_cycles - s->translated) * SHARE < ran)
+	if ((bt_of(v)->st->tu_cycles - s->translated_all) * SHARE_NEW < ran)
 		return true;
 	policy_start_counting(v);
 	s->arrived = s->counted;

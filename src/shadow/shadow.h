@@ -36,7 +36,8 @@ struct shadow {
 	gpa_t last_root;     // of the space seen last
 	uint64_t arrived;    // when that came (TSC)
 	uint64_t counted;    // until when the owner's time has been counted
-	uint64_t translated; // cycles that translation had taken then
+	uint64_t translated; // cycles that translation for the mapped form had taken then
+	uint64_t translated_all; // and all translation
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long
