@@ -353,8 +353,10 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 	default:
 		break;
 	}
-	if (insn->spare_nop)
+	if (insn->spare_nop) {
+		mapped_prefetch(t, insn);
 		return;
+	}
 	if (is_lea(insn) && relative(insn) && insn->opsize == 8 && !names_homeless(insn)) {
 		emit_mov_pc(t, &t->hot, host_of(t, (insn->modrm >> 3 & 7) | (insn->rex >> 2 & 1) << 3),
 			    next_pc(t) + (uint64_t)insn->mem.disp);

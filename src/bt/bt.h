@@ -292,7 +292,7 @@ void base_name_mode(struct bt *b, unsigned mode_id);
 const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id); // code: to the address in T0, by look-up
 void base_note_retired(struct bt *b, const struct tu *t);
 void base_close_landings(struct bt *b, const struct tu *t);
-struct tu *bt_promote(struct vcpu *v, struct tu *t);
+struct tu *bt_promote(struct vcpu *v, struct tu *t, bool here);
 bool bt_passed_often(struct bt *b, uint64_t place);
 static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
 {

@@ -45,7 +45,7 @@ static struct tu *hotter(struct vcpu *v, struct tu *t)
 	bool want = b->want_hot;
 
 	b->want_hot = false;
-	return want || t->favour == FAVOUR_WANTED ? bt_promote(v, t) : t;
+	return want || t->favour == FAVOUR_WANTED ? bt_promote(v, t, true) : t;
 }
 
 // What was worth a hot unit in one form of memory access is so in the other.

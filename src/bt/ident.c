@@ -234,8 +234,10 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_lea_insn(t, insn);
 		return;
 	}
-	if (insn->spare_nop)
+	if (insn->spare_nop) {
+		mapped_prefetch(t, insn);
 		return;
+	}
 	if (insn->mem.bitstring) {
 		emit_bitstring(t, insn);
 		return;

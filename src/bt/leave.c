@@ -170,7 +170,7 @@ static void take_place(struct vcpu *v)
 		if (b->exit[p->exit].kind == EXIT_DIRECT)
 			b->link_exit = p->exit;
 	} else if (bt_passed_often(b, *bt_slot(v, SLOT_TMP))) {
-		bt_promote(v, &b->tu[p->tu]);
+		bt_promote(v, &b->tu[p->tu], false);
 		b->want_hot = true;
 	}
 }
@@ -197,7 +197,7 @@ static bool leave_by_exit(struct vcpu *v, uint32_t id)
 	bool done = take_exit(v, id);
 
 	if (often && tc_epoch(b) == epoch && !b->flush_tc)
-		bt_promote(v, &b->tu[often]);
+		bt_promote(v, &b->tu[often], false);
 	return done;
 }
 

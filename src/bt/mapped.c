@@ -11,7 +11,8 @@
 // check: it would have faulted in the gap. So a pointer that walks by constants and is used at each step is checked
 // once.
 //
-// What has no such form - operands that need two instructions, masks, strings - takes the inline look-up (check.c).
+// What has no such form - operands that need two instructions, strings - takes the inline look-up (check.c). Masked
+// operands have it, but prove nothing: one of whose bytes none is touched does not fault.
 #include "bt/trans.h"
 
 #define SLACK_MAX BIT64(38)
@@ -156,7 +157,8 @@ static bool plain_class(const struct x86_insn *insn)
 {
 	switch (insn->class) {
 	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
-	case X86_CLASS_AVX512: case X86_CLASS_JMP_IND: case X86_CLASS_CALL_IND: case X86_CLASS_PUSH: case X86_CLASS_POP:
+	case X86_CLASS_AVX512: case X86_CLASS_MASKED: case X86_CLASS_JMP_IND: case X86_CLASS_CALL_IND:
+	case X86_CLASS_PUSH: case X86_CLASS_POP:
 		return true;
 	default:
 		return false;
@@ -209,7 +211,8 @@ static bool has_place(const struct trans *t, unsigned reg)
 // A register that is in its place for this instruction only (spill.c) could not be proven again.
 static void used(const struct trans *t, struct proof *p, int64_t disp, unsigned size)
 {
-	touched(p, disp, size);
+	if (t->insn[t->i].class != X86_CLASS_MASKED)
+		touched(p, disp, size);
 	if ((p->base != X86_REG_NONE && t->in_memory & BIT(p->base)) ||
 	    (p->index != X86_REG_NONE && t->in_memory & BIT(p->index)))
 		p->scale = 0;
@@ -237,6 +240,21 @@ bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, st
 	}
 	note_fault(t);
 	return true;
+}
+
+// A hint, and no access: it does not fault, so it needs no proof, and is none. What it can tell of the zone by its time
+// is what speculation can (docs/SAFETY.md).
+void mapped_prefetch(struct trans *t, const struct x86_insn *insn)
+{
+	const struct x86_mem *m = &insn->mem;
+	unsigned hint = insn->modrm >> 3 & 7, hints = insn->opcode == 0x18 ? 4 : insn->opcode == 0x0d ? 2 : 0;
+
+	if (!(t->t->mode & MODE_MAPPED) || insn->encoding != X86_ENC_LEGACY || insn->map != 1 || hint >= hints ||
+	    !m->present || m->seg >= X86_FS || insn->addrsize != 8 || is_constant(m) || !has_place(t, m->base) ||
+	    !has_place(t, m->index) || m->disp != (int32_t)m->disp)
+		return;
+	emit_op_mem(&t->hot, 4, 0x0f00 | insn->opcode, hint,
+		    host_operand(t, m->base, m->index, m->scale ? m->scale : 1, (int)m->disp));
 }
 
 // disp(base) for RSP, and RBP of LEAVE. Uses T1.

@@ -8,7 +8,8 @@
 // Each refusal counts down: code that has stopped changing becomes hot after all.
 enum { RETIRED_ONCE = 8, RETIRED_OFTEN = 64, RETIRED_MAX = 248 };
 
-static bool may_promote(struct bt *b, const struct tu *t)
+// here: the guest is about to run it, and its second page has been looked at.
+static bool may_promote(struct bt *b, const struct tu *t, bool here)
 {
 	uint8_t *retired = &b->base.retired[t->gpa >> PAGE_SHIFT & (RETIRED - 1)];
 
@@ -18,7 +19,7 @@ static bool may_promote(struct bt *b, const struct tu *t)
 		--*retired;
 		return false;
 	}
-	return t->gpa2 == ~UINT64_C(0);
+	return here || t->gpa2 == ~UINT64_C(0);
 }
 
 // A link that cannot be made again is none.
@@ -33,13 +34,13 @@ static void move_links(struct bt *b, struct tu *from, struct tu *to)
 }
 
 // The hot unit in its place, or a favoured one in a hot one's. Only from the run loop.
-struct tu *bt_promote(struct vcpu *v, struct tu *t)
+struct tu *bt_promote(struct vcpu *v, struct tu *t, bool here)
 {
 	struct bt *b = bt_of(v);
 	uint64_t epoch = tc_epoch(b);
 	struct tu *hot;
 
-	if (t->favour != FAVOUR_WANTED && !may_promote(b, t))
+	if (t->favour != FAVOUR_WANTED && !may_promote(b, t, here))
 		return t;
 	hot = bt_translate(v, t->pc, t->gpa, t->mode, t->favour == FAVOUR_WANTED ? TIER_FAVOURED : TIER_HOT);
 	b->st->tu_promoted++;

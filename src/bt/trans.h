@@ -399,6 +399,7 @@ static inline bool is_mapped(const struct trans *t)
 
 bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn); // all of its accesses take that form
 bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, struct emit_mem *out);
+void mapped_prefetch(struct trans *t, const struct x86_insn *insn); // nothing in the checked form
 struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size);
 void mapped_after(struct trans *t, const struct x86_insn *insn);
 void mapped_drop_all(struct trans *t);

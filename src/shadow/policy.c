@@ -9,8 +9,10 @@
 
 enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
-	ALLOWANCE = 2,         // ms that mapping may cost in any case: what is present already comes in
-	SHARE = 16,            // and this part of the time that the space runs
+	SHARE_NEW = 8,         // of which translation takes less than this part
+	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
+	SHARE = 12,            // and this part of the time that the space runs
+	TRANSLATION = 4,       // for translation counts that part only: it is done once, and the next space has it
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
 	MEMORY = 200,          // ms after which the past counts half
@@ -46,10 +48,11 @@ static struct account *account_of(struct shadow *s, gpa_t root)
 void policy_start_counting(struct vcpu *v)
 {
 	shadow_of(v)->counted = now();
-	shadow_of(v)->translated = bt_of(v)->st->tu_cycles;
+	shadow_of(v)->translated = bt_of(v)->st->tu_mapped_cycles;
+	shadow_of(v)->translated_all = bt_of(v)->st->tu_cycles;
 }
 
-// Translation is a cost as well: the checked form has most of the code already.
+// Translation for the mapped form is a cost as well: the checked form has most of the code already.
 static void count_time(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
@@ -58,7 +61,7 @@ static void count_time(struct vcpu *v)
 
 	policy_start_counting(v);
 	a->ran += s->counted - since;
-	a->cost += s->translated - translated;
+	a->cost += (s->translated - translated) / TRANSLATION;
 }
 
 // Another space is the present one.
@@ -84,11 +87,47 @@ static bool computes(struct vcpu *v, struct shadow *s, uint64_t at)
 
 	if (ran < milliseconds(v, RUN_FIRST))
 		return false;
-	if ((bt_of(v)->st->tu_cycles - s->translated) * SHARE < ran)
+	if ((bt_of(v)->st->tu_cycles - s->translated_all) * SHARE_NEW < ran)
 		return true;
 	policy_start_counting(v);
 	s->arrived = s->counted;
 	return false;
+}
+
+static const uint64_t *table_at(const struct vcpu *v, uint64_t entry)
+{
+	return entry & PTE_P && !(entry & PTE_PS) ? mem_host(&v->shared->config.mem, entry & PTE_ADDR, PAGE_SIZE) : NULL;
+}
+
+static uint64_t mix(uint64_t print, unsigned i, uint64_t entry)
+{
+	return (print ^ (entry & PTE_ADDR) ^ i) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+// Of the two upper levels of its user half: which entries there are, and where they lead.
+static uint64_t fingerprint(const struct vcpu *v, gpa_t root)
+{
+	const uint64_t *top = table_at(v, root | PTE_P), *next;
+	uint64_t print = 1;
+
+	for (unsigned i = 0; top && i < 256; i++) {
+		next = table_at(v, top[i]);
+		for (unsigned k = 0; next && k < 512; k++)
+			if (next[k] & PTE_P)
+				print = mix(print, i << 9 | k, next[k]);
+	}
+	return print;
+}
+
+// A page that has been the root of one space becomes that of the next process: what was too dear is another's.
+static bool is_another(struct vcpu *v, gpa_t root, struct account *a)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (s->looked == s->arrived)
+		return false;
+	s->looked = s->arrived;
+	return fingerprint(v, root) != a->print;
 }
 
 // May the present space take the mappings from whoever has them?
@@ -99,7 +138,9 @@ bool policy_may_claim(struct vcpu *v, gpa_t root)
 
 	if (s->valid && at - s->left < milliseconds(v, 2))
 		return false;
-	return forced(v) || (at >= account_of(s, root)->until && computes(v, s, at));
+	if (forced(v))
+		return true;
+	return computes(v, s, at) && (at >= account_of(s, root)->until || is_another(v, root, account_of(s, root)));
 }
 
 void policy_charge(struct vcpu *v, uint64_t cycles)
@@ -129,6 +170,7 @@ static void pause_space(struct vcpu *v, struct account *a)
 {
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->until = now() + milliseconds(v, a->pause);
+	a->print = fingerprint(v, a->root);
 	a->ran = a->cost = a->stints = 0;
 	bt_of(v)->st->shadow_demotions++;
 }

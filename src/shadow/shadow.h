@@ -25,6 +25,7 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t cost, ran; // as the owner
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
+	uint64_t print;     // fingerprint of its tables when that began
 	unsigned pause;     // ms, the last time
 };
 
@@ -35,8 +36,10 @@ struct shadow {
 	gpa_t root;          // its top page table
 	gpa_t last_root;     // of the space seen last
 	uint64_t arrived;    // when that came (TSC)
+	uint64_t looked;     // the value of that when its fingerprint was last taken
 	uint64_t counted;    // until when the owner's time has been counted
-	uint64_t translated; // cycles that translation had taken then
+	uint64_t translated; // cycles that translation for the mapped form had taken then
+	uint64_t translated_all; // and all translation
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long

@@ -11,6 +11,7 @@ const struct tcg_known tcg_known[] = {{0}};
 
 #define ZONE 0x400000000000ull
 #define ZONE_END 0x500000000000ull
+#define MONITOR 0x411000000000ull /* something of it is there */
 #define OWN 0x7f0000001000ull
 enum { RW = PTE_P | PTE_W | PTE_U, ROUNDS = 3, PATTERN = 0x13572468, WRITTEN = 0x5aa55aa5 };
 
@@ -94,6 +95,7 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	U(x_steps_up, "mov %rdi, %rsp\n mov $0x20010, %ecx\n 1: add $0x7ff0, %rsp\n dec %ecx\n jnz 1b\n push %rax")
 	U(x_steps_off, "mov %rdi, %rsp\n mov $0x20010, %ecx\n 1: lea 0x7ff0(%rsp), %rsp\n jmp 3f\n 2: push %rax\n"
 		" 3: dec %ecx\n jnz 1b\n lea 2b(%rip), %rax\n jmp *%rax")
+	U(x_prefetch, "mov %rdi, %rsi\n xor %ecx, %ecx\n prefetcht0 (%rsi)\n prefetchw 8(%rsi,%rcx,8)\n mov (%rsi), %eax")
 	U(x_addr32, "mov %rdi, %rsi\n movl $0x400000, %esi\n addr32 mov (%esi), %eax")
 	".popsection");
 
@@ -108,6 +110,7 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 #define DECLARE(name) void name(void);
 READS(DECLARE) WRITES(DECLARE) OTHERS(DECLARE)
 void x_walk_up(void), x_walk_down(void), x_walk_rsp(void), x_steps_up(void), x_steps_off(void);
+void x_prefetch(void);
 
 struct form {
 	const char *name;
@@ -272,6 +275,17 @@ static void try_steps(void)
 	check_eq("a stack pointer that steps far into the zone", bad, 0);
 }
 
+/* It touches nothing, and proves nothing. */
+static void try_prefetch(void)
+{
+	static const struct form prefetch = {"prefetch", x_prefetch};
+	unsigned bad = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++)
+		bad += run(&prefetch, MONITOR) != PF || trap.cr2 != MONITOR;
+	check_eq("prefetch in the zone", bad, 0);
+}
+
 /* What is known of an address must not depend on a constant that is patched. */
 static void try_patched(void)
 {
@@ -358,6 +372,7 @@ void metal_main(void)
 	try_own_pages();
 	try_borders();
 	try_steps();
+	try_prefetch();
 	try_patched();
 	try_not_canonical();
 	try_rights("rights lowered, INVLPG", by_invlpg);
