@@ -51,8 +51,11 @@ static int isr_find_top(const struct lapic *a)
 	return -1;
 }
 
+// What has been written to this APIC is to be seen before IRR is read: a vCPU that sends a vector now either finds the
+// new priority, or its vector is found here.
 void lapic_update(struct vcpu *v)
 {
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (lapic_pending_vector(v) >= 0)
 		vcpu_set_pending(v, PENDING_IRQ);
 }
