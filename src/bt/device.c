@@ -17,7 +17,7 @@ bool device_is_plain(const struct trans *t, const struct x86_insn *insn)
 	bool store = insn->encoding == X86_ENC_LEGACY && !insn->map && insn->opcode == MOV_STORE;
 
 	return insn->class == X86_CLASS_PLAIN && insn->mem.present && (insn->mem.access == X86_READ || store) &&
-	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !t->v->counting &&
+	       !insn->mem.bitstring && t->code == X86_MODE64 && !t->careful && !t->v->counts &&
 	       !(t->t->mode & (MODE_ALONE | MODE_ONE));
 }
 
