@@ -140,6 +140,8 @@ struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_
 	uint32_t eax, ebx, ecx, edx;
 };
 
+enum board_kind { BOARD_PC, BOARD_Q35, BOARD_MICROVM };
+
 struct config { // written by the app before the monitor starts, constant once guest code runs
 	struct mem mem;
 	uint32_t vcpus;
@@ -159,6 +161,8 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
 	bool pit, pic, hpet, rtc, i8042, vga, ide;
+	uint32_t board;         // enum board_kind
+	uint32_t mmio_devices;  // virtio-mmio
 };
 
 #include "bus/stats.h"

@@ -107,14 +107,15 @@ static enum cli_result take_aio(struct cli *c, struct cli_drive *d, const char *
 
 static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const char *name)
 {
-	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide" };
+	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide",
+		[DRIVE_SCSI] = "scsi" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(name, names[i])) {
 			d->interface = i;
 			return CLI_OK;
 		}
-	return cli_error(c, "if=%s is not built yet; use if=virtio or if=none", name);
+	return cli_error(c, "if=%s is not built yet; use if=virtio, if=scsi or if=none", name);
 }
 
 static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
@@ -333,8 +334,15 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 {
 	struct virtio_config *v;
 
-	if (d->interface == DRIVE_IDE)
+	if (d->interface == DRIVE_IDE && c->config.board == BOARD_PC)
 		return cli_ide_drive(c, d);
+	if (d->interface == DRIVE_IDE)
+		cli_warn("%s: this machine has no IDE; the guest finds it on %s", d->image.file,
+			 d->cdrom ? "virtio-scsi (/dev/sr0 and so on)" : "virtio (/dev/vda and so on)");
+	if (d->interface == DRIVE_SCSI || (d->cdrom && d->interface == DRIVE_IDE))
+		return cli_scsi_drive(c, d);
+	if (d->cdrom)
+		return cli_error(c, "media=cdrom: a virtio disk is none; use if=scsi");
 	v = cli_virtio_add(c, VIRTIO_BLK);
 	if (!v)
 		return CLI_ERROR;
@@ -366,5 +374,5 @@ enum cli_result cli_settle_drives(struct cli *c)
 	for (unsigned i = 0; i < c->drives; i++)
 		if (c->drive[i].interface != DRIVE_NONE && !c->drive[i].attached && attach(c, &c->drive[i]) != CLI_OK)
 			return CLI_ERROR;
-	return cli_settle_ide(c);
+	return cli_settle_ide(c) == CLI_OK ? cli_settle_scsi(c) : CLI_ERROR;
 }

@@ -97,6 +97,8 @@ enum cli_result cli_ide_cd(struct cli *c, const char *props)
 enum cli_result cli_settle_ide(struct cli *c)
 {
 	c->option = "-device";
+	if (c->ides && c->config.board != BOARD_PC)
+		return cli_error(c, "this machine has no IDE controller; use virtio-blk-pci or -machine pc");
 	for (unsigned i = 0; i < c->ides; i++) {
 		const struct cli_ide *w = &c->ide[i];
 		struct cli_drive *d = cli_find_drive(c, w->drive);
