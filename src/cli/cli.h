@@ -98,6 +98,9 @@ struct cli_prop {
 };
 bool cli_next_prop(const char **text, struct cli_prop *p);
 
+// json.c: an option written as a JSON object as KEY=VALUE,..., the first key of all first.
+enum cli_result cli_from_json(struct cli *c, const char *arg, const char *first, char *to, size_t size);
+
 // accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);
@@ -111,6 +114,7 @@ enum cli_result cli_memory(struct cli *c, const char *arg);
 enum cli_result cli_smp(struct cli *c, const char *arg);
 enum cli_result cli_rtc(struct cli *c, const char *arg);
 enum cli_result cli_device(struct cli *c, const char *arg);
+enum cli_result cli_settle_ids(struct cli *c); // of devices: no two are the same
 
 // drive_opts.c
 enum cli_result cli_drive(struct cli *c, const char *arg);
@@ -118,6 +122,8 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg);
 enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
 enum cli_result cli_cdrom(struct cli *c, const char *file);
 enum cli_result cli_settle_drives(struct cli *c);
+// werror=, rerror=. CLI_DONE: p is neither.
+enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read);
 struct cli_drive *cli_find_drive(struct cli *c, const char *id);
 
 // ide_opts.c

@@ -143,10 +143,36 @@ static bool is_named(struct cli *c, const char *row, const char *name)
 	return false;
 }
 
+enum cli_result cli_settle_ids(struct cli *c)
+{
+	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->config.nvirtio; i++)
+		ids[n++] = c->config.virtio[i].id;
+	for (unsigned i = 0; i < c->config.ports; i++)
+		ids[n++] = c->port_id[i];
+	for (unsigned i = 0; i < c->config.scsis; i++)
+		ids[n++] = c->scsi[i].id;
+	c->option = "-device";
+	for (unsigned i = 1; i < n; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (*ids[i] && !strcmp(ids[i], ids[k]))
+				return cli_error(c, "id=%s: another device has this id; choose another", ids[i]);
+	return CLI_OK;
+}
+
 enum cli_result cli_device(struct cli *c, const char *arg)
 {
+	char text[2048];
 	enum cli_result r;
 	struct cli_prop p;
+
+	if (*arg == '{') {
+		if (cli_from_json(c, arg, "driver", text, sizeof(text)) != CLI_OK)
+			return CLI_ERROR;
+		arg = text;
+	}
 
 	if (!cli_next_prop(&arg, &p))
 		return cli_error(c, "name a device; '-device help' lists them");

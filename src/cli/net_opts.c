@@ -159,9 +159,15 @@ static enum cli_result device_prop(struct cli *c, struct nic_config *card, const
 enum cli_result cli_netdev(struct cli *c, const char *arg)
 {
 	struct net_config *n = NULL;
+	char text[2048];
 	struct cli_prop p;
 	enum cli_result r;
 
+	if (*arg == '{') {
+		if (cli_from_json(c, arg, "type", text, sizeof(text)) != CLI_OK)
+			return CLI_ERROR;
+		arg = text;
+	}
 	if (!cli_next_prop(&arg, &p) || (*p.key && strcmp(p.key, "type")))
 		return cli_error(c, "name the network's type first; '-netdev help' lists them");
 	if (cli_is_help(p.value))

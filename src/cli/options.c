@@ -367,7 +367,8 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
 		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
-	if (cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
+	if (cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK ||
+	    cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
 	if (cli_settle_places(c) != CLI_OK)
 		return CLI_ERROR;

@@ -57,7 +57,6 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 {
 	static const char *const off[] = { "off", "false", "no", NULL };
 	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
-	static const char *const report[] = { "report", "auto", NULL };
 	struct cli_scsi *names = &c->scsi[d - c->config.scsi];
 	const struct {
 		const char *key;
@@ -73,12 +72,13 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 		const char *key;
 		const char *const *values; // NULL: any
 	} fixed[] = {
-		{ "bootindex", NULL }, { "share-rw", off }, { "write-cache", on }, { "werror", report }, { "rerror", report },
-		{ "removable", off }, { "dpofua", off }, { "rotation_rate", NULL }, { "ver", NULL },
+		{ "bootindex", NULL }, { "share-rw", off }, { "write-cache", on }, { "removable", off }, { "dpofua", off },
+		{ "rotation_rate", NULL }, { "ver", NULL },
 	};
 	unsigned *block = !strcmp(p->key, "logical_block_size") ? &d->block_size :
 		!strcmp(p->key, "physical_block_size") ? &d->physical_size : NULL;
 	unsigned channel = 0;
+	enum cli_result r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (strcmp(p->key, texts[i].key))
@@ -88,6 +88,9 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 		strcpy(texts[i].to, p->value);
 		return CLI_OK;
 	}
+	r = cli_error_policy(c, p, &d->ignore_write_errors, &d->ignore_read_errors);
+	if (r != CLI_DONE)
+		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
 		if (!strcmp(p->key, fixed[i].key))
 			return !fixed[i].values || cli_is_one_of(p->value, fixed[i].values) ? CLI_OK :
@@ -149,6 +152,8 @@ static void give(struct scsi_disk_config *s, struct cli_drive *d)
 	s->image = d->image;
 	s->image.readonly |= s->type == SCSI_CDROM;
 	s->write_cache = d->blk.write_cache;
+	s->ignore_write_errors |= d->blk.ignore_write_errors;
+	s->ignore_read_errors |= d->blk.ignore_read_errors;
 	if (!*s->serial)
 		memcpy(s->serial, d->blk.serial, MIN(sizeof(s->serial), sizeof(d->blk.serial)));
 	if (!*s->id)
@@ -218,13 +223,9 @@ static enum cli_result settle_disk(struct cli *c, unsigned i)
 
 enum cli_result cli_settle_scsi(struct cli *c)
 {
-	for (unsigned i = 0; i < c->config.scsis; i++) {
-		c->option = "-device";
-		for (unsigned k = 0; k < i && *c->scsi[i].id; k++)
-			if (!strcmp(c->scsi[k].id, c->scsi[i].id))
-				return cli_error(c, "id=%s: another device has this id; choose another", c->scsi[i].id);
+	c->option = "-device";
+	for (unsigned i = 0; i < c->config.scsis; i++)
 		if (settle_disk(c, i) != CLI_OK)
 			return CLI_ERROR;
-	}
 	return CLI_OK;
 }

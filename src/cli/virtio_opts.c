@@ -20,14 +20,6 @@ static bool parse_slot(const char *text, int *slot)
 	return true;
 }
 
-static bool id_is_free(const struct cli *c, const char *id)
-{
-	for (unsigned i = 0; i < c->config.nvirtio; i++)
-		if (!strcmp(c->config.virtio[i].id, id))
-			return false;
-	return true;
-}
-
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
 	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];
@@ -71,8 +63,6 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 	uint64_t n;
 
 	if (!strcmp(p->key, "id")) {
-		if (!id_is_free(c, p->value))
-			return cli_error(c, "id=%s: another device has this id; choose another", p->value);
 		snprintf(v->id, sizeof(v->id), "%.63s", p->value);
 		return CLI_OK;
 	}
@@ -162,13 +152,13 @@ static bool parse_power(const char *text, uint64_t min, uint64_t max, unsigned *
 
 static enum cli_result blk_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
 {
-	static const char *const on[] = { "on", "true", "yes", "auto", NULL }, *const report[] = { "report", "auto", NULL };
+	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
 	static const struct {
 		const char *key;
 		const char *const *values; // NULL: any
 	} fixed[] = {
 		{ "bootindex", NULL }, { "share-rw", off }, { "config-wce", NULL }, { "scsi", off },
-		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on }, { "werror", report }, { "rerror", report },
+		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on },
 	};
 	uint64_t n;
 
@@ -209,6 +199,8 @@ enum cli_result cli_virtio_blk(struct cli *c, const char *arg)
 	while (v && cli_next_prop(&arg, &p)) {
 		enum cli_result r = cli_virtio_prop(c, v, &p);
 
+		if (r == CLI_DONE)
+			r = cli_error_policy(c, &p, &v->blk.ignore_write_errors, &v->blk.ignore_read_errors);
 		if (r == CLI_DONE)
 			r = blk_prop(c, v, &p);
 		if (r == CLI_DONE)
