@@ -415,7 +415,7 @@ struct virtio_device *virtio_scsi_create(const struct virtio_scsi_config *c, con
 	for (unsigned i = 0; i < v->dev.nqueues && c->queue_size; i++)
 		v->dev.queue[i].size = v->dev.queue[i].size_max = (uint16_t)c->queue_size;
 	v->space.num_queues = queues;
-	v->space.seg_max = SEG_MAX;
+	v->space.seg_max = MIN(SEG_MAX, v->dev.queue[REQUESTS].size_max - 2u);
 	v->space.max_sectors = SECTORS_MAX;
 	v->space.cmd_per_lun = DEPTH;
 	v->space.event_info_size = 16;
