@@ -259,8 +259,8 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->hpet.set_gsi = board_hpet_set;
 	b->hpet.legacy_changed = board_hpet_legacy;
 	b->hpet.opaque = b;
-	b->i440fx.pm_moved = b->q35.pm_moved = board_move_pm;
-	b->i440fx.opaque = b->q35.opaque = b;
+	b->i440fx.pm_moved = board_move_pm;
+	b->i440fx.opaque = b;
 	b->ide.access = b->host.port_access;
 	b->ide.opaque = b->host.opaque;
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
@@ -279,6 +279,8 @@ static void board_init_chip_set(struct board *b)
 	if (b->config->board != BOARD_Q35)
 		return;
 	bus_init_dev(b->bus, &b->q35.dev, &q35_class);
+	b->q35.pm_moved = board_move_pm;
+	b->q35.opaque = b;
 	q35_init(&b->q35, &b->pci);
 }
 
