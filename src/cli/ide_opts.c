@@ -18,6 +18,8 @@ static enum cli_result put(struct cli *c, struct cli_drive *d, int place, bool c
 			place = i;
 	if (place < 0 || place >= IDE_DRIVES)
 		return cli_error(c, "%s: the IDE controller has %d places; use if=virtio", d->image.file, IDE_DRIVES);
+	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
+		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for IDE", d->image.file);
 	to = &c->config.ide[place];
 	if (to->present)
 		return cli_error(c, "%s: its place on the IDE controller (%d) belongs to %s; choose another", d->image.file,

@@ -196,7 +196,7 @@ def test_disks():
         (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=1"], "addr"),
         (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=5", "-device", "virtio-rng-pci,addr=5"], "addr"),
         (["-blockdev", "driver=raw,node-name=d,file=f"] + blk, "'f'"), (["-blockdev", "driver=raw,node-name=d"], "d"),
-        (["-blockdev", "driver=file,filename=disk"], "node-name"), (["-blockdev", "{}"], "JSON"),
+        (["-blockdev", "driver=file,filename=disk"], "node-name"), (["-blockdev", "{}"], "node-name"), (["-blockdev", "{x"], "JSON"),
         (node + ["-blockdev", "driver=raw,node-name=d,file=f", "-blockdev", "driver=raw,node-name=e,file=f"], "'f'"),
         (["-deterministic", "-drive", "file=disk,format=raw,if=virtio"], "-deterministic"),
     ]:
