@@ -197,6 +197,17 @@ static uint8_t *build_madt(struct acpi *a)
 	return t;
 }
 
+static uint8_t *build_mcfg(struct acpi *a)
+{
+	uint8_t *t = take(a, 60);
+
+	put_header(t, "MCFG", 1);
+	put64(t + 44, PCI_ECAM_BASE);
+	t[55] = PCI_ECAM_SIZE / (1 << 20) - 1; // the last bus
+	close_table(t, 60);
+	return t;
+}
+
 static uint8_t *build_hpet(struct acpi *a)
 {
 	uint8_t *t = take(a, 56);
@@ -300,6 +311,8 @@ void acpi_build(struct acpi *a, uint8_t *rsdp)
 		tables[n++] = build_srat(a);
 	if (a->cfg->numa.distances)
 		tables[n++] = build_slit(a);
+	if (a->cfg->board == BOARD_Q35)
+		tables[n++] = build_mcfg(a);
 
 	memset(rsdp, 0, ACPI_RSDP_SIZE);
 	memcpy(rsdp, "RSD PTR ", 8);

@@ -195,6 +195,15 @@ void aml_irq(struct aml *b, unsigned irq)
 	emit16(b, 1u << irq);
 }
 
+void aml_interrupt(struct aml *b, uint32_t gsi)
+{
+	emit8(b, 0x89);
+	emit16(b, 6);
+	emit8(b, 0x09); // consumer, level, active high, shared
+	emit8(b, 1);
+	emit32(b, gsi);
+}
+
 void aml_memory32(struct aml *b, uint32_t base, uint32_t len)
 {
 	emit8(b, 0x86);

@@ -242,7 +242,7 @@ int boot_load(const struct boot_args *a, struct config *cfg, struct vcpu *v0, ch
 		return firmware_load(&b);
 	b.ram_end = cfg->mem.low_end - BOOT_ACPI_SIZE;
 	b.low_start = BOOT_LOW_END;
-	e820_build(&b.e820, &cfg->mem);
+	e820_build(&b.e820, &cfg->mem, cfg->board == BOARD_Q35);
 	ret = read_kernel(&b);
 	if (!ret)
 		ret = load_format(&b);

@@ -8,6 +8,7 @@ enum {
 	PCI_CONFIG = 0xcf8,
 	PCI_HOLE_END = 0xfebfffff,
 	ISA_BRIDGE = 0x00010000, // device 1, function 0
+	LPC_BRIDGE = 0x001f0000, // q35's
 	NO_IRQ = 0xff,
 };
 
@@ -73,8 +74,13 @@ static void put_isa(struct aml *b, const struct config *cfg)
 {
 	size_t isa = aml_device(b, "ISA");
 
-	aml_name(b, "_ADR");
-	aml_int(b, ISA_BRIDGE);
+	if (cfg->board == BOARD_MICROVM) {
+		aml_name(b, "_HID"); // a bus of its own
+		aml_eisaid(b, "PNP0A05");
+	} else {
+		aml_name(b, "_ADR");
+		aml_int(b, cfg->board == BOARD_Q35 ? LPC_BRIDGE : ISA_BRIDGE);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(isa_devices); i++)
 		if (isa_present(cfg, isa_devices[i].when))
 			put_isa_device(b, &isa_devices[i]);
@@ -122,7 +128,11 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	size_t pci = aml_device(b, "PCI0");
 
 	aml_name(b, "_HID");
-	aml_eisaid(b, "PNP0A03");
+	aml_eisaid(b, cfg->board == BOARD_Q35 ? "PNP0A08" : "PNP0A03");
+	if (cfg->board == BOARD_Q35) {
+		aml_name(b, "_CID");
+		aml_eisaid(b, "PNP0A03");
+	}
 	aml_name(b, "_UID");
 	aml_int(b, 0);
 	aml_name(b, "_CRS");
@@ -133,11 +143,50 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	aml_window16(b, AML_RANGE_IO, 0, PCI_CONFIG - 1);
 	aml_window16(b, AML_RANGE_IO, PCI_CONFIG + 8, 0xffff);
 	aml_window32(b, AML_RANGE_MEMORY, 0xa0000, 0xbffff);
-	aml_window32(b, AML_RANGE_MEMORY, MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_HOLE_END);
+	if (cfg->board == BOARD_Q35)
+		aml_window32(b, AML_RANGE_MEMORY, MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_ECAM_BASE - 1);
+	aml_window32(b, AML_RANGE_MEMORY, cfg->board == BOARD_Q35 ? PCI_ECAM_BASE + PCI_ECAM_SIZE :
+		     MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_HOLE_END);
 	aml_template_close(b, t);
 	put_routing(b);
 	put_isa(b, cfg);
 	aml_close(b, pci);
+}
+
+static void put_ecam(struct aml *b)
+{
+	size_t device = aml_device(b, "ECAM");
+
+	aml_name(b, "_HID");
+	aml_eisaid(b, "PNP0C02");
+	aml_name(b, "_UID");
+	aml_int(b, 2);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	aml_memory32(b, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	aml_template_close(b, t);
+	aml_close(b, device);
+}
+
+static void put_mmio_device(struct aml *b, unsigned i)
+{
+	const char name[] = { 'V', 'R', '0' + i / 10, '0' + i % 10, 0 };
+	size_t device = aml_device(b, name);
+
+	aml_name(b, "_HID");
+	aml_string(b, "LNRO0005");
+	aml_name(b, "_UID");
+	aml_int(b, i);
+	aml_name(b, "_CCA");
+	aml_int(b, 1);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	aml_memory32(b, VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SIZE);
+	aml_interrupt(b, VIRTIO_MMIO_GSI + i % VIRTIO_MMIO_GSIS);
+	aml_template_close(b, t);
+	aml_close(b, device);
 }
 
 static void put_processor(struct aml *b, unsigned i)
@@ -164,7 +213,14 @@ void dsdt_build(struct aml *b, const struct config *cfg)
 	sb = aml_scope(b, "\\_SB");
 	for (unsigned i = 0; i < cfg->vcpus; i++)
 		put_processor(b, i);
-	put_pci(b, cfg);
+	if (cfg->board == BOARD_MICROVM)
+		put_isa(b, cfg);
+	else
+		put_pci(b, cfg);
+	if (cfg->board == BOARD_Q35)
+		put_ecam(b);
+	for (unsigned i = 0; i < cfg->mmio_devices; i++)
+		put_mmio_device(b, i);
 	if (cfg->hpet)
 		put_hpet(b);
 	aml_close(b, sb);

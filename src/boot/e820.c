@@ -11,7 +11,7 @@ static void e820_add(struct e820 *e, uint64_t from, uint64_t to, enum e820_type 
 		e->entry[e->count++] = (struct e820_entry){ from, to - from, type };
 }
 
-void e820_build(struct e820 *e, const struct mem *m)
+void e820_build(struct e820 *e, const struct mem *m, bool ecam)
 {
 	uint64_t acpi = m->low_end - BOOT_ACPI_SIZE, facs = m->low_end - PAGE_SIZE;
 
@@ -22,5 +22,7 @@ void e820_build(struct e820 *e, const struct mem *m)
 	e820_add(e, 0x100000, acpi, E820_RAM);
 	e820_add(e, acpi, facs, E820_ACPI);
 	e820_add(e, facs, m->low_end, E820_NVS);
+	if (ecam)
+		e820_add(e, PCI_ECAM_BASE, (uint64_t)PCI_ECAM_BASE + PCI_ECAM_SIZE, E820_RESERVED);
 	e820_add(e, BIT64(32), m->high_end, E820_RAM);
 }

@@ -21,6 +21,7 @@ struct e820 {
 };
 
 // The board's map: m's RAM without what boot/ keeps for the RSDP and the ACPI tables. Sorted, without overlaps.
-void e820_build(struct e820 *e, const struct mem *m);
+// ecam: configuration space in memory is reserved.
+void e820_build(struct e820 *e, const struct mem *m, bool ecam);
 
 #endif

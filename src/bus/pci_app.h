@@ -23,9 +23,18 @@ enum pci_app_window { // offsets in BAR 0
 	PCI_APP_NOTIFY_STRIDE = 4,   // a doorbell's distance from the next
 };
 
+// Where other things of these devices are: configuration space in memory (q35), and virtio-mmio devices, one after the
+// other, which share a few lines of the I/O APIC (microvm).
+#define PCI_ECAM_BASE UINT32_C(0xe0000000)
+#define PCI_ECAM_SIZE UINT32_C(0x10000000)
+#define VIRTIO_MMIO_BASE UINT32_C(0xfeb00000)
+enum { VIRTIO_MMIO_SIZE = 0x200, VIRTIO_MMIO_GSI = 16, VIRTIO_MMIO_GSIS = 8 };
+
 struct pci_app {
 	// -- constant while the machine runs
 	bool present;
+	uint32_t mmio;               // a virtio-mmio device at this address, and no PCI function; 0: it is one
+	uint8_t gsi;                 // ... its line
 	uint8_t devfn;
 	uint8_t revision;
 	uint32_t class_code;         // 24 bits

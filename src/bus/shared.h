@@ -144,6 +144,8 @@ struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_
 	uint32_t eax, ebx, ecx, edx;
 };
 
+enum board_kind { BOARD_PC, BOARD_Q35, BOARD_MICROVM };
+
 struct config { // written by the app before the monitor starts, constant once guest code runs
 	struct mem mem;
 	uint32_t vcpus;
@@ -168,6 +170,8 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool pit, pic, hpet, rtc, i8042, vga, ide;
 	bool pci_testdev;
 	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
+	uint32_t board;         // enum board_kind
+	uint32_t mmio_devices;  // virtio-mmio
 };
 
 #include "bus/stats.h"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The board as two tables: who answers where, and whose output goes to which line. It is QEMU's pc (i440FX, PIIX), as
-// far as it needs no host I/O. Interrupt lines are numbered as ISA does: 0 is the timer's, which is input 0 of the PIC
-// and pin 2 of the IO-APIC; the PIC's own output is pin 0.
+// The board as two tables: who answers where, and whose output goes to which line. It is QEMU's pc (i440FX, PIIX),
+// as far as it needs no host I/O; q35 has other PCI functions and ECAM, microvm no PCI but virtio-mmio devices.
+// Interrupt lines are numbered as ISA does: 0 is the timer's, which is input 0 of the PIC and pin 2 of the IO-APIC;
+// the PIC's own output is pin 0.
 #include "chip/board.h"
 
 #include "base/string.h"
@@ -142,8 +143,12 @@ static void board_pci_lines(void *opaque)
 			used |= BIT(pci_intx_line(f->app->devfn));
 		if (f->app && f->line)
 			high |= BIT(pci_intx_line(f->app->devfn));
+		if (b->mmio_app[i].app)
+			used |= BIT(b->mmio_app[i].app->gsi);
+		if (b->mmio_app[i].app && b->mmio_app[i].line)
+			high |= BIT(b->mmio_app[i].app->gsi);
 	}
-	for (unsigned n = 0; n < 16; n++)
+	for (unsigned n = 0; n < IOAPIC_PINS; n++)
 		if (used & BIT(n))
 			board_drive(b, n, FROM_PCI, high & BIT(n));
 }
@@ -155,6 +160,11 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
 		if (!apps[i].present)
 			continue;
+		if (apps[i].mmio) {
+			bus_init_dev(b->bus, &b->mmio_app[i].dev, &mmio_app_class);
+			mmio_app_add(&b->mmio_app[i], i, &apps[i], &b->pci_hooks);
+			continue;
+		}
 		bus_init_dev(b->bus, &b->pci_app[i].dev, &pci_app_class);
 		pci_app_add(&b->pci_app[i], i, &apps[i], &b->pci, &b->pci_hooks);
 	}
@@ -163,8 +173,12 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 void board_serve_pci(struct board *b, uint32_t functions)
 {
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
-		if ((functions & BIT(i)) && b->pci_app[i].app)
+		if (!(functions & BIT(i)))
+			continue;
+		else if (b->pci_app[i].app)
 			pci_app_serve(&b->pci_app[i]);
+		else if (b->mmio_app[i].app)
+			mmio_app_serve(&b->mmio_app[i]);
 }
 
 static void board_hpet_set(void *opaque, unsigned gsi, bool level)
@@ -258,6 +272,29 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	}
 }
 
+static void board_init_chip_set(struct board *b)
+{
+	if (b->config->board == BOARD_PC)
+		i440fx_init(&b->i440fx, &b->pci);
+	b->pci.absent = b->config->board == BOARD_MICROVM;
+	if (b->config->board != BOARD_Q35)
+		return;
+	bus_init_dev(b->bus, &b->q35.dev, &q35_class);
+	b->q35.pm_moved = board_move_pm;
+	b->q35.opaque = b;
+	q35_init(&b->q35, &b->pci);
+}
+
+static void board_reset_chip_set(struct board *b)
+{
+	if (b->config->board == BOARD_PC)
+		i440fx_reset(&b->i440fx);
+	else if (b->config->board == BOARD_Q35)
+		q35_reset(&b->q35);
+	else
+		board_move_pm(b, I440FX_PM_BASE);
+}
+
 int board_init(struct board *b, const struct config *config, struct bus *bus, const struct board_host *host,
 	       struct ring *serial_tx, struct ring *serial_rx)
 {
@@ -275,7 +312,7 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 	err = board_add_ranges(b, NULL);
 	if (err)
 		return err;
-	i440fx_init(&b->i440fx, &b->pci);
+	board_init_chip_set(b);
 	if (config->ide)
 		piix_ide_add(&b->ide, &b->pci);
 	if (config->pci_testdev)
@@ -308,7 +345,7 @@ void board_reset(struct board *b)
 		if (board_has(b, board_devs[i].present))
 			board_devs[i].class->reset(board_at(b, board_devs[i].dev));
 	}
-	i440fx_reset(&b->i440fx);
+	board_reset_chip_set(b);
 	if (b->config->pic) // as firmware leaves the PCI interrupts: level-triggered
 		bus_write(b->bus, BUS_PORT, 0x4d1, 1, BIT(10 - 8) | BIT(11 - 8));
 	if (b->config->bios_state)
@@ -316,5 +353,7 @@ void board_reset(struct board *b)
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (b->pci_app[i].app)
 			pci_app_reset(&b->pci_app[i]);
+		else if (b->mmio_app[i].app)
+			mmio_app_reset(&b->mmio_app[i]);
 	board_poll_serial(b);
 }

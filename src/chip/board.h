@@ -12,11 +12,13 @@
 #include "chip/i8254.h"
 #include "chip/i8259.h"
 #include "chip/ioapic.h"
+#include "chip/mmio_app.h"
 #include "chip/null_port.h"
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
 #include "chip/piix_ide.h"
 #include "chip/pci_testdev.h"
+#include "chip/q35.h"
 #include "chip/uart16550.h"
 #include "chip/vga.h"
 
@@ -44,9 +46,11 @@ struct board {
 	struct uart16550 serial[SERIAL_PORTS];
 	struct acpi_pm pm;
 	struct pci_host pci;
-	struct i440fx i440fx;
+	struct i440fx i440fx; // one of the two, or neither
+	struct q35 q35;
 	struct pci_app_hooks pci_hooks;
 	struct pci_app_function pci_app[PCI_APP_MAX];
+	struct mmio_app mmio_app[PCI_APP_MAX];
 	struct hpet hpet;
 	struct null_port null_port;
 	struct piix_ide ide;

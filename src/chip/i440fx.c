@@ -16,37 +16,20 @@ static const struct pci_identity isa_bridge_id = {PCI_DEVFN(1, 0), 0x8086, 0x700
 	0x1100};
 static const struct pci_identity pm_id = {PCI_DEVFN(1, 3), 0x8086, 0x7113, 0x03, 0x068000, 0x00, 1, 0x1af4, 0x1100};
 
-struct preset {
-	uint8_t off, size;
-	uint32_t value;
-};
-
-static const struct preset host_bridge_presets[] = {
+static const struct pci_preset host_bridge_presets[] = {
 	{0x04, 2, 0x0006}, {0x06, 2, 0x0280}, {0x50, 2, 0x0100}, {0x72, 1, 0x02},
 };
 
-static const struct preset isa_bridge_presets[] = {
+static const struct pci_preset isa_bridge_presets[] = {
 	{0x04, 2, 0x0007}, {0x06, 2, 0x0200}, {0x4c, 1, 0x4d}, {0x4e, 1, 0x03}, {0x60, 4, 0x80808080}, {0x69, 1, 0x02},
 	{0x70, 1, 0x80}, {0x76, 2, 0x0c0c}, {0x78, 1, 0x02}, {0xa0, 1, 0x08}, {0xa8, 1, 0x0f},
 };
 
-static const struct preset pm_presets[] = {
+static const struct pci_preset pm_presets[] = {
 	{0x04, 2, 0x0003}, {0x06, 2, 0x0280}, {0x3c, 1, 9}, {PM_DEVACTB_3, 1, APMC_ENABLED},
 	{PM_BASE, 4, I440FX_PM_BASE | 1}, {PM_MISC, 1, PM_DECODED},
 	{PM_SMBUS_BASE, 4, I440FX_SMBUS_BASE | 1}, {PM_SMBUS_CONTROL, 1, 0x09},
 };
-
-static void function_preset(struct pci_function *f, const struct pci_identity *id, const struct preset *p, size_t count)
-{
-	struct pci_function old = *f;
-
-	pci_function_init(f, id);
-	f->host = old.host;
-	f->written = old.written;
-	f->opaque = old.opaque;
-	for (size_t i = 0; i < count; i++)
-		pci_set(f, p[i].off, p[i].size, p[i].value);
-}
 
 static void pm_tell(struct i440fx *c)
 {
@@ -64,9 +47,9 @@ static void pm_written(void *opaque, struct pci_function *f, unsigned off, unsig
 
 void i440fx_reset(struct i440fx *c)
 {
-	function_preset(&c->host_bridge, &host_bridge_id, host_bridge_presets, ARRAY_SIZE(host_bridge_presets));
-	function_preset(&c->isa_bridge, &isa_bridge_id, isa_bridge_presets, ARRAY_SIZE(isa_bridge_presets));
-	function_preset(&c->pm, &pm_id, pm_presets, ARRAY_SIZE(pm_presets));
+	pci_function_preset(&c->host_bridge, &host_bridge_id, host_bridge_presets, ARRAY_SIZE(host_bridge_presets));
+	pci_function_preset(&c->isa_bridge, &isa_bridge_id, isa_bridge_presets, ARRAY_SIZE(isa_bridge_presets));
+	pci_function_preset(&c->pm, &pm_id, pm_presets, ARRAY_SIZE(pm_presets));
 	for (unsigned i = 0; i < 4; i++) // PMBASE: 64 ports, bit 0 reads one
 		c->pm.writable[PM_BASE + i] = i == 0 ? 0xc0 : i == 1 ? 0xff : 0;
 	pm_tell(c);

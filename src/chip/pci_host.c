@@ -51,6 +51,19 @@ void pci_function_init(struct pci_function *f, const struct pci_identity *id)
 	memset(f->writable + PCI_DEVICE_SPECIFIC, 0xff, PCI_CONFIG_SIZE - PCI_DEVICE_SPECIFIC);
 }
 
+void pci_function_preset(struct pci_function *f, const struct pci_identity *id, const struct pci_preset *p,
+			 size_t count)
+{
+	struct pci_function old = *f;
+
+	pci_function_init(f, id);
+	f->host = old.host;
+	f->written = old.written;
+	f->opaque = old.opaque;
+	for (size_t i = 0; i < count; i++)
+		pci_set(f, p[i].off, p[i].size, p[i].value);
+}
+
 void pci_function_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar, uint32_t at)
 {
 	uint32_t flags = bar->space == BUS_PORT ? BAR_IO : 0;
@@ -110,20 +123,29 @@ unsigned pci_intx_line(uint8_t devfn)
 	return lines[((devfn >> 3) + ARRAY_SIZE(lines) - 1) % ARRAY_SIZE(lines)];
 }
 
+struct pci_function *pci_host_find(const struct pci_host *c, unsigned bus, unsigned devfn)
+{
+	for (unsigned i = 0; i < c->nfunctions; i++)
+		if (c->functions[i]->bus == bus && c->functions[i]->devfn == devfn)
+			return c->functions[i];
+	return NULL;
+}
+
 static struct pci_function *pci_selected(const struct pci_host *c)
 {
 	if (!(c->address & ADDRESS_ENABLE))
 		return NULL;
-	for (unsigned i = 0; i < c->nfunctions; i++) {
-		struct pci_function *f = c->functions[i];
-
-		if (f->bus == (c->address >> 16 & 0xff) && f->devfn == (c->address >> 8 & 0xff))
-			return f;
-	}
-	return NULL;
+	return pci_host_find(c, c->address >> 16 & 0xff, c->address >> 8 & 0xff);
 }
 
-static void function_write(struct pci_function *f, unsigned off, unsigned size, uint32_t value)
+uint32_t pci_function_read(struct pci_function *f, unsigned off, unsigned size)
+{
+	if (f->reading)
+		f->reading(f->opaque, f, off, size);
+	return pci_get(f, off, size);
+}
+
+void pci_function_write(struct pci_function *f, unsigned off, unsigned size, uint32_t value)
 {
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t byte = value >> (8 * i), *reg = &f->config[off + i];
@@ -160,12 +182,12 @@ static uint64_t pci_host_read(struct dev *d, unsigned range, uint64_t off, unsig
 
 	if (off == RESET_CONTROL && size == 1)
 		return c->reset_control;
+	if (c->absent)
+		return UINT64_MAX;
 	if (off < DATA)
 		return off == ADDRESS && size == 4 ? c->address : UINT64_MAX;
 	f = pci_selected(c);
-	if (f && f->reading)
-		f->reading(f->opaque, f, selected_register(c, off, size), size);
-	return f ? pci_get(f, selected_register(c, off, size), size) : UINT64_MAX;
+	return f ? pci_function_read(f, selected_register(c, off, size), size) : UINT64_MAX;
 }
 
 static void pci_host_write(struct dev *d, unsigned range, uint64_t off, unsigned size, uint64_t value)
@@ -181,7 +203,7 @@ static void pci_host_write(struct dev *d, unsigned range, uint64_t off, unsigned
 		return;
 	f = pci_selected(c);
 	if (f)
-		function_write(f, selected_register(c, off, size), size, value);
+		pci_function_write(f, selected_register(c, off, size), size, value);
 }
 
 static void pci_host_reset(struct dev *d)

@@ -44,6 +44,7 @@ struct pci_host {
 	uint8_t reset_control;
 	struct pci_function *functions[PCI_FUNCTIONS_MAX];
 	unsigned nfunctions;
+	bool absent; // there is no PCI: nothing but the reset control register
 	void (*reset)(void *opaque); // 0xcf9
 	void *opaque;
 };
@@ -67,6 +68,17 @@ struct pci_identity {
 	uint16_t subsystem_vendor, subsystem;
 };
 void pci_function_init(struct pci_function *f, const struct pci_identity *id);
+// The same, with some registers as firmware leaves them; host, hooks and opaque are kept.
+struct pci_preset {
+	uint8_t off, size;
+	uint32_t value;
+};
+void pci_function_preset(struct pci_function *f, const struct pci_identity *id, const struct pci_preset *p,
+			 size_t count);
+// Accesses of the guest's, whichever way they have come.
+uint32_t pci_function_read(struct pci_function *f, unsigned off, unsigned size);
+void pci_function_write(struct pci_function *f, unsigned off, unsigned size, uint32_t value);
+struct pci_function *pci_host_find(const struct pci_host *c, unsigned bus, unsigned devfn); // or NULL
 // Give it BAR n, after pci_function_init: range of d, at first at `at` (decoded once the command register says so).
 void pci_function_bar(struct pci_function *f, unsigned n, const struct pci_bar *bar, uint32_t at);
 void pci_function_place(struct pci_function *f); // decode what the command register and the BARs say now

@@ -28,7 +28,7 @@ struct cli_memdev { // -object memory-backend-ram
 	bool used;
 };
 
-enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE };
+enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI };
 
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	char id[64];
@@ -48,7 +48,11 @@ struct cli_ide { // -device ide-hd, ide-cd
 	int bus, unit; // -1: not said
 };
 
-enum { CLI_DRIVES = 2 * PCI_APP_MAX };
+enum { CLI_DRIVES = 2 * PCI_APP_MAX, CLI_QUEUES_MAX = 16 };
+
+struct cli_scsi { // what a SCSI disk is called, and what it names
+	char drive[64], bus[64], id[64];
+};
 
 struct cli {
 	struct machine_config config;
@@ -58,7 +62,11 @@ struct cli {
 	struct cli_ide ide[IDE_DRIVES];
 	unsigned ides;
 	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
+	struct cli_scsi scsi[SCSI_DISKS];
 	bool snapshot;
+	bool no_serial; // microvm's isa-serial=off
+	const char *microvm_prop; // what was said that microvm alone has
+	enum virtio_place place; // of the -device being handled
 	char port_bus[CONSOLE_PORTS][64], port_id[CONSOLE_PORTS][64]; // bus=, id= of virtserialport and virtconsole
 	unsigned wanted_ports[PCI_APP_MAX];
 	unsigned chardevs;
@@ -103,6 +111,9 @@ struct cli_prop {
 };
 bool cli_next_prop(const char **text, struct cli_prop *p);
 
+// json.c: an option written as a JSON object as KEY=VALUE,..., the first key of all first.
+enum cli_result cli_from_json(struct cli *c, const char *arg, const char *first, char *to, size_t size);
+
 // accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);
@@ -115,6 +126,7 @@ enum cli_result cli_machine(struct cli *c, const char *arg);
 enum cli_result cli_memory(struct cli *c, const char *arg);
 enum cli_result cli_rtc(struct cli *c, const char *arg);
 enum cli_result cli_device(struct cli *c, const char *arg);
+enum cli_result cli_settle_ids(struct cli *c); // of devices: no two are the same
 
 // smp_opts.c
 enum cli_result cli_smp(struct cli *c, const char *arg);
@@ -128,6 +140,8 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg);
 enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
 enum cli_result cli_cdrom(struct cli *c, const char *file);
 enum cli_result cli_settle_drives(struct cli *c);
+// werror=, rerror=. CLI_DONE: p is neither.
+enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read);
 struct cli_drive *cli_find_drive(struct cli *c, const char *id);
 
 // ide_opts.c
@@ -137,10 +151,18 @@ enum cli_result cli_ide_hd(struct cli *c, const char *props);
 enum cli_result cli_ide_cd(struct cli *c, const char *props);
 enum cli_result cli_settle_ide(struct cli *c);
 
+// scsi_opts.c
+enum cli_result cli_virtio_scsi(struct cli *c, const char *props);
+enum cli_result cli_scsi_hd(struct cli *c, const char *props);
+enum cli_result cli_scsi_cd(struct cli *c, const char *props);
+enum cli_result cli_scsi_drive(struct cli *c, struct cli_drive *d); // a SCSI disk for this image
+enum cli_result cli_settle_scsi(struct cli *c);
+
 // virtio_opts.c: a new virtio device of the list, with what all of them have in common (NULL: said), and the properties
 // that every PCI device has (CLI_DONE: p is none of these).
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind);
 enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p);
+enum cli_result cli_settle_places(struct cli *c); // every device has its kind of bus
 // What follows the name of a -device.
 enum cli_result cli_virtio_balloon(struct cli *c, const char *props);
 enum cli_result cli_virtio_blk(struct cli *c, const char *props);

@@ -128,19 +128,6 @@ static unsigned choose_nr(const struct cli *c, const struct console_port_config 
 	return nr;
 }
 
-static bool id_is_taken(const struct cli *c, unsigned port)
-{
-	const char *id = c->port_id[port];
-
-	for (unsigned i = 0; i < port; i++)
-		if (!strcmp(c->port_id[i], id))
-			return true;
-	for (unsigned i = 0; i < c->config.nvirtio; i++)
-		if (!strcmp(c->config.virtio[i].id, id))
-			return true;
-	return false;
-}
-
 enum cli_result cli_settle_ports(struct cli *c)
 {
 	c->option = "-device";
@@ -150,8 +137,6 @@ enum cli_result cli_settle_ports(struct cli *c)
 		if (!bus)
 			return cli_error(c, "%s%sthere is no virtio-serial-pci for this port", c->port_bus[i],
 					 *c->port_bus[i] ? ": " : "");
-		if (*c->port_id[i] && id_is_taken(c, i))
-			return cli_error(c, "id=%s: another device has this id; choose another", c->port_id[i]);
 		c->config.port[i].device = (unsigned)(bus - c->config.virtio);
 	}
 	for (unsigned i = 0; i < c->config.ports; i++) {

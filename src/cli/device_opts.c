@@ -104,20 +104,17 @@ static const struct device_option {
 } device_options[] = {
 	{ "virtio-balloon-pci", "virtio-bus", "free-page-reporting=on: unused memory goes back to the host",
 		cli_virtio_balloon },
-	{ "virtio-balloon", "virtio-bus", NULL, cli_virtio_balloon },
 	{ "virtio-blk-pci", "virtio-bus", "drive=ID,serial=,num-queues=: a disk", cli_virtio_blk },
-	{ "virtio-blk", "virtio-bus", NULL, cli_virtio_blk },
 	{ "virtio-9p-pci", "virtio-bus", "shared folder: fsdev=ID,mount_tag=TAG", cli_virtio_9p },
-	{ "virtio-9p", "virtio-bus", NULL, cli_virtio_9p },
 	{ "virtio-net-pci", "virtio-bus", "network card: netdev=ID,mac=ADDRESS", cli_virtio_net },
-	{ "virtio-net", "virtio-bus", NULL, cli_virtio_net },
+	{ "scsi-cd", "SCSI", "drive=ID,scsi-id=,lun=: a disc on virtio-scsi, read-only", cli_scsi_cd },
+	{ "scsi-hd", "SCSI", "drive=ID,scsi-id=,lun=,serial=: a disk on virtio-scsi", cli_scsi_hd },
+	{ "virtio-scsi-pci", "virtio-bus", "num_queues=: a bus for scsi-hd and scsi-cd", cli_virtio_scsi },
 	{ "virtio-serial-pci", "virtio-bus", "ports for virtserialport and virtconsole: max_ports=", cli_virtio_serial },
-	{ "virtio-serial", "virtio-bus", NULL, cli_virtio_serial },
 	{ "virtserialport", "virtio-serial-bus", "chardev=ID,name=NAME,nr=N: a port for a program in the guest",
 		cli_virtserialport },
 	{ "virtconsole", "virtio-serial-bus", "chardev=ID,nr=N: a console, hvc0 and so on", cli_virtconsole },
 	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
-	{ "virtio-rng", "virtio-bus", NULL, cli_virtio_rng },
 	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE controller", cli_ide_hd },
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
@@ -136,16 +133,68 @@ static enum cli_result device_help(void)
 	return CLI_DONE;
 }
 
+// virtio-blk-pci's row is virtio-blk's and virtio-blk-device's too.
+static bool is_named(struct cli *c, const char *row, const char *name)
+{
+	static const struct {
+		const char *ending;
+		enum virtio_place place;
+	} endings[] = { { "-pci", VIRTIO_PLACE_PCI }, { "-device", VIRTIO_PLACE_MMIO }, { "", VIRTIO_PLACE_ANY } };
+	size_t n = strlen(row);
+	const char *pci = n > 4 && !strcmp(row + n - 4, "-pci") ? row + n - 4 : NULL;
+
+	c->place = VIRTIO_PLACE_ANY;
+	if (!pci)
+		return !strcmp(row, name);
+	n = (size_t)(pci - row);
+	for (size_t i = 0; i < ARRAY_SIZE(endings) && !strncmp(row, name, n); i++)
+		if (!strcmp(name + n, endings[i].ending)) {
+			c->place = endings[i].place;
+			return true;
+		}
+	return false;
+}
+
+enum cli_result cli_settle_ids(struct cli *c)
+{
+	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->config.nvirtio; i++)
+		ids[n++] = c->config.virtio[i].id;
+	for (unsigned i = 0; i < c->config.ports; i++)
+		ids[n++] = c->port_id[i];
+	for (unsigned i = 0; i < c->config.scsis; i++)
+		ids[n++] = c->scsi[i].id;
+	c->option = "-device";
+	for (unsigned i = 1; i < n; i++)
+		for (unsigned k = 0; k < i; k++)
+			if (*ids[i] && !strcmp(ids[i], ids[k]))
+				return cli_error(c, "id=%s: another device has this id; choose another", ids[i]);
+	return CLI_OK;
+}
+
 enum cli_result cli_device(struct cli *c, const char *arg)
 {
+	char text[2048];
+	enum cli_result r;
 	struct cli_prop p;
+
+	if (*arg == '{') {
+		if (cli_from_json(c, arg, "driver", text, sizeof(text)) != CLI_OK)
+			return CLI_ERROR;
+		arg = text;
+	}
 
 	if (!cli_next_prop(&arg, &p))
 		return cli_error(c, "name a device; '-device help' lists them");
 	if (cli_is_help(p.value) && (!*p.key || !strcmp(p.key, "driver")))
 		return device_help();
 	for (size_t i = 0; i < ARRAY_SIZE(device_options); i++)
-		if (!strcmp(device_options[i].name, p.value))
-			return device_options[i].take(c, arg);
+		if (is_named(c, device_options[i].name, p.value)) {
+			r = device_options[i].take(c, arg);
+			c->place = VIRTIO_PLACE_ANY;
+			return r;
+		}
 	return cli_error(c, "device '%s' is not built; '-device help' lists those that are", p.value);
 }

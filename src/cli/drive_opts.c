@@ -107,14 +107,15 @@ static enum cli_result take_aio(struct cli *c, struct cli_drive *d, const char *
 
 static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const char *name)
 {
-	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide" };
+	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide",
+		[DRIVE_SCSI] = "scsi" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(name, names[i])) {
 			d->interface = i;
 			return CLI_OK;
 		}
-	return cli_error(c, "if=%s is not built yet; use if=virtio or if=none", name);
+	return cli_error(c, "if=%s is not built yet; use if=virtio, if=scsi or if=none", name);
 }
 
 static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
@@ -132,13 +133,12 @@ static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *i
 // Properties that change nothing with the values that are built.
 static bool passed_over(const struct cli_prop *p)
 {
-	static const char *const report[] = { "report", "auto", NULL }, *const disk[] = { "disk", NULL };
+	static const char *const disk[] = { "disk", NULL };
 	static const struct {
 		const char *key;
 		const char *const *values; // NULL: any
 	} passed[] = {
-		{ "media", disk }, { "werror", report },
-		{ "rerror", report }, { "detect-zeroes", off }, { "copy-on-read", off }, { "auto-read-only", NULL },
+		{ "media", disk }, { "detect-zeroes", off }, { "copy-on-read", off }, { "auto-read-only", NULL },
 		{ "force-share", off }, { "file.driver", NULL },
 	};
 
@@ -180,6 +180,21 @@ static enum cli_result image_prop(struct cli *c, struct cli_drive *d, const stru
 	return passed_over(p) ? CLI_OK : CLI_DONE;
 }
 
+enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read)
+{
+	static const char *const report[] = { "report", "auto", NULL }, *const stops[] = { "stop", "enospc", NULL };
+	bool *to = !strcmp(p->key, "werror") ? ignore_write : !strcmp(p->key, "rerror") ? ignore_read : NULL;
+
+	if (!to)
+		return CLI_DONE;
+	if (cli_is_one_of(p->value, stops))
+		return cli_error(c, "%s=%s is not built: a machine cannot be stopped and continued yet; use report", p->key,
+				 p->value);
+	*to = !strcmp(p->value, "ignore");
+	return *to || cli_is_one_of(p->value, report) ? CLI_OK :
+		cli_error(c, "%s=%s: give report or ignore", p->key, p->value);
+}
+
 static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
 {
 	enum cli_result r;
@@ -209,7 +224,9 @@ static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const stru
 		snprintf(d->blk.serial, sizeof(d->blk.serial), "%.20s", p->value);
 		return CLI_OK;
 	}
-	r = image_prop(c, d, p);
+	r = cli_error_policy(c, p, &d->blk.ignore_write_errors, &d->blk.ignore_read_errors);
+	if (r == CLI_DONE)
+		r = image_prop(c, d, p);
 	return r != CLI_DONE ? r : cli_error(c, "property '%s%s%s' is unknown or not built", p->key, *p->key ? "=" : "",
 		p->value);
 }
@@ -269,13 +286,17 @@ static enum cli_result blockdev_prop(struct cli *c, struct cli_drive *d, const s
 enum cli_result cli_blockdev(struct cli *c, const char *arg)
 {
 	struct cli_drive *d = add(c);
+	char text[2048];
 	struct cli_prop p;
 
 	if (!d)
 		return CLI_ERROR;
 	d->image.keep_discarded = true; // unlike -drive, as QEMU has it
-	if (*arg == '{')
-		return cli_error(c, "the JSON form is not built yet; write driver=raw,node-name=N,file.filename=F");
+	if (*arg == '{') {
+		if (cli_from_json(c, arg, "driver", text, sizeof(text)) != CLI_OK)
+			return CLI_ERROR;
+		arg = text;
+	}
 	while (cli_next_prop(&arg, &p))
 		if (blockdev_prop(c, d, &p) != CLI_OK)
 			return CLI_ERROR;
@@ -311,6 +332,8 @@ static void give(struct virtio_config *v, struct cli_drive *d)
 	d->attached = true;
 	v->image = d->image;
 	v->blk.write_cache = d->blk.write_cache;
+	v->blk.ignore_write_errors |= d->blk.ignore_write_errors;
+	v->blk.ignore_read_errors |= d->blk.ignore_read_errors;
 	if (!*v->blk.serial)
 		memcpy(v->blk.serial, d->blk.serial, sizeof(v->blk.serial));
 }
@@ -333,8 +356,15 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 {
 	struct virtio_config *v;
 
-	if (d->interface == DRIVE_IDE)
+	if (d->interface == DRIVE_IDE && c->config.board == BOARD_PC)
 		return cli_ide_drive(c, d);
+	if (d->interface == DRIVE_IDE)
+		cli_warn("%s: this machine has no IDE; the guest finds it on %s", d->image.file,
+			 d->cdrom ? "virtio-scsi (/dev/sr0 and so on)" : "virtio (/dev/vda and so on)");
+	if (d->interface == DRIVE_SCSI || (d->cdrom && d->interface == DRIVE_IDE))
+		return cli_scsi_drive(c, d);
+	if (d->cdrom)
+		return cli_error(c, "media=cdrom: a virtio disk is none; use if=scsi");
 	v = cli_virtio_add(c, VIRTIO_BLK);
 	if (!v)
 		return CLI_ERROR;
@@ -366,5 +396,5 @@ enum cli_result cli_settle_drives(struct cli *c)
 	for (unsigned i = 0; i < c->drives; i++)
 		if (c->drive[i].interface != DRIVE_NONE && !c->drive[i].attached && attach(c, &c->drive[i]) != CLI_OK)
 			return CLI_ERROR;
-	return cli_settle_ide(c);
+	return cli_settle_ide(c) == CLI_OK ? cli_settle_scsi(c) : CLI_ERROR;
 }

@@ -18,6 +18,8 @@ static enum cli_result put(struct cli *c, struct cli_drive *d, int place, bool c
 			place = i;
 	if (place < 0 || place >= IDE_DRIVES)
 		return cli_error(c, "%s: the IDE controller has %d places; use if=virtio", d->image.file, IDE_DRIVES);
+	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
+		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for IDE", d->image.file);
 	to = &c->config.ide[place];
 	if (to->present)
 		return cli_error(c, "%s: its place on the IDE controller (%d) belongs to %s; choose another", d->image.file,
@@ -97,6 +99,8 @@ enum cli_result cli_ide_cd(struct cli *c, const char *props)
 enum cli_result cli_settle_ide(struct cli *c)
 {
 	c->option = "-device";
+	if (c->ides && c->config.board != BOARD_PC)
+		return cli_error(c, "this machine has no IDE controller; use virtio-blk-pci or -machine pc");
 	for (unsigned i = 0; i < c->ides; i++) {
 		const struct cli_ide *w = &c->ide[i];
 		struct cli_drive *d = cli_find_drive(c, w->drive);

@@ -20,21 +20,71 @@ static const struct machine_prop {
 	{ "igd-passthru", off }, { "sata", off }, { "nvdimm", off },
 };
 
-static const char *const machine_names[] = { "pc", "pc-i440fx-7.2", NULL };
+static const struct machine_name {
+	const char *name;
+	enum board_kind board;
+	const char *help;
+} machine_names[] = {
+	{ "microvm", BOARD_MICROVM, "microvm (i386)" },
+	{ "pc", BOARD_PC, "Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)" },
+	{ "pc-i440fx-7.2", BOARD_PC, "Standard PC (i440FX + PIIX, 1996) (default)" },
+	{ "q35", BOARD_Q35, "Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-7.2)" },
+	{ "pc-q35-7.2", BOARD_Q35, "Standard PC (Q35 + ICH9, 2009)" },
+};
 
 static enum cli_result machine_help(void)
 {
 	printf("Supported machines are:\n");
-	printf("%-20s Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)\n", "pc");
-	printf("%-20s Standard PC (i440FX + PIIX, 1996) (default)\n", "pc-i440fx-7.2");
+	for (size_t i = 0; i < ARRAY_SIZE(machine_names); i++)
+		printf("%-20s %s\n", machine_names[i].name, machine_names[i].help);
 	return CLI_DONE;
+}
+
+static bool find_machine(struct cli *c, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(machine_names); i++)
+		if (!strcmp(machine_names[i].name, name)) {
+			c->config.board = machine_names[i].board;
+			return true;
+		}
+	return false;
+}
+
+// What microvm alone has.
+static enum cli_result microvm_prop(struct cli *c, const struct cli_prop *p)
+{
+	static const char *const passed[] = { "acpi", "auto-kernel-cmdline", "x-option-roms", "ioapic2", NULL };
+	const struct {
+		const char *key;
+		bool *absent;
+	} parts[] = {
+		{ "isa-serial", &c->no_serial }, { "pit", &c->config.no_pit }, { "pic", &c->config.no_pic },
+		{ "rtc", &c->config.no_rtc },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (strcmp(p->key, parts[i].key))
+			continue;
+		if (!cli_is_one_of(p->value, on_or_auto) && !cli_is_one_of(p->value, off))
+			return cli_error(c, "%s=%s: give on, off or auto", p->key, p->value);
+		*parts[i].absent = cli_is_one_of(p->value, off);
+		c->microvm_prop = parts[i].key;
+		return CLI_OK;
+	}
+	if (!strcmp(p->key, "pcie"))
+		return cli_is_one_of(p->value, off) ? CLI_OK : cli_error(c, "pcie=%s is not built; use -machine q35", p->value);
+	if (!cli_is_one_of(p->key, passed))
+		return CLI_DONE;
+	if (!strcmp(p->key, "acpi") && cli_is_one_of(p->value, off))
+		return cli_error(c, "acpi=off is not built: virtio-mmio devices are found by its tables");
+	return CLI_OK;
 }
 
 static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 {
 	if (!strcmp(p->key, "pit")) {
-		c->config.pc.no_pit = cli_is_one_of(p->value, off);
-		if (!c->config.pc.no_pit && strcmp(p->value, "on"))
+		c->config.no_pit = cli_is_one_of(p->value, off);
+		if (!c->config.no_pit && strcmp(p->value, "on"))
 			return cli_error(c, "pit=%s must be on or off", p->value);
 		return CLI_OK;
 	}
@@ -45,7 +95,9 @@ static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 			return CLI_OK;
 		return cli_error(c, "%s=%s is not built yet; use %s", p->key, p->value, machine_props[i].values[0]);
 	}
-	return cli_error(c, "unknown or unbuilt property '%s'", p->key);
+	if (microvm_prop(c, p) == CLI_OK)
+		return CLI_OK;
+	return *c->err ? CLI_ERROR : cli_error(c, "unknown or unbuilt property '%s'", p->key);
 }
 
 enum cli_result cli_machine(struct cli *c, const char *arg)
@@ -59,7 +111,7 @@ enum cli_result cli_machine(struct cli *c, const char *arg)
 				return machine_help();
 			if (!strcmp(p.value, "none"))
 				continue; // for probes ("-M none -accel help")
-			if (!cli_is_one_of(p.value, machine_names))
+			if (!find_machine(c, p.value))
 				return cli_error(c, "machine '%s' is not built; '-machine help' lists those that are",
 						 p.value);
 		} else if (!strcmp(p.key, "accel")) {

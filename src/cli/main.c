@@ -40,14 +40,14 @@ static int write_pidfile(const char *path)
 	return fclose(f) ? -errno : 0;
 }
 
-static int print_stats(const struct cli *c, const struct shared *shared)
+static int print_stats(const struct cli *c, const struct machine *m)
 {
-	const struct stats sum = stats_sum(shared);
+	const struct stats sum = stats_sum(m->shared);
 	FILE *f = c->stats_file ? fopen(c->stats_file, "we") : stderr;
 
 	if (!f)
 		return -errno;
-	stats_print(f, c->stats, &sum);
+	stats_print(f, c->stats, &sum, m);
 	if (f == stderr)
 		return 0;
 	return fclose(f) ? -errno : 0;
@@ -67,7 +67,7 @@ static int run(struct cli *c, struct machine *m)
 	if (status < 0)
 		return complain(err);
 	term_restore();
-	r = c->stats == STATS_OFF ? 0 : print_stats(c, m->shared);
+	r = c->stats == STATS_OFF ? 0 : print_stats(c, m);
 	if (r < 0) {
 		snprintf(err, sizeof(err), "--stats: cannot write '%s': %s", c->stats_file, strerror(-r));
 		return complain(err);

@@ -132,7 +132,6 @@ static enum cli_result parse_mtu(struct cli *c, const char *value, struct nic_co
 
 static enum cli_result device_prop(struct cli *c, struct nic_config *card, const struct cli_prop *p)
 {
-	static const char *const off[] = {"off", "false", "no", NULL};
 	char err[200] = "";
 	bool merge;
 
@@ -147,7 +146,8 @@ static enum cli_result device_prop(struct cli *c, struct nic_config *card, const
 	if (!strcmp(p->key, "bootindex"))
 		return CLI_OK; // a direct kernel boot has no order
 	if (!strcmp(p->key, "mq"))
-		return cli_is_one_of(p->value, off) ? CLI_OK : cli_error(c, "%s=%s is not built yet", p->key, p->value);
+		return net_parse_bool(p->key, p->value, &card->multiqueue, err, sizeof(err)) < 0 ? cli_error(c, "%s", err)
+											       : CLI_OK;
 	if (strcmp(p->key, "mrg_rxbuf"))
 		return cli_error(c, "virtio-net-pci has no property '%s' that is built", *p->key ? p->key : p->value);
 	if (net_parse_bool(p->key, p->value, &merge, err, sizeof(err)) < 0)
@@ -159,9 +159,15 @@ static enum cli_result device_prop(struct cli *c, struct nic_config *card, const
 enum cli_result cli_netdev(struct cli *c, const char *arg)
 {
 	struct net_config *n = NULL;
+	char text[2048];
 	struct cli_prop p;
 	enum cli_result r;
 
+	if (*arg == '{') {
+		if (cli_from_json(c, arg, "type", text, sizeof(text)) != CLI_OK)
+			return CLI_ERROR;
+		arg = text;
+	}
 	if (!cli_next_prop(&arg, &p) || (*p.key && strcmp(p.key, "type")))
 		return cli_error(c, "name the network's type first; '-netdev help' lists them");
 	if (cli_is_help(p.value))

@@ -261,7 +261,7 @@ static const struct option options[] = {
 };
 
 static const char *const not_built[] = {
-	"hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "pflash",
+	"fda", "fdb", "sd", "pflash",
 	"mon", "qmp-pretty", "usb", "usbdevice", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
@@ -369,8 +369,16 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
 		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
-	if (cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
+	if (cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK ||
+	    cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
+	if (cli_settle_places(c) != CLI_OK)
+		return CLI_ERROR;
+	c->option = "-machine";
+	if (c->microvm_prop && c->config.board != BOARD_MICROVM)
+		return cli_error(c, "%s= is a property of microvm", c->microvm_prop);
+	if (c->config.board != BOARD_PC && c->config.boot.bios)
+		return cli_error(c, "firmware is built for the pc machine only; give -kernel, or -machine pc");
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
@@ -379,7 +387,11 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;
-	if (!c->serials && c->nographic)
+	if (c->no_serial && c->serials && c->config.serial[0].kind != STREAM_NONE)
+		return cli_error(c, "-serial: isa-serial=off leaves no serial port");
+	if (c->no_serial)
+		;
+	else if (!c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->serials && !c->nodefaults)
 		c->config.serial[0].kind = STREAM_NULL;

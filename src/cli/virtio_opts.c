@@ -20,14 +20,6 @@ static bool parse_slot(const char *text, int *slot)
 	return true;
 }
 
-static bool id_is_free(const struct cli *c, const char *id)
-{
-	for (unsigned i = 0; i < c->config.nvirtio; i++)
-		if (!strcmp(c->config.virtio[i].id, id))
-			return false;
-	return true;
-}
-
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
 	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];
@@ -37,7 +29,7 @@ struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 		return NULL;
 	}
 	c->config.nvirtio++;
-	*v = (struct virtio_config){.kind = kind, .slot = SLOT_ANY};
+	*v = (struct virtio_config){.kind = kind, .place = c->place, .slot = SLOT_ANY, .vectors = PCI_APP_VECTORS};
 	return v;
 }
 
@@ -68,11 +60,16 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 {
 	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
 	static const char *const bus[] = { "pci.0", "pcie.0", "pci", NULL };
+	uint64_t n;
 
 	if (!strcmp(p->key, "id")) {
-		if (!id_is_free(c, p->value))
-			return cli_error(c, "id=%s: another device has this id; choose another", p->value);
 		snprintf(v->id, sizeof(v->id), "%.63s", p->value);
+		return CLI_OK;
+	}
+	if (!strcmp(p->key, "vectors")) {
+		if (!cli_parse_number(p->value, &n) || n > 2048)
+			return cli_error(c, "vectors=%s: give 0 to 2048", p->value);
+		v->vectors = (unsigned)n;
 		return CLI_OK;
 	}
 	if (!strcmp(p->key, "addr"))
@@ -84,6 +81,23 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 	if (!strcmp(p->key, "disable-modern"))
 		return cli_is_one_of(p->value, off) ? CLI_OK : cli_error(c, "only the modern interface is built");
 	return !strcmp(p->key, "romfile") && !*p->value ? CLI_OK : ring_prop(c, v, p);
+}
+
+enum cli_result cli_settle_places(struct cli *c)
+{
+	bool mmio = c->config.board == BOARD_MICROVM;
+
+	c->option = "-device";
+	for (unsigned i = 0; i < c->config.nvirtio; i++) {
+		const struct virtio_config *v = &c->config.virtio[i];
+
+		if (mmio && (v->place == VIRTIO_PLACE_PCI || v->slot != SLOT_ANY))
+			return cli_error(c, "%s%sthe microvm machine has no PCI; use virtio-...-device", v->id, *v->id ? ": " : "");
+		if (!mmio && v->place == VIRTIO_PLACE_MMIO)
+			return cli_error(c, "%s%sdevices on virtio-mmio need -machine microvm; use virtio-...-pci", v->id,
+					 *v->id ? ": " : "");
+	}
+	return CLI_OK;
 }
 
 enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
@@ -138,13 +152,13 @@ static bool parse_power(const char *text, uint64_t min, uint64_t max, unsigned *
 
 static enum cli_result blk_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p)
 {
-	static const char *const on[] = { "on", "true", "yes", "auto", NULL }, *const report[] = { "report", "auto", NULL };
+	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
 	static const struct {
 		const char *key;
 		const char *const *values; // NULL: any
 	} fixed[] = {
 		{ "bootindex", NULL }, { "share-rw", off }, { "config-wce", NULL }, { "scsi", off },
-		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on }, { "werror", report }, { "rerror", report },
+		{ "discard", on }, { "write-zeroes", on }, { "write-cache", on },
 	};
 	uint64_t n;
 
@@ -185,6 +199,8 @@ enum cli_result cli_virtio_blk(struct cli *c, const char *arg)
 	while (v && cli_next_prop(&arg, &p)) {
 		enum cli_result r = cli_virtio_prop(c, v, &p);
 
+		if (r == CLI_DONE)
+			r = cli_error_policy(c, &p, &v->blk.ignore_write_errors, &v->blk.ignore_read_errors);
 		if (r == CLI_DONE)
 			r = blk_prop(c, v, &p);
 		if (r == CLI_DONE)

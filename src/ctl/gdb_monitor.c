@@ -53,7 +53,7 @@ static void info_stats(struct gdb *g, const char *arg, FILE *out)
 {
 	const struct stats copy = stats_sum(g->machine->shared);
 
-	stats_print(out, STATS_TEXT, &copy);
+	stats_print(out, STATS_TEXT, &copy, g->machine);
 }
 
 static void info_status(struct gdb *g, const char *arg, FILE *out)

@@ -18,7 +18,7 @@ struct net_pending {
 	uint8_t data[];
 };
 
-int net_open(struct net **to, struct loop *l, const struct net_config *c, char *err, size_t errlen)
+static int open_one(struct net **to, struct loop *l, const struct net_config *c, char *err, size_t errlen)
 {
 	const struct net_class *class = net_kind_class(c->kind);
 	struct net *n = calloc(1, class->size);
@@ -44,6 +44,29 @@ int net_open(struct net **to, struct loop *l, const struct net_config *c, char *
 	return 0;
 }
 
+int net_open(struct net **to, struct loop *l, const struct net_config *c, char *err, size_t errlen)
+{
+	const struct net_class *class = net_kind_class(c->kind);
+	unsigned queues = class->queues ? class->queues(c) : 1;
+	struct net **first = to;
+
+	for (unsigned i = 0; i < queues; i++) {
+		struct net_config one = *c;
+		int r;
+
+		if (class->queue)
+			class->queue(&one, i);
+		r = open_one(to, l, &one, err, errlen);
+		if (r < 0) {
+			net_close(i ? *first : NULL);
+			*first = NULL;
+			return r;
+		}
+		to = &(*to)->next;
+	}
+	return 0;
+}
+
 static void drop_pending(struct net *n)
 {
 	while (n->pending) {
@@ -60,6 +83,7 @@ void net_close(struct net *n)
 {
 	if (!n)
 		return;
+	net_close(n->next);
 	n->class->close(n);
 	drop_pending(n);
 	free(n->whole);

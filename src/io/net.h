@@ -38,9 +38,12 @@ struct net_user_config {
 	char search[NET_SEARCH_MAX][256];
 };
 
+enum { NET_QUEUES = 8 };
+
 struct net_tap_config {
 	char ifname[16];
-	int fd; // -1: open one
+	int fd[NET_QUEUES]; // of each queue; -1: open one
+	unsigned queues;    // queues=, or how many there are in fds=
 	bool no_script, header;
 };
 
@@ -103,6 +106,8 @@ struct net_class {
 	int (*prop)(struct net_config *c, const char *key, const char *value, char *err, size_t errlen);
 	int (*check)(struct net_config *c, char *err, size_t errlen); // all properties are read; may be NULL
 	int (*open)(struct net *n, const struct net_config *c, char *err, size_t errlen);
+	unsigned (*queues)(const struct net_config *c); // each is opened; NULL: there is one
+	void (*queue)(struct net_config *c, unsigned i); // c is to be that of queue i alone
 	void (*close)(struct net *n); // after an open that failed, too
 	int (*send)(struct net *n, const struct net_frame *f); // 0: taken or dropped; -EAGAIN: sendable() will be called
 	void (*flush)(struct net *n); // after the last send of a batch; may be NULL
@@ -117,6 +122,7 @@ struct net_stats {
 struct net_pending;
 struct net {
 	const struct net_class *class;
+	struct net *next; // of a network with several queues: the next one's
 	struct loop *loop;
 	struct net_card card;
 	unsigned offers; // enum net_offers; set by open

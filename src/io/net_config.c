@@ -33,10 +33,12 @@ void net_config_init(struct net_config *c, enum net_kind kind)
 {
 	memset(c, 0, sizeof(*c));
 	c->kind = kind;
-	if (kind == NET_TAP)
-		c->tap = (struct net_tap_config){.fd = -1, .header = true};
-	else if (kind != NET_USER)
+	if (kind == NET_TAP) {
+		c->tap = (struct net_tap_config){.header = true};
+		memset(c->tap.fd, -1, sizeof(c->tap.fd));
+	} else if (kind != NET_USER) {
 		c->stream.address.fd = -1;
+	}
 }
 
 int net_parse_bool(const char *key, const char *value, bool *to, char *err, size_t errlen)

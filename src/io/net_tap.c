@@ -8,6 +8,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -30,15 +31,48 @@ static int refuse(char *err, size_t errlen, const char *key, const char *value, 
 	return -EINVAL;
 }
 
+// A:B:C, a descriptor for each queue.
+static int parse_fds(struct net_tap_config *c, const char *value, char *err, size_t errlen)
+{
+	char copy[128], *next = copy, *piece;
+
+	snprintf(copy, sizeof(copy), "%s", value);
+	for (c->queues = 0; (piece = strsep(&next, ":")); c->queues++) {
+		if (c->queues == NET_QUEUES)
+			return refuse(err, errlen, "fds", value, "8 at most");
+		if (net_parse_fd("fds", piece, &c->fd[c->queues], err, errlen) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static unsigned tap_queues(const struct net_config *c)
+{
+	return c->tap.queues ? c->tap.queues : 1;
+}
+
+static void tap_queue(struct net_config *c, unsigned i)
+{
+	c->tap.fd[0] = c->tap.fd[i];
+}
+
 static int tap_prop(struct net_config *c, const char *key, const char *value, char *err, size_t errlen)
 {
-	static const char *const unbuilt[] = {"fds", "vhostfd", "vhostfds", "helper", "br", "queues", "sndbuf", "poll-us"};
+	static const char *const unbuilt[] = {"vhostfd", "vhostfds", "helper", "br", "sndbuf", "poll-us"};
 	bool on;
 
 	if (!strcmp(key, "ifname"))
 		return net_parse_text(key, value, c->tap.ifname, sizeof(c->tap.ifname), err, errlen);
 	if (!strcmp(key, "fd"))
-		return net_parse_fd(key, value, &c->tap.fd, err, errlen);
+		return net_parse_fd(key, value, &c->tap.fd[0], err, errlen);
+	if (!strcmp(key, "fds"))
+		return parse_fds(&c->tap, value, err, errlen);
+	if (!strcmp(key, "queues")) {
+		c->tap.queues = (unsigned)strtoul(value, NULL, 10);
+		if (c->tap.queues < 1 || c->tap.queues > NET_QUEUES)
+			return refuse(err, errlen, key, value, "give 1 to 8");
+		return 0;
+	}
 	if (!strcmp(key, "script") || !strcmp(key, "downscript")) {
 		if (strcmp(value, "no") && *value)
 			return refuse(err, errlen, key, value, "no script is run; give no, and set up the interface before");
@@ -60,9 +94,11 @@ static int tap_prop(struct net_config *c, const char *key, const char *value, ch
 
 static int tap_check(struct net_config *c, char *err, size_t errlen)
 {
-	if (c->tap.fd >= 0 && *c->tap.ifname)
+	if (c->tap.fd[0] >= 0 && *c->tap.ifname)
 		snprintf(err, errlen, "fd= and ifname= exclude each other");
-	else if (c->tap.fd < 0 && !c->tap.no_script)
+	else if (c->tap.queues > 1 && c->tap.fd[c->tap.queues - 1] < 0 && !*c->tap.ifname)
+		snprintf(err, errlen, "queues=%u: name the interface (ifname=)", c->tap.queues);
+	else if (c->tap.fd[0] < 0 && !c->tap.no_script)
 		snprintf(err, errlen, "no script is run to set up the interface: give script=no");
 	else
 		return 0;
@@ -175,17 +211,19 @@ static void tap_guest_takes(struct net *n, unsigned offloads)
 
 static int attach_interface(struct tap *t, const struct net_tap_config *c, char *err, size_t errlen)
 {
-	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | (c->header ? IFF_VNET_HDR : 0))};
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | (c->header ? IFF_VNET_HDR : 0) |
+						(c->queues > 1 ? IFF_MULTI_QUEUE : 0))};
+	int fd = c->fd[0];
 
-	if (c->fd >= 0) {
-		t->lf.fd = c->fd;
-		if (ioctl(c->fd, TUNGETIFF, &ifr) == 0 && (ifr.ifr_flags & IFF_TAP) && (ifr.ifr_flags & IFF_NO_PI)) {
-			fcntl(c->fd, F_SETFD, FD_CLOEXEC);
-			fcntl(c->fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	if (fd >= 0) {
+		t->lf.fd = fd;
+		if (ioctl(fd, TUNGETIFF, &ifr) == 0 && (ifr.ifr_flags & IFF_TAP) && (ifr.ifr_flags & IFF_NO_PI)) {
+			fcntl(fd, F_SETFD, FD_CLOEXEC);
+			fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 			t->net.raw = ifr.ifr_flags & IFF_VNET_HDR;
 			return 0;
 		}
-		snprintf(err, errlen, "fd=%d: not a tap interface without packet information", c->fd);
+		snprintf(err, errlen, "fd=%d: not a tap interface without packet information", fd);
 		return -EINVAL;
 	}
 	t->lf.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -238,6 +276,8 @@ const struct net_class net_tap_class = {
     .size = sizeof(struct tap),
     .prop = tap_prop,
     .check = tap_check,
+    .queues = tap_queues,
+    .queue = tap_queue,
     .open = tap_open,
     .close = tap_close,
     .send = tap_send,

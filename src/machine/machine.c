@@ -89,10 +89,13 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->start_stopped = c->start_stopped;
 	to->tc_size = c->tc_size;
 	to->debug_exit = c->pc.debug_exit;
-	to->pic = to->rtc = to->i8042 = true;
-	to->pit = !c->pc.no_pit;
+	to->board = c->board;
+	to->pit = !c->no_pit;
 	to->pci_testdev = c->pc.pci_testdev;
-	to->vga = !c->no_vga;
+	to->pic = !c->no_pic;
+	to->rtc = !c->no_rtc;
+	to->i8042 = c->board != BOARD_MICROVM;
+	to->vga = !c->no_vga && c->board != BOARD_MICROVM;
 	to->ide = ide_is_present(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;

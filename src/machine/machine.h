@@ -37,7 +37,7 @@ struct nic_config {
 	char netdev[64]; // "": a card without a cable
 	int net;         // index of that network, or -1
 	uint8_t mac[6];
-	bool has_mac, no_merge;
+	bool has_mac, no_merge, multiqueue;
 	uint16_t mtu;    // host_mtu=, or 0
 };
 
@@ -48,6 +48,8 @@ struct machine_config {
 	struct numa numa;
 	struct boot_args boot;
 	const char *cpu; // -cpu, or NULL
+	enum board_kind board;
+	bool no_pit, no_pic, no_rtc; // microvm's pit=off and so on
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
 	struct ide_config ide[IDE_DRIVES];
@@ -58,6 +60,8 @@ struct machine_config {
 	struct nic_config nic[MACHINE_NETS_MAX];
 	unsigned ports; // of virtio-serial
 	struct console_port_config port[CONSOLE_PORTS];
+	unsigned scsis; // disks on virtio-scsi
+	struct scsi_disk_config scsi[SCSI_DISKS];
 	unsigned folders;
 	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;

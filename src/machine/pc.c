@@ -24,7 +24,7 @@ static void describe(struct machine *m, struct pc_row rows[PC_ROWS])
 	struct pc *pc = &m->pc;
 	struct dev *test = &pc->testdev.dev;
 	const struct pc_row board[PC_ROWS] = {
-		{ &pc->rtc.dev, &mc146818_class, MC146818_BASE, MC146818_LEN, 0, false },
+		{ &pc->rtc.dev, &mc146818_class, MC146818_BASE, MC146818_LEN, 0, m->config->no_rtc },
 		{ &pc->i8042.dev, &i8042_class, I8042_DATA, 1, I8042_RANGE_DATA, false },
 		{ &pc->i8042.dev, &i8042_class, I8042_COMMAND, 1, I8042_RANGE_COMMAND, false },
 		{ &pc->i8042.dev, &i8042_class, I8042_PORT92, 1, I8042_RANGE_PORT92, false },
@@ -93,7 +93,8 @@ static void wire(struct machine *m)
 	pc->fw_cfg.cpus = (uint16_t)m->shared->config.vcpus;
 	pc->testdev.set_irq = machine_set_irq;
 	pc->testdev.opaque = m;
-	mc146818_start(&pc->rtc);
+	if (!m->config->no_rtc)
+		mc146818_start(&pc->rtc);
 	mc146818_set_memory(&pc->rtc, mem->low_end, mem->high_end - MEM_HIGH_START);
 	mc146818_set_cpus(&pc->rtc, m->shared->config.vcpus);
 }

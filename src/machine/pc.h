@@ -23,7 +23,6 @@ struct pc_config {
 	uint16_t debugcon_base;
 	uint32_t debugcon_readback;
 	bool testdev, pci_testdev;
-	bool no_pit;
 };
 
 struct pc {

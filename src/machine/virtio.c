@@ -41,7 +41,8 @@ static struct virtio_device *create_folder(struct machine *m, const struct virti
 static struct virtio_device *create_net(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	const struct nic_config *card = &m->config->nic[c->card];
-	struct virtio_net_options o = {.mtu = card->mtu, .no_merge = card->no_merge};
+	struct virtio_net_options o = {.mtu = card->mtu, .no_merge = card->no_merge,
+				       .multiqueue = card->multiqueue};
 	struct virtio_net *v = calloc(1, sizeof(*v));
 
 	if (!v)
@@ -98,6 +99,27 @@ static struct virtio_device *create_blk(struct machine *m, const struct virtio_c
 	return d;
 }
 
+static struct virtio_device *create_scsi(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	struct virtio_device *d = virtio_scsi_create(&c->scsi, &m->shared->config.mem);
+	unsigned index = (unsigned)(c - m->config->virtio);
+
+	for (unsigned i = 0; d && i < m->config->scsis; i++) {
+		const struct scsi_disk_config *s = &m->config->scsi[i];
+		struct block *image;
+
+		if (s->device != index)
+			continue;
+		if (block_open(&image, &s->image, err, errlen) < 0) {
+			virtio_destroy(d);
+			free(d);
+			return NULL;
+		}
+		virtio_scsi_add(d, image, s);
+	}
+	return d;
+}
+
 // Make the device of a row of the command line's list. NULL: err says why.
 static struct virtio_device *(*const creators[])(struct machine *m, const struct virtio_config *c, char *err,
 						  size_t errlen) = {
@@ -107,6 +129,7 @@ static struct virtio_device *(*const creators[])(struct machine *m, const struct
 	[VIRTIO_FOLDER] = create_folder,
 	[VIRTIO_NET] = create_net,
 	[VIRTIO_RNG] = create_rng,
+	[VIRTIO_SCSI] = create_scsi,
 };
 
 static void raise_interrupt(void *opaque, unsigned index)
@@ -130,7 +153,7 @@ static bool slot_taken(const struct machine *m, int slot)
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;
-	return slot < 2; // the chip set's own
+	return m->config->board == BOARD_Q35 ? slot == 0 || slot == 31 : slot < 2; // the chip set's own
 }
 
 // Those with an address of their own come first, so the rest find what is left.
@@ -158,26 +181,18 @@ static bool set_features(struct virtio_device *d, const struct virtio_config *c,
 	return true;
 }
 
-static int add(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+static struct virtio_device *create(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
-	struct virtio_bus *b = &m->virtio;
-	struct virtio_pci *p = &b->pci[b->count];
-	int slot = choose_slot(m, c);
 	struct virtio_device *d;
 
-	if (slot < 0 || b->count == PCI_APP_MAX) {
-		snprintf(err, errlen, "-device: %s%s%s", *c->id ? c->id : "", *c->id ? ": " : "", slot == -EBUSY ?
-			 "its address (addr=) belongs to another device; choose another" : "the PCI bus is full");
-		return -EBUSY;
-	}
 	snprintf(err, errlen, "-device: out of memory");
 	d = creators[c->kind](m, c, err, errlen);
 	if (!d)
-		return -EINVAL;
+		return NULL;
 	if (!set_features(d, c, err, errlen)) {
 		virtio_destroy(d);
 		free(d);
-		return -EINVAL;
+		return NULL;
 	}
 	if (*c->id)
 		d->name = c->id;
@@ -185,10 +200,33 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	d->memory_opaque = m;
 	d->complain = complain;
 	d->complain_opaque = m;
+	return d;
+}
+
+static int add(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	bool mmio = m->config->board == BOARD_MICROVM;
+	struct virtio_bus *b = &m->virtio;
+	struct virtio_pci *p = &b->pci[b->count];
+	int slot = mmio ? 0 : choose_slot(m, c);
+	struct virtio_device *d;
+
+	if (slot < 0 || b->count == PCI_APP_MAX) {
+		snprintf(err, errlen, "-device: %s%s%s", *c->id ? c->id : "", *c->id ? ": " : "", slot == -EBUSY ?
+			 "its address (addr=) belongs to another device; choose another" : "the bus is full");
+		return -EBUSY;
+	}
+	d = create(m, c, err, errlen);
+	if (!d)
+		return -EINVAL;
 	p->raise = raise_interrupt;
 	p->opaque = m;
-	virtio_pci_init(p, d, &m->shared->pci[b->count], b->count, (uint8_t)(slot << 3));
+	if (mmio)
+		virtio_mmio_init(p, d, &m->shared->pci[b->count], b->count, b->count);
+	else
+		virtio_pci_init(p, d, &m->shared->pci[b->count], b->count, (uint8_t)(slot << 3), c->vectors);
 	b->count++;
+	m->shared->config.mmio_devices = mmio ? b->count : 0;
 	return 0;
 }
 
@@ -262,11 +300,16 @@ uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsi
 {
 	unsigned index = (unsigned)(address >> 32);
 	uint32_t off = (uint32_t)address;
+	struct virtio_pci *p;
 
 	if (index >= m->virtio.count || (size != 1 && size != 2 && size != 4 && size != 8))
 		return UINT64_MAX;
+	p = &m->virtio.pci[index];
 	if (!write)
-		return virtio_pci_read(&m->virtio.pci[index], off, size);
-	virtio_pci_write(&m->virtio.pci[index], off, size, value);
+		return p->app->mmio ? virtio_mmio_read(p, off, size) : virtio_pci_read(p, off, size);
+	if (p->app->mmio)
+		virtio_mmio_write(p, off, size, value);
+	else
+		virtio_pci_write(p, off, size, value);
 	return 0;
 }

@@ -9,23 +9,31 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/mmio.h"
 #include "virtio/pci.h"
+#include "virtio/scsi.h"
 
 struct machine;
 
-enum virtio_kind { VIRTIO_BALLOON, VIRTIO_BLK, VIRTIO_CONSOLE, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG };
+enum virtio_kind { VIRTIO_BALLOON, VIRTIO_BLK, VIRTIO_CONSOLE, VIRTIO_FOLDER, VIRTIO_NET, VIRTIO_RNG,
+	VIRTIO_SCSI };
 
 enum { SLOT_ANY = -1 };
+
+enum virtio_place { VIRTIO_PLACE_ANY, VIRTIO_PLACE_PCI, VIRTIO_PLACE_MMIO }; // what its name on the command line says
 
 struct virtio_config { // one -device
 	enum virtio_kind kind;
 	char id[64];
+	enum virtio_place place;
 	int slot; // addr=, or SLOT_ANY
 	uint64_t features_on, features_off; // packed=on and its kin
+	unsigned vectors;   // vectors=: MSI-X messages at most
 	struct virtio_balloon_config balloon; // VIRTIO_BALLOON
 	// VIRTIO_BLK
 	struct block_config image;
 	struct virtio_blk_config blk;
+	struct virtio_scsi_config scsi; // VIRTIO_SCSI
 	char tag[P9_TAG_MAX + 1], fsdev[64]; // VIRTIO_FOLDER: mount_tag=, fsdev=
 	int folder;    // ... index in machine_config.folder
 	unsigned ports; // VIRTIO_CONSOLE: max_ports=, or how many it needs

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// virtio-net (Virtio 1.x, "Network Device"): one pair of queues and the control queue. Frames go from guest memory to
-// the back-end without a stop where it takes them in pieces; checksums and segmentation are the guest's to leave undone
-// as far as the back-end can do without or finish them.
+// virtio-net (Virtio 1.x, "Network Device"): pairs of queues, as many as the back-end has, and the control queue.
+// Frames go from guest memory to the back-end without a stop where it takes them in pieces; checksums and
+// segmentation are the guest's to leave undone as far as the back-end can do without or finish them.
 //
 // While frames are taken from the send queue the driver is not asked to kick, so a burst costs one doorbell; what a
 // burst brings in is one interrupt. Between batches the lock is let go for a moment: the back-end's other half waits
@@ -13,8 +13,17 @@
 #include <sched.h>
 #include <string.h>
 
-enum { RX, TX, CONTROL, QUEUES };
 enum { HEADER = sizeof(struct virtio_net_hdr_v1), MERGE_MAX = 64, SEND_BATCH = 64 };
+
+static struct virtq *receive_queue(const struct virtio_net_pair *p)
+{
+	return &p->card->dev.queue[2 * (p->index < p->card->active ? p->index : 0)];
+}
+
+static struct virtq *send_queue(const struct virtio_net_pair *p)
+{
+	return &p->card->dev.queue[2 * p->index + 1];
+}
 
 // -- to the guest
 
@@ -53,9 +62,8 @@ static void take_back(struct virtq *q, const struct merge *m)
 }
 
 // Fill buffers with the frame. Nothing is visible to the driver yet. False: there is no room for it now.
-static bool fill(struct virtio_net *v, const struct net_frame *f, struct merge *m)
+static bool fill(struct virtio_net *v, struct virtq *q, const struct net_frame *f, struct merge *m)
 {
-	struct virtq *q = &v->dev.queue[RX];
 	bool may_merge = virtio_has(&v->dev, VIRTIO_NET_F_MRG_RXBUF);
 	size_t size = net_frame_size(f), done = 0;
 
@@ -97,17 +105,18 @@ static void put_header(struct merge *m, const struct net_frame *f, bool checked)
 
 static bool net_receive(void *opaque, const struct net_frame *f)
 {
-	struct virtio_net *v = opaque;
-	struct virtq *q = &v->dev.queue[RX];
+	struct virtio_net_pair *p = opaque;
+	struct virtio_net *v = p->card;
+	struct virtq *q = receive_queue(p);
 	struct merge m;
 
 	if (!virtio_running(&v->dev) || !q->enabled || net_frame_size(f) < ETH_HLEN || f->iov->iov_len < ETH_ALEN ||
 	    !virtio_net_wants(v, f->iov->iov_base))
 		return true;
-	if (!fill(v, f, &m))
+	if (!fill(v, q, f, &m))
 		return !virtio_running(&v->dev);
 	if (!m.count) {
-		v->net->stats.dropped++;
+		p->net->stats.dropped++;
 		return true;
 	}
 	put_header(&m, f, virtio_has(&v->dev, VIRTIO_NET_F_GUEST_CSUM));
@@ -117,9 +126,7 @@ static bool net_receive(void *opaque, const struct net_frame *f)
 
 static void net_received(void *opaque)
 {
-	struct virtio_net *v = opaque;
-
-	virtq_signal(&v->dev.queue[RX]);
+	virtq_signal(receive_queue(opaque));
 }
 
 // -- from the guest
@@ -161,28 +168,28 @@ static bool header_is_agreed(const struct virtio_device *d, const struct net_hea
 }
 
 // False: the back-end has no room; the chain is still the driver's.
-static bool send_chain(struct virtio_net *v, struct virtio_chain *c)
+static bool send_chain(struct virtio_net_pair *p, struct virtio_chain *c)
 {
 	struct net_frame f = {0};
 
-	if (virtio_chain_read(c, 0, &f.hdr, sizeof(f.hdr)) < sizeof(f.hdr) || !v->net)
+	if (virtio_chain_read(c, 0, &f.hdr, sizeof(f.hdr)) < sizeof(f.hdr) || !p->net)
 		return true;
 	f.count = skip_header(c, &f.iov);
-	return !f.count || !header_is_agreed(&v->dev, &f.hdr) || net_send(v->net, &f) == 0;
+	return !f.count || !header_is_agreed(&p->card->dev, &f.hdr) || net_send(p->net, &f) == 0;
 }
 
-static bool send_batch(struct virtio_net *v)
+static bool send_batch(struct virtio_net_pair *p)
 {
-	struct virtq *q = &v->dev.queue[TX];
+	struct virtq *q = send_queue(p);
 
 	for (int i = 0; i < SEND_BATCH; i++) {
-		struct virtio_chain c = {.iov = v->out, .room = VIRTQ_SEGMENTS_MAX};
+		struct virtio_chain c = {.iov = p->card->out, .room = VIRTQ_SEGMENTS_MAX};
 
 		if (!virtq_pop(q, &c))
 			return false;
-		if (!send_chain(v, &c)) {
+		if (!send_chain(p, &c)) {
 			virtq_unpop(q, c.head);
-			v->blocked = true;
+			p->blocked = true;
 			return false;
 		}
 		virtq_push(q, c.head, 0);
@@ -190,45 +197,56 @@ static bool send_batch(struct virtio_net *v)
 	return true;
 }
 
-static void send_frames(struct virtio_net *v)
+static void send_frames(struct virtio_net_pair *p)
 {
-	bool more = !v->blocked && !v->sending;
+	bool more = !p->blocked && !p->sending;
 
 	while (more) {
-		more = send_batch(v) && !v->blocked;
-		virtq_signal(&v->dev.queue[TX]);
-		if (v->net)
-			net_flush(v->net);
+		more = send_batch(p) && !p->blocked;
+		virtq_signal(send_queue(p));
+		if (p->net)
+			net_flush(p->net);
 		if (!more)
 			break;
-		v->sending = true;
-		pthread_mutex_unlock(&v->dev.lock);
+		p->sending = true;
+		pthread_mutex_unlock(&p->card->dev.lock);
 		sched_yield();
-		pthread_mutex_lock(&v->dev.lock);
-		v->sending = false;
+		pthread_mutex_lock(&p->card->dev.lock);
+		p->sending = false;
 	}
 }
 
 static void net_sendable(void *opaque)
 {
-	struct virtio_net *v = opaque;
+	struct virtio_net_pair *p = opaque;
 
-	v->blocked = false;
-	send_frames(v);
+	p->blocked = false;
+	send_frames(p);
 }
 
 // -- the device
 
+// The control queue follows the pairs that the driver has agreed on.
+static unsigned control_queue(const struct virtio_net *v)
+{
+	return virtio_has(&v->dev, VIRTIO_NET_F_MQ) ? 2 * v->space.max_pairs : VIRTIO_NET_CONTROL;
+}
+
 static void net_kick(struct virtio_device *d, unsigned q)
 {
 	struct virtio_net *v = container_of(d, struct virtio_net, dev);
+	struct virtio_net_pair *p = &v->pair[q / 2 % NET_QUEUES];
 
-	if (q == TX)
-		send_frames(v);
-	else if (q == CONTROL)
-		virtio_net_control(v, &d->queue[CONTROL]);
-	else if (v->net)
-		net_card_ready(v->net);
+	if (q == control_queue(v))
+		virtio_net_control(v, &d->queue[q]);
+	else if (q >= 2 * v->space.max_pairs)
+		return; // without multiqueue, the last one is nobody's
+	else if (q & 1)
+		send_frames(p);
+	else
+		for (unsigned i = 0; i < v->space.max_pairs; i++) // all that this queue receives for
+			if (v->pair[i].net && receive_queue(&v->pair[i]) == &d->queue[q])
+				net_card_ready(v->pair[i].net);
 }
 
 static void net_started(struct virtio_device *d)
@@ -240,14 +258,16 @@ static void net_reset(struct virtio_device *d)
 {
 	struct virtio_net *v = container_of(d, struct virtio_net, dev);
 
-	v->blocked = false;
+	for (unsigned i = 0; i < v->space.max_pairs; i++)
+		v->pair[i].blocked = false;
+	v->active = 1;
 	virtio_net_reset_filter(v);
 	virtio_net_set_offloads(v, 0);
 }
 
 static void net_link(void *opaque, bool up)
 {
-	struct virtio_net *v = opaque;
+	struct virtio_net *v = ((struct virtio_net_pair *)opaque)->card;
 
 	v->space.status = up ? VIRTIO_NET_S_LINK_UP : 0;
 	virtio_config_changed(&v->dev);
@@ -255,20 +275,21 @@ static void net_link(void *opaque, bool up)
 
 static void net_enter_card(void *opaque)
 {
-	pthread_mutex_lock(&((struct virtio_net *)opaque)->dev.lock);
+	pthread_mutex_lock(&((struct virtio_net_pair *)opaque)->card->dev.lock);
 }
 
 static void net_leave_card(void *opaque)
 {
-	pthread_mutex_unlock(&((struct virtio_net *)opaque)->dev.lock);
+	pthread_mutex_unlock(&((struct virtio_net_pair *)opaque)->card->dev.lock);
 }
 
 static void net_destroy(struct virtio_device *d)
 {
 	struct virtio_net *v = container_of(d, struct virtio_net, dev);
 
-	if (v->net)
-		net_attach(v->net, NULL);
+	for (unsigned i = 0; i < v->space.max_pairs; i++)
+		if (v->pair[i].net)
+			net_attach(v->pair[i].net, NULL);
 }
 
 static const struct virtio_class net_class = {
@@ -296,21 +317,35 @@ static uint64_t offers(const struct net *net, const struct virtio_net_options *o
 	return f;
 }
 
+static void attach(struct virtio_net *v, struct net *net, unsigned index)
+{
+	struct virtio_net_pair *p = &v->pair[index];
+	const struct net_card card = {.enter = net_enter_card, .leave = net_leave_card, .receive = net_receive,
+				      .received = net_received, .sendable = net_sendable, .link = net_link, .opaque = p};
+
+	*p = (struct virtio_net_pair){.card = v, .net = net, .index = index};
+	if (net)
+		net_attach(net, &card);
+}
+
 void virtio_net_init(struct virtio_net *v, const struct mem *mem, struct net *net, const struct virtio_net_options *o)
 {
-	const struct net_card card = {.enter = net_enter_card, .leave = net_leave_card, .receive = net_receive,
-				      .received = net_received, .sendable = net_sendable, .link = net_link, .opaque = v};
+	unsigned pairs = 1;
 
-	virtio_init(&v->dev, &net_class, mem, QUEUES);
+	for (struct net *n = net; o->multiqueue && n && n->next && pairs < NET_QUEUES; n = n->next)
+		pairs++;
+	virtio_init(&v->dev, &net_class, mem, 2 * pairs + 1);
 	v->dev.offered |= offers(net, o);
+	if (pairs > 1)
+		v->dev.offered |= BIT64(VIRTIO_NET_F_MQ);
 	v->dev.config = &v->space;
 	v->dev.config_size = sizeof(v->space);
 	v->space.status = net && net->up ? VIRTIO_NET_S_LINK_UP : 0;
-	v->space.max_pairs = 1;
+	v->space.max_pairs = (uint16_t)pairs;
 	v->space.mtu = o->mtu;
+	v->active = 1;
 	memcpy(v->space.mac, o->mac, sizeof(o->mac));
-	v->net = net;
 	virtio_net_reset_filter(v);
-	if (net)
-		net_attach(net, &card);
+	for (unsigned i = 0; i < pairs; i++, net = net ? net->next : NULL)
+		attach(v, net, i);
 }

@@ -7,7 +7,7 @@
 #include "io/net.h"
 #include "virtio/virtio.h"
 
-enum { VIRTIO_NET_MACS = 64 };
+enum { VIRTIO_NET_MACS = 64, VIRTIO_NET_CONTROL = 2 /* the control queue, unless there are several pairs */ };
 
 struct virtio_net_space { // configuration space
 	uint8_t mac[6];
@@ -20,17 +20,25 @@ struct virtio_net_filter { // which frames the driver wants
 	uint8_t mac[VIRTIO_NET_MACS][6];
 };
 
-struct virtio_net {
-	struct virtio_device dev;
+struct virtio_net_pair { // of queues, and the back-end's part behind them
+	struct virtio_net *card;
 	struct net *net; // NULL: no cable
-	struct virtio_net_space space;
-	struct virtio_net_filter filter;
+	unsigned index;
 	bool blocked; // the back-end has no room for the next frame
 	bool sending; // in the middle of a batch, perhaps without the lock
+};
+
+struct virtio_net {
+	struct virtio_device dev;
+	struct virtio_net_space space;
+	struct virtio_net_filter filter;
+	struct virtio_net_pair pair[NET_QUEUES];
+	unsigned active; // so many of them the driver uses now
 	struct iovec out[VIRTQ_SEGMENTS_MAX], in[2][VIRTQ_SEGMENTS_MAX];
 };
 
 struct virtio_net_options {
+	bool multiqueue;   // as many pairs as the back-end has
 	uint8_t mac[6];
 	uint16_t mtu;      // told to the driver; 0: nothing is said
 	bool no_offloads;  // neither checksums nor segmentation

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // virtio-net's control queue (Virtio 1.x, "Control Virtqueue"): which frames the driver wants to see, the card's
-// address, and offloads switched while it runs. A command is a class, a number and data; the answer is one byte. A
-// list of addresses that is too long for us makes the card take all of that kind.
+// address, how many pairs of queues it uses, and offloads switched while it runs. A command is a class, a number and
+// data; the answer is one byte. A list of addresses that is too long for us makes the card take all of that kind.
 #include "virtio/net.h"
 
 #include <linux/if_tun.h>
@@ -106,10 +106,11 @@ void virtio_net_set_offloads(struct virtio_net *v, uint64_t features)
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
 		if (features & BIT64(map[i].feature))
 			offloads |= map[i].offload;
-	if (!(offloads & TUN_F_CSUM) || !(v->net && (v->net->offers & NET_MERGED)))
+	if (!(offloads & TUN_F_CSUM) || !(v->pair[0].net && (v->pair[0].net->offers & NET_MERGED)))
 		offloads &= TUN_F_CSUM;
-	if (v->net)
-		net_guest_takes(v->net, offloads);
+	for (unsigned i = 0; i < v->space.max_pairs; i++)
+		if (v->pair[i].net)
+			net_guest_takes(v->pair[i].net, offloads);
 }
 
 static bool set_offloads(struct virtio_net *v, const struct virtio_chain *c)
@@ -120,6 +121,17 @@ static bool set_offloads(struct virtio_net *v, const struct virtio_chain *c)
 	    virtio_chain_read(c, COMMAND, &wanted, sizeof(wanted)) < sizeof(wanted) || (wanted & ~v->dev.features))
 		return false;
 	virtio_net_set_offloads(v, wanted);
+	return true;
+}
+
+static bool set_pairs(struct virtio_net *v, const struct virtio_chain *c)
+{
+	uint16_t pairs;
+
+	if (!virtio_has(&v->dev, VIRTIO_NET_F_MQ) || virtio_chain_read(c, COMMAND, &pairs, sizeof(pairs)) < sizeof(pairs) ||
+	    !pairs || pairs > v->space.max_pairs)
+		return false;
+	v->active = pairs;
 	return true;
 }
 
@@ -139,6 +151,8 @@ static bool obey(struct virtio_net *v, const struct virtio_chain *c)
 			return set_tables(v, c);
 		return command[1] == VIRTIO_NET_CTRL_MAC_ADDR_SET && c->read_size >= COMMAND + MACS &&
 		       virtio_chain_read(c, COMMAND, v->space.mac, MACS) == MACS;
+	case VIRTIO_NET_CTRL_MQ:
+		return command[1] == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET && set_pairs(v, c);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return command[1] == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET && set_offloads(v, c);
 	}

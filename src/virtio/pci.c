@@ -68,7 +68,8 @@ static void put_capabilities(struct virtio_device *d, struct pci_app *app)
 	struct cap_writer w = {app, CAPS_AT, &app->capabilities};
 	const uint32_t stride = PCI_APP_NOTIFY_STRIDE;
 
-	put_msix(&w);
+	if (app->vectors_count)
+		put_msix(&w);
 	put_virtio_cap(&w, CFG_COMMON, 16, PCI_APP_COMMON, PCI_APP_REGION);
 	put_virtio_cap(&w, CFG_ISR, 16, PCI_APP_ISR, PCI_APP_REGION);
 	if (d->config_size)
@@ -96,7 +97,8 @@ static void pci_clear_interrupts(struct virtio_device *d)
 	p->raise(p->opaque, p->index);
 }
 
-void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_app *app, unsigned index, uint8_t devfn)
+void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_app *app, unsigned index, uint8_t devfn,
+		     unsigned vectors)
 {
 	p->device = d;
 	p->app = app;
@@ -109,7 +111,7 @@ void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_a
 	app->subsystem = SUBSYSTEM;
 	app->revision = 1;
 	app->class_code = d->class->pci_class;
-	app->vectors_count = MIN(d->nqueues + 1, (unsigned)PCI_APP_VECTORS);
+	app->vectors_count = MIN(MIN(d->nqueues + 1, vectors), (unsigned)PCI_APP_VECTORS);
 	strncpy(app->name, d->class->name, sizeof(app->name) - 1);
 	put_capabilities(d, app);
 	d->vectors = app->vectors_count;

@@ -151,3 +151,22 @@ size_t virtio_chain_write(const struct virtio_chain *c, uint64_t at, const void 
 	}
 	return done;
 }
+
+unsigned virtio_chain_slice(const struct virtio_chain *c, bool writable, uint64_t at, uint64_t size, struct iovec *out,
+			    unsigned n)
+{
+	const struct iovec *from = writable ? c->iov + c->readable : c->iov;
+	const struct iovec *end = from + (writable ? c->writable : c->readable);
+	unsigned used = 0;
+
+	for (; from < end && used < n && size; from++) {
+		if (at >= from->iov_len) {
+			at -= from->iov_len;
+			continue;
+		}
+		out[used] = (struct iovec){(uint8_t *)from->iov_base + at, MIN(from->iov_len - at, size)};
+		size -= out[used++].iov_len;
+		at = 0;
+	}
+	return used;
+}

@@ -72,6 +72,10 @@ size_t virtio_chain_write(const struct virtio_chain *c, uint64_t at, const void 
 // guest ran from there meanwhile is void.
 void virtio_wrote(const struct virtio_device *d, const struct iovec *iov, unsigned n);
 
+// The segments of size bytes from `at` of one of its parts: into out[n]; returns how many.
+unsigned virtio_chain_slice(const struct virtio_chain *c, bool writable, uint64_t at, uint64_t size, struct iovec *out,
+			    unsigned n);
+
 // For the core: the driver enables the queue. False: its rings are not as they must be.
 bool virtq_enable(struct virtq *q);
 void virtq_reset(struct virtq *q);

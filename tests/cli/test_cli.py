@@ -99,7 +99,7 @@ def test_bad_input():
         (BOOT + ["-device", "isa-debug-exit,iobase=x"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0xffff,iosize=4"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0x70"], "isa-debug-exit"),
-        (BOOT + ["-machine", "q35"], "q35"), (BOOT + ["-M", "pc,frob=1"], "frob"), (BOOT + ["-M", "pc,hpet=on"], "hpet"),
+        (BOOT + ["-machine", "q36"], "q36"), (BOOT + ["-M", "pc,frob=1"], "frob"), (BOOT + ["-M", "pc,hpet=on"], "hpet"),
         (BOOT + ["-accel", "kvm"], "kvm"), (BOOT + ["-accel", "warp"], "warp"), (BOOT + ["-machine", "accel=kvm"], "kvm"),
         (BOOT + ["-accel", "tcg,frob=1"], "frob"), (BOOT + ["-accel", "tcg,tb-size=0"], "tb-size"),
         (BOOT + ["-cpu", "i486dx9"], "i486dx9"), (BOOT + ["-cpu", "max,+frobnicate"], "frobnicate"),
@@ -147,6 +147,16 @@ def test_bad_input():
         (BOOT + ["-device", "virtio-serial-pci,max_ports=1"] + PORT, "max_ports"),
         (BOOT + ["-device", "virtio-serial-pci,max_ports=99"], "max_ports=99"),
         (BOOT + ["-device", "virtio-rng-pci,packed=maybe"], "packed=maybe"),
+        (BOOT + ["-device", "{"], "JSON"), (BOOT + ["-device", '{"driver":"virtio-rng-pci","frob":1}'], "frob"),
+        (BOOT + ["-netdev", '{"type":"user","id":"a","hostfwd":[{"str":"tcp:x"}]}'], "tcp:x"),
+        (BOOT + ["-blockdev", '{"driver":"raw","node-name":"n","file":{"driver":"file","filename":"/none"}}',
+                 "-device", "virtio-blk-pci,drive=n"], "/none"),
+        (BOOT + SERIAL + ["-device", "virtio-rng-pci,id=r"] + PORT[:-1] + ["virtserialport,chardev=c,id=r"], "id=r"),
+        (BOOT + ["-M", "pc,pit=off"], "microvm"), (BOOT + ["-M", "microvm,pcie=on"], "pcie=on"),
+        (BOOT + ["-M", "microvm", "-device", "virtio-rng-pci"], "virtio-...-device"),
+        (BOOT + ["-device", "virtio-rng-device"], "microvm"), (BOOT + ["-M", "microvm,isa-serial=off", "-serial", "null"], "isa-serial"),
+        (BOOT + ["-device", "virtio-rng-pci,vectors=x"], "vectors=x"),
+        (BOOT + ["-nic", "tap,queues=9,script=no,ifname=x"], "queues=9"), (BOOT + ["-nic", "tap,queues=2,script=no"], "ifname"),
     ]:
         status, out, err = run(*args, "-display", "none") if args and args[-1] not in ("-m", "-kernel") else run(*args)
         lines = err.strip().split("\n")
@@ -165,6 +175,14 @@ def test_disks():
     good, blk = "file=disk,format=raw,if=none,id=d", ["-device", "virtio-blk-pci,drive=d"]
     node = ["-blockdev", "driver=file,node-name=f,filename=disk"]
     for args, named in [
+        (["-drive", good + ",werror=stop"] + blk, "werror=stop"), (["-drive", good, "-device", "virtio-scsi-pci", "-device",
+         "scsi-hd,drive=d,rerror=stop"], "rerror=stop"), (["-drive", good, "-device", "scsi-hd,drive=d"], "virtio-scsi-pci"),
+        (["-device", "virtio-scsi-pci,hotplug=on"], "hotplug=on"), (["-device", "scsi-hd"], "drive="),
+        (["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=x"], "drive=x"),
+        (["-drive", good, "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=d,scsi-id=999"], "scsi-id=999"),
+        (["-drive", good, "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=d,bus=x.0"], "x.0"),
+        (["-drive", good, "-drive", "file=cow,format=raw,if=none,id=e", "-device", "virtio-scsi-pci", "-device",
+          "scsi-hd,drive=d,lun=1,scsi-id=2", "-device", "scsi-hd,drive=e,lun=1,scsi-id=2"], "scsi-id=2,lun=1"),
         (["-drive", "file=missing,format=raw,if=virtio"], "missing"), (["-drive", "file=missing,if=virtio"], "missing"),
         (["-drive", "file=/,format=raw,if=virtio"], "/"), (["-drive", "file=/dev/null,format=raw,if=virtio"], "/dev/null"),
         (["-drive", "file=cow,if=virtio"], "qcow2"), (["-drive", "file=disk,format=qcow2,if=virtio"], "qcow2"), (["-drive", "file=disk,format=parallels,if=virtio"], "parallels"),
@@ -183,7 +201,7 @@ def test_disks():
         (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=1"], "addr"),
         (["-drive", good, "-device", "virtio-blk-pci,drive=d,addr=5", "-device", "virtio-rng-pci,addr=5"], "addr"),
         (["-blockdev", "driver=raw,node-name=d,file=f"] + blk, "'f'"), (["-blockdev", "driver=raw,node-name=d"], "d"),
-        (["-blockdev", "driver=file,filename=disk"], "node-name"), (["-blockdev", "{}"], "JSON"),
+        (["-blockdev", "driver=file,filename=disk"], "node-name"), (["-blockdev", "{}"], "node-name"), (["-blockdev", "{x"], "JSON"),
         (node + ["-blockdev", "driver=raw,node-name=d,file=f", "-blockdev", "driver=raw,node-name=e,file=f"], "'f'"),
         (["-deterministic", "-drive", "file=disk,format=raw,if=virtio"], "-deterministic"),
     ]:

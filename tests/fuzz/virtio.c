@@ -18,9 +18,11 @@
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
+#include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
+#include "virtio/scsi.h"
 
 enum { RAM = 64 << 10, DISK = 256 << 10, SIZE = 8, DESC = 0x1000, AVAIL = 0x2000, USED = 0x3000, TABLE = 0x4000,
 	DATA = 0x8000, QUEUES = 16 };
@@ -136,7 +138,7 @@ void block_close(struct block *b)
 
 // -- a network that looks at each byte, has no room now and then, and sends frames of its own
 
-static struct net net;
+static struct net net, second;
 static bool full;
 
 static int net_take(struct net *n, const struct net_frame *f)
@@ -169,6 +171,10 @@ static void network_lives(void)
 		net_set_link(&net, !net.up);
 	if (full)
 		net.card.sendable(net.card.opaque);
+	if (second.card.receive) {
+		net_deliver(&second, &f);
+		net_delivered(&second);
+	}
 	full = false;
 	net_leave(&net);
 }
@@ -176,7 +182,8 @@ static void network_lives(void)
 static struct virtio_device *make_net(uint8_t which)
 {
 	struct virtio_net *v = calloc(1, sizeof(*v));
-	const struct virtio_net_options o = {.mac = {2}, .mtu = 1500, .no_merge = which & 1, .no_offloads = which & 2};
+	const struct virtio_net_options o = {.mac = {2}, .mtu = 1500, .no_merge = which & 1, .no_offloads = which & 2,
+					      .multiqueue = which & 16};
 
 	if (!net.whole)
 		net.whole = malloc(NET_FRAME_MAX);
@@ -186,8 +193,52 @@ static struct virtio_device *make_net(uint8_t which)
 	net.up = true;
 	net.raw = which & 4;
 	full = false;
+	if (!second.whole)
+		second.whole = malloc(NET_FRAME_MAX);
+	second.card = (struct net_card){0};
+	second.class = &net_fake;
+	second.up = true;
+	net.next = which & 8 ? &second : NULL;
 	virtio_net_init(v, &mem, &net, &o);
 	return &v->dev;
+}
+
+static void put(unsigned at, const void *from, unsigned n);
+
+static struct block disc;
+static bool is_scsi;
+
+static struct virtio_device *make_scsi(uint8_t which)
+{
+	const struct virtio_scsi_config c = {.queues = 1 + (which & 1)};
+	const struct scsi_disk_config disks[] = {
+		{ .target = 0, .serial = "fuzz", .id = "d", .write_cache = which & 1, .block_size = which & 2 ? 4096 : 512 },
+		{ .type = SCSI_CDROM, .target = 0, .lun = 3 },
+	};
+	struct virtio_device *d = virtio_scsi_create(&c, &mem);
+
+	is_scsi = true;
+	image = (struct block){.ops = &disk_ops, .size = DISK, .engine = &engine, .readonly = which & 4};
+	disc = (struct block){.ops = &disk_ops, .size = DISK, .engine = &engine, .readonly = true};
+	virtio_scsi_add(d, &image, &disks[0]);
+	virtio_scsi_add(d, &disc, &disks[1]);
+	return d;
+}
+
+// A command's header at DATA, mostly for a disk that is there, and its length.
+static unsigned put_command(struct input *in, uint8_t shape)
+{
+	static const uint8_t opcodes[] = { 0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41,
+		0x42, 0x43, 0x46, 0x4a, 0x5a, 0x88, 0x8a, 0x91, 0x93, 0x9e, 0xa0, 0xa8, 0xaa };
+	uint8_t b[51] = {1, shape & 64 ? take8(in) & 1 : 0, 0x40, shape & 128 ? 3 : take8(in) & 1}, how = take8(in);
+
+	for (unsigned i = 19; i < 36; i++)
+		b[i] = how & 1 ? take8(in) & take8(in) & 15 : 0;
+	b[19] = how < 240 ? opcodes[how % ARRAY_SIZE(opcodes)] : take8(in);
+	b[20 + take8(in) % 16] = take8(in);
+	b[20 + take8(in) % 16] = take8(in);
+	put(DATA, b, sizeof(b));
+	return sizeof(b);
 }
 
 // -- a console's host ends: sometimes full, typing now and then, coming and going
@@ -309,11 +360,31 @@ static void on_raise(void *opaque, unsigned index)
 	interrupts++;
 }
 
+static bool mmio; // over which transport
+
+// A register of the common configuration structure, or (from PCI_APP_DEVICE on) of the device's.
 static void set(unsigned off, unsigned size, uint64_t value)
 {
+	static const struct {
+		unsigned common, mmio;
+	} map[] = { { COMMON_FEATURES_SELECT, 0x24 }, { COMMON_FEATURES, 0x20 }, { COMMON_STATUS, 0x70 },
+		    { COMMON_QUEUE, 0x30 }, { COMMON_SIZE, 0x38 }, { COMMON_ENABLE, 0x44 }, { COMMON_DESC, 0x80 },
+		    { COMMON_DESC + 4, 0x84 }, { COMMON_DESC + 8, 0x90 }, { COMMON_DESC + 12, 0x94 },
+		    { COMMON_DESC + 16, 0xa0 }, { COMMON_DESC + 20, 0xa4 } };
+
 	if (off == COMMON_STATUS && !(uint8_t)value)
 		complete_later(); // a reset waits for it
-	virtio_pci_write(&pci, off, size, value);
+	for (size_t i = 0; mmio && i < ARRAY_SIZE(map); i++)
+		if (map[i].common == off) {
+			virtio_mmio_write(&pci, map[i].mmio, 4, value);
+			return;
+		}
+	if (!mmio)
+		virtio_pci_write(&pci, off, size, value);
+	else if (off >= PCI_APP_DEVICE)
+		virtio_mmio_write(&pci, 0x100 + off - PCI_APP_DEVICE, size, value);
+	else if ((off & ~3u) != 0x70) // a reset by chance: as above
+		virtio_mmio_write(&pci, off & ~3u, 4, value);
 }
 
 static void place_queue(unsigned q)
@@ -406,7 +477,7 @@ static void put_next(unsigned q, uint64_t addr, uint32_t len, uint16_t id, uint1
 static void make_packed_request(struct input *in, unsigned q, uint8_t shape, uint8_t spoil, unsigned data, bool reads)
 {
 	const uint64_t addr[3] = { DATA, DATA + 16, DATA + 0x4000 };
-	const uint32_t len[3] = { 16, data, 1 };
+	const uint32_t len[3] = { 16 + (is_scsi ? 35 : 0), data, is_scsi ? 600 : 1 };
 	const uint16_t flags[3] = { 1, 1 | (reads ? 2 : 0), 2 };
 	uint16_t id = take8(in);
 
@@ -429,22 +500,25 @@ static void make_packed_request(struct input *in, unsigned q, uint8_t shape, uin
 // A request as a driver makes it, of one readable header, some data and a status byte, with one part of it spoilt.
 static void make_request(struct input *in)
 {
-	unsigned queues = console ? 8 : pci.device->nqueues > 2 ? 3 : 2;
+	unsigned queues = console ? 8 : is_scsi ? 4 : pci.device->nqueues > 2 ? 3 : 2;
 	uint8_t shape = take8(in), q = take8(in) % queues, first = take8(in) % SIZE, spoil = take8(in);
 	unsigned table = shape & 1 ? TABLE : DESC + 0x100 * q, at = shape & 1 ? 0 : first;
 	const uint32_t header[4] = { take8(in) % 15, console ? shape << 16 | spoil % 9 : 0, take8(in), 0 };
 	const uint32_t range[4] = { take8(in), 0, take16(in), take8(in) % 3 };
+	unsigned header_size = 16;
 	bool reads = !(header[0] & 1);
 
 	put(DATA, header, sizeof(header));
 	put(DATA + 16, range, sizeof(range));
+	if (is_scsi && q != 0)
+		header_size = put_command(in, shape);
 	if (packed()) {
 		make_packed_request(in, q, shape, spoil, header[0] > 10 ? 16 : 512u << (shape >> 6), reads);
 		return;
 	}
-	put_desc(table, at, DATA, 16, 1, at + 1);
+	put_desc(table, at, DATA, header_size, 1, at + 1);
 	put_desc(table, at + 1, DATA + 16, header[0] > 10 ? 16 : 512u << (shape >> 6), 1 | (reads ? 2 : 0), at + 2);
-	put_desc(table, at + 2, DATA + 0x4000, 1, 2, 0);
+	put_desc(table, at + 2, DATA + 0x4000, is_scsi ? 600 : 1, 2, 0);
 	if (spoil < 160)
 		put_desc(table, at + spoil % 3, spoil & 4 ? take_value(in) : DATA, spoil & 8 ? (uint32_t)take_value(in) : 600,
 			 spoil & 16 ? take8(in) : 1, spoil & 32 ? (uint16_t)take_value(in) : at + 1 + spoil % 3);
@@ -490,7 +564,10 @@ static void step(struct input *in)
 		break;
 	case 13:
 		value = take16(in);
-		virtio_pci_read(&pci, value % (PCI_APP_DEVICE + 128), 1u << (op >> 6));
+		if (mmio)
+			virtio_mmio_read(&pci, value % 0x300, 1u << (op >> 6));
+		else
+			virtio_pci_read(&pci, value % (PCI_APP_DEVICE + 128), 1u << (op >> 6));
 		break;
 	case 14:
 		value = op & 16 ? pci.device->offered : take_value(in) | BIT64(VIRTIO_F_VERSION_1);
@@ -514,6 +591,8 @@ static struct virtio_device *make_device(uint8_t which)
 		return make_net(which);
 	if (which >= 0xde)
 		return make_folder();
+	if (which >= 0xb0 && which < 0xc8)
+		return make_scsi(which);
 	if (which >= 0xc8 && which < 0xda)
 		return make_console(which);
 	if (which >= 0xda) {
@@ -539,6 +618,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = {data, data + size};
 	struct virtio_device *device;
 	uint64_t offer;
+	uint8_t how;
 
 	if (!disk) {
 		mem_layout(&mem, RAM);
@@ -548,10 +628,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(ram, 0, RAM);
 	memset(disk, 0, DISK);
 	console = NULL;
+	is_scsi = false;
 	device = make_device(take8(&in));
-	offer = take8(&in) & 1 ? 0 : BIT64(VIRTIO_F_RING_PACKED) | (device->class->in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0);
+	how = take8(&in);
+	mmio = how & 2;
+	offer = how & 1 ? 0 : BIT64(VIRTIO_F_RING_PACKED) | (device->class->in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0);
 	device->offered |= offer;
-	virtio_pci_init(&pci, device, &app, 0, 0x18);
+	if (mmio)
+		virtio_mmio_init(&pci, device, &app, 0, 0);
+	else
+		virtio_pci_init(&pci, device, &app, 0, 0x18, PCI_APP_VECTORS);
 	pci.raise = on_raise;
 	interrupts = 0;
 	app.kicks = UINT64_MAX;
@@ -564,7 +650,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	start(pci.device->offered); // whatever was: it works again
 	MUST(virtio_running(pci.device));
 	complete_later();
-	virtio_pci_write(&pci, COMMON_STATUS, 1, 0);
+	set(COMMON_STATUS, 1, 0);
 	virtio_destroy(pci.device);
 	free(pci.device);
 	return 0;

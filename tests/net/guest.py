@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """A guest on the user-mode network: DHCP, ping, files by HTTP in both directions and compared, many connections at once
 through hostfwd; then the machine ends and leaves no socket behind. -T: on a tap interface, in a network namespace.
--i: iperf3 in both directions besides.
-  guest.py [-T] [-i] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
+-i: iperf3 in both directions besides. -q: so many
+pairs of queues and processors, on a tap interface.
+  guest.py [-T] [-i] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-q QUEUES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
 import argparse
 import concurrent.futures
 import hashlib
@@ -27,6 +28,7 @@ p.add_argument("-c", type=int, default=20)
 p.add_argument("-s", type=int, default=8)
 p.add_argument("-n", default="")
 p.add_argument("-d", default="")
+p.add_argument("-q", type=int, default=1)
 p.add_argument("-t", type=int, default=100)
 p.add_argument("flavour", nargs="?", default="cloud")
 args = p.parse_args()
@@ -57,6 +59,7 @@ mkdir /www; mount -t tmpfs -o size=80% tmpfs /www
 dd if=/dev/urandom of=/www/up bs=65536 count=$((SIZE * 16)) 2>/dev/null
 echo "GUEST-SUM up $(sha256sum </www/up)"
 echo small >/www/small
+echo GUEST-QUEUES $(ls /sys/class/net/eth0/queues | grep -c rx)
 t=$(cut -d' ' -f1 /proc/uptime)
 wget -q -O /www/down http://10.0.2.2:PORT/down || exit 3
 echo "GUEST-SUM down $(sha256sum </www/down)"
@@ -102,14 +105,14 @@ failed = []
 data = os.urandom(args.s << 20)
 done = threading.Event()
 if args.T:
-    subprocess.check_call("ip link set lo up; ip tuntap add tap0 mode tap; ip addr add 10.0.2.2/24 dev tap0;"
+    subprocess.check_call("ip link set lo up; ip tuntap add tap0 mode tap" + " multi_queue" * (args.q > 1) + "; ip addr add 10.0.2.2/24 dev tap0;"
                           "ip link set tap0 up", shell=True)
 server = http.server.ThreadingHTTPServer(("0.0.0.0" if args.T else "127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 forward = free_port()
 speed = 5201 if args.T else free_port()
 target = "10.0.2.15:80" if args.T else f"127.0.0.1:{forward}"
-back_end = "tap,id=n0,ifname=tap0,script=no" if args.T else (
+back_end = "tap,id=n0,ifname=tap0,script=no" + f",queues={args.q}" * (args.q > 1) if args.T else (
     f"user,id=n0,hostfwd=tcp:127.0.0.1:{forward}-:80,hostfwd=tcp:127.0.0.1:{speed}-:5201")
 open(f"{work}/test.sh", "w").write(SCRIPT.replace("PORT", str(server.server_port)).replace("SIZE", str(args.s))
                                      .replace("[ TAP ]", "true" if args.T else "false"))
@@ -123,7 +126,7 @@ if args.i:
 subprocess.check_call(["tools/guest_initramfs.sh", "-a", f"{work}/add", "-t", f"{work}/test.sh", "-a", modules, "-o", f"{work}/init.gz"])
 command = [args.b, "-m", str(512 + 4 * args.s), "-kernel", kernel, "-initrd", f"{work}/init.gz", "-append",
            "console=ttyS0 quiet", "-nographic", "-no-reboot", "-netdev",
-           back_end + args.n, "-device", f"virtio-net-pci,netdev=n0{args.d}"]
+           back_end + args.n, "-device", f"virtio-net-pci,netdev=n0,mq=on{args.d}", "-smp", str(args.q)]
 log = open(f"{work}/log", "wb")
 machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 until = time.time() + args.t
@@ -146,6 +149,7 @@ try:
     check("ping", "3 packets transmitted, 3 packets received" in out)
     check("from the host", f"GUEST-SUM down {hashlib.sha256(data).hexdigest()}" in out)
     check("ready", "GUEST-READY" in out)
+    check("pairs of queues", f"GUEST-QUEUES {args.q}\r" in out or f"GUEST-QUEUES {args.q}\n" in out)
     if not failed:
         t = time.time()
         up = get("up")

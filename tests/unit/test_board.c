@@ -262,6 +262,100 @@ static void test_hpet(void)
 	CHECK_IS(hpet_in(0x10), 0);
 }
 
+static uint64_t mmio_in(uint64_t at, unsigned size)
+{
+	uint64_t v = 0;
+
+	return bus_read(&bus, BUS_MMIO, at, size, &v) ? v : 0xdead;
+}
+
+static uint32_t config_in(uint32_t address)
+{
+	uint64_t v = 0;
+
+	bus_write(&bus, BUS_PORT, 0xcf8, 4, 0x80000000 | address);
+	return bus_read(&bus, BUS_PORT, 0xcfc, 4, &v) ? (uint32_t)v : 0xdead;
+}
+
+static void setup_as(enum board_kind kind)
+{
+	struct board_host host = {.ioapic_deliver = on_deliver, .power_off = on_power_off, .reset = on_reset};
+
+	test_bus();
+	memset(&config, 0, sizeof(config));
+	config.pic = true;
+	config.board = kind;
+	messages = power_offs = resets = 0;
+	CHECK_IS(board_init(&board, &config, &bus, &host, NULL, NULL), 0);
+}
+
+static void test_q35(void)
+{
+	const uint64_t moved = UINT64_C(0xd0000000);
+
+	setup_as(BOARD_Q35);
+	CHECK_IS(config_in(0), 0x29c08086);
+	CHECK_IS(config_in(0x1f << 11), 0x29188086);
+	CHECK_IS(config_in(1 << 11), 0xffffffff);
+	CHECK_IS(mmio_in(PCI_ECAM_BASE, 4), 0x29c08086);
+	CHECK_IS(mmio_in(PCI_ECAM_BASE + (0x1f << 15) + 2, 2), 0x2918);
+	CHECK_IS(mmio_in(PCI_ECAM_BASE + 0x100, 4), 0);            // no extended capabilities
+	CHECK_IS(mmio_in(PCI_ECAM_BASE + (1 << 15), 4), UINT32_MAX); // no function
+	CHECK_IS(mmio_in(PCI_ECAM_BASE + (1 << 20), 1) & 0xff, 0xff); // no bus
+	bus_write(&bus, BUS_MMIO, PCI_ECAM_BASE + 0x3c, 1, 0x5a);
+	CHECK_IS(config_in(0x3c) & 0xff, 0x5a);
+	bus_write(&bus, BUS_MMIO, PCI_ECAM_BASE + 0xffe, 4, UINT32_MAX); // over the function's end: nothing
+	bus_write(&bus, BUS_MMIO, PCI_ECAM_BASE + 0x60, 4, moved | 1);
+	CHECK_IS(mmio_in(PCI_ECAM_BASE, 4), 0xdead);
+	CHECK_IS(mmio_in(moved, 4), 0x29c08086);
+	bus_write(&bus, BUS_MMIO, moved + 0x60, 4, 0);
+	CHECK_IS(mmio_in(moved, 4), 0xdead);
+	bus_write(&bus, BUS_PORT, 0x604, 2, 0x2000);
+	CHECK_IS(power_offs, 1);
+	board_reset(&board);
+	CHECK_IS(mmio_in(PCI_ECAM_BASE, 4), 0x29c08086);
+}
+
+// Two virtio-mmio devices on one line: it falls when both have been acknowledged.
+static void test_microvm(void)
+{
+	static struct pci_app apps[PCI_APP_MAX];
+	const uint64_t first = VIRTIO_MMIO_BASE, second = first + VIRTIO_MMIO_SIZE;
+
+	memset(apps, 0, sizeof(apps));
+	for (unsigned i = 0; i < 2; i++) {
+		apps[i].present = true;
+		apps[i].mmio = (uint32_t)(i ? second : first);
+		apps[i].gsi = 17;
+	}
+	setup_as(BOARD_MICROVM);
+	board_add_pci(&board, apps);
+	CHECK_IS(config_in(0), 0xffffffff);
+	route(17, 0x8000 | 0x51); // level-triggered
+	messages = 0;
+	bus_write(&bus, BUS_MMIO, first + 0x50, 4, 3);
+	bus_write(&bus, BUS_MMIO, first + 0x50, 4, 64);
+	CHECK_IS(apps[0].kicks, 8);
+	CHECK_IS(apps[0].stat_kicks, 1);
+	apps[0].isr = 1;
+	apps[1].isr = 3;
+	board_serve_pci(&board, 3);
+	CHECK_IS(messages, 1);
+	CHECK_IS(last.vector, 0x51);
+	CHECK_IS(mmio_in(second + 0x60, 4), 3);
+	bus_write(&bus, BUS_MMIO, first + 0x64, 4, 1);
+	board_eoi(&board, 0x51);
+	CHECK_IS(messages, 2); // the other's is still high
+	bus_write(&bus, BUS_MMIO, second + 0x64, 4, 3);
+	board_eoi(&board, 0x51);
+	CHECK_IS(messages, 2);
+	bus_write(&bus, BUS_PORT, 0x604, 2, 0x2000);
+	bus_write(&bus, BUS_PORT, 0xcf9, 1, 6);
+	CHECK_IS(power_offs, 1);
+	CHECK_IS(resets, 1);
+	board_reset(&board);
+}
+
 static void test_absent(void)
 {
 	struct board_host none = {0};
@@ -288,5 +382,7 @@ int main(void)
 	test_pci();
 	test_hpet();
 	test_absent();
+	test_q35();
+	test_microvm();
 	return test_result();
 }
