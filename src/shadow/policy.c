@@ -9,6 +9,7 @@
 
 enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
+	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
 	SHARE_NEW = 8,         // of which translation takes less than this part
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
 	SHARE = 12,            // and this part of the time that the space runs
@@ -125,6 +126,8 @@ static bool is_another(struct vcpu *v, gpa_t root, struct account *a)
 	struct shadow *s = shadow_of(v);
 
 	if (s->looked == s->arrived)
+		return false;
+	if (now() - s->arrived < milliseconds(v, RUN_AGAIN))
 		return false;
 	s->looked = s->arrived;
 	return fingerprint(v, root) != a->print;
