@@ -6,7 +6,10 @@
  */
 #include "lib/legacy.h"
 
-enum { CODE_SEG = 0x1000, TURNS = 20000 };
+#ifndef TURNS
+#define TURNS 20000
+#endif
+enum { CODE_SEG = 0x1000 };
 
 static u32 pd[1024] aligned(4096), low_table[1024] aligned(4096), high_table[1024] aligned(4096);
 static u8 top[4096] aligned(4096), bottom[4096] aligned(4096);

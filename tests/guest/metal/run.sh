@@ -4,13 +4,14 @@
 # Build and run bare-metal guests; each must end with status 1 (debug-exit 0) and a line "N passed, 0 failed".
 #   tests/guest/metal/run.sh [GUEST...]     under $RINGER_BUILD/ringer
 # QEMU=qemu-system-x86_64: under that instead, by TCG. METAL_ARGS: more options. METAL_LIMIT: seconds a guest may take.
-# METAL_FOLDER: the folder beside this one that has the guests (metal).
+# METAL_CFLAGS: how the guests are compiled, too, in a directory of their own. METAL_FOLDER: the folder beside this one that has the guests (metal).
 cd "$(dirname "$0")/../../.." || exit 1
 build=${RINGER_BUILD:-build}
 folder=${METAL_FOLDER:-metal}
 case $build in /*) out=$build/$folder ;; *) out=$PWD/$build/$folder ;; esac
+[ -z "${METAL_CFLAGS:-}" ] || out=$out$METAL_CFLAGS
 mkdir -p "$out"
-flock "$out" make -s -C "tests/guest/$folder" OUT="$out" || exit 1
+flock "$out" make -s -C "tests/guest/$folder" OUT="$out" MORE="${METAL_CFLAGS:-}" || exit 1
 [ $# -gt 0 ] || set -- $(basename -s .c "tests/guest/$folder"/*.c)
 if [ -n "${QEMU:-}" ]; then
 	vmm="$QEMU -accel tcg" tag=qemu
