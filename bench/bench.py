@@ -84,7 +84,7 @@ class Bench:
         self.say("NOTE " + text)
 
     def command(self, place, initrd, *more):
-        vmm = {"ringer": [f"{self.build}/ringer", "-cpu", "max", *os.environ.get("OPTIONS", "").split()], "qemu": [QEMU, "-accel", "tcg", "-cpu", "max"]}[place]
+        vmm = {"ringer": [f"{self.build}/ringer", *os.environ.get("OPTIONS", "").split()], "qemu": [QEMU, "-accel", "tcg", "-cpu", "max"]}[place]
         return [*vmm, "-m", RAM, "-kernel", self.kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1", "-display",
                 "none", "-serial", "stdio", "-no-reboot", *more]
 
