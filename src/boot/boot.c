@@ -252,7 +252,8 @@ int boot_load(const struct boot_args *a, struct config *cfg, struct vcpu *v0, ch
 		if (b.bios_state)
 			bios_put_vectors(&b);
 		ret = put_acpi(&b);
-		mptable_build(cfg, BOOT_MPTABLE, boot_ram(&b, BOOT_MPTABLE, MPTABLE_SIZE));
+		if (cfg->board != BOARD_MICROVM)
+			mptable_build(cfg, BOOT_MPTABLE, boot_ram(&b, BOOT_MPTABLE, MPTABLE_SIZE));
 	}
 	free(b.image);
 	return ret;

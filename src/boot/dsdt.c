@@ -49,14 +49,21 @@ static bool isa_present(const struct config *cfg, enum isa_when when)
 	return false;
 }
 
-static void put_isa_device(struct aml *b, const struct isa_device *d)
+static size_t open_device(struct aml *b, const char *name, const char *id, unsigned uid)
 {
-	size_t device = aml_device(b, d->name);
+	size_t device = aml_device(b, name);
 
 	aml_name(b, "_HID");
-	aml_eisaid(b, d->id);
+	aml_eisaid(b, id);
 	aml_name(b, "_UID");
-	aml_int(b, d->uid);
+	aml_int(b, uid);
+	return device;
+}
+
+static void put_isa_device(struct aml *b, const struct isa_device *d)
+{
+	size_t device = open_device(b, d->name, d->id, d->uid);
+
 	aml_name(b, "_STA");
 	aml_int(b, 0xf);
 	aml_name(b, "_CRS");
@@ -89,12 +96,8 @@ static void put_isa(struct aml *b, const struct config *cfg)
 
 static void put_hpet(struct aml *b)
 {
-	size_t device = aml_device(b, "HPET");
+	size_t device = open_device(b, "HPET", "PNP0103", 0);
 
-	aml_name(b, "_HID");
-	aml_eisaid(b, "PNP0103");
-	aml_name(b, "_UID");
-	aml_int(b, 0);
 	aml_name(b, "_CRS");
 	struct aml_template t = aml_template_open(b);
 
@@ -155,12 +158,8 @@ static void put_pci(struct aml *b, const struct config *cfg)
 
 static void put_ecam(struct aml *b)
 {
-	size_t device = aml_device(b, "ECAM");
+	size_t device = open_device(b, "ECAM", "PNP0C02", 2);
 
-	aml_name(b, "_HID");
-	aml_eisaid(b, "PNP0C02");
-	aml_name(b, "_UID");
-	aml_int(b, 2);
 	aml_name(b, "_CRS");
 	struct aml_template t = aml_template_open(b);
 

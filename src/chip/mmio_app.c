@@ -10,14 +10,7 @@ enum { NOTIFY = 0x50, INTERRUPT_STATUS = 0x60, INTERRUPT_ACK = 0x64 };
 
 void mmio_app_serve(struct mmio_app *c)
 {
-	bool line = c->app->isr != 0;
-
-	if (line == c->line)
-		return;
-	c->line = line;
-	c->app->stat_interrupts += line;
-	if (c->hooks->line_changed)
-		c->hooks->line_changed(c->hooks->lines_opaque);
+	pci_app_set_line(c->app, c->hooks, &c->line, c->app->isr != 0);
 }
 
 static uint64_t app_access(struct mmio_app *c, bool write, uint64_t off, unsigned size, uint64_t value)

@@ -54,12 +54,7 @@ static void update_line(struct pci_app_function *c, bool wanted)
 	uint32_t status = pci_get(&c->pci, PCI_STATUS, 1) & ~PCI_STATUS_INTERRUPT;
 
 	pci_set(&c->pci, PCI_STATUS, 1, status | (wanted ? PCI_STATUS_INTERRUPT : 0));
-	if (line == c->line)
-		return;
-	c->line = line;
-	c->app->stat_interrupts += line;
-	if (c->hooks->line_changed)
-		c->hooks->line_changed(c->hooks->lines_opaque);
+	pci_app_set_line(c->app, c->hooks, &c->line, line);
 }
 
 void pci_app_serve(struct pci_app_function *c)

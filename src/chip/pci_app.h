@@ -20,6 +20,17 @@ struct pci_app_hooks {
 	void *lines_opaque;
 };
 
+// The function's line goes to this level: *line is where it was. Used by mmio_app.c too.
+static inline void pci_app_set_line(struct pci_app *app, const struct pci_app_hooks *hooks, bool *line, bool level)
+{
+	if (level == *line)
+		return;
+	*line = level;
+	app->stat_interrupts += level;
+	if (hooks->line_changed)
+		hooks->line_changed(hooks->lines_opaque);
+}
+
 struct pci_app_msix {
 	uint64_t address;
 	uint32_t data, control; // bit 0: masked

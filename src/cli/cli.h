@@ -161,6 +161,8 @@ enum cli_result cli_settle_scsi(struct cli *c);
 // virtio_opts.c: a new virtio device of the list, with what all of them have in common (NULL: said), and the properties
 // that every PCI device has (CLI_DONE: p is none of these).
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind);
+// The bus that bus=ID.0 names, or the first of its kind. NULL: none such.
+struct virtio_config *cli_find_bus(struct cli *c, enum virtio_kind kind, const char *name);
 enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p);
 enum cli_result cli_settle_places(struct cli *c); // every device has its kind of bus
 // What follows the name of a -device.

@@ -91,22 +91,6 @@ enum cli_result cli_virtconsole(struct cli *c, const char *arg)
 	return add_port(c, true, arg);
 }
 
-// bus=ID.0, or the first there is. NULL: none such.
-static struct virtio_config *find_bus(struct cli *c, const char *name)
-{
-	size_t n = strlen(name);
-
-	if (n > 2 && !strcmp(name + n - 2, ".0"))
-		n -= 2;
-	for (unsigned i = 0; i < c->config.nvirtio; i++) {
-		struct virtio_config *v = &c->config.virtio[i];
-
-		if (v->kind == VIRTIO_CONSOLE && (!n || (strlen(v->id) == n && !strncmp(v->id, name, n))))
-			return v;
-	}
-	return NULL;
-}
-
 static bool is_taken(const struct cli *c, const struct console_port_config *port, unsigned nr)
 {
 	for (unsigned i = 0; i < c->config.ports; i++) {
@@ -132,7 +116,7 @@ enum cli_result cli_settle_ports(struct cli *c)
 {
 	c->option = "-device";
 	for (unsigned i = 0; i < c->config.ports; i++) {
-		struct virtio_config *bus = find_bus(c, c->port_bus[i]);
+		struct virtio_config *bus = cli_find_bus(c, VIRTIO_CONSOLE, c->port_bus[i]);
 
 		if (!bus)
 			return cli_error(c, "%s%sthere is no virtio-serial-pci for this port", c->port_bus[i],

@@ -102,33 +102,14 @@ static enum cli_result only_none(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
-static enum cli_result take_disk(struct cli *c, const char *file, int place)
+// -hda to -hdd: the last letter says which place on the controller.
+static enum cli_result take_disk(struct cli *c, const char *file)
 {
 	enum cli_result r = cli_disk(c, file);
 
 	if (r == CLI_OK)
-		c->drive[c->drives - 1].place = place;
+		c->drive[c->drives - 1].place = c->option[strlen(c->option) - 1] - 'a';
 	return r;
-}
-
-static enum cli_result take_hda(struct cli *c, const char *file)
-{
-	return take_disk(c, file, 0);
-}
-
-static enum cli_result take_hdb(struct cli *c, const char *file)
-{
-	return take_disk(c, file, 1);
-}
-
-static enum cli_result take_hdc(struct cli *c, const char *file)
-{
-	return take_disk(c, file, 2);
-}
-
-static enum cli_result take_hdd(struct cli *c, const char *file)
-{
-	return take_disk(c, file, 3);
 }
 
 static enum cli_result take_vga(struct cli *c, const char *arg)
@@ -214,10 +195,10 @@ static const struct option options[] = {
 	{ "device", ARG_NEXT, "NAME[,...]", "add a device; help lists them", cli_device },
 	{ "drive", ARG_NEXT, "file=F[,if=virtio,...]", "add a disk image: format=, id=, cache=, snapshot=", cli_drive },
 	{ "blockdev", ARG_NEXT, "driver=,node-name=,...", "the same, for a -device to take", cli_blockdev },
-	{ "hda", ARG_NEXT, "FILE", "a disk image on the IDE controller; also -hdb, -hdc, -hdd", take_hda },
-	{ "hdb", ARG_NEXT, NULL, NULL, take_hdb },
-	{ "hdc", ARG_NEXT, NULL, NULL, take_hdc },
-	{ "hdd", ARG_NEXT, NULL, NULL, take_hdd },
+	{ "hda", ARG_NEXT, "FILE", "a disk image on the IDE controller; also -hdb, -hdc, -hdd", take_disk },
+	{ "hdb", ARG_NEXT, NULL, NULL, take_disk },
+	{ "hdc", ARG_NEXT, NULL, NULL, take_disk },
+	{ "hdd", ARG_NEXT, NULL, NULL, take_disk },
 	{ "cdrom", ARG_NEXT, "FILE", "a CD-ROM's image (ISO) on the IDE controller", cli_cdrom },
 	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
@@ -387,13 +368,12 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;
+	c->option = "-serial";
 	if (c->no_serial && c->serials && c->config.serial[0].kind != STREAM_NONE)
-		return cli_error(c, "-serial: isa-serial=off leaves no serial port");
-	if (c->no_serial)
-		;
-	else if (!c->serials && c->nographic)
+		return cli_error(c, "isa-serial=off leaves no serial port");
+	if (!c->no_serial && !c->serials && c->nographic)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
-	else if (!c->serials && !c->nodefaults)
+	else if (!c->no_serial && !c->serials && !c->nodefaults)
 		c->config.serial[0].kind = STREAM_NULL;
 	if (!c->serials && !c->display_named && !c->nodefaults)
 		cli_warn("no display is built; -nographic shows the guest's serial console");

@@ -169,22 +169,6 @@ enum cli_result cli_scsi_drive(struct cli *c, struct cli_drive *d)
 	return s ? CLI_OK : CLI_ERROR;
 }
 
-// bus=ID.0, or the first there is. NULL: none such.
-static struct virtio_config *find_bus(struct cli *c, const char *name)
-{
-	size_t n = strlen(name);
-
-	if (n > 2 && !strcmp(name + n - 2, ".0"))
-		n -= 2;
-	for (unsigned i = 0; i < c->config.nvirtio; i++) {
-		struct virtio_config *v = &c->config.virtio[i];
-
-		if (v->kind == VIRTIO_SCSI && (!n || (strlen(v->id) == n && !strncmp(v->id, name, n))))
-			return v;
-	}
-	return NULL;
-}
-
 static bool is_taken(const struct cli *c, const struct scsi_disk_config *d, unsigned target)
 {
 	for (unsigned i = 0; i < c->config.scsis; i++) {
@@ -201,7 +185,7 @@ static enum cli_result settle_disk(struct cli *c, unsigned i)
 	struct scsi_disk_config *d = &c->config.scsi[i];
 	struct cli_scsi *names = &c->scsi[i];
 	struct cli_drive *drive = *names->drive ? cli_find_drive(c, names->drive) : NULL;
-	struct virtio_config *bus = find_bus(c, names->bus);
+	struct virtio_config *bus = cli_find_bus(c, VIRTIO_SCSI, names->bus);
 
 	if (*names->drive && (!drive || drive->attached || drive->interface != DRIVE_NONE))
 		return cli_error(c, "drive=%s: %s", names->drive, drive ? "it belongs to another device already" :

@@ -20,6 +20,21 @@ static bool parse_slot(const char *text, int *slot)
 	return true;
 }
 
+struct virtio_config *cli_find_bus(struct cli *c, enum virtio_kind kind, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n > 2 && !strcmp(name + n - 2, ".0"))
+		n -= 2;
+	for (unsigned i = 0; i < c->config.nvirtio; i++) {
+		struct virtio_config *v = &c->config.virtio[i];
+
+		if (v->kind == kind && (!n || (strlen(v->id) == n && !strncmp(v->id, name, n))))
+			return v;
+	}
+	return NULL;
+}
+
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
 	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];

@@ -72,6 +72,17 @@ int ide_image(struct ide_drive *d, enum block_op op, uint64_t offset, struct iov
 	return d->channel->ide->run(d->image, &r, 0);
 }
 
+void ide_signature(struct ide_drive *d)
+{
+	bool packet = d->image && d->cdrom;
+
+	d->r.count[0] = d->r.low[0] = 1;
+	d->r.mid[0] = packet ? 0x14 : 0;
+	d->r.high[0] = packet ? 0xeb : 0;
+	if (!d->image)
+		d->r = (struct ide_regs){.feature = {0}};
+}
+
 void ide_text(uint8_t *to, const char *text, unsigned size)
 {
 	for (unsigned i = 0; i < size; i++)

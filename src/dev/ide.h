@@ -95,6 +95,6 @@ void ide_disk_command(struct ide_drive *d, uint8_t command);
 void ide_disk_dma(struct ide_drive *d);
 void ide_cdrom_command(struct ide_drive *d, uint8_t command);
 void ide_cdrom_dma(struct ide_drive *d);
-void ide_signature(struct ide_drive *d);
+void ide_signature(struct ide_drive *d); // what kind of drive it is, in the task file
 
 #endif

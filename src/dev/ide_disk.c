@@ -10,17 +10,6 @@ enum { FEATURE_WRITE_CACHE_ON = 0x02, FEATURE_WRITE_CACHE_OFF = 0x82, FEATURE_TR
 	FEATURE_LOOK_AHEAD_ON = 0xaa, FEATURE_LOOK_AHEAD_OFF = 0x55, FEATURE_POWER_ON_DEFAULTS = 0xcc,
 	FEATURE_KEEP = 0x66 };
 
-void ide_signature(struct ide_drive *d)
-{
-	bool packet = d->image && d->cdrom;
-
-	d->r.count[0] = d->r.low[0] = 1;
-	d->r.mid[0] = packet ? 0x14 : 0;
-	d->r.high[0] = packet ? 0xeb : 0;
-	if (!d->image)
-		d->r = (struct ide_regs){.feature = {0}};
-}
-
 static uint64_t sectors_of(const struct ide_drive *d)
 {
 	return d->image->size / IDE_SECTOR;

@@ -944,11 +944,27 @@ static void test_vectors(void)
 	check_eq("xgetbv", r & 0xffffffff, 7);
 }
 
+/*
+ * Code behind an instruction that leaves its unit (an x87 one while CR0.TS is set), to which later code leads back: it
+ * is never reached from above. The instruction itself is never executed.
+ */
+static void test_behind_exits(void)
+{
+	u64 turns = scaled(20000), count = turns, sum = 0, never = 0, cr0 = read_cr0();
+
+	write_cr0(cr0 | CR0_TS);
+	__asm__ volatile("1: test %2, %2; jz 3f; fnop; 2: inc %0; dec %1; jnz 1b; jmp 9f; 3: add $2, %0; jmp 2b; 9:"
+			 : "+r"(sum), "+r"(count) : "r"(never));
+	write_cr0(cr0);
+	check_eq("code behind an exit", sum, 3 * turns);
+}
+
 void metal_main(void)
 {
 	map_scattered(VA_DATA, 5);
 	test_loops();
 	test_recursion();
+	test_behind_exits();
 	test_indirect();
 	test_coroutines();
 	test_returns();
