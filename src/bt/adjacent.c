@@ -118,7 +118,7 @@ static void check(struct trans *t, const struct x86_insn *insn, struct row *r)
 {
 	unsigned size = (unsigned)(r->hi - r->lo);
 
-	r->by_addend = r->index == X86_REG_NONE && t->t->map[r->base] != X86_REG_NONE;
+	r->by_addend = r->index == X86_REG_NONE && t->map[r->base] != X86_REG_NONE;
 	if (r->by_addend) {
 		emit_merged_check(t, host_of(t, r->base), r->lo, r->access, size, segment_of(r->base), HOST_T1);
 	} else {

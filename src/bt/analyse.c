@@ -24,7 +24,7 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 	peers_claim_code(t->v, gpa);
 	__builtin_memcpy(t->straddle, t->bytes, avail);
 	__builtin_memcpy(t->straddle + avail, page, X86_INSN_MAX);
-	t->t->gpa2 = gpa;
+	t->t->gfn2 = (uint32_t)(gpa >> PAGE_SHIFT);
 	t->bytes = t->straddle;
 	return x86_decode(insn, t->straddle, X86_INSN_MAX, t->code);
 }
@@ -39,9 +39,10 @@ static bool offered(struct trans *t, const struct x86_insn *insn)
 // Does it end within the code segment's limit?
 static bool within_limit(const struct trans *t, int off, unsigned len)
 {
-	uint32_t at = (uint32_t)(t->t->pc + (uint64_t)(int64_t)off) - t->t->cs_base;
+	const struct hot_tu *h = hot_of(t->b, t->t);
+	uint32_t at = (uint32_t)(t->t->pc + (uint64_t)(int64_t)off) - h->cs_base;
 
-	return !(t->t->mode & MODE_CS) || (uint64_t)at + len - 1 <= t->t->cs_limit;
+	return !(t->t->mode & MODE_CS) || (uint64_t)at + len - 1 <= h->cs_limit;
 }
 
 // One more instruction of the unit, at this offset from its pc. False: it cannot have it.
@@ -105,7 +106,7 @@ static void measure(struct trans *t)
 	for (unsigned i = 0; i < t->n; i++) {
 		first = MIN(first, t->off[i]);
 		end = MAX(end, t->off[i] + t->insn[i].len);
-		code_note_bytes(t->t, page_offset(t, i), page_offset(t, i) + t->insn[i].len);
+		code_note_bytes(t->b, t->t, page_offset(t, i), page_offset(t, i) + t->insn[i].len);
 		if (uses_homes(t, &t->insn[i]))
 			t->written |= t->insn[i].gpr_written;
 	}
@@ -138,7 +139,7 @@ void decode_unit(struct trans *t)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;
 			if ((ends_unit(t, &t->insn[t->n - 1]) && !base_goes_on(t, &t->insn[t->n - 1])) ||
-			    t->t->gpa2 != ~UINT64_C(0) || (t->t->tier == TIER_BASE && is_translated(t, off)))
+			    tu_straddles(t->t) || (t->t->tier == TIER_BASE && is_translated(t, off)))
 				break;
 		}
 	measure(t);

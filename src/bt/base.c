@@ -87,7 +87,11 @@ static void note_insn(struct trans *t)
 {
 	struct base *s = &t->b->base;
 
-	s->bmap[s->nmaps++] = (struct base_map){(uint16_t)(emit_here(&t->hot) - t->t->start), (uint16_t)t->off[t->i]};
+	uint32_t last_host = t->i ? t->host[t->i - 1] : t->t->start;
+	int last = t->i ? t->off[t->i - 1] : 0;
+
+	ASSERT(here(t) - last_host <= UINT8_MAX);
+	s->bmap[s->nmaps++] = (struct base_map){(uint8_t)(here(t) - last_host), (uint8_t)(t->off[t->i] - last)};
 }
 
 static void call_routine(struct trans *t, enum routine r, uint32_t argument)
@@ -99,7 +103,8 @@ static struct exit *exit_here(struct trans *t, enum exit_kind kind, uint64_t tar
 {
 	struct exit *x = &t->b->exit[new_exit(t, kind, target)];
 
-	x->at = here(t);
+	x->base = true;
+	x->place = here(t);
 	return x;
 }
 
@@ -114,7 +119,6 @@ static void emit_base_exit(struct trans *t, uint64_t target)
 
 	x->unlinked = base_routine(t, ROUTINE_EXIT, 0);
 	call_routine(t, ROUTINE_EXIT, 0);
-	x->patch = here(t) - 4;
 }
 
 static void emit_exit_polling(struct trans *t, uint64_t target)
@@ -282,7 +286,6 @@ static void base_call(struct trans *t, const struct x86_insn *insn)
 		x->calls = true;
 		x->unlinked = base_routine(t, ROUTINE_EXIT_CALL, 0);
 		call_routine(t, ROUTINE_EXIT_CALL, 0);
-		x->patch = here(t) - 4;
 		emit_landing(t);
 	} else {
 		emit_base_exit(t, branch_target(t, t->i));
@@ -396,10 +399,10 @@ void base_unit(struct trans *t)
 	struct emit hot = t->hot, cold = t->cold;
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		t->t->map[r] = (uint8_t)home_of(r);
+		t->map[r] = (uint8_t)home_of(r);
 		t->victim_of[r] = X86_REG_NONE;
 	}
-	t->t->start = t->t->entry = emit_here(&t->hot);
+	t->t->start = t->t->entry = here(t);
 	t->flags = FLAGS_HOST;
 	t->t->first_map = b->base.nmaps;
 	if (!emit_all(t)) { // with wide branches
@@ -414,5 +417,5 @@ void base_unit(struct trans *t)
 		emit_all(t);
 	}
 	t->t->nmaps = (uint16_t)(b->base.nmaps - t->t->first_map);
-	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
+	t->t->code_size = (uint16_t)(here(t) - t->t->start);
 }

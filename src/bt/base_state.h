@@ -14,8 +14,8 @@ enum {
 	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, RETIRED = 1 << 12,
 };
 
-struct base_map { // where in a base unit each guest instruction is, ascending
-	uint16_t host, guest; // offsets from tu.start, tu.pc
+struct base_map { // of each guest instruction of a base unit: how far behind the one before it begins
+	uint8_t host, guest; // of the first: from tu.start, tu.pc
 };
 
 struct thunk_key { // an instruction's bytes and length, and the mode; or a routine

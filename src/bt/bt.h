@@ -150,7 +150,7 @@ struct bt {
 	const uint8_t *tc;       // executable
 	int64_t delta;           // executable - writable
 	uint32_t tc_size, hot, cold, hot_end, cold_end;
-	uint32_t ntus, nexits, nsites, nentries, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
+	uint32_t ntus, nhots, nexits, nsites, nentries, ninsns, nmaps, nrelocs; // the next numbers, in the present segment
 	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
 	uint32_t next_share;     // of the next segment for hot code, or 0: as the present one shows
@@ -159,6 +159,7 @@ struct bt {
 	uint32_t hash[TU_HASH];
 	uint64_t begins[TU_BEGINS / 64]; // by hash: a unit may begin there (is_translated)
 	struct tu *tu;
+	struct hot_tu *hot_tu;
 	struct exit *exit;
 	struct site *site;
 	struct x86_insn *insn;
@@ -222,6 +223,16 @@ struct bt {
 
 #define BT_OFFSET 0x8000000 // from ZONE_VCPU(i)
 
+static inline struct hot_tu *hot_of(const struct bt *b, const struct tu *t) // of a base unit: zeros
+{
+	return &b->hot_tu[t->hot];
+}
+
+static inline uint64_t exit_pc(const struct bt *b, const struct exit *x)
+{
+	return b->tu[x->tu].pc + ((uint64_t)(int64_t)x->high << 32 | x->low);
+}
+
 static inline struct bt *bt_of(const struct vcpu *v)
 {
 	return (struct bt *)((char *)(uintptr_t)v + BT_OFFSET);
@@ -246,7 +257,7 @@ void tc_init(struct vcpu *v);
 void tc_flush(struct vcpu *v);
 void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode);
-bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit);
+bool tc_same_cs(const struct bt *b, const struct tu *t, uint32_t base, uint32_t limit);
 uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
 bool tc_may_begin(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
@@ -375,7 +386,7 @@ static inline uint64_t tlb_invalid_tag(unsigned slot)
 // -- code.c
 void code_watch(struct vcpu *v, struct tu *t);
 void code_unwatch(struct bt *b, struct tu *t);
-void code_note_bytes(struct tu *t, unsigned first, unsigned end); // offsets in its page
+void code_note_bytes(struct bt *b, struct tu *t, unsigned first, unsigned end); // offsets in its page
 void code_written(struct vcpu *v, gpa_t gpa, unsigned size); // within a page: retire what is there
 bool code_is_patched(const struct bt *b, gpa_t gpa);         // often, the code on this page
 uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known);

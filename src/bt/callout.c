@@ -35,10 +35,11 @@ static void put_back(struct vcpu *v, const struct tu *tu, const struct x86_insn 
 {
 	uint64_t *host = (uint64_t *)((char *)v + SLOT_HOST_REGS);
 	uint64_t *flags = (uint64_t *)((char *)v + SLOT_HOST_FLAGS);
+	const uint8_t *map = hot_of(bt_of(v), tu)->map;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if (tu->map[r] != X86_REG_NONE)
-			host[tu->map[r]] = v->gpr[r];
+		if (map[r] != X86_REG_NONE)
+			host[map[r]] = v->gpr[r];
 	if (insn->flags_written)
 		*flags = (*flags & ~(uint64_t)RFLAGS_ARITH) | (v->rflags & RFLAGS_ARITH);
 }

@@ -83,7 +83,7 @@ static bool emit_segment_ea(struct trans *t, const struct x86_insn *insn, int ad
 
 static uint8_t address_register(struct trans *t, unsigned guest, unsigned temporary)
 {
-	if (t->t->map[guest] != X86_REG_NONE || !(t->in_memory & BIT(guest)))
+	if (t->map[guest] != X86_REG_NONE || !(t->in_memory & BIT(guest)))
 		return (uint8_t)host_of(t, guest);
 	emit_load_state(&t->hot, 8, temporary, VCPU_GPR + guest * 8);
 	return (uint8_t)temporary;

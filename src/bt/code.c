@@ -28,9 +28,15 @@ static struct code_page *slot_of(struct bt *b, gpa_t gpa)
 	return &b->code_page[gpa >> PAGE_SHIFT & (CODE_PAGES - 1)];
 }
 
+// Base code depends on nothing but its own bytes.
+static uint64_t lines_of_unit(const struct bt *b, const struct tu *t)
+{
+	return t->hot ? hot_of(b, t)->lines : lines_of(t->first, t->end);
+}
+
 static uint64_t lines_of_node(const struct bt *b, uint32_t node)
 {
-	return node & 1 ? 1 : b->tu[node >> 1].lines; // an instruction that straddles ends in the second page's first line
+	return node & 1 ? 1 : lines_of_unit(b, &b->tu[node >> 1]); // who straddles ends in the second page's first line
 }
 
 static struct code_page *page_of(struct bt *b, gpa_t gpa)
@@ -70,19 +76,19 @@ static void watch_page(struct vcpu *v, struct tu *t, gpa_t gpa, unsigned which)
 }
 
 // Its translation depends on these bytes of its page.
-void code_note_bytes(struct tu *t, unsigned first, unsigned end)
+void code_note_bytes(struct bt *b, struct tu *t, unsigned first, unsigned end)
 {
 	end = MIN(end, PAGE_SIZE);
 	t->first = t->end ? MIN(t->first, (uint16_t)first) : (uint16_t)first;
 	t->end = MAX(t->end, (uint16_t)end);
-	t->lines |= lines_of(first, end);
+	hot_of(b, t)->lines |= lines_of(first, end);
 }
 
 void code_watch(struct vcpu *v, struct tu *t)
 {
 	watch_page(v, t, t->gpa, 0);
-	if (t->gpa2 != ~UINT64_C(0))
-		watch_page(v, t, t->gpa2, 1);
+	if (tu_straddles(t))
+		watch_page(v, t, tu_gpa2(t), 1);
 }
 
 static void unlist(struct bt *b, gpa_t gpa, uint32_t node)
@@ -103,8 +109,8 @@ void code_unwatch(struct bt *b, struct tu *t)
 	uint32_t n = (uint32_t)(t - b->tu) << 1;
 
 	unlist(b, t->gpa, n);
-	if (t->gpa2 != ~UINT64_C(0))
-		unlist(b, t->gpa2, n | 1);
+	if (tu_straddles(t))
+		unlist(b, tu_gpa2(t), n | 1);
 }
 
 // -- writes to code ---------------------------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ static bool overlaps(const struct bt *b, uint32_t node, unsigned first, unsigned
 
 	if (node & 1)
 		return first < X86_INSN_MAX;
-	return first < t->end && end > t->first && t->lines & lines_of(first, end);
+	return first < t->end && end > t->first && lines_of_unit(b, t) & lines_of(first, end);
 }
 
 static uint8_t *patched(struct bt *b, gpa_t gpa)
@@ -315,7 +321,7 @@ static bool lies_on(const struct tu *t, uint64_t va)
 {
 	uint64_t first = align_down(t->pc, PAGE_SIZE);
 
-	return first == va || (t->gpa2 != ~UINT64_C(0) && first + PAGE_SIZE == va);
+	return first == va || (tu_straddles(t) && first + PAGE_SIZE == va);
 }
 
 static void retire_vpage(struct bt *b, const struct vpage *p)

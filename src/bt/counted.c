@@ -230,7 +230,7 @@ void counted_guard(struct trans *t)
 	if (!c || c->head != t->i)
 		return;
 	emit_save_flags(t);
-	reg = t->t->map[c->reg];
+	reg = t->map[c->reg];
 	if (reg == X86_REG_NONE) {
 		reg = HOST_T0;
 		emit_load_state(&t->hot, 8, reg, VCPU_GPR + c->reg * 8u);

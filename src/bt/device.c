@@ -72,7 +72,7 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 static uint64_t *device_register(struct vcpu *v, const struct site *s, unsigned reg)
 {
 	const struct tu *t = &bt_of(v)->tu[s->tu];
-	unsigned host = t->tier == TIER_BASE ? bt_of(v)->base.map[reg] : t->map[reg];
+	unsigned host = t->tier == TIER_BASE ? bt_of(v)->base.map[reg] : hot_of(bt_of(v), t)->map[reg];
 
 	if (host == X86_REG_NONE || s->homed & BIT(reg))
 		return &v->gpr[reg];
@@ -86,7 +86,7 @@ static int stored_register(const struct bt *b, const struct site *s)
 	const uint8_t *p = mem_code(&b->sh->config.mem, t->gpa + (uint64_t)(int64_t)s->guest, 1);
 	unsigned rex = 0, n = 0;
 
-	if (!p || t->gpa2 != ~UINT64_C(0))
+	if (!p || tu_straddles(t))
 		return -1;
 	for (; *p != MOV_STORE; p++) {
 		if (++n == X86_INSN_MAX - 1)

@@ -43,7 +43,7 @@ void dump_unit(const struct trans *t, uint32_t hot, uint32_t cold)
 	uint32_t end = hot + u->code_size;
 
 	vmm_trace_text(t->v, "%c%c %lx %lx %x %u %u %lx %u\n", TRACE_RECORD, TRACE_UNIT, u->pc, u->gpa, u->mode, u->ninsns,
-		       u->len, (uint64_t)u->start, u->code_size);
+		       u->len, (uint64_t)t->b->tc + u->start, (uint32_t)u->code_size);
 	put_host(t, hot, t->host[0]);
 	for (uint32_t i = 0; i < t->n; i++) {
 		uint32_t next = i + 1 < t->n && t->host[i + 1] ? t->host[i + 1] : end;
@@ -67,7 +67,7 @@ bool bt_view_unit(const struct vcpu *v, uint64_t host_rip, struct bt_unit_view *
 	if (!u)
 		return false;
 	*out = (struct bt_unit_view){.pc = u->pc, .gpa = u->gpa, .mode = u->mode, .len = u->len, .ninsns = u->ninsns,
-		.code = u->start, .size = u->code_size};
+		.code = b->tc + u->start, .size = u->code_size};
 	return true;
 }
 
@@ -77,7 +77,7 @@ void dump_symbol(const struct trans *t, uint32_t cold)
 	const struct bt *b = t->b;
 	const struct tu *u = t->t;
 
-	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)u->start, u->code_size,
+	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + u->start, (uint32_t)u->code_size,
 		       u->mode & MODE_USER ? "user" : "kernel", u->pc);
 	if (t->cold.p == b->tc_rw + cold) // base code has no cold half
 		return;

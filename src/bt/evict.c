@@ -39,7 +39,7 @@ bool tc_has_room(const struct bt *b)
 	uint32_t n = b->segment + 1;
 
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end &&
-	       b->ntus + 1 < n * TUS_SEGMENT && b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
+	       b->ntus + 1 < n * TUS_SEGMENT && b->nhots + 1 < n * HOTS_SEGMENT && b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
 	       b->nsites + 4 * TU_INSNS_MAX < n * SITES_SEGMENT && b->ninsns + TU_INSNS_MAX < n * INSNS_SEGMENT &&
 	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT && b->nmaps + 6 * TU_INSNS_MAX < n * MAPS_SEGMENT &&
 	       b->base.nmaps + 2 * TRACE_INSNS < n * BASE_MAPS_SEGMENT;
@@ -96,6 +96,7 @@ void tc_open_segment(struct bt *b, unsigned segment)
 	b->hot_end = b->cold = start + share;
 	b->cold_end = start + segment_size(b);
 	b->ntus = segment * TUS_SEGMENT + 1; // number 0 means none
+	b->nhots = segment * HOTS_SEGMENT + 1;
 	b->nexits = segment * EXITS_SEGMENT + 1;
 	b->nsites = segment * SITES_SEGMENT + 1;
 	b->nentries = segment ? segment * ENTRIES_SEGMENT : SITE_HEADS;
@@ -187,8 +188,8 @@ static void forget_pages(struct bt *b, struct range units)
 {
 	for (uint32_t i = units.from; i < units.to; i++) {
 		forget_page(b, b->tu[i].gpa);
-		if (b->tu[i].gpa2 != ~UINT64_C(0))
-			forget_page(b, b->tu[i].gpa2);
+		if (tu_straddles(&b->tu[i]))
+			forget_page(b, tu_gpa2(&b->tu[i]));
 	}
 }
 
@@ -204,7 +205,7 @@ void tc_empty_segments(struct bt *b)
 }
 
 // Units of a segment are laid out in the order of their numbers.
-static struct tu *owner_in(struct bt *b, struct range units, const uint8_t *host)
+static struct tu *owner_in(struct bt *b, struct range units, uint32_t host)
 {
 	while (units.from < units.to) {
 		uint32_t mid = units.from + (units.to - units.from) / 2;
@@ -226,5 +227,5 @@ struct tu *tc_owner(struct bt *b, const uint8_t *host)
 
 	if (host < first || host >= first + b->nsegments * segment_size(b))
 		return NULL;
-	return owner_in(b, units_of(b, (unsigned)(host - first) / segment_size(b)), host);
+	return owner_in(b, units_of(b, (unsigned)(host - first) / segment_size(b)), (uint32_t)(host - b->tc));
 }

@@ -7,17 +7,19 @@
 static void note_pages(struct bt *b, const struct tu *t, gpa_t gpa, bool global)
 {
 	code_note_vpage(b, t->pc, gpa, global);
-	if (t->gpa2 != ~UINT64_C(0))
-		code_note_vpage(b, t->pc + PAGE_SIZE, t->gpa2, global);
+	if (tu_straddles(t))
+		code_note_vpage(b, t->pc + PAGE_SIZE, tu_gpa2(t), global);
 }
 
 static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool global)
 {
 	struct bt *b = bt_of(v);
-	bool crosses = (x->pc ^ b->tu[x->tu].pc) >> PAGE_SHIFT || t->gpa2 != ~UINT64_C(0);
+	const struct tu *from = &b->tu[x->tu];
+	uint64_t pc = exit_pc(b, x);
+	bool crosses = (pc ^ from->pc) >> PAGE_SHIFT || tu_straddles(t);
 
-	if (x->pc != t->pc || (b->tu[x->tu].mode ^ t->mode) & ~(uint32_t)MODE_APART ||
-	    !tc_same_cs(t, b->tu[x->tu].cs_base, b->tu[x->tu].cs_limit) ||
+	if (pc != t->pc || (from->mode ^ t->mode) & ~(uint32_t)MODE_APART ||
+	    !tc_same_cs(b, t, hot_of(b, from)->cs_base, hot_of(b, from)->cs_limit) ||
 	    (x->kind == EXIT_APART) != !!(t->mode & MODE_APART))
 		return; // something was delivered in between
 	if (crosses) {
@@ -75,9 +77,9 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	t = tc_find(b, pc, gpa, mode);
 	if (!t)
 		t = move_unit(v, pc, gpa, mode);
-	if (t && t->gpa2 != ~UINT64_C(0)) { // does it still continue on the same second page?
+	if (t && tu_straddles(t)) { // does it still continue on the same second page?
 		code_gpa(v, (pc | PAGE_OFFSET) + 1, &gpa2, &global2);
-		if (gpa2 != t->gpa2) {
+		if (gpa2 != tu_gpa2(t)) {
 			code_unwatch(b, t);
 			tc_retire(b, t);
 			t = NULL;
@@ -86,7 +88,7 @@ struct tu *bt_find_unit(struct vcpu *v, uint32_t mode)
 	if (!t)
 		t = bt_translate(v, pc, gpa, mode, first_tier(b, pc, gpa, mode));
 	t = hotter(v, t);
-	if (t->gpa2 != ~UINT64_C(0))
+	if (tu_straddles(t))
 		code_gpa(v, (pc | PAGE_OFFSET) + 1, &gpa2, &global2);
 	global &= global2;
 	if (plain && stands_on_footing(b, t, global)) {

@@ -44,7 +44,7 @@ static uint32_t note_slot(unsigned which)
 // Where an operand is, if not in a register: noted, or a guest register in memory.
 static bool in_state(const struct trans *t, unsigned operand, uint32_t *off)
 {
-	if (operand < X86_GPRS && t->t->map[operand] != X86_REG_NONE)
+	if (operand < X86_GPRS && t->map[operand] != X86_REG_NONE)
 		return false;
 	*off = operand < X86_GPRS ? VCPU_GPR + operand * 8 : note_slot(operand);
 	return operand != RECIPE_IMM;
@@ -514,8 +514,8 @@ static void emit_from_t1(struct trans *t, const struct x86_insn *insn, const str
 static bool in_work_register(const struct trans *t, const struct producer *p)
 {
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if ((p->dst == r || p->src == r) && (t->t->map[r] == HOST_T0 || t->t->map[r] == HOST_T1 ||
-						     t->t->map[r] == X86_REG_NONE))
+		if ((p->dst == r || p->src == r) && (t->map[r] == HOST_T0 || t->map[r] == HOST_T1 ||
+						     t->map[r] == X86_REG_NONE))
 			return true;
 	return false;
 }

@@ -12,10 +12,12 @@
 uint32_t new_exit(struct trans *t, enum exit_kind kind, uint64_t pc)
 {
 	struct bt *b = t->b;
+	uint64_t away = pc - t->t->pc;
 
 	ASSERT(t->shared || b->nexits < (b->segment + 1) * EXITS_SEGMENT);
 	b->exit[b->nexits] = (struct exit){
-		.kind = (uint8_t)kind, .pc = pc, .tu = t->tu_id, .left = (uint8_t)(t->n - 1 - t->i + (kind == EXIT_CAREFUL))};
+		.kind = kind & 15, .low = (uint32_t)away, .high = (int8_t)(int32_t)(away >> 32), .tu = t->tu_id & EXIT_TU,
+		.left = (uint8_t)(t->n - 1 - t->i + (kind == EXIT_CAREFUL))};
 	return b->nexits++;
 }
 
@@ -202,7 +204,7 @@ void emit_apart_exit(struct trans *t)
 	if (!t->v->counts) {
 		at = emit_jmp32(e);
 		emit_patch32(at, e->delta, emit_here(e));
-		x->patch = (uint32_t)(at + e->delta - t->b->tc);
+		x->place = (uint32_t)(at + e->delta - t->b->tc);
 		x->unlinked = (uint32_t)(emit_here(e) - t->b->tc);
 	}
 	emit_unlinked(e, id);
@@ -237,7 +239,7 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool pol
 			at = emit_jmp32(e);
 			emit_patch32(at, e->delta, emit_here(e));
 		}
-		x->patch = (uint32_t)(at + e->delta - t->b->tc);
+		x->place = (uint32_t)(at + e->delta - t->b->tc);
 		x->unlinked = (uint32_t)((straight ? stub : emit_here(e)) - t->b->tc);
 	} else {
 		emit_epilogue(t, e);
@@ -290,25 +292,26 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 {
 	struct emit cold = cold_half(b), *e = &cold;
 	uint32_t id = b->nexits++;
+	struct hot_tu *h = hot_of(b, t);
 	const uint8_t *other;
 	uint8_t *same, *poll;
 
-	t->indirect_entry = emit_here(e);
-	t->indirect_exit = id;
+	h->indirect_entry = (uint32_t)(e->p - b->tc_rw);
+	h->indirect_exit = id;
 	if ((int64_t)t->pc == (int32_t)t->pc) {
 		emit_alu_imm(e, 8, ALU_CMP, HOST_T0, (int32_t)t->pc);
 	} else {
 		emit_mov_imm(e, HOST_T1, t->pc);
-		t->indirect_imm = (uint32_t)(e->p - 8 - b->tc_rw);
+		h->indirect_imm = (uint32_t)(e->p - 8 - b->tc_rw);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
 	same = emit_jcc32(e, CC_E);
 	other = emit_here(e);
-	t->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
+	h->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
 	emit_patch32(same, e->delta, emit_here(e));
 	if (t->mode & MODE_CS) {
-		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + VCPU_SEG_BASE, t->cs_base, other);
-		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + offsetof(struct x86_seg, limit), t->cs_limit, other);
+		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + VCPU_SEG_BASE, h->cs_base, other);
+		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + offsetof(struct x86_seg, limit), h->cs_limit, other);
 	}
 	if (t->footing) {
 		emit_cmp_state_imm8(e, 1, held_byte(b, t->footing), 0);
@@ -316,10 +319,9 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 	}
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	poll = emit_jcc32(e, CC_NE);
-	emit_patch32(emit_jmp32(e), e->delta, t->entry_noted);
+	emit_patch32(emit_jmp32(e), e->delta, b->tc + t->entry_noted);
 	emit_patch32(poll, e->delta, emit_here(e));
-	b->exit[id] = (struct exit){
-		.kind = EXIT_POLL, .pc = t->pc, .tu = (uint32_t)(t - b->tu), .flags_noted = true};
+	b->exit[id] = (struct exit){.kind = EXIT_POLL, .tu = (uint32_t)(t - b->tu) & EXIT_TU, .flags_noted = true};
 	emit_call_state(e, SLOT_STUB_EXIT);
 	emit_u32(e, id);
 	b->cold = (uint32_t)(e->p - b->tc_rw);
@@ -343,17 +345,17 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 		return NULL;
 	if (x->flags_noted) {
 		emit_cmp_state_imm8(e, 1, held, 0);
-		emit_patch32(emit_jcc32(e, CC_NE), e->delta, t->entry_noted);
+		emit_patch32(emit_jcc32(e, CC_NE), e->delta, b->tc + t->entry_noted);
 	} else {
 		emit_mov(e, 8, HOST_T1, X86_RCX);
 		emit_op_state(e, 4, 0x0fb6, X86_RCX, held, 0); // movzbl
 		no = emit_jrcxz(e);
 		emit_mov(e, 8, X86_RCX, HOST_T1);
-		emit_jmp_to(e, t->entry);
+		emit_jmp_to(e, b->tc + t->entry);
 		emit_patch8(no, e);
 		emit_mov(e, 8, X86_RCX, HOST_T1);
 	}
-	if (x->at)
+	if (x->base)
 		base_emit_exit(b, e, x);
 	else
 		emit_jmp_to(e, b->tc + x->unlinked);
@@ -364,7 +366,7 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 // With 16-bit operands a branch wraps around within the first 64 KiB of its segment.
 static uint32_t target_offset(const struct trans *t, unsigned i)
 {
-	uint32_t target = (uint32_t)(insn_pc(t, i) + t->insn[i].len + t->insn[i].imm) - t->t->cs_base;
+	uint32_t target = (uint32_t)(insn_pc(t, i) + t->insn[i].len + t->insn[i].imm) - hot_of(t->b, t->t)->cs_base;
 
 	return t->insn[i].opsize == 2 ? (uint16_t)target : target;
 }
@@ -373,7 +375,7 @@ uint64_t branch_target(const struct trans *t, unsigned i)
 {
 	if (t->code == X86_MODE64)
 		return insn_pc(t, i) + t->insn[i].len + t->insn[i].imm;
-	return (uint32_t)(t->t->cs_base + target_offset(t, i));
+	return (uint32_t)(hot_of(t->b, t->t)->cs_base + target_offset(t, i));
 }
 
 bool branch_is_far_off(const struct trans *t, const struct x86_insn *insn)
@@ -382,7 +384,7 @@ bool branch_is_far_off(const struct trans *t, const struct x86_insn *insn)
 
 	return t->t->mode & MODE_CS && (insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_JCC ||
 					insn->class == X86_CLASS_LOOP || insn->class == X86_CLASS_CALL) &&
-	       target_offset(t, i) > t->t->cs_limit;
+	       target_offset(t, i) > hot_of(t->b, t->t)->cs_limit;
 }
 
 void flow_jmp(struct trans *t, const struct x86_insn *insn)

@@ -77,11 +77,11 @@ static uint32_t footing_of(struct bt *b, const struct tu *t)
 {
 	uint64_t va = align_down(t->pc, PAGE_SIZE);
 	gpa_t gpa = align_down(t->gpa, PAGE_SIZE);
-	uint32_t id = find(b, va, gpa, t->gpa2, t->mode);
+	uint32_t id = find(b, va, gpa, tu_gpa2(t), t->mode);
 
 	if (!id) {
 		id = new_footing(b);
-		b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = t->gpa2, .mode = t->mode};
+		b->footing[id] = (struct footing){.va = va, .gpa = gpa, .gpa2 = tu_gpa2(t), .mode = t->mode};
 		insert(b, id);
 	}
 	return id;
@@ -130,7 +130,7 @@ static bool is_held(const struct bt *b, const struct tu *t)
 // False: the other end is not held, and will look when it is.
 static bool check_link(struct bt *b, uint32_t exit, struct tu *t, const struct tu *other)
 {
-	if (b->exit[exit].pc == t->pc)
+	if (exit_pc(b, &b->exit[exit]) == t->pc)
 		return true;
 	if (is_held(b, other)) {
 		tc_unlink(b, exit);

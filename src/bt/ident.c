@@ -11,7 +11,7 @@
 static void emit_nyi(struct trans *t, const char *what)
 {
 	emit_exit(t, EXIT_NYI, insn_pc(t, t->i));
-	t->b->exit[t->b->nexits - 1].what = what;
+	t->b->exit[t->b->nexits - 1].what = (uint32_t)((uintptr_t)what - ZONE_IMAGE);
 }
 
 static bool is_lea(const struct x86_insn *insn)
@@ -21,7 +21,7 @@ static bool is_lea(const struct x86_insn *insn)
 
 static bool placed(const struct trans *t, unsigned guest)
 {
-	return guest >= X86_GPRS || t->t->map[guest] != X86_REG_NONE;
+	return guest >= X86_GPRS || t->map[guest] != X86_REG_NONE;
 }
 
 static void emit_lea_insn(struct trans *t, const struct x86_insn *insn)
@@ -107,7 +107,7 @@ static struct rewrite renaming(const struct trans *t, const struct x86_insn *ins
 	struct rewrite rw = {.has_mem = insn->mem.present, .base = HOST_T1, .index = HOST_T0, .scale = 1};
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		rw.map[r] = t->t->map[r] == X86_REG_NONE ? 0 : t->t->map[r];
+		rw.map[r] = t->map[r] == X86_REG_NONE ? 0 : t->map[r];
 	return rw;
 }
 
@@ -171,7 +171,7 @@ bool takes_operand(const struct trans *t, const struct x86_insn *insn)
 {
 	return t->patched && !t->nwindows && insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY &&
 	       insn->imm_size >= 4 && !insn->map && !insn->mem.present && !(insn->gpr_written & BIT(X86_RSP)) &&
-	       t->t->gpa2 == ~UINT64_C(0);
+	       !tu_straddles(t->t);
 }
 
 // It has been emitted at the end of the hot code.

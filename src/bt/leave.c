@@ -121,7 +121,7 @@ static bool take_exit(struct vcpu *v, uint32_t id)
 	case EXIT_DE:
 		vcpu_raise(v, VEC_DE, 0);
 	case EXIT_NYI:
-		vcpu_nyi(v, x->what);
+		vcpu_nyi(v, (const char *)(uintptr_t)(ZONE_IMAGE + x->what));
 	}
 	NOT_REACHED();
 }
@@ -146,10 +146,10 @@ void bt_note_exit(struct vcpu *v, uint64_t why)
 	if (exit && !x->tu) {
 		v->rip = base_return(v, x);
 	} else if (exit) {
-		vcpu_set_linear_pc(v, x->pc);
+		vcpu_set_linear_pc(v, exit_pc(b, x));
 		b->last_unit = x->tu;
 	} else if ((why & 0xff) == LEAVE_AT) {
-		v->rip = b->exit[b->place.exit].pc;
+		v->rip = exit_pc(b, &b->exit[b->place.exit]);
 		b->last_unit = b->place.tu;
 	}
 	from = b->tu[b->last_unit].pc;

@@ -205,7 +205,7 @@ static struct emit_mem constant_operand(struct trans *t, const struct x86_insn *
 
 static bool has_place(const struct trans *t, unsigned reg)
 {
-	return reg == X86_REG_NONE || t->t->map[reg] != X86_REG_NONE;
+	return reg == X86_REG_NONE || t->map[reg] != X86_REG_NONE;
 }
 
 // A register that is in its place for this instruction only (spill.c) could not be proven again.

@@ -27,6 +27,11 @@ bool move_is_possible(uint64_t pc, uint32_t mode)
 	return mode & MODE_USER && (mode & MODE_CODE) == MODE_CODE64 && high_enough(pc);
 }
 
+static uint32_t page_number(uint64_t pc)
+{
+	return (uint32_t)(pc >> PAGE_SHIFT);
+}
+
 uint32_t move_clock(void)
 {
 	return (uint32_t)(__builtin_ia32_rdtsc() >> REST_SHIFT);
@@ -64,10 +69,13 @@ static void add_split(uint8_t *low, uint8_t *high, uint64_t delta)
 // joins: there are units already where it goes to.
 static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now, bool joins)
 {
+	struct hot_tu *h = hot_of(b, t);
+
 	tc_leave_tables(b, t);
 	if (joins) { // links and indirect entry look at the wrong footing
 		tc_unlink_incoming(b, t);
-		t->indirect_entry = NULL;
+		if (t->hot)
+			h->indirect_entry = 0;
 	}
 	for (uint32_t i = t->first_reloc; i < t->first_reloc + t->nrelocs; i++) {
 		const struct reloc *r = &b->reloc[i];
@@ -79,13 +87,9 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now, b
 		else
 			add(b->tc_rw + r->at, delta);
 	}
-	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
-		b->exit[i].pc += delta;
-	if (t->indirect_entry) {
-		b->exit[t->indirect_exit].pc += delta;
-		add(b->tc_rw + t->indirect_imm, delta);
-	}
-	t->was = t->pc;
+	if (h->indirect_entry)
+		add(b->tc_rw + h->indirect_imm, delta);
+	t->was = page_number(t->pc);
 	t->pc += delta;
 	site_flush_unit(b, t);
 	t->since = now;
@@ -93,7 +97,7 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now, b
 		footing_leave(b, t);
 		footing_join(b, t);
 	}
-	if (t->indirect_entry)
+	if (h->indirect_entry)
 		itab_set(b, t);
 	b->st->tu_moved++;
 }
@@ -110,7 +114,7 @@ static struct tu *candidate(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode,
 		if (t->gpa != gpa || t->mode != mode || t->dead || t->fixed || !high_enough(t->pc))
 			continue;
 		copies++;
-		if (!(mode & MODE_ONE) && (now - t->since <= REST || t->was == pc))
+		if (!(mode & MODE_ONE) && (now - t->since <= REST || t->was == page_number(pc)))
 			continue;
 		if (!last || now - t->since < now - last->since)
 			last = t;

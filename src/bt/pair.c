@@ -14,7 +14,7 @@ static void emit_push_return(struct trans *t)
 {
 	struct emit *e = &t->hot;
 	unsigned size = code_size(t);
-	uint64_t ret = next_pc(t) - t->t->cs_base;
+	uint64_t ret = next_pc(t) - hot_of(t->b, t->t)->cs_base;
 	struct emit_mem m = emit_stack_operand(t, -(int)size, size, X86_WRITE);
 
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
@@ -38,17 +38,17 @@ static void emit_push_return(struct trans *t)
 // instruction is C's, so nothing of it may have happened.
 static void emit_linear_target(struct trans *t, const struct x86_insn *insn)
 {
-	const struct tu *tu = t->t;
+	const struct hot_tu *h = hot_of(t->b, t->t);
 
-	if (!(tu->mode & MODE_CS))
+	if (!(t->t->mode & MODE_CS))
 		return;
-	if (tu->cs_limit != UINT32_MAX && (code_size(t) > 2 || tu->cs_limit < 0xffff)) {
+	if (h->cs_limit != UINT32_MAX && (code_size(t) > 2 || h->cs_limit < 0xffff)) {
 		emit_save_flags(t);
-		emit_alu_imm(&t->hot, 4, ALU_CMP, HOST_T0, (int32_t)tu->cs_limit);
+		emit_alu_imm(&t->hot, 4, ALU_CMP, HOST_T0, (int32_t)h->cs_limit);
 		sys_rare_if(t, CC_A, insn);
 	}
-	if (tu->cs_base)
-		emit_lea(&t->hot, 4, HOST_T0, mem_base(HOST_T0, (int32_t)tu->cs_base));
+	if (h->cs_base)
+		emit_lea(&t->hot, 4, HOST_T0, mem_base(HOST_T0, (int32_t)h->cs_base));
 }
 
 // -- calls and returns: the host's own call and ret predict for the guest. A guest call ends in a host call, whose
@@ -90,7 +90,7 @@ static void emit_landing(struct trans *t)
 		emit_goto(t, ret);
 		return;
 	}
-	t->b->exit[new_exit(t, EXIT_LANDING, ret)].patch = (uint32_t)(other - t->b->tc_rw);
+	t->b->exit[new_exit(t, EXIT_LANDING, ret)].place = (uint32_t)(other - t->b->tc_rw);
 	t->home = false; // the region goes on
 	emit_prologue(t);
 	window_drop_all(t);
@@ -134,7 +134,7 @@ static void emit_target(struct trans *t, const struct x86_insn *insn)
 		emit_load(e, code_size(t), HOST_T0, emit_operand(t, insn, X86_READ, code_size(t)));
 		emit_linear_target(t, insn);
 	} else {
-		unsigned guest = (insn->modrm & 7) | (insn->rex & 1) << 3, reg = t->t->map[guest];
+		unsigned guest = (insn->modrm & 7) | (insn->rex & 1) << 3, reg = t->map[guest];
 
 		if (reg == X86_REG_NONE) {
 			emit_load_state(e, code_size(t), HOST_T0, VCPU_GPR + guest * 8);
@@ -169,7 +169,7 @@ void bt_branch_fault(struct vcpu *v)
 {
 	const struct exit *x = &bt_of(v)->exit[*(const uint32_t *)((const char *)v + SLOT_BRANCH)];
 
-	v->rip = x->pc;
+	v->rip = exit_pc(bt_of(v), x);
 	v->gpr[X86_RSP] += (uint64_t)(int64_t)x->pushed;
 	vcpu_raise(v, VEC_GP, 0);
 }

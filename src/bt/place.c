@@ -21,23 +21,18 @@ static void set_map(struct bt *b, const uint8_t victim[3])
 static uint16_t insn_at(const struct bt *b, const struct tu *t, uint32_t offset)
 {
 	const struct base_map *m = &b->base.bmap[t->first_map];
-	uint32_t lo = 0, hi = t->nmaps;
+	uint32_t host = m->host;
+	uint16_t guest = m->guest;
 
-	while (lo + 1 < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (m[mid].host <= offset)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return m[lo].guest;
+	for (uint32_t i = 1; i < t->nmaps && (host += m[i].host) <= offset; i++)
+		guest = (uint16_t)(guest + m[i].guest);
+	return guest;
 }
 
 static uint32_t exit_at(const struct bt *b, const struct tu *t, uint32_t at)
 {
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
-		if (b->exit[i].at == at && b->exit[i].tu == (uint32_t)(t - b->tu))
+		if (b->exit[i].place == at && b->exit[i].tu == (uint32_t)(t - b->tu))
 			return i;
 	return 0;
 }
@@ -54,7 +49,7 @@ void base_place(struct bt *b, const uint8_t *ra, struct place *p)
 		p->ends = false;
 		return;
 	}
-	*p = (struct place){.tu = (uint32_t)(t - b->tu), .guest = insn_at(b, t, (uint32_t)(ra - 1 - t->start))};
+	*p = (struct place){.tu = (uint32_t)(t - b->tu), .guest = insn_at(b, t, at - 1 - t->start)};
 	p->exit = exit_at(b, t, at - 5);
 	p->ends = p->exit;
 	if (!p->exit)
@@ -96,7 +91,7 @@ uint64_t base_return(struct vcpu *v, struct exit *x)
 
 	*calls += 8;
 	b->last_unit = p.tu;
-	return b->tu[p.tu].pc + p.guest + x->pc;
+	return b->tu[p.tu].pc + p.guest + exit_pc(b, x);
 }
 
 static bool is_shared(const struct bt *b, const uint8_t *host)
@@ -113,7 +108,7 @@ bool base_host_fault(struct bt *b, const uint8_t *rip, const uint64_t *host, str
 	struct place p;
 
 	if (owner && owner->tier == TIER_BASE) {
-		*m = (struct insn_map){.guest = insn_at(b, owner, (uint32_t)(rip - owner->start)), .flags = FLAGS_HOST};
+		*m = (struct insn_map){.guest = insn_at(b, owner, (uint32_t)(rip - b->tc) - owner->start), .flags = FLAGS_HOST};
 		*t = owner;
 		set_map(b, none);
 		return true;

@@ -19,7 +19,7 @@ static bool may_promote(struct bt *b, const struct tu *t, bool here)
 		--*retired;
 		return false;
 	}
-	return here || t->gpa2 == ~UINT64_C(0);
+	return here || !tu_straddles(t);
 }
 
 // A link that cannot be made again is none.

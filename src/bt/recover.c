@@ -37,10 +37,11 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
 	const struct tu *t = &bt_of(v)->tu[*(const uint32_t *)(ra + 3)];
 	const uint64_t *host = (const uint64_t *)((const char *)v + SLOT_HOST_REGS);
 	uint64_t *host_flags = (uint64_t *)((char *)v + SLOT_HOST_FLAGS), gpr[X86_GPRS];
+	const uint8_t *map = hot_of(bt_of(v), t)->map;
 	bool homes = t == bt_of(v)->tu;
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		unsigned at = homes ? home_of(r) : t->map[r];
+		unsigned at = homes ? home_of(r) : map[r];
 
 		gpr[r] = at == X86_REG_NONE ? v->gpr[r] : host[at];
 	}
@@ -55,7 +56,7 @@ static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned 
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
 	uint64_t arith = host_flags & RFLAGS_ARITH;
-	const uint8_t *map = t->tier == TIER_BASE ? bt_of(v)->base.map : t->map;
+	const uint8_t *map = t->tier == TIER_BASE ? bt_of(v)->base.map : hot_of(bt_of(v), t)->map;
 
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (map[r] != X86_REG_NONE && !(homed & BIT(r)))
@@ -139,7 +140,7 @@ static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucont
 		return false;
 	if (f->trapno == VEC_PF && shadow_fault(v, f->cr2, f->err & PF_W))
 		return true;
-	m = find_op(bt_of(v), t, (uint32_t)(f->rip - (uint64_t)t->start));
+	m = find_op(bt_of(v), t, (uint32_t)(f->rip - (uint64_t)bt_of(v)->tc - t->start));
 	if (!m || m->saved_ax)
 		return false;
 	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
@@ -170,7 +171,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 		return false;
 	if (!base_host_fault(b, (const uint8_t *)f.rip, f.gpr, &t, &at)) {
 		t = tc_owner(b, (const uint8_t *)f.rip);
-		m = t ? find_op(b, t, (uint32_t)(f.rip - (uint64_t)t->start)) : NULL;
+		m = t ? find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc - t->start)) : NULL;
 	}
 	if (!m)
 		return false;

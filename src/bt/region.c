@@ -67,7 +67,7 @@ static void follow(struct trans *t, struct layout *l, int off)
 	while (on && t->n < TU_INSNS_MAX && (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE &&
 	       *place_of(t, l, off) == NOWHERE && decode_next(t, off)) {
 		*place_of(t, l, off) = (uint16_t)(t->n - 1);
-		if (t->t->gpa2 != ~UINT64_C(0))
+		if (tu_straddles(t->t))
 			return;
 		on = successor(t, t->n - 1, &off);
 	}
@@ -180,7 +180,7 @@ bool region_grow(struct trans *t)
 		return false;
 	memset(l.at, 0xff, sizeof(l.at)); // NOWHERE;
 	follow(t, &l, 0);
-	if (t->t->gpa2 != ~UINT64_C(0))
+	if (tu_straddles(t->t))
 		return true; // one instruction, across the page's end
 	grow = turns_back(t);
 	for (unsigned i = 0; grow && i < t->n; i++)

@@ -376,7 +376,7 @@ void base_close_landings(struct bt *b, const struct tu *t)
 
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
 		if (b->exit[i].kind == EXIT_LANDING)
-			emit_patch32(b->tc_rw + b->exit[i].at + 1, b->delta, b->tc + gone);
+			emit_patch32(b->tc_rw + b->exit[i].place + 1, b->delta, b->tc + gone);
 }
 
 // A routine on the way of a link. The exit's number stands behind it. NULL: the cache is full.
@@ -413,7 +413,7 @@ void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x)
 {
 	emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x1d}, 3); // lea behind the exit, %r11
 	emit_u32(e, 0);
-	emit_patch32(e->p - 4, e->delta, b->tc + x->at + 5);
+	emit_patch32(e->p - 4, e->delta, b->tc + x->place + 5);
 	emit_jmp_state(e, SLOT_STUB_AT);
 }
 
@@ -424,7 +424,7 @@ const uint8_t *base_flags_entry(struct bt *b, struct tu *t)
 	const uint8_t *entry = emit_here(&e);
 
 	emit_make_flags(&e, 0);
-	emit_patch32(emit_jmp32(&e), e.delta, t->entry);
+	emit_patch32(emit_jmp32(&e), e.delta, b->tc + t->entry);
 	b->base.cold = (uint32_t)(e.p - b->tc_rw);
 	return entry;
 }
@@ -485,7 +485,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 void base_enter_lookup(struct bt *b, struct tu *t)
 {
 	b->base.lookup[itab_index(t->pc) & (LOOKUPS - 1)] = (struct base_lookup){
-		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = t->entry,
+		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = b->tc + t->entry,
 		.held = t->footing ? &b->holds[t->footing] : &b->base.always};
 }
 
@@ -500,7 +500,7 @@ void base_leave_lookup(struct bt *b, const struct tu *t)
 {
 	unsigned i = itab_index(t->pc) & (LOOKUPS - 1);
 
-	if (b->base.lookup[i].entry == t->entry)
+	if (b->base.lookup[i].entry == b->tc + t->entry)
 		b->base.lookup[i].tag = 0;
 }
 

@@ -33,7 +33,7 @@ static uint64_t enter(struct vcpu *v, const struct tu *t)
 
 	present_table(v);
 	pmu_goes(v);
-	why = bt_enter(t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
+	why = bt_enter(bt_of(v)->tc + t->entry, (v->rflags & LIVE_FLAGS) | RFLAGS_FIXED1);
 	pmu_stops(v);
 	bt_take_state(v, why);
 	return why;

@@ -31,12 +31,12 @@ void sample_remake(struct bt *b, struct tu *t)
 static bool may_favour(const struct tu *t)
 {
 	return !t->dead && t->tier == TIER_HOT && t->favour == FAVOUR_NONE && !(t->mode & (MODE_ONE | MODE_ALONE)) &&
-	       t->gpa2 == ~UINT64_C(0);
+	       !tu_straddles(t);
 }
 
 void sample_conflict(struct bt *b, struct tu *t)
 {
-	if (may_favour(t) && ++t->conflicts == CONFLICTS)
+	if (may_favour(t) && ++hot_of(b, t)->conflicts == CONFLICTS)
 		sample_remake(b, t);
 }
 
@@ -45,12 +45,14 @@ void sample_serve(struct vcpu *v)
 	struct bt *b = bt_of(v);
 	struct tu *t = tc_owner(b, b->sampled);
 	uint32_t now = move_clock();
+	struct hot_tu *h;
 
 	b->sampled = NULL;
 	if (!t || !may_favour(t))
 		return;
-	t->samples = now - t->sampled > WINDOW ? 1 : t->samples + 1;
-	t->sampled = now;
-	if (t->samples >= ENOUGH)
+	h = hot_of(b, t);
+	h->samples = now - h->sampled > WINDOW ? 1 : h->samples + 1;
+	h->sampled = now;
+	if (h->samples >= ENOUGH)
 		sample_remake(b, t);
 }

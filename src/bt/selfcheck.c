@@ -342,7 +342,7 @@ bool selfcheck_unit(struct vcpu *v, uint64_t *why)
 	int vector;
 
 	*why = ~UINT64_C(0);
-	if (t->uncheckable || t->gpa2 != ~UINT64_C(0))
+	if (t->uncheckable || tu_straddles(t))
 		return false;
 	if (!run_carefully(v, t))
 		return c->nsteps || v->fault.pending;

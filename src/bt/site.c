@@ -273,5 +273,7 @@ void site_drop_large_writes(struct bt *b, uint64_t host)
 // A unit has moved to another address: what its sites know is of the old one.
 void site_flush_unit(struct bt *b, const struct tu *t)
 {
-	site_forget(b, t->first_entry, t->first_entry + t->nentries);
+	const struct hot_tu *h = hot_of(b, t);
+
+	site_forget(b, h->first_entry, h->first_entry + h->nentries);
 }

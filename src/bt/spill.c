@@ -118,21 +118,21 @@ void place_registers(struct trans *t)
 	uint16_t taken = placed | BIT(X86_RSP);
 
 	for (unsigned r = 0; r < X86_GPRS; r++) {
-		t->t->map[r] = (uint8_t)home_of(r);
+		t->map[r] = (uint8_t)home_of(r);
 		t->victim_of[r] = X86_REG_NONE;
 	}
 	for (unsigned r = HOMELESS_FIRST; r <= HOMELESS_LAST; r++)
 		if (placed & BIT(r)) {
 			unsigned host = free_place(&taken);
 
-			t->victim_of[r] = t->t->map[r] = (uint8_t)host;
-			t->t->map[host] = X86_REG_NONE;
+			t->victim_of[r] = t->map[r] = (uint8_t)host;
+			t->map[host] = X86_REG_NONE;
 		}
 	for (unsigned base = 0; base < X86_GPRS; base++)
 		if (windows & BIT(base))
 			window_add(t, base, free_place(&taken));
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if (t->named & BIT(r) && t->t->map[r] == X86_REG_NONE)
+		if (t->named & BIT(r) && t->map[r] == X86_REG_NONE)
 			t->in_memory |= BIT(r);
 }
 
@@ -161,14 +161,14 @@ static unsigned temporaries(const struct trans *t, const struct x86_insn *insn)
 static void borrow(struct trans *t, unsigned r, uint16_t named)
 {
 	for (unsigned lender = X86_GPRS; lender-- > 0;) {
-		unsigned host = t->t->map[lender];
+		unsigned host = t->map[lender];
 
 		if (lender == X86_RSP || host == X86_REG_NONE || BIT(lender) & named)
 			continue;
 		emit_store_state(&t->hot, 8, host, VCPU_GPR + lender * 8);
 		emit_load_state(&t->hot, 8, host, VCPU_GPR + r * 8);
-		t->t->map[r] = (uint8_t)host;
-		t->t->map[lender] = X86_REG_NONE;
+		t->map[r] = (uint8_t)host;
+		t->map[lender] = X86_REG_NONE;
 		t->borrowed |= BIT(lender);
 		t->lender[r] = (uint8_t)lender;
 		return;
@@ -214,7 +214,7 @@ void spill_take(struct trans *t, const struct x86_insn *insn, unsigned nth)
 		if (!(t->lost & BIT(r)))
 			continue;
 		nth++;
-		t->t->map[r] = (uint8_t)host;
+		t->map[r] = (uint8_t)host;
 		if (insn->gpr_read & BIT(r))
 			emit_load_state(&t->hot, 8, host, VCPU_GPR + r * 8);
 	}
@@ -258,8 +258,8 @@ void spill_put(struct trans *t, const struct x86_insn *insn)
 		if (!(t->lost & BIT(r)))
 			continue;
 		if (insn->gpr_written & BIT(r))
-			emit_store_state(&t->hot, 8, t->t->map[r], VCPU_GPR + r * 8);
-		t->t->map[r] = X86_REG_NONE;
+			emit_store_state(&t->hot, 8, t->map[r], VCPU_GPR + r * 8);
+		t->map[r] = X86_REG_NONE;
 	}
 	t->lost = 0;
 }
@@ -267,14 +267,14 @@ void spill_put(struct trans *t, const struct x86_insn *insn)
 void spill_return(const struct trans *t, struct emit *e)
 {
 	for (unsigned r = 0; r < X86_GPRS; r++)
-		if (t->in_memory & BIT(r) && t->t->map[r] != X86_REG_NONE && t->borrowed & BIT(t->lender[r]))
-			emit_load_state(e, 8, t->t->map[r], VCPU_GPR + t->lender[r] * 8);
+		if (t->in_memory & BIT(r) && t->map[r] != X86_REG_NONE && t->borrowed & BIT(t->lender[r]))
+			emit_load_state(e, 8, t->map[r], VCPU_GPR + t->lender[r] * 8);
 }
 
 void spill_after(struct trans *t, const struct x86_insn *insn)
 {
 	for (unsigned r = 0; r < X86_GPRS && t->borrowed; r++) {
-		unsigned host = t->t->map[r], lender = t->lender[r];
+		unsigned host = t->map[r], lender = t->lender[r];
 
 		if (!(t->in_memory & BIT(r)) || host == X86_REG_NONE || !(t->borrowed & BIT(lender)))
 			continue;
@@ -282,8 +282,8 @@ void spill_after(struct trans *t, const struct x86_insn *insn)
 			emit_store_state(&t->hot, 8, host, VCPU_GPR + r * 8);
 		if (!t->ended)
 			emit_load_state(&t->hot, 8, host, VCPU_GPR + lender * 8);
-		t->t->map[r] = X86_REG_NONE;
-		t->t->map[lender] = (uint8_t)host;
+		t->map[r] = X86_REG_NONE;
+		t->map[lender] = (uint8_t)host;
 		t->borrowed &= (uint16_t)~BIT(lender);
 	}
 	t->lost = 0;

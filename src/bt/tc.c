@@ -35,6 +35,7 @@ void tc_init(struct vcpu *v)
 	uint64_t *slot = (uint64_t *)v;
 
 	b->tu = carve(&at, TC_SEGMENTS * TUS_SEGMENT * sizeof(struct tu));
+	b->hot_tu = carve(&at, TC_SEGMENTS * HOTS_SEGMENT * sizeof(struct hot_tu));
 	b->exit = carve(&at, (TC_SEGMENTS * EXITS_SEGMENT + BASE_EXITS_MAX) * sizeof(struct exit));
 	b->site = carve(&at, TC_SEGMENTS * SITES_SEGMENT * sizeof(struct site));
 	b->insn = carve(&at, (TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX) * sizeof(struct x86_insn));
@@ -155,9 +156,9 @@ uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode)
 }
 
 // Code in a segment with a base or a limit depends on both: branches wrap around within 64 KiB, and end at the limit.
-bool tc_same_cs(const struct tu *t, uint32_t base, uint32_t limit)
+bool tc_same_cs(const struct bt *b, const struct tu *t, uint32_t base, uint32_t limit)
 {
-	return !(t->mode & MODE_CS) || (t->cs_base == base && t->cs_limit == limit);
+	return !(t->mode & MODE_CS) || (hot_of(b, t)->cs_base == base && hot_of(b, t)->cs_limit == limit);
 }
 
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
@@ -168,7 +169,7 @@ struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 	for (uint32_t i; (i = *p); p = &b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
-		if (t->pc != pc || t->gpa != gpa || t->mode != mode || !tc_same_cs(t, (uint32_t)cs->base, cs->limit))
+		if (t->pc != pc || t->gpa != gpa || t->mode != mode || !tc_same_cs(b, t, (uint32_t)cs->base, cs->limit))
 			continue;
 		if (p != head) { // to the front: it is likely to be asked for again
 			*p = t->hash_next;
@@ -203,16 +204,24 @@ void tc_insert(struct bt *b, struct tu *t)
 	b->hash[h] = (uint32_t)(t - b->tu);
 }
 
+// TC offset of the rel32, or 0 if it cannot be chained.
+static uint32_t patch_of(const struct exit *x)
+{
+	if (!x->base)
+		return x->place;
+	return x->kind == EXIT_DIRECT ? x->place + 1 : 0;
+}
+
 void tc_link(struct bt *b, struct exit *x, struct tu *t)
 {
 	const uint8_t *to;
 
-	if (!x->patch || x->target || b->tu[x->tu].dead || t->dead)
+	if (!patch_of(x) || x->target || b->tu[x->tu].dead || t->dead)
 		return;
 	if (x->flags_noted && !t->entry_noted)
-		t->entry_noted = base_flags_entry(b, t);
+		t->entry_noted = (uint32_t)(base_flags_entry(b, t) - b->tc);
 	if (t->footing == b->tu[x->tu].footing)
-		to = x->flags_noted ? t->entry_noted : t->entry;
+		to = b->tc + (x->flags_noted ? t->entry_noted : t->entry);
 	else
 		to = emit_guard(b, x, t);
 	if (to && t->tier == TIER_BASE && b->tu[x->tu].tier == TIER_HOT)
@@ -223,12 +232,12 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		b->wants_room = true;
 		return;
 	}
-	emit_patch32(b->tc_rw + x->patch, b->delta, to);
-	if (x->at && !x->calls)
-		b->tc_rw[x->at] = 0xe9;
+	emit_patch32(b->tc_rw + patch_of(x), b->delta, to);
+	if (x->base && !x->calls)
+		b->tc_rw[x->place] = 0xe9;
 	if (t->footing != b->tu[x->tu].footing)
 		t->crosses = b->tu[x->tu].crosses = true;
-	x->target = (uint32_t)(t - b->tu);
+	x->target = (uint32_t)(t - b->tu) & EXIT_TU;
 	x->next = t->incoming;
 	t->incoming = (uint32_t)(x - b->exit);
 	b->st->tc_chained++;
@@ -237,9 +246,9 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 // Base: a jump while it is linked, else a call.
 static void unset_exit(struct bt *b, struct exit *x)
 {
-	emit_patch32(b->tc_rw + x->patch, b->delta, b->tc + x->unlinked);
-	if (x->at)
-		b->tc_rw[x->at] = 0xe8;
+	emit_patch32(b->tc_rw + patch_of(x), b->delta, b->tc + x->unlinked);
+	if (x->base)
+		b->tc_rw[x->place] = 0xe8;
 	x->target = 0;
 }
 
@@ -281,7 +290,7 @@ void tc_leave_tables(struct bt *b, struct tu *t)
 
 	if (t->tier == TIER_BASE)
 		base_leave_lookup(b, t);
-	if (t->indirect_entry) // with all others of the same hash
+	if (hot_of(b, t)->indirect_entry) // with all others of the same hash
 		b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id);
 }
 
@@ -310,7 +319,7 @@ static void close_landings(struct bt *b, const struct tu *t)
 	}
 	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
 		if (b->exit[i].kind == EXIT_LANDING)
-			memcpy(b->tc_rw + b->exit[i].patch - 2, (const uint8_t[]){0x90, 0xe9}, 2);
+			memcpy(b->tc_rw + b->exit[i].place - 2, (const uint8_t[]){0x90, 0xe9}, 2);
 }
 
 // Nothing may lead to the unit any more: there is, or will be, another in its place.
@@ -339,7 +348,7 @@ enum { CHAIN_MAX = 4 };
 // Is it in the chain that begins with unit i, and how long is that?
 static bool chained(const struct bt *b, uint32_t i, const struct tu *t, unsigned *n)
 {
-	for (*n = 0; i && *n < CHAIN_MAX; i = b->tu[i].itab_next, ++*n)
+	for (*n = 0; i && *n < CHAIN_MAX; i = hot_of(b, &b->tu[i])->itab_next, ++*n)
 		if (&b->tu[i] == t)
 			return true;
 	return false;
@@ -350,23 +359,24 @@ void itab_set(struct bt *b, struct tu *t)
 {
 	unsigned mode_id = tc_mode_id(b, t->mode), i = itab_index(t->pc), n = 0;
 	struct itab *it = &b->itab[mode_id];
+	struct hot_tu *h = hot_of(b, t);
 	bool used = it->e[i] != base_lookup_of(b, mode_id);
 
 	if (t->tier == TIER_BASE) {
 		base_enter_lookup(b, t);
 		return;
 	}
-	if (!t->indirect_entry && !tc_has_room(b)) {
+	if (!h->indirect_entry && !tc_has_room(b)) {
 		b->wants_room = true;
 		return;
 	}
 	if (used && chained(b, it->tu[i], t, &n))
 		return;
-	if (!t->indirect_entry)
+	if (!h->indirect_entry)
 		emit_indirect_entry(b, t);
-	t->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
-	emit_patch32(b->tc_rw + t->indirect_other, b->delta, t->itab_next ? it->e[i] : base_lookup_of(b, mode_id));
-	it->e[i] = t->indirect_entry;
+	h->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
+	emit_patch32(b->tc_rw + h->indirect_other, b->delta, h->itab_next ? it->e[i] : base_lookup_of(b, mode_id));
+	it->e[i] = b->tc + h->indirect_entry;
 	it->tu[i] = (uint32_t)(t - b->tu);
 	if (it->nlog < ITAB_LOG)
 		it->log[it->nlog] = (uint16_t)i;

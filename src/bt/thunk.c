@@ -253,7 +253,8 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 	struct identity id = identity_of(t, insn, *given = gives_address(t, insn));
 	uint32_t mode = t->t->mode & ~(uint32_t)MODE_APART;
 	struct thunk_key *k = base_key(b, id.half[0], id.half[1], mode);
-	struct tu unit = {.gpa2 = ~UINT64_C(0), .mode = mode, .tier = TIER_BASE};
+	struct tu unit = {.gfn2 = NO_FRAME, .mode = mode, .tier = TIER_BASE, .hot = t->t->hot};
+	uint8_t map[X86_GPRS];
 	uint32_t nexits = b->nexits, ninsns = b->ninsns;
 	struct trans m;
 
@@ -263,6 +264,7 @@ uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 	m.v = t->v;
 	m.b = b;
 	m.t = &unit;
+	m.map = map;
 	m.code = t->code;
 	m.user = t->user;
 	m.tlb = t->tlb;

@@ -90,6 +90,7 @@ struct trans {
 	struct bt *b;
 	struct tu *t;
 	uint32_t tu_id;
+	uint8_t *map;                        // guest register -> host register: as in struct hot_tu
 	struct emit hot, cold;
 	const uint8_t *bytes;                // the unit's guest bytes (host address, or the straddle buffer)
 	uint8_t straddle[2 * X86_INSN_MAX + 2];
@@ -170,8 +171,8 @@ static inline uint64_t next_pc(const struct trans *t)
 
 static inline unsigned host_of(const struct trans *t, unsigned guest)
 {
-	ASSERT(t->t->map[guest] != X86_REG_NONE);
-	return t->t->map[guest];
+	ASSERT(t->map[guest] != X86_REG_NONE);
+	return t->map[guest];
 }
 
 // How much an instruction counts for: loops run.
@@ -182,7 +183,7 @@ static inline unsigned weight_of(const struct trans *t, unsigned i)
 
 static inline bool same_page(const struct trans *t, uint64_t pc)
 {
-	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && t->t->gpa2 == ~UINT64_C(0);
+	return (pc ^ t->t->pc) >> PAGE_SHIFT == 0 && !tu_straddles(t->t);
 }
 
 static inline bool is_flat(const struct trans *t)

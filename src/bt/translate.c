@@ -119,6 +119,11 @@ void note_op(struct trans *t)
 		note_fault(t);
 }
 
+static uint32_t here(const struct emit *e, const struct bt *b)
+{
+	return (uint32_t)(e->p - b->tc_rw);
+}
+
 void note_fault(struct trans *t)
 {
 	struct bt *b = t->b;
@@ -129,7 +134,7 @@ void note_fault(struct trans *t)
 	}
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
-		.host = (uint16_t)(emit_here(&t->hot) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
+		.host = (uint16_t)(here(&t->hot, t->b) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
 		.flags = (uint8_t)t->flags, .left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
 }
 
@@ -156,7 +161,7 @@ static void start_emission(struct trans *t)
 	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state, 0, 0};
 	t->t->first_map = b->nmaps;
 	t->t->first_exit = b->nexits;
-	t->t->first_entry = b->nentries;
+	hot_of(b, t->t)->first_entry = b->nentries;
 	t->t->first_reloc = b->nrelocs;
 }
 
@@ -167,19 +172,19 @@ static void emit_entries(struct trans *t)
 	enum flag_state begins = flags_wanted(t, t->in[0]);
 
 	t->home = true;
-	t->t->entry_noted = emit_here(e);
+	t->t->entry_noted = here(e, t->b);
 	if (begins == FLAGS_NOTED) {
-		t->t->entry = emit_here(&t->cold);
+		t->t->entry = here(&t->cold, t->b);
 		t->flags = FLAGS_HOST;
 		emit_flags_noted(t, &t->cold, 0);
-		emit_patch32(emit_jmp32(&t->cold), t->cold.delta, t->t->entry_noted);
+		emit_patch32(emit_jmp32(&t->cold), t->cold.delta, t->b->tc + t->t->entry_noted);
 		t->b->st->flags_entry++;
 	}
 	t->flags = FLAGS_NOTED;
 	if (begins == FLAGS_HOST)
 		emit_flags_home(t, e);
 	if (begins != FLAGS_NOTED)
-		t->t->entry = emit_here(e);
+		t->t->entry = here(e, t->b);
 	t->home = false;
 	flags_from_here(t, begins);
 }
@@ -232,7 +237,7 @@ static void emit_insn(struct trans *t)
 
 static void emit_unit(struct trans *t)
 {
-	t->t->start = emit_here(&t->hot);
+	t->t->start = here(&t->hot, t->b);
 	emit_entries(t);
 	if (t->v->counts)
 		emit_count(t);
@@ -244,7 +249,8 @@ static void emit_unit(struct trans *t)
 		if (!t->ended)
 			emit_insn(t);
 	}
-	t->t->code_size = (uint32_t)(emit_here(&t->hot) - t->t->start);
+	ASSERT(here(&t->hot, t->b) - t->t->start <= UINT16_MAX);
+	t->t->code_size = (uint16_t)(here(&t->hot, t->b) - t->t->start);
 }
 
 static unsigned guest_bytes(const struct trans *t)
@@ -310,6 +316,18 @@ static void start_trans(struct trans *t, struct vcpu *v, uint32_t mode)
 	t->tlb = t->user ? TLB_USER : mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
 }
 
+// The record for hot units only was begun for any.
+static void keep_hot(struct bt *b, struct tu *t)
+{
+	struct hot_tu *h = hot_of(b, t);
+
+	h->nentries = (uint16_t)(b->nentries - h->first_entry);
+	if (t->tier == TIER_BASE)
+		t->hot = 0;
+	else
+		b->nhots++;
+}
+
 // Translate the unit at pc (physical address gpa). Faults of a straddled second page are raised. May flush the cache.
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier)
 {
@@ -336,12 +354,14 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		vcpu_nyi(v, "code run from a device");
 	t.t = tc_new_tu(b);
 	t.tu_id = (uint32_t)(t.t - b->tu);
-	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gpa2 = ~UINT64_C(0), .mode = mode,
+	*t.t = (struct tu){.pc = pc, .gpa = gpa, .gfn2 = NO_FRAME, .mode = mode, .hot = b->nhots,
 		.tier = (uint8_t)tier_of(v, mode, tier),
 		.favour = is_favoured(v, pc, mode, tier) ? FAVOUR_MADE : FAVOUR_NONE};
+	b->hot_tu[b->nhots] = (struct hot_tu){0};
+	t.map = b->hot_tu[b->nhots].map;
 	if (mode & MODE_CS) {
-		t.t->cs_base = (uint32_t)v->seg[X86_CS].base;
-		t.t->cs_limit = v->seg[X86_CS].limit;
+		hot_of(b, t.t)->cs_base = (uint32_t)v->seg[X86_CS].base;
+		hot_of(b, t.t)->cs_limit = v->seg[X86_CS].limit;
 	}
 	t.patched = code_is_patched(b, gpa);
 	decode_unit(&t);
@@ -354,7 +374,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		t.t->nmaps = (uint16_t)(b->nmaps - t.t->first_map);
 	}
 	t.t->nexits = (uint16_t)(b->nexits - t.t->first_exit);
-	t.t->nentries = (uint16_t)(b->nentries - t.t->first_entry);
+	keep_hot(b, t.t);
 	t.t->nrelocs = (uint16_t)(b->nrelocs - t.t->first_reloc);
 	t.t->since = move_clock();
 	b->hot = (uint32_t)(t.hot.p - b->tc_rw);

@@ -19,7 +19,7 @@ enum {
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
 	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
-	TUS_SEGMENT = 24 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
+	TUS_SEGMENT = 24 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
 	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 };
@@ -67,47 +67,65 @@ enum tier { TIER_BASE, TIER_HOT, TIER_FAVOURED };
 enum favour { FAVOUR_NONE, FAVOUR_WANTED, FAVOUR_MADE };
 
 // -- translation units ----------------------------------------------------------------------------------------------
+// There are very many of them, and nine in ten are of the base tier: what only hot ones need is in struct hot_tu.
 struct tu {
 	uint64_t pc;            // linear address
-	gpa_t gpa, gpa2;        // physical address of its first byte; of the second page if it straddles one, else ~0
-	const uint8_t *start;   // its hot code begins here
-	const uint8_t *entry_noted; // entry for those who leave the arithmetic flags noted (FLAGS_NOTED)
-	const uint8_t *entry;   // the same with all flags in the host's
-	const uint8_t *indirect_entry; // checks r10 against pc first; NULL until the indirect table wants it
-	uint32_t code_size;     // host bytes in the hot half
+	gpa_t gpa;              // physical address of its first byte
+	uint32_t gfn2;          // frame of the second page if it straddles one, else NO_FRAME
 	uint32_t mode;
+	uint32_t start;         // TC offset: its hot code begins here
+	uint32_t entry_noted;   // the same: entry for those who leave the arithmetic flags noted (FLAGS_NOTED), or 0
+	uint32_t entry;         // with all flags in the host's
+	uint16_t code_size;     // host bytes in the hot half
 	uint16_t len;           // guest bytes from pc on; all it is made of lies there or in
 	uint16_t before;        // as many bytes in front of pc
-	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets,
-	uint64_t lines;         // and which 64-byte lines these lie in
+	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets
 	uint16_t ninsns;
 	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
-	bool dead;
-	bool crosses;           // it has had links with units on other footings
 	uint8_t favour;         // enum favour
-	uint8_t conflicts;      // misses that replaced another page in the software TLB
-	uint8_t samples;        // of the timer that have met it lately,
-	uint32_t sampled;       // and when the last one did: move_clock()
-	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
-	bool fixed;             // cannot move: its code depends on its address in other ways
-	bool uncheckable;       // MODE_ALONE: its only instruction cannot be run twice
+	bool dead : 1;
+	bool crosses : 1;       // it has had links with units on other footings
+	bool fixed : 1;         // cannot move: its code depends on its address in other ways
+	bool uncheckable : 1;   // MODE_ALONE: its only instruction cannot be run twice
+	uint32_t hot;           // its struct hot_tu, or 0
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
 	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
 	uint32_t footing_next, footing_prev; // units on the same one
-	uint32_t itab_next;     // unit that its indirect entry passes others on to, or 0
 	uint32_t first_map;     // struct insn_map
 	uint32_t first_exit;
-	uint32_t first_entry;   // struct site_entry
 	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
-	uint16_t nmaps, nexits, nentries, nrelocs;
-	uint32_t indirect_exit, indirect_imm, indirect_other; // of the indirect entry: its exit; TC offsets of the address
-							      // in it, and of the jump for other targets
-	uint32_t cs_base, cs_limit; // MODE_CS
-	uint64_t was;           // the address it came from, or 0
+	uint16_t nmaps, nexits, nrelocs;
+	uint32_t was;           // the page number (the lower bits of it) of the address it came from, or 0
 	uint32_t since;         // move_clock() when it came to this address
 };
+#define NO_FRAME UINT32_MAX
+
+struct hot_tu {
+	uint64_t lines;         // of 64 bytes each, of the page, that its translation depends on
+	uint8_t map[X86_GPRS];  // guest register -> host register, or X86_REG_NONE: in vcpu.gpr[]
+	uint32_t indirect_entry; // TC offset: checks r10 against pc first; 0 until the indirect table wants it
+	uint32_t indirect_exit, indirect_imm, indirect_other; // its exit; TC offsets of the address in it, and of the jump
+							      // for other targets
+	uint32_t itab_next;     // unit that it passes others on to, or 0
+	uint32_t first_entry;   // struct site_entry
+	uint32_t cs_base, cs_limit; // MODE_CS
+	uint32_t sampled;       // when the timer's signal last met it: move_clock(),
+	uint8_t samples;        // and how often lately
+	uint8_t conflicts;      // misses that replaced another page in the software TLB
+	uint16_t nentries;
+};
+
+static inline bool tu_straddles(const struct tu *t)
+{
+	return t->gfn2 != NO_FRAME;
+}
+
+static inline gpa_t tu_gpa2(const struct tu *t)
+{
+	return tu_straddles(t) ? (gpa_t)t->gfn2 << PAGE_SHIFT : ~UINT64_C(0);
+}
 
 struct reloc { // see move.c
 	uint32_t at;    // TC offset of 8 bytes, or of the lower 4 if upper is not 0
@@ -143,27 +161,28 @@ enum exit_kind {
 };
 
 struct exit {
-	uint64_t pc;        // guest linear address: target, or of the instruction. In a thunk: relative to that
-	uint32_t tu;
-	uint32_t target;    // unit it is chained to, or 0
+	uint32_t tu : 20;
+	uint32_t kind : 4;
+	bool flags_noted : 1; // flags are: what it is chained to is entered at entry_noted
+	bool calls : 1;       // base: it is a call when linked too
+	bool base : 1;
+	int8_t high : 5;    // with low: the guest's linear address, target or of the instruction, less the unit's (a thunk
+	uint32_t low;       // is at 0): exit_pc
+	uint32_t target : 20; // unit it is chained to, or 0
+	uint32_t left : 8;  // --deterministic: instructions of the unit counted but not run
 	union {
 		uint32_t next; // next in target's incoming list
 		uint32_t insn; // index in insns for SYS, STRING, VECTOR
+		uint32_t what; // for NYI: offset of the words in the monitor's image
 	};
-	uint32_t at;        // base: TC offset of its own code
+	uint32_t place;     // TC offset of the rel32 to patch, 0 if it cannot be chained. Base: of its own code
 	union {
-		struct {
-			uint32_t patch;    // TC offset of the rel32 to patch, 0 if it cannot be chained
-			uint32_t unlinked; // TC offset it leads to when not chained
-		};
-		const char *what;          // for NYI
-		int32_t pushed;            // for BRANCH: what it has taken off RSP
+		uint32_t unlinked;  // TC offset it leads to when not chained
+		int32_t pushed;     // for BRANCH: what it has taken off RSP
 	};
-	uint8_t kind;
-	bool flags_noted; // flags are: what it is chained to is entered at entry_noted
-	bool calls;         // base: it is a call when linked too
-	uint8_t left;       // --deterministic: instructions of the unit counted but not run
 };
+#define EXIT_TU (BIT(20) - 1)
+_Static_assert(TC_SEGMENTS * TUS_SEGMENT <= BIT(20) && sizeof(struct exit) == 24, "there are very many");
 
 struct site { // one inline check: what the miss handler must know
 	uint32_t tu;

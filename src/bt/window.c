@@ -169,7 +169,7 @@ void window_add(struct trans *t, unsigned base, unsigned host)
 {
 	t->window[t->nwindows++] = (struct window){
 		.base = (uint8_t)base, .addend = (uint8_t)host, .whole = is_counted(t, base)};
-	t->t->map[host] = X86_REG_NONE;
+	t->map[host] = X86_REG_NONE;
 }
 
 // Do the instructions from first to last leave a window on the register as it is?
@@ -343,7 +343,7 @@ static bool counted_operand(struct trans *t, const struct x86_insn *insn, struct
 	struct touch x;
 
 	if (!t->ncounted || m->base >= X86_GPRS || !counted_touch(t, t->i, m->base, &x) ||
-	    t->t->map[m->index] == X86_REG_NONE || !window_operand(t, m->base, x.disp, x.size, x.access, out))
+	    t->map[m->index] == X86_REG_NONE || !window_operand(t, m->base, x.disp, x.size, x.access, out))
 		return false;
 	*out = (struct emit_mem){.base = out->base, .index = (uint8_t)host_of(t, m->index), .scale = m->scale,
 		.disp = (int32_t)m->disp};
@@ -372,7 +372,7 @@ struct emit_mem emit_operand(struct trans *t, const struct x86_insn *insn, unsig
 		return m;
 	if (counted_operand(t, insn, &m) || row_operand(t, insn, &m))
 		return m;
-	if (t->t->tier == TIER_HOT && has_plain_base(t, insn) && t->t->map[insn->mem.base] != X86_REG_NONE)
+	if (t->t->tier == TIER_HOT && has_plain_base(t, insn) && t->map[insn->mem.base] != X86_REG_NONE)
 		return emit_based_operand(t, host_of(t, insn->mem.base), (int)insn->mem.disp, access, size,
 					  segment_of(insn->mem.base));
 	if (t->t->tier == TIER_HOT && emit_constant_operand(t, insn, access, size, &m))
