@@ -118,12 +118,9 @@ static void measure(struct trans *t)
 // Is there a unit already that goes on from there, as good as this one would be?
 bool is_translated(const struct trans *t, int off)
 {
-	gpa_t gpa = t->t->gpa + (uint64_t)(int64_t)off;
-	const struct tu *u;
+	const struct tu *u = tc_find(t->b, t->t->pc + (uint64_t)(int64_t)off, t->t->gpa + (uint64_t)(int64_t)off,
+				     t->t->mode);
 
-	if (!tc_may_begin(t->b, gpa, t->t->mode))
-		return false;
-	u = tc_find(t->b, t->t->pc + (uint64_t)(int64_t)off, gpa, t->t->mode);
 	return u && (t->t->tier == TIER_BASE || u->tier == TIER_HOT);
 }
 

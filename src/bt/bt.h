@@ -128,6 +128,17 @@ struct segment { // of the translation cache
 	uint32_t ntus, nexits, nentries; // one more than the last number used in it, when it was left
 } __attribute__((packed, aligned(4)));
 
+enum pool_name { POOL_BASE, POOL_HOT, POOLS };
+
+struct pool { // segments that are filled in turn: see evict.c
+	uint32_t start, size;  // TC offset; of each segment
+	unsigned first, n;     // its segments
+	// as in struct bt, while another one is at hand
+	unsigned segment;
+	uint32_t next_share, hot, cold, hot_end, cold_end;
+	uint32_t ntus, nhots, nexits, nsites, nentries, ninsns, nmaps, nrelocs, nbmaps;
+};
+
 struct bt {
 	struct tlb tlb_r[TLB_INDEXES], tlb_w[TLB_INDEXES]; // ORDER TLB: first, translated code addresses them
 	struct site_entry entry[SITE_ENTRIES];             // ORDER SITE: the same
@@ -155,9 +166,10 @@ struct bt {
 	unsigned segment, nsegments; // being filled; there are
 	uint32_t next_share;     // of the next segment for hot code, or 0: as the present one shows
 	struct segment segments[TC_SEGMENTS];
-	bool wants_room;         // the present segment is full: the run loop goes on to the next
-	uint32_t hash[TU_HASH];
-	uint64_t begins[TU_BEGINS / 64]; // by hash: a unit may begin there (is_translated)
+	enum pool_name pool_now, pool_wanted; // at hand: all numbers above are of it
+	struct pool pool[POOLS];
+	bool wants_room;         // a segment is full: the run loop goes on to the next of pool_wanted
+	uint32_t hash[TU_HASH];  // first units of chains, with marks: see tc.c
 	struct tu *tu;
 	struct hot_tu *hot_tu;
 	struct exit *exit;
@@ -259,7 +271,6 @@ void tc_forget_calls(struct vcpu *v);
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode);
 bool tc_same_cs(const struct bt *b, const struct tu *t, uint32_t base, uint32_t limit);
 uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode);
-bool tc_may_begin(const struct bt *b, gpa_t gpa, uint32_t mode);
 struct tu *tc_new_tu(struct bt *b);
 void tc_insert(struct bt *b, struct tu *t);
 void tc_remove(struct bt *b, struct tu *t); // from look-up and indirect table
@@ -267,6 +278,7 @@ void tc_leave_tables(struct bt *b, struct tu *t);
 void tc_detach(struct bt *b, struct tu *t); // nothing leads to it any more
 void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink(struct bt *b, uint32_t exit);
+void tc_drop_late(struct bt *b, struct tu *t, uint32_t from, uint32_t to);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
 void tc_take_off(struct bt *b, struct tu *t);
@@ -281,7 +293,11 @@ static inline unsigned itab_index(uint64_t pc)
 // -- evict.c
 bool tc_has_room(const struct bt *b); // for one more unit
 void tc_make_room(struct vcpu *v);
-void tc_open_segment(struct bt *b, unsigned segment);
+void tc_make_wanted_room(struct vcpu *v);
+void tc_want_room(struct bt *b);
+bool tc_is_late(const struct bt *b, const uint8_t *code, uint32_t unit);
+void tc_turn(struct bt *b, enum tier tier);
+void tc_turn_to_unit(struct bt *b, const struct tu *t);
 void tc_empty_segments(struct bt *b);
 struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of units may come to mean others

@@ -71,8 +71,9 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 // What a register of the unit holds that the call-out has come from.
 static uint64_t *device_register(struct vcpu *v, const struct site *s, unsigned reg)
 {
-	const struct tu *t = &bt_of(v)->tu[s->tu];
-	unsigned host = t->tier == TIER_BASE ? bt_of(v)->base.map[reg] : hot_of(bt_of(v), t)->map[reg];
+	const struct bt *b = bt_of(v);
+	const struct tu *t = &b->tu[s->tu];
+	unsigned host = t->tier == TIER_BASE ? b->base.map[reg] : hot_of(b, t)->map[reg];
 
 	if (host == X86_REG_NONE || s->homed & BIT(reg))
 		return &v->gpr[reg];

@@ -77,8 +77,8 @@ void dump_symbol(const struct trans *t, uint32_t cold)
 	const struct bt *b = t->b;
 	const struct tu *u = t->t;
 
-	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + u->start, (uint32_t)u->code_size,
-		       u->mode & MODE_USER ? "user" : "kernel", u->pc);
+	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + u->start,
+		       (uint32_t)u->code_size, u->mode & MODE_USER ? "user" : "kernel", u->pc);
 	if (t->cold.p == b->tc_rw + cold) // base code has no cold half
 		return;
 	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx.cold\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + cold,

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// The translation cache in segments. They are filled one after the other, in a ring; the one that is come to is emptied
-// first, so what goes is always the oldest part, and what is still in use is translated again. Each segment has ranges
-// of its own in all tables of records, so that their numbers become free together.
+// The translation cache in segments. When one is full, another is emptied and filled; what was in it and is still in
+// use is translated again. Each segment has ranges of its own in all tables of records, so that their numbers become
+// free together.
 //
-// A unit may get code in a younger segment than its own (an entry for indirect branches, a way by the table); never in
-// an older one. So code dies no earlier than the unit it serves.
+// There are two pools of them, of which one at a time is at hand (tc_turn): base code comes in thousands of units that
+// run a few times, and shall not push out hot ones, which cost ten times as much to make and thousands of passes to
+// find.
+// Hot code goes by age. Of base code any segment may go: programs that are run again and again, and are larger than the
+// pool, would find nothing of theirs if it were always the oldest.
+//
+// A unit may get code in another segment than its own (an entry for indirect branches, a way to another unit), of the
+// same pool. It is marked then, and loses that code with that segment.
 //
 // Only from the run loop, or the translator before it numbers anything: no unit is running.
 #include "base/string.h"
@@ -34,31 +40,112 @@ static struct range exits_of(const struct bt *b, unsigned segment)
 	return (struct range){first, segment == b->segment ? b->nexits : b->segments[segment].nexits};
 }
 
+static void close_segment(struct bt *b)
+{
+	b->segments[b->segment].ntus = b->ntus;
+	b->segments[b->segment].nexits = b->nexits;
+	b->segments[b->segment].nentries = b->nentries;
+}
+
 bool tc_has_room(const struct bt *b)
 {
 	uint32_t n = b->segment + 1;
 
 	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end &&
-	       b->ntus + 1 < n * TUS_SEGMENT && b->nhots + 1 < n * HOTS_SEGMENT && b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
+	       b->ntus + 1 < n * TUS_SEGMENT && b->nhots + 1 < n * HOTS_SEGMENT &&
+	       b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
 	       b->nsites + 4 * TU_INSNS_MAX < n * SITES_SEGMENT && b->ninsns + TU_INSNS_MAX < n * INSNS_SEGMENT &&
 	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT && b->nmaps + 6 * TU_INSNS_MAX < n * MAPS_SEGMENT &&
 	       b->base.nmaps + 2 * TRACE_INSNS < n * BASE_MAPS_SEGMENT;
 }
 
-static uint32_t segment_size(const struct bt *b)
+// -- pools ------------------------------------------------------------------------------------------------------------
+
+static enum pool_name pool_of(const struct bt *b, unsigned segment)
 {
-	return (b->tc_size - b->base.cold_end) / b->nsegments;
+	return segment < b->pool[POOL_HOT].first ? POOL_BASE : POOL_HOT;
 }
 
-// How much of a segment is hot code: as it was in the last one, within limits.
+static unsigned count_segments(uint32_t size, unsigned max)
+{
+	return MIN(MAX(size / TC_SEGMENT_MIN, 1), max);
+}
+
+// What is behind the shared part of base code: three eighths are for base units.
+static void lay_out(struct bt *b)
+{
+	struct pool *base = &b->pool[POOL_BASE], *hot = &b->pool[POOL_HOT];
+	uint32_t start = b->base.cold_end, size = b->tc_size - start;
+	uint32_t part = (uint32_t)align_down(MAX(size / 8 * 3, TC_SEGMENT_MIN), PAGE_SIZE);
+
+	*base = (struct pool){.start = start, .n = count_segments(part, BASE_SEGMENTS)};
+	base->size = part / base->n;
+	*hot = (struct pool){.start = start + part, .first = base->n,
+		.n = count_segments(size - part, TC_SEGMENTS - BASE_SEGMENTS)};
+	hot->size = (size - part) / hot->n;
+	b->nsegments = base->n + hot->n;
+}
+
+// The pool at hand becomes this one.
+static void turn_to(struct bt *b, enum pool_name pool)
+{
+	struct pool *r = &b->pool[b->pool_now];
+
+	if (pool == b->pool_now)
+		return;
+	close_segment(b);
+	*r = (struct pool){r->start, r->size, r->first, r->n, b->segment, b->next_share, b->hot, b->cold, b->hot_end,
+		b->cold_end,
+		b->ntus, b->nhots, b->nexits, b->nsites, b->nentries, b->ninsns, b->nmaps, b->nrelocs, b->base.nmaps};
+	r = &b->pool[b->pool_now = pool];
+	b->segment = r->segment;
+	b->next_share = r->next_share;
+	b->hot = r->hot;
+	b->cold = r->cold;
+	b->hot_end = r->hot_end;
+	b->cold_end = r->cold_end;
+	b->ntus = r->ntus;
+	b->nhots = r->nhots;
+	b->nexits = r->nexits;
+	b->nsites = r->nsites;
+	b->nentries = r->nentries;
+	b->ninsns = r->ninsns;
+	b->nmaps = r->nmaps;
+	b->nrelocs = r->nrelocs;
+	b->base.nmaps = r->nbmaps;
+}
+
+// To the one for units of this tier.
+void tc_turn(struct bt *b, enum tier tier)
+{
+	turn_to(b, tier == TIER_BASE ? POOL_BASE : POOL_HOT);
+}
+
+// To the one that a unit is in: base code that could only be made hot stands among base code.
+void tc_turn_to_unit(struct bt *b, const struct tu *t)
+{
+	turn_to(b, pool_of(b, (unsigned)(t - b->tu - 1) / TUS_SEGMENT));
+}
+
+// Is it in another segment than the unit?
+bool tc_is_late(const struct bt *b, const uint8_t *code, uint32_t unit)
+{
+	const struct pool *p = &b->pool[b->pool_now];
+	uint32_t at = (uint32_t)(code - b->tc) - p->start;
+
+	return at < p->n * p->size && at / p->size != (unit - 1) / TUS_SEGMENT - p->first;
+}
+
+// How much of a segment is hot code: as it was in the last one of the pool, within limits.
 static uint32_t hot_share(const struct bt *b)
 {
-	uint32_t size = segment_size(b), used = b->hot - b->segments[b->segment].hot;
-	uint32_t cold = b->cold - b->hot_end, share = size / 2;
+	uint32_t size = b->pool[b->pool_now].size, used = b->hot - b->segments[b->segment].hot;
+	uint32_t cold = b->cold - b->hot_end, share = size / 8 * (b->pool_now == POOL_BASE ? 6 : 5);
+	uint32_t least = MAX(size / 16, 2 * EMIT_ROOM);
 
 	if (used + cold > size / 2)
 		share = (uint32_t)((uint64_t)size * used / (used + cold));
-	return (uint32_t)align_down(MIN(MAX(share, size / 4), size - size / 4), 64);
+	return (uint32_t)align_down(MIN(MAX(share, least), size - least), 64);
 }
 
 // The half that is full goes on in the upper part of what the other has left, if that is worth it.
@@ -83,18 +170,19 @@ static bool take_from_other(struct bt *b)
 	return tc_has_room(b);
 }
 
-// Begin to fill a segment, which is empty.
-void tc_open_segment(struct bt *b, unsigned segment)
+// Begin to fill a segment of the pool at hand, which is empty.
+static void open_segment(struct bt *b, unsigned segment)
 {
-	uint32_t start = b->base.cold_end + segment * segment_size(b);
-	uint32_t share = b->next_share ? b->next_share : b->hot ? hot_share(b) : segment_size(b) / 2;
+	const struct pool *r = &b->pool[b->pool_now];
+	uint32_t start = r->start + (segment - r->first) * r->size;
+	uint32_t share = b->next_share ? b->next_share : hot_share(b);
 
 	b->next_share = 0;
 	b->segment = segment;
 	b->hot = start;
 	b->segments[segment].hot = b->hot;
 	b->hot_end = b->cold = start + share;
-	b->cold_end = start + segment_size(b);
+	b->cold_end = start + r->size;
 	b->ntus = segment * TUS_SEGMENT + 1; // number 0 means none
 	b->nhots = segment * HOTS_SEGMENT + 1;
 	b->nexits = segment * EXITS_SEGMENT + 1;
@@ -105,13 +193,6 @@ void tc_open_segment(struct bt *b, unsigned segment)
 	b->base.nmaps = segment * BASE_MAPS_SEGMENT;
 	b->nrelocs = segment * RELOCS_SEGMENT;
 	b->wants_room = false;
-}
-
-static void close_segment(struct bt *b)
-{
-	b->segments[b->segment].ntus = b->ntus;
-	b->segments[b->segment].nexits = b->nexits;
-	b->segments[b->segment].nentries = b->nentries;
 }
 
 // Exits of the range no longer lead to the unit.
@@ -140,6 +221,20 @@ static void drop_links(struct bt *b, struct range exits)
 		b->link_exit = 0;
 }
 
+static void drop_late(struct bt *b, unsigned segment)
+{
+	const struct pool *p = &b->pool[b->pool_now];
+	uint32_t start = p->start + (segment - p->first) * p->size;
+
+	for (unsigned s = p->first; s < p->first + p->n; s++) {
+		struct range units = units_of(b, s);
+
+		for (uint32_t i = units.from; s != segment && i < units.to; i++)
+			if (b->tu[i].late && !b->tu[i].dead)
+				tc_drop_late(b, &b->tu[i], start, start + p->size);
+	}
+}
+
 static void empty_segment(struct vcpu *v, unsigned segment)
 {
 	struct bt *b = bt_of(v);
@@ -157,6 +252,7 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 		b->st->tu_evicted++;
 	}
 	drop_links(b, exits);
+	drop_late(b, segment);
 	site_forget(b, segment ? segment * ENTRIES_SEGMENT : SITE_HEADS, b->segments[segment].nentries);
 	if (in(units, b->last_unit))
 		b->last_unit = 0;
@@ -165,17 +261,43 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 	b->st->tc_evictions++;
 }
 
-// Go on in the next segment, when the present one is full.
+static unsigned next_segment(const struct bt *b)
+{
+	const struct pool *p = &b->pool[b->pool_now];
+	unsigned now = b->segment - p->first, next = p->first + (now + 1) % p->n;
+	struct range units = units_of(b, next);
+
+	if (b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to)
+		return next;
+	return p->first + (now + 1 + (unsigned)(__builtin_ia32_rdtsc() >> 6) % (p->n - 1)) % p->n;
+}
+
+// Go on in another segment of the pool at hand, when the present one is full.
 void tc_make_room(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
-	unsigned next = (b->segment + 1) % b->nsegments;
+	unsigned next = next_segment(b);
 
 	if (take_from_other(b))
 		return;
 	close_segment(b);
 	empty_segment(v, next);
-	tc_open_segment(b, next);
+	open_segment(b, next);
+}
+
+// Somebody found none, in this pool or in the other.
+void tc_make_wanted_room(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+
+	turn_to(b, b->pool_wanted);
+	tc_make_room(v);
+}
+
+void tc_want_room(struct bt *b)
+{
+	b->wants_room = true;
+	b->pool_wanted = b->pool_now;
 }
 
 static void forget_page(struct bt *b, gpa_t gpa)
@@ -198,10 +320,15 @@ void tc_empty_segments(struct bt *b)
 {
 	for (unsigned s = 0; s < b->nsegments; s++)
 		forget_pages(b, units_of(b, s));
+	lay_out(b);
 	for (unsigned s = 0; s < b->nsegments; s++)
 		b->segments[s] = (struct segment){.ntus = s * TUS_SEGMENT + 1, .nexits = s * EXITS_SEGMENT + 1};
-	b->hot = b->next_share = 0;
-	tc_open_segment(b, 0);
+	b->pool_now = POOL_HOT;
+	b->segment = b->pool[POOL_HOT].first;
+	b->hot = b->cold = b->hot_end = b->next_share = 0;
+	open_segment(b, b->segment);
+	turn_to(b, POOL_BASE);
+	open_segment(b, b->segment);
 }
 
 // Units of a segment are laid out in the order of their numbers.
@@ -223,9 +350,13 @@ static struct tu *owner_in(struct bt *b, struct range units, uint32_t host)
 
 struct tu *tc_owner(struct bt *b, const uint8_t *host)
 {
-	const uint8_t *first = b->tc + b->base.cold_end;
+	uint64_t at = (uint64_t)(host - b->tc);
 
-	if (host < first || host >= first + b->nsegments * segment_size(b))
-		return NULL;
-	return owner_in(b, units_of(b, (unsigned)(host - first) / segment_size(b)), (uint32_t)(host - b->tc));
+	for (unsigned i = 0; i < POOLS; i++) {
+		const struct pool *r = &b->pool[i];
+
+		if (at - r->start < r->n * r->size)
+			return owner_in(b, units_of(b, r->first + (unsigned)(at - r->start) / r->size), (uint32_t)at);
+	}
+	return NULL;
 }

@@ -116,6 +116,8 @@ struct fate fate_outside(const struct trans *t, uint64_t pc)
 
 	if (!same_page(t, pc) || t->t->mode & (MODE_ONE | MODE_ALONE) || t->b->sh->config.stress & STRESS_ONE)
 		return unknown;
+	if (!t->known)
+		return look_ahead(t, pc);
 	known = &t->known[pc & (KNOWN_FATES - 1)];
 	if (known->pc != pc || !pc)
 		*known = (struct known_fate){pc, look_ahead(t, pc)};

@@ -525,6 +525,7 @@ bool base_has_room(const struct bt *b)
 
 void base_flush(struct bt *b)
 {
+	enum { SHARED_CODE = 3 << 20 }; // enough for the thunks of all programs of the bench
 	struct base *s = &b->base;
 
 	memset(s->key, 0, sizeof(s->key));
@@ -540,6 +541,6 @@ void base_flush(struct bt *b)
 	s->ninsns = TC_SEGMENTS * INSNS_SEGMENT;
 	s->routines = ROUTINES_AT;
 	s->thunks = THUNKS_AT;
-	s->cold_end = b->tc_size / 8;
+	s->cold_end = MAX(b->tc_size / 8, MIN(b->tc_size / 4, SHARED_CODE));
 	s->cold = s->thunks_end = s->cold_end - s->cold_end / 8;
 }

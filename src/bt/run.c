@@ -167,7 +167,7 @@ static void run_unit(struct vcpu *v)
 	if (b->flush_tc || b->nmodes + MODES_SPARE > MODES_MAX)
 		tc_flush(v);
 	else if (b->wants_room)
-		tc_make_room(v);
+		tc_make_wanted_room(v);
 	if (one || b->careful)
 		mode |= MODE_ONE;
 	if (b->careful || (one && debug_watches_data(v)))

@@ -53,7 +53,6 @@ void tc_init(struct vcpu *v)
 	b->tc_size = (uint32_t)b->sh->config.tc_size;
 	if (b->sh->config.stress & STRESS_TINY_TC)
 		b->tc_size = MIN(b->tc_size, 2u << 20);
-	b->nsegments = MAX(2, MIN(b->tc_size / TC_SEGMENT_MIN, TC_SEGMENTS));
 	slot[SLOT_STUB_EXIT / 8] = (uint64_t)bt_stub_exit;
 	slot[SLOT_STUB_IND / 8] = (uint64_t)bt_stub_ind;
 	slot[SLOT_RECIPES / 8] = (uint64_t)b->recipe;
@@ -80,16 +79,18 @@ void tc_forget_calls(struct vcpu *v)
 	slot[SLOT_CALLS / 8] = slot[SLOT_CALLS_FLOOR / 8] = slot[SLOT_CALLS_USER / 8] = slot[SLOT_CALLS_BASE / 8];
 }
 
-static uint64_t mix(gpa_t gpa, uint32_t mode)
-{
-	return (gpa ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
-}
+// A chain's head is a unit's number and marks, one for each page (by hash) that has a unit in the chain, so that who
+// asks for what is not there mostly need not look at any. Marks stay until the chain is empty.
+enum { HEAD_UNIT = BIT(20) - 1, MARK_SHIFT = 20, MARKS = 12 };
 
-// Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c). Units that lie side by
-// side stand so in the table too, which is larger than the host's caches.
-static unsigned hash_of(gpa_t gpa, uint32_t mode)
+// Not by pc: all units of one piece of code are in one chain, wherever it is mapped (move.c). Addresses of a page have
+// chains that lie side by side.
+static uint32_t *head_of(const struct bt *b, gpa_t gpa, uint32_t mode, uint32_t *mark)
 {
-	return (unsigned)(gpa + (gpa >> 16) * 0x9e37 + mode * 0x85ebu) & (TU_HASH - 1);
+	uint64_t h = (gpa >> PAGE_SHIFT ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	*mark = BIT(MARK_SHIFT + (h >> 32 & 0xff) % MARKS);
+	return (uint32_t *)(uintptr_t)&b->hash[((h >> 40) + (gpa & PAGE_OFFSET)) & (TU_HASH - 1)];
 }
 
 static void itab_flush(struct bt *b, unsigned mode_id)
@@ -113,7 +114,6 @@ void tc_flush(struct vcpu *v)
 	struct emit e;
 
 	memset(b->hash, 0, sizeof(b->hash));
-	memset(b->begins, 0, sizeof(b->begins));
 	base_flush(b);
 	tc_empty_segments(b);
 	for (unsigned i = 0; i < b->nmodes; i++)
@@ -152,7 +152,9 @@ unsigned tc_mode_id(struct bt *b, uint32_t mode)
 // First of the units that may have this physical address and mode: the others by hash_next.
 uint32_t tc_chain(const struct bt *b, gpa_t gpa, uint32_t mode)
 {
-	return b->hash[hash_of(gpa, mode)];
+	uint32_t mark;
+
+	return *head_of(b, gpa, mode, &mark) & HEAD_UNIT;
 }
 
 // Code in a segment with a base or a limit depends on both: branches wrap around within 64 KiB, and end at the limit.
@@ -164,17 +166,19 @@ bool tc_same_cs(const struct bt *b, const struct tu *t, uint32_t base, uint32_t 
 struct tu *tc_find(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode)
 {
 	const struct x86_seg *cs = &((struct vcpu *)((char *)b - BT_OFFSET))->seg[X86_CS];
-	uint32_t *head = &b->hash[hash_of(gpa, mode)], *p = head;
+	uint32_t mark, *head = head_of(b, gpa, mode, &mark), last = 0;
 
-	for (uint32_t i; (i = *p); p = &b->tu[i].hash_next) {
+	if (!(*head & mark))
+		return NULL;
+	for (uint32_t i = *head & HEAD_UNIT; i; last = i, i = b->tu[i].hash_next) {
 		struct tu *t = &b->tu[i];
 
 		if (t->pc != pc || t->gpa != gpa || t->mode != mode || !tc_same_cs(b, t, (uint32_t)cs->base, cs->limit))
 			continue;
-		if (p != head) { // to the front: it is likely to be asked for again
-			*p = t->hash_next;
-			t->hash_next = *head;
-			*head = i;
+		if (last) { // to the front: it is likely to be asked for again
+			b->tu[last].hash_next = t->hash_next;
+			t->hash_next = *head & HEAD_UNIT;
+			*head = (*head & ~(uint32_t)HEAD_UNIT) | i;
 		}
 		return t;
 	}
@@ -186,22 +190,12 @@ struct tu *tc_new_tu(struct bt *b)
 	return &b->tu[b->ntus];
 }
 
-// False: no unit has begun there since the cache was empty.
-bool tc_may_begin(const struct bt *b, gpa_t gpa, uint32_t mode)
-{
-	unsigned i = (unsigned)(mix(gpa, mode) >> 43) & (TU_BEGINS - 1);
-
-	return b->begins[i >> 6] >> (i & 63) & 1;
-}
-
 void tc_insert(struct bt *b, struct tu *t)
 {
-	unsigned h = hash_of(t->gpa, t->mode), i = (unsigned)(mix(t->gpa, t->mode) >> 43) & (TU_BEGINS - 1);
+	uint32_t mark, *head = head_of(b, t->gpa, t->mode, &mark);
 
-	b->begins[i >> 6] |= BIT64(i & 63);
-
-	t->hash_next = b->hash[h];
-	b->hash[h] = (uint32_t)(t - b->tu);
+	t->hash_next = *head & HEAD_UNIT;
+	*head = (*head & ~(uint32_t)HEAD_UNIT) | mark | (uint32_t)(t - b->tu);
 }
 
 // TC offset of the rel32, or 0 if it cannot be chained.
@@ -212,16 +206,42 @@ static uint32_t patch_of(const struct exit *x)
 	return x->kind == EXIT_DIRECT ? x->place + 1 : 0;
 }
 
+// Where the exit leads when it is taken.
+static uint32_t leads_to(const struct bt *b, const struct exit *x)
+{
+	uint32_t at = patch_of(x);
+	int32_t rel;
+
+	memcpy(&rel, b->tc_rw + at, sizeof(rel));
+	return at + 4 + (uint32_t)rel;
+}
+
+// Code of the unit that stands in this part of the cache is about to go, before the unit does.
+void tc_drop_late(struct bt *b, struct tu *t, uint32_t from, uint32_t to)
+{
+	struct hot_tu *h = hot_of(b, t);
+
+	for (uint32_t i = t->first_exit; i < t->first_exit + t->nexits; i++)
+		if (b->exit[i].target && leads_to(b, &b->exit[i]) - from < to - from)
+			tc_unlink(b, i);
+	if (h->indirect_entry && h->indirect_entry - from < to - from) {
+		tc_leave_tables(b, t);
+		h->indirect_entry = 0;
+	}
+}
+
 void tc_link(struct bt *b, struct exit *x, struct tu *t)
 {
-	const uint8_t *to;
+	const uint8_t *to, *plain;
 
 	if (!patch_of(x) || x->target || b->tu[x->tu].dead || t->dead)
 		return;
+	tc_turn_to_unit(b, &b->tu[x->tu]);
 	if (x->flags_noted && !t->entry_noted)
 		t->entry_noted = (uint32_t)(base_flags_entry(b, t) - b->tc);
+	plain = b->tc + (x->flags_noted ? t->entry_noted : t->entry);
 	if (t->footing == b->tu[x->tu].footing)
-		to = b->tc + (x->flags_noted ? t->entry_noted : t->entry);
+		to = plain;
 	else
 		to = emit_guard(b, x, t);
 	if (to && t->tier == TIER_BASE && b->tu[x->tu].tier == TIER_HOT)
@@ -229,9 +249,11 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 	if (to && t->tier == TIER_HOT && b->tu[x->tu].tier == TIER_BASE && t->mode & MODE_MAPPED)
 		to = base_trusted_link(b, x, to);
 	if (!to) {
-		b->wants_room = true;
+		tc_want_room(b);
 		return;
 	}
+	if (to != plain)
+		b->tu[x->tu].late |= tc_is_late(b, to, x->tu);
 	emit_patch32(b->tc_rw + patch_of(x), b->delta, to);
 	if (x->base && !x->calls)
 		b->tc_rw[x->place] = 0xe9;
@@ -276,22 +298,28 @@ void tc_unlink_incoming(struct bt *b, struct tu *t)
 
 static void hash_remove(struct bt *b, struct tu *t)
 {
-	uint32_t *p = &b->hash[hash_of(t->gpa, t->mode)];
+	uint32_t mark, *head = head_of(b, t->gpa, t->mode, &mark), i = *head & HEAD_UNIT;
 
-	while (*p != (uint32_t)(t - b->tu))
-		p = &b->tu[*p].hash_next;
-	*p = t->hash_next;
+	if (&b->tu[i] == t) {
+		*head = t->hash_next ? (*head & ~(uint32_t)HEAD_UNIT) | t->hash_next : 0;
+		return;
+	}
+	while (&b->tu[b->tu[i].hash_next] != t)
+		i = b->tu[i].hash_next;
+	b->tu[i].hash_next = t->hash_next;
 }
 
 // No indirect branch leads to it by its present address.
 void tc_leave_tables(struct bt *b, struct tu *t)
 {
-	unsigned mode_id = tc_mode_id(b, t->mode);
+	unsigned mode_id;
 
 	if (t->tier == TIER_BASE)
 		base_leave_lookup(b, t);
-	if (hot_of(b, t)->indirect_entry) // with all others of the same hash
-		b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id);
+	if (!hot_of(b, t)->indirect_entry) // single instructions have no table
+		return;
+	mode_id = tc_mode_id(b, t->mode);
+	b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id); // with all others of the same hash
 }
 
 void tc_remove(struct bt *b, struct tu *t)
@@ -366,8 +394,9 @@ void itab_set(struct bt *b, struct tu *t)
 		base_enter_lookup(b, t);
 		return;
 	}
+	tc_turn_to_unit(b, t);
 	if (!h->indirect_entry && !tc_has_room(b)) {
-		b->wants_room = true;
+		tc_want_room(b);
 		return;
 	}
 	if (used && chained(b, it->tu[i], t, &n))
@@ -375,6 +404,7 @@ void itab_set(struct bt *b, struct tu *t)
 	if (!h->indirect_entry)
 		emit_indirect_entry(b, t);
 	h->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
+	t->late |= tc_is_late(b, b->tc + h->indirect_entry, (uint32_t)(t - b->tu));
 	emit_patch32(b->tc_rw + h->indirect_other, b->delta, h->itab_next ? it->e[i] : base_lookup_of(b, mode_id));
 	it->e[i] = b->tc + h->indirect_entry;
 	it->tu[i] = (uint32_t)(t - b->tu);

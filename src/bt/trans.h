@@ -96,7 +96,7 @@ struct trans {
 	uint8_t straddle[2 * X86_INSN_MAX + 2];
 	uint32_t n;                          // instructions
 	uint32_t i;                          // the one being emitted
-	struct known_fate *known;            // KNOWN_FATES of them, by hash; a pc of 0: none
+	struct known_fate *known;            // KNOWN_FATES of them, by hash; a pc of 0: none. NULL: not kept
 	enum flag_state flags;
 	struct recipe recipe;                // of the present flags, if there is one
 	bool noted;                          // the present instruction has noted what its recipe needs

@@ -76,11 +76,16 @@ bool is_vector_in_c(const struct x86_insn *insn)
 	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
 }
 
+// Classes of most instructions, about which nothing else is to be asked.
+#define ORDINARY ( \
+	BIT64(X86_CLASS_PLAIN) | BIT64(X86_CLASS_JCC) | BIT64(X86_CLASS_JMP) | BIT64(X86_CLASS_CALL) | \
+	BIT64(X86_CLASS_RET) | BIT64(X86_CLASS_PUSH) | BIT64(X86_CLASS_POP) | BIT64(X86_CLASS_SSE))
+
 const struct treatment *treat(const struct trans *t, const struct x86_insn *insn)
 {
 	const struct treatment *tr = &by_class[insn->class];
 
-	if (insn->class == X86_CLASS_PLAIN) // most are
+	if (insn->class < 64 && ORDINARY >> insn->class & 1 && !(t->t->mode & MODE_CS))
 		return tr;
 	if (branch_is_far_off(t, insn))
 		return &in_c;
@@ -332,14 +337,15 @@ static void keep_hot(struct bt *b, struct tu *t)
 struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, enum tier tier)
 {
 	struct bt *b = bt_of(v);
-	struct known_fate known[KNOWN_FATES] = {0};
+	struct known_fate known[KNOWN_FATES];
 	struct trans t;
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint32_t hot, cold, before;
 
 	if (!base_has_room(b))
 		tc_flush(v);
-	else if (!tc_has_room(b))
+	tc_turn(b, tier_of(v, mode, tier));
+	if (!tc_has_room(b))
 		tc_make_room(v);
 	if (tier != TIER_BASE)
 		b->hot = (uint32_t)align_up(b->hot, 16);
@@ -348,7 +354,6 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	cold = b->cold;
 	before = used(b);
 	start_trans(&t, v, mode);
-	t.known = known;
 	t.bytes = mem_code(&b->sh->config.mem, gpa, 1);
 	if (!t.bytes)
 		vcpu_nyi(v, "code run from a device");
@@ -364,6 +369,8 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		hot_of(b, t.t)->cs_limit = v->seg[X86_CS].limit;
 	}
 	t.patched = code_is_patched(b, gpa);
+	if (t.t->tier != TIER_BASE)
+		t.known = memset(known, 0, sizeof(known));
 	decode_unit(&t);
 	start_emission(&t);
 	if (t.t->tier == TIER_BASE) {

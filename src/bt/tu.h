@@ -15,12 +15,13 @@ enum {
 	TU_INSNS_MAX = 320,       // in a region: see region.c
 	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
-	TU_HASH = 1 << 16, TU_BEGINS = 1 << 21, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
+	TU_HASH = 1 << 17, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
-	TC_SEGMENTS = 8, TC_SEGMENT_MIN = 512 << 10, // the cache and the tables of records come in: see evict.c
-	TUS_SEGMENT = 24 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 17, SITES_SEGMENT = 1 << 17, INSNS_SEGMENT = 1 << 15,
-	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 17, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	TC_SEGMENTS = 14, BASE_SEGMENTS = 6, TC_SEGMENT_MIN = 448 << 10, // of cache and tables of records: see evict.c
+	TUS_SEGMENT = 48 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 18, SITES_SEGMENT = 1 << 17,
+	INSNS_SEGMENT = 1 << 15,
+	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 18, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 };
 
@@ -85,6 +86,7 @@ struct tu {
 	uint8_t favour;         // enum favour
 	bool dead : 1;
 	bool crosses : 1;       // it has had links with units on other footings
+	bool late : 1;          // it has code in another segment than its own
 	bool fixed : 1;         // cannot move: its code depends on its address in other ways
 	bool uncheckable : 1;   // MODE_ALONE: its only instruction cannot be run twice
 	uint32_t hot;           // its struct hot_tu, or 0
