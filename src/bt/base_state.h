@@ -8,7 +8,8 @@
 #include "bt/tu.h"
 
 enum {
-	LOOKUPS = 1 << 15, THUNKS_MAX = 48 << 10, THUNK_HASH = 1 << 16, BASE_SITES_MAX = 1 << 16,
+	LOOKUPS = 1 << 15, THUNKS_MAX = 80 << 10, KEYS_MAX = THUNKS_MAX + 8192,
+	THUNK_HASH = 1 << 17, BASE_SITES_MAX = 5 << 14,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 16,
 	BASE_MAPS_SEGMENT = 3 << 17, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
 	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, RETIRED = 1 << 12,
@@ -21,7 +22,7 @@ struct base_map { // of each guest instruction of a base unit: how far behind th
 struct thunk_key { // an instruction's bytes and length, and the mode; or a routine
 	uint64_t lo, hi;
 	uint32_t mode;
-	uint32_t code; // TC offset, 0: free
+	uint32_t code; // TC offset, 0: not made yet
 };
 
 struct thunk {
@@ -55,7 +56,7 @@ enum { LOOKUP_SHIFT = 5 }; // log of that size
 
 struct base {
 	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
-	uint32_t nthunks, nsites, nmaps, nexits, ninsns;
+	uint32_t nthunks, nkeys, nsites, nmaps, nexits, ninsns;
 	uint8_t map[X86_GPRS];    // as in struct tu, where recover.c is asked about
 	uint64_t tag[MODES_MAX];  // of entries in lookup, xor their address
 	uint8_t always;           // 1: as a footing that is held
@@ -63,7 +64,8 @@ struct base {
 	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
-	struct thunk_key key[THUNK_HASH];
+	uint32_t key_hash[THUNK_HASH]; // numbers in key, or 0
+	struct thunk_key key[KEYS_MAX];
 	struct thunk thunk[THUNKS_MAX];
 	struct base_site site[BASE_SITES_MAX];
 	uint32_t site_hash[BASE_SITE_HASH];

@@ -518,6 +518,7 @@ bool base_has_room(const struct bt *b)
 
 	return s->thunks + EMIT_ROOM / 4 <= s->thunks_end && s->cold + EMIT_ROOM / 8 <= s->cold_end &&
 	       s->routines + EMIT_ROOM / 4 <= THUNKS_AT && s->nthunks + TRACE_INSNS < THUNKS_MAX &&
+	       s->nkeys + 4 * TRACE_INSNS < KEYS_MAX &&
 	       s->nsites + 2 * TRACE_INSNS < BASE_SITES_MAX &&
 	       s->nexits + 4 * TRACE_INSNS < TC_SEGMENTS * EXITS_SEGMENT + BASE_EXITS_MAX &&
 	       s->ninsns + TRACE_INSNS < TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX;
@@ -528,7 +529,8 @@ void base_flush(struct bt *b)
 	enum { SHARED_CODE = 3 << 20 }; // enough for the thunks of all programs of the bench
 	struct base *s = &b->base;
 
-	memset(s->key, 0, sizeof(s->key));
+	memset(s->key_hash, 0, sizeof(s->key_hash));
+	s->nkeys = 1;
 	memset(s->seen, 0, sizeof(s->seen));
 	memset(s->site_hash, 0, sizeof(s->site_hash));
 	for (unsigned i = 0; i < PASSES; i++)

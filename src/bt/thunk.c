@@ -13,11 +13,14 @@ struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode
 {
 	uint64_t h = (lo ^ hi * UINT64_C(0xff51afd7ed558ccd) ^ (uint64_t)mode << 32) * UINT64_C(0x9e3779b97f4a7c15);
 
-	for (unsigned i = h >> 48 & (THUNK_HASH - 1);; i = (i + 1) & (THUNK_HASH - 1)) {
-		struct thunk_key *k = &b->base.key[i];
+	for (unsigned i = h >> 47 & (THUNK_HASH - 1);; i = (i + 1) & (THUNK_HASH - 1)) {
+		struct thunk_key *k = &b->base.key[b->base.key_hash[i]];
 
-		if (!k->hi)
+		if (!b->base.key_hash[i]) {
+			ASSERT(b->base.nkeys < KEYS_MAX);
+			k = &b->base.key[b->base.key_hash[i] = b->base.nkeys++];
 			*k = (struct thunk_key){.lo = lo, .hi = hi, .mode = mode};
+		}
 		if (k->lo == lo && k->hi == hi && k->mode == mode)
 			return k;
 	}
