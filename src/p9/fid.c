@@ -33,25 +33,22 @@ struct p9_fid *p9_get_fid(struct p9 *s, struct p9_in *in)
 	return f && p9_fid_use(s, f) ? f : NULL;
 }
 
-int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **to)
+int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, uint32_t type, struct p9_fid **to)
 {
 	struct p9_fid **at = slot(s, id), *f = NULL;
-	struct stat st;
 	int r = 0;
 
 	if (*at || id == P9_NOFID)
 		r = -EBADF;
 	else if (s->fids >= FIDS_MAX || s->fids - s->parked_count >= s->handles_max)
 		r = -ENFILE;
-	else if (fstatat(fd, "", &st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		r = -errno;
 	else if (!(f = calloc(1, sizeof(*f))))
 		r = -ENOMEM;
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
-	*f = (struct p9_fid){.id = id, .uid = uid, .fd = fd, .type = st.st_mode & S_IFMT};
+	*f = (struct p9_fid){.id = id, .uid = uid, .fd = fd, .type = type};
 	*at = f;
 	s->fids++;
 	p9_fid_added(s, f);

@@ -48,13 +48,21 @@ static void map(int fd, struct stat *st)
 		st->st_rdev = rdev;
 }
 
-int p9_stat(struct p9 *s, int fd, struct stat *st)
+int p9_stat_typed(struct p9 *s, int fd, struct stat *st, uint32_t *type)
 {
 	if (fstatat(fd, "", st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	*type = st->st_mode & S_IFMT;
 	if (s->config.model == P9_MAPPED)
 		map(fd, st);
 	return 0;
+}
+
+int p9_stat(struct p9 *s, int fd, struct stat *st)
+{
+	uint32_t type;
+
+	return p9_stat_typed(s, fd, st, &type);
 }
 
 int p9_set_owner(struct p9 *s, int fd, uint32_t uid, uint32_t gid)

@@ -136,19 +136,34 @@ static int step(struct p9 *s, int fd, const char *name)
 	return to < 0 ? -errno : to;
 }
 
-// Down the names of the message; *fd is moved along. Writes a qid for each; how many there were.
-static int follow(struct p9 *s, struct p9_in *in, struct p9_out *out, unsigned names, int *fd)
+// Where a walk is: the descriptor that it began from is not its own.
+struct walk {
+	int fd;
+	bool own;
+	uint32_t type; // of the host's file
+};
+
+static void move_to(struct walk *w, int fd, uint32_t type)
+{
+	if (w->own)
+		close(w->fd);
+	*w = (struct walk){fd, true, type};
+}
+
+// Down the names of the message. Writes a qid for each; how many there were.
+static int follow(struct p9 *s, struct p9_in *in, struct p9_out *out, unsigned names, struct walk *w)
 {
 	for (unsigned i = 0; i < names; i++) {
 		char name[P9_NAME_MAX + 1];
 		struct stat st;
+		uint32_t type;
 		int to, r;
 
 		p9_get_string(in, name, sizeof(name));
 		if (in->bad)
 			return -ENOENT;
-		to = step(s, *fd, name);
-		r = to < 0 ? to : p9_stat(s, to, &st);
+		to = step(s, w->fd, name);
+		r = to < 0 ? to : p9_stat_typed(s, to, &st, &type);
 		if (r == 0)
 			r = p9_put_qid(s, out, &st);
 		if (r < 0) {
@@ -156,8 +171,7 @@ static int follow(struct p9 *s, struct p9_in *in, struct p9_out *out, unsigned n
 				close(to);
 			return i ? (int)i : r;
 		}
-		close(*fd);
-		*fd = to;
+		move_to(w, to, type);
 	}
 	return (int)names;
 }
@@ -169,6 +183,7 @@ int p9_walk(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	uint32_t to = p9_get32(in), uid;
 	unsigned names = p9_get16(in);
 	uint8_t *count = p9_put_room(out, 2);
+	struct walk w;
 	int fd, n;
 
 	if (!f || f->state != FID_FILE || in->bad || names > WALK_MAX || !count)
@@ -176,16 +191,18 @@ int p9_walk(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	if (to != f->id && p9_fid_find(s, to))
 		return -EBADF;
 	uid = f->uid;
-	fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	n = follow(s, in, out, names, &fd);
+	w = (struct walk){.fd = f->fd, .type = f->type};
+	n = follow(s, in, out, names, &w);
 	if (n < (int)names) {
-		close(fd);
+		if (w.own)
+			close(w.fd);
 	} else {
+		fd = w.own ? w.fd : fcntl(w.fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return -errno;
 		if (to == f->id)
 			p9_fid_drop(s, f);
-		fd = p9_fid_add(s, to, uid, fd, NULL);
+		fd = p9_fid_add(s, to, uid, fd, w.type, NULL);
 		n = fd < 0 ? fd : n;
 	}
 	if (n < 0)
@@ -211,7 +228,7 @@ int p9_attach(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	fd = fcntl(s->root, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	r = p9_fid_add(s, id, uid, fd, NULL);
+	r = p9_fid_add(s, id, uid, fd, S_IFDIR, NULL);
 	if (r < 0)
 		return r;
 	r = p9_stat(s, fd, &st);

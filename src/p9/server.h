@@ -51,8 +51,8 @@ typedef int p9_request(struct p9 *s, struct p9_in *in, struct p9_out *out); // 0
 // fid.c
 struct p9_fid *p9_fid_find(struct p9 *s, uint32_t id);
 struct p9_fid *p9_get_fid(struct p9 *s, struct p9_in *in); // NULL: bad message or no such fid
-// Takes fd over, on failure too. -EBADF: the id is taken; -ENFILE: too many.
-int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, struct p9_fid **to);
+// Takes fd over, on failure too. type: S_IFMT of the host's file. -EBADF: the id is taken; -ENFILE: too many.
+int p9_fid_add(struct p9 *s, uint32_t id, uint32_t uid, int fd, uint32_t type, struct p9_fid **to);
 int p9_fid_drop(struct p9 *s, struct p9_fid *f); // what the last of it said
 void p9_fids_drop(struct p9 *s);
 
@@ -75,6 +75,7 @@ p9_request p9_walk, p9_attach;
 
 // model.c: what the guest sees of owners and modes, and where that is kept
 int p9_stat(struct p9 *s, int fd, struct stat *st);
+int p9_stat_typed(struct p9 *s, int fd, struct stat *st, uint32_t *type); // S_IFMT of the host's file too
 int p9_set_owner(struct p9 *s, int fd, uint32_t uid, uint32_t gid);
 int p9_set_mode(struct p9 *s, int fd, uint32_t mode);
 int p9_own_new(struct p9 *s, int fd, uint32_t uid, uint32_t gid, uint32_t mode, uint64_t rdev);

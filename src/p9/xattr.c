@@ -66,7 +66,7 @@ int p9_xattrwalk(struct p9 *s, struct p9_in *in, struct p9_out *out)
 	value = malloc(P9_XATTR_MAX);
 	n = value ? load(s, f->fd, name, value) : -ENOMEM;
 	fd = n < 0 ? (int)n : fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
-	r = n < 0 ? (int)n : fd < 0 ? -errno : p9_fid_add(s, id, f->uid, fd, &to);
+	r = n < 0 ? (int)n : fd < 0 ? -errno : p9_fid_add(s, id, f->uid, fd, f->type, &to);
 	if (r < 0) {
 		free(value);
 		return r;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Shared folders from a guest: a tree of files read, copied, packed and unpacked through 9p and compared on the host; links,
 modes, renames, removal, locks; a folder that is read-only; nothing reached outside of it.
-  folder.py [-b RINGER] [-f FILES] [-m MODEL]... [FLAVOUR]"""
+  folder.py [-b RINGER] [-f FILES] [-m MODEL]... [-o MOUNT-OPTIONS] [-t SECONDS] [FLAVOUR]"""
 import argparse
 import filecmp
 import hashlib
@@ -19,6 +19,7 @@ p = argparse.ArgumentParser()
 p.add_argument("-b", default=os.path.join(os.environ.get("RINGER_BUILD", ROOT + "/build"), "ringer"))
 p.add_argument("-f", type=int, default=300)
 p.add_argument("-m", action="append")
+p.add_argument("-o", default="msize=262144")
 p.add_argument("-t", type=int, default=100)
 p.add_argument("flavour", nargs="?", default="amd64")
 args = p.parse_args()
@@ -29,15 +30,20 @@ SCRIPT = r"""#!/bin/sh
 fail() { echo "GUEST-FAILED $*"; }
 modprobe virtio_pci; modprobe 9pnet_virtio; modprobe 9p
 mkdir /a /b /c
-mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 share /a || exit 1
+mount -t 9p -o trans=virtio,version=9p2000.L,OPTIONS share /a || exit 1
 mount -t 9p -o trans=virtio,version=9p2000.L,ro ro /b || exit 2
 cd /a
-t=$(cut -d' ' -f1 /proc/uptime)
+up() { cut -d' ' -f1 /proc/uptime; }
+times=$(up)
 (cd tree && find . -type f | sort | xargs sha256sum) | sha256sum | sed 's/^/GUEST-SUM /'
+times="$times $(up)"
 cp -a tree copy || fail copy
+times="$times $(up)"
 tar -C tree -cf tree.tar . || fail tar
+times="$times $(up)"
 mkdir unpacked && tar -C unpacked -xf tree.tar || fail untar
-echo "GUEST-TIME $t $(cut -d' ' -f1 /proc/uptime)"
+sync
+echo "GUEST-TIMES $times $(up)"
 echo data >new; chmod 4751 new; [ "$(stat -c %a new)" = 4751 ] || fail chmod $(stat -c %a new)
 chown 12:34 new 2>/dev/null && { [ "$(stat -c %u:%g new)" = 12:34 ] || fail chown; }
 ln new hard && [ "$(stat -c %h hard)" = 2 ] || fail hard link
@@ -142,12 +148,13 @@ def run(model):
     if failed:
         print(out[-3000:])
     else:
-        times = [float(x) for x in out.split("GUEST-TIME ")[1].split("\n")[0].split()]
-        print(f"{model}: {args.f} files read, copied, packed and unpacked in {times[1] - times[0]:.1f} s")
+        t = [float(x) for x in out.split("GUEST-TIMES ")[1].split("\n")[0].split()]
+        steps = ", ".join(f"{word} {b - a:.1f}" for word, a, b in zip(["read", "copied", "packed", "unpacked"], t, t[1:]))
+        print(f"{model}: {args.f} files in {t[-1] - t[0]:.1f} s: {steps}")
 
 
 failed = []
-open(f"{work}/test.sh", "w").write(SCRIPT)
+open(f"{work}/test.sh", "w").write(SCRIPT.replace("OPTIONS", args.o))
 kernel = subprocess.check_output(["tools/guest_kernel.sh", args.flavour], text=True).strip()
 modules = subprocess.check_output(["tools/guest_modules.sh", args.flavour], text=True).strip()
 os.makedirs(f"{work}/add/bin")

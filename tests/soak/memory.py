@@ -3,6 +3,7 @@
 """Free-page reporting: a guest on tools/guest_disk.sh's Debian compiles some large C files at once, and its caches are
 dropped. What it then calls free must be back with the host, by at least 80 %: the host's memory behind guest RAM is
 read from the size of its memfd.
+It takes 2 minutes alone on a machine, and some more on a busy one.
   memory.py [MEGABYTES]       RINGER_BUILD: build directory"""
 import os
 import socket
@@ -23,6 +24,13 @@ vm = subprocess.Popen([f"{build}/ringer", "-m", f"{size}M", "-kernel", f"{source
                        f"file={source}/disk.img,format=raw,if=virtio,snapshot=on", "-device",
                        "virtio-balloon-pci,free-page-reporting=on", "-nic", f"user,hostfwd=tcp:127.0.0.1:{port}-:22"],
                       stdin=subprocess.DEVNULL, stdout=open(f"{build}/memory/log", "wb"), stderr=subprocess.STDOUT)
+
+
+begin = time.time()
+
+
+def say(what):
+    print(f"{time.time() - begin:6.1f} s: {what}", flush=True)
 
 
 def ssh(command):
@@ -47,11 +55,15 @@ try:
     while ssh("true").returncode:
         if vm.poll() is not None:
             sys.exit(f"the guest ended: see {build}/memory/log")
+        if time.time() - begin > 300:
+            sys.exit(f"no login after 300 s: see {build}/memory/log")
         time.sleep(0.3)
+    say("logged in")
     r = ssh(BUILD)
     if r.returncode:
         sys.exit(f"the build failed: {r}")
     most = used()
+    say(f"compiled; the host has {most:.0f} MiB in use")
     ssh("rm -f /root/x*; sync; echo 3 >/proc/sys/vm/drop_caches")
     time.sleep(15)
     free = int(ssh("awk '/MemFree/ { print $2 }' /proc/meminfo").stdout) / 1024
