@@ -102,6 +102,11 @@ struct block_request *block_submit(struct block *b, struct block_request *list)
 	return done;
 }
 
+struct block_request *block_poll(struct block *b, bool last)
+{
+	return b->engine->poll ? b->engine->poll(b->engine, last) : NULL;
+}
+
 static int choose_format(struct block_config *c, bool *probed, char *err, size_t errlen)
 {
 	uint8_t start[128] = {0};

@@ -75,6 +75,10 @@ void block_close(struct block *b);
 // Start a list of requests. Returns those that have ended at once: they do not come through `completed`.
 struct block_request *block_submit(struct block *b, struct block_request *list);
 
+// For a thread that has nothing to do but to wait for requests: those that have ended since, as block_submit returns them.
+// Between the first call and one with `last` nobody is woken for them, so the last must come before the thread sleeps.
+struct block_request *block_poll(struct block *b, bool last);
+
 // -- among the parts of the image layer
 
 int block_raw_open(struct block **b, const struct block_config *c, char *err, size_t errlen);
@@ -88,6 +92,7 @@ struct block_engine {
 	const char *name;
 	struct block_request *(*submit)(struct block_engine *e, struct block_request *list);
 	void (*stop)(struct block_engine *e);
+	struct block_request *(*poll)(struct block_engine *e, bool last); // or NULL
 };
 struct block_engine *block_pool_start(struct block *b, unsigned workers);
 struct block_engine *block_uring_start(struct block *b); // NULL: the host has none

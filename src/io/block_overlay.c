@@ -5,6 +5,7 @@
 // sector. Discarded sectors keep what they have; zeroes are written. A flush does nothing: nothing is kept.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 #include "io/block.h"
 
-enum { PIECES = 256, ZERO_PIECE = 64 << 10 };
+enum { PIECES = 256, ZERO_PIECE = 64 << 10, SMALL_WRITE = 128 << 10 };
 
 struct overlay {
 	struct block b;
@@ -134,6 +135,46 @@ static int overlay_run(struct block *b, const struct block_request *r, unsigned 
 	return error;
 }
 
+static bool is_uniform(const struct overlay *o, const struct block_request *r)
+{
+	uint64_t at = r->offset / BLOCK_SECTOR, end = at + r->size / BLOCK_SECTOR;
+
+	return r->size && run_end(o, at, end) == end;
+}
+
+// Reads of what lies in one of the two files whole. Writes are not io_uring's: their bits are set after them.
+static int overlay_fd(const struct block *b, const struct block_request *r)
+{
+	const struct overlay *o = (const struct overlay *)b;
+
+	if (r->op != BLOCK_READ || !is_uniform(o, r))
+		return -1;
+	if (is_written(o, r->offset / BLOCK_SECTOR))
+		return o->fd;
+	return o->base->ops->fd ? o->base->ops->fd(o->base, r) : -1;
+}
+
+static bool overlay_run_at_once(struct block *b, struct block_request *r)
+{
+	struct overlay *o = (struct overlay *)b;
+	ssize_t got = -1;
+
+	if (r->niov > IOV_MAX)
+		return false;
+	if (r->op == BLOCK_WRITE && r->size <= SMALL_WRITE)
+		got = pwritev(o->fd, r->iov, (int)r->niov, (off_t)r->offset);
+	else if (r->op == BLOCK_READ && is_uniform(o, r) && !is_written(o, r->offset / BLOCK_SECTOR))
+		return o->base->ops->run_at_once && o->base->ops->run_at_once(o->base, r);
+	else if (r->op == BLOCK_READ && is_uniform(o, r))
+		got = preadv2(o->fd, r->iov, (int)r->niov, (off_t)r->offset, RWF_NOWAIT);
+	r->error = 0;
+	if (got < 0 || (uint64_t)got != r->size)
+		return false;
+	if (r->op == BLOCK_WRITE)
+		mark(o, r->offset / BLOCK_SECTOR, (r->offset + r->size) / BLOCK_SECTOR);
+	return true;
+}
+
 static void overlay_close(struct block *b)
 {
 	struct overlay *o = (struct overlay *)b;
@@ -145,7 +186,7 @@ static void overlay_close(struct block *b)
 	free(o);
 }
 
-static const struct block_ops overlay_ops = { .run = overlay_run, .close = overlay_close };
+static const struct block_ops overlay_ops = { overlay_run, overlay_close, overlay_fd, overlay_run_at_once };
 
 int block_overlay_open(struct block **b, struct block *base, char *err, size_t errlen)
 {

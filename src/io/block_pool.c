@@ -92,7 +92,7 @@ struct block_engine *block_pool_start(struct block *b, unsigned workers)
 
 	if (!p)
 		return NULL;
-	p->e = (struct block_engine){"threads", pool_submit, pool_stop};
+	p->e = (struct block_engine){"threads", pool_submit, pool_stop, NULL};
 	p->b = b;
 	p->last = &p->first;
 	pthread_mutex_init(&p->lock, NULL);

@@ -3,7 +3,7 @@
 // The doorbells of virtio devices: for each device a thread that sleeps on its bell (bus/pci_app.h) and lets the device
 // serve the queues that were notified. So a device that is busy keeps no other waiting. When the last silence was short
 // the next is likely to be: then the thread looks on before it sleeps, as a wake-up takes longer than a small request;
-// while it does it yields to whoever else has work.
+// while it does it yields to whoever else has work. A disk's requests that end meanwhile it takes from the host itself.
 #include "machine/doorbell.h"
 
 #include <errno.h>
@@ -29,6 +29,14 @@ static bool has_work(struct doorbell *d)
 	return atomic_load_explicit(&d->function->app->kicks, memory_order_acquire) || atomic_load(&d->machine->quit);
 }
 
+static void look(struct doorbell *d, bool last)
+{
+	struct virtio_device *device = d->function->device;
+
+	if (device->class->look)
+		device->class->look(device, last);
+}
+
 static bool look_on(struct doorbell *d, uint64_t cycles)
 {
 	uint64_t since = __rdtsc();
@@ -36,6 +44,7 @@ static bool look_on(struct doorbell *d, uint64_t cycles)
 	for (unsigned i = 1; !has_work(d); i++) {
 		if (__rdtsc() - since >= cycles)
 			return false;
+		look(d, false);
 		_mm_pause();
 		if (!(i % YIELD_TURNS))
 			sched_yield();
@@ -48,6 +57,7 @@ static void sleep_until_rung(struct doorbell *d)
 	struct pci_app *a = d->function->app;
 	uint32_t seen = atomic_load(&a->bell);
 
+	look(d, true);
 	atomic_store(&a->asleep, 1);
 	if (!has_work(d))
 		host_futex_wait(&a->bell, seen, NULL);
@@ -67,6 +77,7 @@ static void *listen_to(void *opaque)
 			sleep_until_rung(d);
 		was_short = __rdtsc() - since < patience;
 	}
+	look(d, true);
 	return NULL;
 }
 

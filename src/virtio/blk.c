@@ -285,6 +285,15 @@ static void blk_kick(struct virtio_device *d, unsigned q)
 		;
 }
 
+static void blk_look(struct virtio_device *d, bool last)
+{
+	struct virtio_blk *b = (struct virtio_blk *)d;
+	struct block_request *list = block_poll(b->image, last);
+
+	if (list)
+		blk_completed(b, list);
+}
+
 static void blk_reset(struct virtio_device *d)
 {
 	struct virtio_blk *b = (struct virtio_blk *)d;
@@ -308,8 +317,8 @@ static void blk_destroy(struct virtio_device *d)
 }
 
 static const struct virtio_class blk_class = {
-	.name = "virtio-blk", .id = VIRTIO_ID_BLOCK, .pci_class = 0x010000, .kick = blk_kick, .reset = blk_reset,
-	.destroy = blk_destroy,
+	.name = "virtio-blk", .id = VIRTIO_ID_BLOCK, .pci_class = 0x010000, .kick = blk_kick, .look = blk_look,
+	.reset = blk_reset, .destroy = blk_destroy,
 };
 
 static void describe(struct virtio_blk *b, const struct virtio_blk_config *c)

@@ -10,7 +10,7 @@
 // until it resets the device; nothing is printed but with -d guest_errors.
 //
 // Threads: `lock` guards the device and its rings. Register accesses (the server thread), kicks (its doorbell thread)
-// and what the device's host end calls from its own threads all take it. The class's functions are called with it held.
+// and what the device's host end calls from its own threads all take it. The class's functions are called with it held but for `look`.
 //
 // To make a device: fill a class; allocate its struct; virtio_init with the number of queues; set `config` if it has
 // configuration space; hand it to a transport (virtio_pci_init, machine/virtio.c). See virtio/rng.c for the smallest.
@@ -45,6 +45,9 @@ struct virtio_class {
 	// The driver has put buffers into queue q (or may have): take them with virtq_pop until it says no. Never called
 	// before DRIVER_OK, after a failure, or for a queue that is not enabled.
 	void (*kick)(struct virtio_device *d, unsigned q);
+	// The doorbell's thread looks on before it sleeps: do what can be done meanwhile, for which others would have to be
+	// woken. `last`: it is about to sleep. Without the lock. May be NULL.
+	void (*look)(struct virtio_device *d, bool last);
 	// The driver is ready: d->features says what was agreed on. All enabled queues are kicked next. May be NULL.
 	void (*started)(struct virtio_device *d);
 	// Back to the state after power-on. Must not return before nothing that is still under way can touch guest memory;

@@ -124,12 +124,17 @@ static void close_disk(struct block *b)
 }
 
 static const struct block_ops disk_ops = { .run = nothing, .close = close_disk };
-static struct block_engine engine = { "test", submit, stop };
+static struct block_engine engine = { "test", submit, stop, NULL };
 static struct block image;
 
 struct block_request *block_submit(struct block *b, struct block_request *list)
 {
 	return b->engine->submit(b->engine, list);
+}
+
+struct block_request *block_poll(struct block *b, bool last)
+{
+	return NULL;
 }
 
 void block_close(struct block *b)
