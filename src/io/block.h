@@ -75,8 +75,8 @@ void block_close(struct block *b);
 // Start a list of requests. Returns those that have ended at once: they do not come through `completed`.
 struct block_request *block_submit(struct block *b, struct block_request *list);
 
-// For a thread that has nothing to do but to wait for requests: those that have ended since, as block_submit returns them.
-// Between the first call and one with `last` nobody is woken for them, so the last must come before the thread sleeps.
+// For a thread that waits for requests anyway: those that have ended since, as block_submit returns them. Between the
+// first call and one with `last` nobody is woken for them, so the last must come before the thread sleeps.
 struct block_request *block_poll(struct block *b, bool last);
 
 // -- among the parts of the image layer

@@ -2,8 +2,8 @@
 //
 // The engine of io_uring. What the image names a descriptor for goes to the ring; the rest, and what the ring did not
 // do whole, to a pool of threads. What the host's cache has ends within the call that submits it, and comes back to the
-// caller at once; only what takes longer raises the event that wakes the thread which gathers completions. A caller that
-// waits anyway polls instead: a wake-up less.
+// caller at once; only what takes longer raises the event that wakes the thread which gathers completions.
+// A caller that waits anyway polls instead: a wake-up less.
 #include "io/block.h"
 
 #ifdef HAVE_LIBURING

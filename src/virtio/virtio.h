@@ -10,7 +10,8 @@
 // until it resets the device; nothing is printed but with -d guest_errors.
 //
 // Threads: `lock` guards the device and its rings. Register accesses (the server thread), kicks (its doorbell thread)
-// and what the device's host end calls from its own threads all take it. The class's functions are called with it held but for `look`.
+// and what the device's host end calls from its own threads all take it. The class's functions are called with it held,
+// but for `look`.
 //
 // To make a device: fill a class; allocate its struct; virtio_init with the number of queues; set `config` if it has
 // configuration space; hand it to a transport (virtio_pci_init, machine/virtio.c). See virtio/rng.c for the smallest.
