@@ -3,13 +3,13 @@
 // The static ACPI tables. Each is written field by field at the specification's offsets; a table is opened, filled and
 // closed, and closing it sets its length and checksum.
 #include "boot/acpi.h"
+#include "base/assert.h"
 #include "boot/bytes.h"
 
 enum {
 	HEADER_SIZE = 36,
 	FADT_SIZE = 244, // revision 3
 	FACS_SIZE = 64,
-	TABLES_MAX = 8,
 
 	FADT_WBINVD = BIT(0),
 	FADT_PROC_C1 = BIT(2),
@@ -71,11 +71,23 @@ static void put_header(uint8_t *t, const char *signature, uint8_t revision)
 	put32(t + 32, 1);
 }
 
-static void close_table(uint8_t *t, size_t len)
+static void close_table(struct acpi *a, uint8_t *t, size_t len)
 {
 	put32(t + 4, len);
 	t[9] = 0;
 	t[9] = acpi_checksum(t, len);
+	ASSERT(a->tables < ACPI_TABLES_MAX);
+	a->table[a->tables++] = t - a->mem;
+}
+
+// A field with the address of a table: who moves the tables has to add to it.
+static void put_link(struct acpi *a, uint8_t *field, unsigned width, const uint8_t *table)
+{
+	uint64_t address = address_of(a, table);
+
+	memcpy(field, &address, width);
+	ASSERT(a->links < ACPI_LINKS_MAX);
+	a->link[a->links++] = (struct acpi_link){field - a->mem, width};
 }
 
 static uint8_t *build_facs(struct acpi *a)
@@ -96,7 +108,7 @@ static uint8_t *build_dsdt(struct acpi *a)
 	dsdt_build(&b, a->cfg);
 	a->overflow |= b.overflow;
 	put_header(b.p, "DSDT", 2);
-	close_table(b.p, b.len);
+	close_table(a, b.p, b.len);
 	a->used = at + b.len;
 	return b.p;
 }
@@ -120,8 +132,8 @@ static uint8_t *build_fadt(struct acpi *a, const uint8_t *facs, const uint8_t *d
 	uint8_t *t = take(a, FADT_SIZE);
 
 	put_header(t, "FACP", 3);
-	put32(t + 36, address_of(a, facs));
-	put32(t + 40, address_of(a, dsdt));
+	put_link(a, t + 36, 4, facs);
+	put_link(a, t + 40, 4, dsdt);
 	put16(t + 46, ACPI_SCI);
 	put32(t + 48, ACPI_SMI_COMMAND);
 	t[52] = ACPI_SMI_ENABLE;
@@ -141,13 +153,13 @@ static uint8_t *build_fadt(struct acpi *a, const uint8_t *facs, const uint8_t *d
 	put32(t + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG);
 	put_gas(t + 116, SPACE_IO, 8, 1, ACPI_RESET_PORT);
 	t[128] = ACPI_RESET_VALUE;
-	put64(t + 132, address_of(a, facs));
-	put64(t + 140, address_of(a, dsdt));
+	put_link(a, t + 132, 8, facs);
+	put_link(a, t + 140, 8, dsdt);
 	put_gas(t + 148, SPACE_IO, 32, 2, ACPI_PM1_EVENT);
 	put_gas(t + 172, SPACE_IO, 16, 2, ACPI_PM1_CONTROL);
 	put_gas(t + 208, SPACE_IO, 32, 3, ACPI_PM_TIMER);
 	put_gas(t + 220, SPACE_IO, 32, 1, ACPI_GPE0);
-	close_table(t, FADT_SIZE);
+	close_table(a, t, FADT_SIZE);
 	return t;
 }
 
@@ -193,7 +205,7 @@ static uint8_t *build_madt(struct acpi *a)
 	p[1] = 6;
 	p[2] = CPU_ALL;
 	p[5] = 1; // LINT1
-	close_table(t, p + 6 - t);
+	close_table(a, t, p + 6 - t);
 	return t;
 }
 
@@ -204,7 +216,7 @@ static uint8_t *build_mcfg(struct acpi *a)
 	put_header(t, "MCFG", 1);
 	put64(t + 44, PCI_ECAM_BASE);
 	t[55] = PCI_ECAM_SIZE / (1 << 20) - 1; // the last bus
-	close_table(t, 60);
+	close_table(a, t, 60);
 	return t;
 }
 
@@ -215,7 +227,7 @@ static uint8_t *build_hpet(struct acpi *a)
 	put_header(t, "HPET", 1);
 	put32(t + 36, 0x8086a201);
 	put_gas(t + 40, SPACE_MEMORY, 0, 0, ACPI_HPET);
-	close_table(t, 56);
+	close_table(a, t, 56);
 	return t;
 }
 
@@ -265,7 +277,7 @@ static uint8_t *build_srat(struct acpi *a)
 		put32(p + 4, 1); // enabled
 	}
 	p = put_memories(p, cfg);
-	close_table(t, p - t);
+	close_table(a, t, p - t);
 	return t;
 }
 
@@ -278,7 +290,7 @@ static uint8_t *build_slit(struct acpi *a)
 	put64(t + 36, numa->nodes);
 	for (unsigned i = 0; i < numa->nodes; i++, p += numa->nodes)
 		memcpy(p, numa->distance[i], numa->nodes);
-	close_table(t, p - t);
+	close_table(a, t, p - t);
 	return t;
 }
 
@@ -289,18 +301,15 @@ static uint8_t *build_directory(struct acpi *a, const char *signature, unsigned 
 	uint8_t *t = take(a, HEADER_SIZE + n * width);
 
 	put_header(t, signature, 1);
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t address = address_of(a, tables[i]);
-
-		memcpy(t + HEADER_SIZE + i * width, &address, width);
-	}
-	close_table(t, HEADER_SIZE + n * width);
+	for (unsigned i = 0; i < n; i++)
+		put_link(a, t + HEADER_SIZE + i * width, width, tables[i]);
+	close_table(a, t, HEADER_SIZE + n * width);
 	return t;
 }
 
 void acpi_build(struct acpi *a, uint8_t *rsdp)
 {
-	uint8_t *tables[TABLES_MAX], *facs = build_facs(a), *dsdt = build_dsdt(a);
+	uint8_t *tables[ACPI_TABLES_MAX], *facs = build_facs(a), *dsdt = build_dsdt(a);
 	unsigned n = 0;
 
 	tables[n++] = build_fadt(a, facs, dsdt);

@@ -8,7 +8,7 @@
 #include "boot/aml.h"
 #include "bus/shared.h"
 
-enum { ACPI_RSDP_SIZE = 36, MPTABLE_SIZE = 2048 };
+enum { ACPI_RSDP_SIZE = 36, MPTABLE_SIZE = 2048, ACPI_TABLES_MAX = 10, ACPI_LINKS_MAX = 24 };
 
 enum acpi_board { // where the board's fixed hardware is; the chips' side of it is chip/acpi_pm.c
 	ACPI_PM1_EVENT = 0x600,
@@ -34,6 +34,14 @@ struct acpi {
 	size_t size;
 	size_t used;
 	bool overflow; // the tables did not fit
+
+	// what there is, for who moves it: offsets in mem
+	uint32_t table[ACPI_TABLES_MAX]; // with a checksum in byte 9
+	struct acpi_link {
+		uint32_t at;
+		uint8_t width;
+	} link[ACPI_LINKS_MAX]; // fields that hold a table's address
+	unsigned tables, links;
 };
 
 // Interrupt pins of the PCI slots are spread over four lines, slot by slot.

@@ -231,6 +231,8 @@ int machine_power_on(struct machine *m, char *err, size_t errlen)
 	}
 	int r = boot_load(&m->config->boot, &s->config, m->vcpu[0], err, errlen);
 
+	if (r >= 0 && m->config->boot.bios)
+		r = pc_put_acpi(m, err, errlen);
 	for (unsigned i = 0; r >= 0 && i < s->config.vcpus; i++)
 		r = spawn(m, &m->monitor[i], err, errlen);
 	return r;

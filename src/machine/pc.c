@@ -2,7 +2,9 @@
 //
 // The app's half of the board, as one table: which device answers where. Interrupt lines go to the monitor, which has
 // the interrupt controllers; what ends or resets the machine becomes an event.
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,7 +18,7 @@ struct pc_row {
 	bool absent;
 };
 
-enum { PC_ROWS = 12 };
+enum { PC_ROWS = 13 };
 
 static void describe(struct machine *m, struct pc_row rows[PC_ROWS])
 {
@@ -30,7 +32,8 @@ static void describe(struct machine *m, struct pc_row rows[PC_ROWS])
 		{ &pc->i8042.dev, &i8042_class, I8042_PORT92, 1, I8042_RANGE_PORT92, false },
 		{ &pc->debug_exit.dev, &debug_exit_class, c->debug_exit_base, c->debug_exit_size, 0, !c->debug_exit },
 		{ &pc->debugcon.dev, &debugcon_class, c->debugcon_base, 1, 0, c->debugcon.kind == STREAM_NONE },
-		{ &pc->fw_cfg.dev, &fw_cfg_class, FW_CFG_BASE, FW_CFG_LEN, 0, false },
+		{ &pc->fw_cfg.dev, &fw_cfg_class, FW_CFG_BASE, FW_CFG_LEN, FW_CFG_RANGE_PORTS, false },
+		{ &pc->fw_cfg.dev, &fw_cfg_class, FW_CFG_DMA, FW_CFG_DMA_LEN, FW_CFG_RANGE_DMA, false },
 		{ test, &pc_testdev_class, PC_TESTDEV_LATCH, 4, PC_TESTDEV_RANGE_LATCH, !c->testdev },
 		{ test, &pc_testdev_class, PC_TESTDEV_FLUSH, 4, PC_TESTDEV_RANGE_FLUSH, !c->testdev },
 		{ test, &pc_testdev_class, PC_TESTDEV_BYTES, 4, PC_TESTDEV_RANGE_BYTES, !c->testdev },
@@ -91,6 +94,9 @@ static void wire(struct machine *m)
 	pc->debugcon.opaque = m;
 	pc->fw_cfg.ram_size = mem->ram_size;
 	pc->fw_cfg.cpus = (uint16_t)m->shared->config.vcpus;
+	pc->fw_cfg.mem = mem;
+	pc->fw_cfg.will_write = machine_tell_written;
+	pc->fw_cfg.opaque = m;
 	pc->testdev.set_irq = machine_set_irq;
 	pc->testdev.opaque = m;
 	if (!m->config->no_rtc)
@@ -124,6 +130,24 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 	return 0;
 }
 
+int pc_put_acpi(struct machine *m, char *err, size_t errlen)
+{
+	struct fw_cfg *c = &m->pc.fw_cfg;
+	struct acpi_files *f = m->pc.acpi;
+
+	if (!f)
+		f = m->pc.acpi = malloc(sizeof(*f));
+	if (!f || !acpi_files_build(f, &m->shared->config)) {
+		snprintf(err, errlen, "ACPI tables: %s", f ? "they outgrew their place: this is a bug in ringer" :
+			 "out of memory");
+		return f ? -ENOSPC : -ENOMEM;
+	}
+	fw_cfg_add_file(c, ACPI_FILE_SCRIPT, f->script, f->script_size);
+	fw_cfg_add_file(c, ACPI_FILE_TABLES, f->tables, sizeof(f->tables));
+	fw_cfg_add_file(c, ACPI_FILE_RSDP, f->rsdp, sizeof(f->rsdp));
+	return 0;
+}
+
 int pc_open(struct machine *m, char *err, size_t errlen)
 {
 	char why[400] = "";
@@ -137,6 +161,8 @@ int pc_open(struct machine *m, char *err, size_t errlen)
 void pc_close(struct machine *m)
 {
 	stream_close(&m->pc.debugcon_to);
+	free(m->pc.acpi);
+	m->pc.acpi = NULL;
 }
 
 void pc_reset(struct machine *m)

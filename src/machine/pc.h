@@ -5,6 +5,7 @@
 #ifndef MACHINE_PC_H
 #define MACHINE_PC_H
 
+#include "boot/acpi_files.h"
 #include "dev/debug_exit.h"
 #include "dev/debugcon.h"
 #include "dev/fw_cfg.h"
@@ -33,6 +34,7 @@ struct pc {
 	struct debugcon debugcon;
 	struct stream debugcon_to;
 	struct fw_cfg fw_cfg;
+	struct acpi_files *acpi; // for firmware, or NULL
 	struct pc_testdev testdev;
 };
 
@@ -40,6 +42,7 @@ struct pc {
 int pc_create(struct machine *m, char *err, size_t errlen);
 int pc_open(struct machine *m, char *err, size_t errlen); // its host ends
 void pc_close(struct machine *m);
+int pc_put_acpi(struct machine *m, char *err, size_t errlen); // the tables, for firmware
 void pc_reset(struct machine *m); // all devices, as the reset line does
 
 #endif

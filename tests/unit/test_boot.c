@@ -2,7 +2,7 @@
 //
 // The kernel loader on tiny made-up images: what it places where, the state it leaves, and what it says to each kind of
 // bad input. The ACPI tables go through iasl both ways, if it is installed.
-#include "boot/acpi.h"
+#include "boot/acpi_files.h"
 #include "boot/boot.h"
 #include "boot/bytes.h"
 #include "boot/load.h"
@@ -446,6 +446,50 @@ static void test_acpi(void)
 		printf("iasl is not installed: tables not disassembled\n");
 }
 
+// The script, as firmware runs it with the tables at a place of its own: what comes out is what is built for that place.
+static void test_acpi_files(void)
+{
+	enum { AT = 0x12340000, COMMAND = 0, FILE_NAME = 4, ARGUMENTS = 60 };
+	static struct acpi_files f;
+	static uint8_t want[ACPI_FILE_SIZE], want_rsdp[ACPI_RSDP_SIZE];
+	struct acpi a = {.cfg = &cfg, .base = AT, .mem = want, .size = sizeof(want)};
+	unsigned allocated = 0;
+
+	CHECK(acpi_files_build(&f, &cfg) && f.script_size && f.script_size % ACPI_SCRIPT_ENTRY == 0);
+	acpi_build(&a, want_rsdp);
+	CHECK(memcmp(f.tables, want, sizeof(want)));
+	for (const uint8_t *p = f.script; p < f.script + f.script_size; p += ACPI_SCRIPT_ENTRY) {
+		bool rsdp = !strcmp((const char *)p + FILE_NAME, ACPI_FILE_RSDP);
+		uint8_t *file = rsdp ? f.rsdp : f.tables;
+		size_t size = rsdp ? sizeof(f.rsdp) : sizeof(f.tables);
+		const uint8_t *args = p + ARGUMENTS;
+		uint64_t field = 0;
+
+		CHECK(rsdp || !strcmp((const char *)p + FILE_NAME, ACPI_FILE_TABLES));
+		switch (get32(p + COMMAND)) {
+		case 1:
+			allocated++;
+			CHECK(get32(args) == (rsdp ? 16 : PAGE_SIZE) && args[4] == (rsdp ? 2 : 1));
+			break;
+		case 2:
+			CHECK(!strcmp((const char *)args, ACPI_FILE_TABLES) && get32(args + 56) + args[60] <= size);
+			memcpy(&field, file + get32(args + 56), args[60]);
+			CHECK(field < sizeof(f.tables));
+			field += AT;
+			memcpy(file + get32(args + 56), &field, args[60]);
+			break;
+		case 3:
+			CHECK(file[get32(args)] == 0 && get32(args + 4) + get32(args + 8) <= size);
+			file[get32(args)] = acpi_checksum(file + get32(args + 4), get32(args + 8));
+			break;
+		default:
+			CHECK(!"a known command");
+		}
+	}
+	CHECK(allocated == 2);
+	CHECK(!memcmp(f.tables, want, sizeof(want)) && !memcmp(f.rsdp, want_rsdp, sizeof(want_rsdp)));
+}
+
 int main(void)
 {
 	char cmd[64];
@@ -468,6 +512,7 @@ int main(void)
 	test_multiboot_refusals();
 	test_foreign();
 	test_acpi();
+	test_acpi_files();
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
 	if (!failures)
 		return system(cmd) != 0;

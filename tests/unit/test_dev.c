@@ -2,10 +2,12 @@
 //
 // The app's devices: calendar, formats and setting of the real-time clock, its three interrupts, memory bytes; the
 // keyboard controller as Linux and firmware probe it; debug exit.
+#include <sys/mman.h>
 #include <time.h>
 
 #include "chip_test.h"
 #include "dev/debug_exit.h"
+#include "dev/fw_cfg.h"
 #include "dev/i8042.h"
 #include "dev/mc146818.h"
 #include "dev/rtc_time.h"
@@ -241,6 +243,92 @@ static void test_i8042(void)
 	CHECK_IS(inb(0xf4), 0);
 }
 
+// -- fw_cfg
+
+static uint64_t told; // bytes of RAM that a device has announced to write
+
+static void on_written(void *opaque, gpa_t gpa, uint64_t size)
+{
+	told += size;
+}
+
+static void put_big(uint8_t *p, uint64_t value, unsigned size)
+{
+	while (size--) {
+		p[size] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+// A DMA request at 0x100 in RAM; what becomes of its control word.
+static uint32_t fw_dma(uint8_t *ram, uint32_t control, uint32_t size, uint64_t to)
+{
+	put_big(ram + 0x100, control, 4);
+	put_big(ram + 0x104, size, 4);
+	put_big(ram + 0x108, to, 8);
+	outl(FW_CFG_DMA + 4, 0x00010000); // big-endian
+	return (uint32_t)ram[0x100] << 24 | (uint32_t)ram[0x101] << 16 | (uint32_t)ram[0x102] << 8 | ram[0x103];
+}
+
+static void test_fw_cfg(void)
+{
+	enum { READ = 2, SKIP = 4, SELECT = 8, WRITE = 16, ERROR = 1, RAM = 1 << 16 };
+	static struct fw_cfg c;
+	struct mem mem;
+	uint8_t *ram = mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			    -1, 0);
+	unsigned key;
+
+	mem_layout(&mem, RAM);
+	test_bus();
+	bus_init_dev(&bus, &c.dev, &fw_cfg_class);
+	CHECK(!bus_add(&bus, BUS_PORT, FW_CFG_BASE, FW_CFG_LEN, &c.dev, FW_CFG_RANGE_PORTS));
+	CHECK(!bus_add(&bus, BUS_PORT, FW_CFG_DMA, FW_CFG_DMA_LEN, &c.dev, FW_CFG_RANGE_DMA));
+	outw(FW_CFG_BASE, 1);
+	CHECK_IS(inb(FW_CFG_BASE + 1), 1); // without memory, no DMA
+	c.mem = &mem;
+	c.will_write = on_written;
+	outw(FW_CFG_BASE, 1);
+	CHECK_IS(inb(FW_CFG_BASE + 1), 3);
+	outw(FW_CFG_BASE, 0);
+	for (const char *p = "QEMU"; *p; p++)
+		CHECK_IS(inb(FW_CFG_BASE + 1), *p);
+	CHECK_IS(inb(FW_CFG_BASE + 1), 0);
+	CHECK_IS(inl(FW_CFG_DMA), 0x554d4551);
+	CHECK_IS(inl(FW_CFG_DMA + 4), 0x47464320);
+	CHECK(fw_cfg_add_file(&c, "etc/one", "abcdef", 6) && fw_cfg_add_file(&c, "etc/two", "xyz", 3));
+	CHECK(fw_cfg_add_file(&c, "etc/two", "XYZ!", 4));
+	CHECK_IS(fw_dma(ram, 0x19 << 16 | SELECT | READ, 4 + 2 * 64, 0x200), 0);
+	CHECK_IS(told, 4 + 2 * 64 + 4);
+	CHECK(!memcmp(ram + 0x200, "\0\0\0\2\0\0\0\6", 8) && !strcmp((char *)ram + 0x20c, "etc/one"));
+	CHECK(!memcmp(ram + 0x244, "\0\0\0\4", 4) && !strcmp((char *)ram + 0x24c, "etc/two"));
+	key = ram[0x248] << 8 | ram[0x249];
+	outw(FW_CFG_BASE, key);
+	CHECK_IS(inb(FW_CFG_BASE + 1), 'X');
+	CHECK_IS(fw_dma(ram, SKIP, 1, 0), 0);
+	memset(ram + 0x300, 7, 8);
+	CHECK_IS(fw_dma(ram, READ, 4, 0x300), 0); // past the end: zeros
+	CHECK(!memcmp(ram + 0x300, "Z!\0\0\7", 5));
+	CHECK_IS(fw_dma(ram, SKIP, UINT32_MAX, 0), 0);
+	CHECK_IS(inb(FW_CFG_BASE + 1), 0);
+	CHECK_IS(fw_dma(ram, key << 16 | SELECT | WRITE, 4, 0x300), ERROR);
+	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, 16, RAM - 8), ERROR); // beyond RAM
+	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, UINT32_MAX, 0x300), ERROR);
+	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, 8, UINT64_MAX - 3), ERROR);
+	CHECK_IS(fw_dma(ram, 0xffff << 16 | SELECT | READ, 4, 0x300), 0); // no such item
+	CHECK_IS(ram[0x300], 0);
+	outl(FW_CFG_DMA, 0xffffffff); // a request that is not in RAM
+	outl(FW_CFG_DMA + 4, 0xffffffff);
+	for (unsigned i = 2; i < FW_CFG_FILES; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		CHECK(fw_cfg_add_file(&c, name, "", 0));
+	}
+	CHECK(!fw_cfg_add_file(&c, "one more", "", 0));
+	munmap(ram, RAM);
+}
+
 int main(void)
 {
 	test_calendar();
@@ -248,5 +336,6 @@ int main(void)
 	test_interrupts();
 	test_memory();
 	test_i8042();
+	test_fw_cfg();
 	return test_result();
 }
