@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// QEMU's firmware configuration device (its documentation, "QEMU Firmware Configuration (fw_cfg) Device"): which machine
-// this is, its memory and its processors, and files for firmware, such as the ACPI tables. An item's bytes come one by
-// one from the data port, or many at once by DMA; past its end, and for a key that is not there, they are zeros. Nothing
-// can be written.
+// QEMU's firmware configuration device (its documentation, "QEMU Firmware Configuration (fw_cfg) Device"): which
+// machine this is, its memory and its processors, and files for firmware, such as the ACPI tables. An item's bytes come
+// one by one from the data port, or many at once by DMA; past its end, and for a key that is not there, they are zeros.
+// Nothing can be written.
 #include "dev/fw_cfg.h"
 
 #include <string.h>

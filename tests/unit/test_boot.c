@@ -446,7 +446,7 @@ static void test_acpi(void)
 		printf("iasl is not installed: tables not disassembled\n");
 }
 
-// The script, as firmware runs it with the tables at a place of its own: what comes out is what is built for that place.
+// The script, as firmware runs it with the tables at a place of its own: that makes what is built for this place.
 static void test_acpi_files(void)
 {
 	enum { AT = 0x12340000, COMMAND = 0, FILE_NAME = 4, ARGUMENTS = 60 };

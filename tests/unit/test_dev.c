@@ -275,8 +275,8 @@ static void test_fw_cfg(void)
 	enum { READ = 2, SKIP = 4, SELECT = 8, WRITE = 16, ERROR = 1, RAM = 1 << 16 };
 	static struct fw_cfg c;
 	struct mem mem;
-	uint8_t *ram = mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-			    -1, 0);
+	uint8_t *ram = mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	unsigned key;
 
 	mem_layout(&mem, RAM);
