@@ -121,10 +121,20 @@ static void emit_base_exit(struct trans *t, uint64_t target)
 	call_routine(t, ROUTINE_EXIT, 0);
 }
 
+// A loop of a few instructions is made anew in little time, and is likely to go on.
+static enum loop_kind loop_kind(const struct trans *t, uint64_t target)
+{
+	enum { SHORT = 64 };
+
+	if (insn_pc(t, t->i) - target <= SHORT)
+		return LOOP_SHORT;
+	return t->user ? LOOP_USER : LOOP_KERNEL;
+}
+
 static void emit_exit_polling(struct trans *t, uint64_t target)
 {
 	if (polls(t, target))
-		call_routine(t, ROUTINE_POLL, !t->user);
+		call_routine(t, ROUTINE_POLL, loop_kind(t, target));
 	emit_base_exit(t, target);
 }
 
@@ -157,7 +167,7 @@ static void emit_jump(struct trans *t, unsigned j)
 // Backward: a poll, whose place has an exit so that C knows where it leads.
 static void emit_loop(struct trans *t, unsigned j)
 {
-	call_routine(t, ROUTINE_POLL, !t->user);
+	call_routine(t, ROUTINE_POLL, loop_kind(t, insn_pc(t, j)));
 	exit_here(t, EXIT_POLL, insn_pc(t, j));
 	emit_jump(t, j);
 }

@@ -20,7 +20,7 @@ enum {
 
 enum routine {
 	ROUTINE_CHECK,     // of T0, as emit_check: argument is CHECK_ARGUMENT
-	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: kernel code
+	ROUTINE_POLL,      // of vcpu.pending, where a loop passes; argument: enum loop_kind
 	ROUTINE_COUNT,     // passes of a link from a hot unit; argument: how much each counts for
 	ROUTINE_CALL,      // push the guest's return address; argument: CALL_ARGUMENT
 	ROUTINE_LAND,      // a return has come to where T1 is the guest's address; argument: 1 for 8 bytes of it, 2 for
@@ -31,6 +31,8 @@ enum routine {
 	ROUTINE_TRUST,     // look at the stack pointer before hot code of the mapped form
 	ROUTINE_EXIT_CALL, // the same, a call
 };
+
+enum loop_kind { LOOP_USER, LOOP_KERNEL, LOOP_SHORT };
 
 // With a landing or not; the address in 8 bytes or 4.
 #define CALL_ARGUMENT(tlb, code32, lands, wide) ((uint32_t)(tlb) << 3 | (code32) << 2 | (lands) << 1 | (wide))

@@ -12,7 +12,8 @@ enum {
 	THUNK_HASH = 1 << 17, BASE_SITES_MAX = 5 << 14,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 16,
 	BASE_MAPS_SEGMENT = 3 << 17, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, RETIRED = 1 << 12,
+	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, PASSES_SHORT = 8,
+	RETIRED = 1 << 12,
 };
 
 struct base_map { // of each guest instruction of a base unit: how far behind the one before it begins

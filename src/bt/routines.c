@@ -127,14 +127,14 @@ static void check_routine(struct emit *e, uint32_t argument)
 	emit_jmp_state(e, SLOT_STUB_BASE_MISS);
 }
 
-static void poll_routine(struct emit *e, bool kernel)
+static void poll_routine(struct emit *e, enum loop_kind loop)
 {
 	uint8_t *pending, *hot;
 
 	keep_flags(e);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
-	count_pass(e, 8, worth_of(kernel));
+	count_pass(e, 8, loop == LOOP_SHORT ? PASSES_SHORT : worth_of(loop == LOOP_KERNEL));
 	hot = jcc8(e, CC_B);
 	give_flags(e);
 	ret(e);

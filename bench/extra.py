@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Two questions beside the bench, in its machine: with the guest's own time as the answer.
+
+    python3 bench/extra.py compile [BUILD [ROUNDS]]   two compiles at a time on two processors against one at a time on one
+    python3 bench/extra.py bits32 [BUILD [ROUNDS]]    programs of five.c built for 32 bits and for 64, each against itself natively
+
+ONLY="getppid32 fib32": these of bits32 only. Two processors of the host must be free for `compile`.
+"""
+import os
+import statistics
+import subprocess
+import sys
+
+import vm
+
+FILES = "for f in decode rewrite mmu machine options i8254; do gcc -O2 -w -c /bench/src/$f.i -o /tmp/$k$f.o; done"
+BITS32 = {"primes": "primes 4000000", "fib": "fib 40", "memsweep": "memsweep 2", "getppid": "getppid 2000000"}
+PROGRAMS = {"one": f"k=0; {FILES}; {FILES}", "two": f"for k in 1 2; do ({FILES}) & done; wait"}
+PROGRAMS |= {name + bits: f"/bench/five{bits} {args}" for name, args in BITS32.items() for bits in ("32", "64")}
+
+
+def build_initrd(build):
+    """The bench's, and the programs above over it."""
+    kernel = subprocess.run(["bench/prepare.sh", build], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+    out = os.path.abspath(f"{build}/bench/extra")
+    os.makedirs(f"{out}/bench", exist_ok=True)
+    for bits in ("32", "64"):
+        subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-w", "-static", f"-m{bits}", "-o", f"{out}/bench/five{bits}",
+                        "bench/programs/five.c"], check=True)
+    with open(f"{out}/bench/programs.txt", "w", encoding="ascii") as f:
+        f.writelines(f"{name} {command}\n" for name, command in PROGRAMS.items())
+    subprocess.run(f"(cat {build}/bench/init.cpio; cd {out}; find bench | cpio --quiet -o -H newc) >{out}.cpio", shell=True, check=True)
+    return kernel, f"{out}.cpio", out
+
+
+def guest(build, kernel, initrd, processors):
+    place = vm.Place("ringer", [f"{build}/ringer", "-nographic", "-m", "2G", "-kernel", kernel, "-initrd", initrd, "-append",
+                                "console=ttyS0 quiet", "-no-reboot", "-smp", str(processors)], initrd + ".log")
+    place.start()
+    return place
+
+
+def run(place, program):
+    r = place.run(program)
+    if r["status"]:
+        sys.exit(f"{program}: status {r['status']}")
+    return r["guest"]
+
+
+def compile_times(build, kernel, initrd, rounds):
+    times = {}
+    for processors, program in ((1, "one"), (2, "two")):
+        place = guest(build, kernel, initrd, processors)
+        times[program] = [run(place, program) for _ in range(rounds)]
+        place.stop()
+    for i, (one, two) in enumerate(zip(times["one"], times["two"])):
+        print(f"{'first' if i == 0 else 'again'}: one processor {one:.2f} s, two {two:.2f} s: {one / two:.2f} times as fast")
+
+
+def bits32_times(build, kernel, initrd, out, rounds):
+    wanted = os.environ.get("ONLY", " ".join(n + "32" for n in BITS32)).split()
+    place = guest(build, kernel, initrd, 1)
+    for name, args in BITS32.items():
+        if name + "32" not in wanted:
+            continue
+        ratio = {}
+        for bits in ("64", "32"):
+            native, ours = [], []
+            for _ in range(rounds):
+                before = os.times().children_user + os.times().children_system
+                subprocess.run([f"{out}/bench/five{bits}", *args.split()], stdout=subprocess.DEVNULL, check=True)
+                native.append(os.times().children_user + os.times().children_system - before)
+                ours.append(run(place, name + bits))
+            ratio[bits] = statistics.median(ours) / statistics.median(native)
+            print(f"{name}{bits}: native {statistics.median(native):.3f} s, guest {statistics.median(ours):.3f} s: {ratio[bits]:.2f}")
+        print(f"{name}: 32-bit ratio / 64-bit ratio {ratio['32'] / ratio['64']:.2f}", flush=True)
+    place.stop()
+
+
+def main():
+    what, build, rounds = (sys.argv[1:] + ["", "build", "2"][len(sys.argv) - 1:])[:3]
+    os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+    if what == "compile":
+        compile_times(build, *build_initrd(build)[:2], int(rounds))
+    elif what == "bits32":
+        bits32_times(build, *build_initrd(build), int(rounds))
+    else:
+        sys.exit(__doc__)
+
+
+main()
