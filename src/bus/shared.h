@@ -239,6 +239,7 @@ struct shared {
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
 	_Atomic uint64_t irq_rose;  // and those that have been high
 	_Atomic uint32_t a20_masked; // address line 20 is held low
+	_Atomic uint32_t power_pressed; // the power button; then PENDING_LINES
 	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
 	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];

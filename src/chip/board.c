@@ -211,6 +211,11 @@ void board_eoi(struct board *b, uint8_t vector)
 	ioapic_eoi(&b->ioapic, vector);
 }
 
+void board_press_power(struct board *b)
+{
+	acpi_pm_event(&b->pm, ACPI_PWRBTN);
+}
+
 void board_poll_serial(struct board *b)
 {
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {

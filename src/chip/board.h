@@ -78,6 +78,9 @@ void board_add_pci(struct board *b, struct pci_app *apps);
 // Those in the set have new interrupts: shared.pci_events.
 void board_serve_pci(struct board *b, uint32_t functions);
 
+// The power button, which the guest hears of through ACPI.
+void board_press_power(struct board *b);
+
 // The app has put bytes into a serial_rx ring or made room in a serial_tx ring (PENDING_LINES).
 void board_poll_serial(struct board *b);
 

@@ -97,6 +97,28 @@ static enum cli_result settle(struct cli *c, struct stream_config *s)
 	return CLI_OK;
 }
 
+// A human monitor on a multiplexed stream that a console has too is spoken to with its keys.
+static enum cli_result settle_operators(struct cli *c, unsigned *stdios)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < c->operators; i++) {
+		struct operator_config o = c->operator[i];
+		struct cli_chardev *d = o.to.kind == STREAM_NAMED ? find(c, o.to.path) : NULL;
+		bool shared = d && d->used && d->mux && !o.qmp;
+
+		c->option = o.qmp ? "-qmp" : "-monitor";
+		if (settle(c, &o.to) != CLI_OK)
+			return CLI_ERROR;
+		if (shared)
+			continue;
+		*stdios += stream_uses_stdio(&o.to);
+		c->operator[kept++] = o;
+	}
+	c->operators = kept;
+	return CLI_OK;
+}
+
 enum cli_result cli_settle_chardevs(struct cli *c)
 {
 	struct stream_config *con = &c->config.pc.debugcon;
@@ -114,6 +136,8 @@ enum cli_result cli_settle_chardevs(struct cli *c)
 			return CLI_ERROR;
 		stdios += stream_uses_stdio(&c->config.port[i].to);
 	}
+	if (settle_operators(c, &stdios) != CLI_OK)
+		return CLI_ERROR;
 	if (stdios > 1)
 		return cli_error(c, "standard input and output already belong to another serial port or console");
 	c->option = "isa-debugcon";
@@ -121,4 +145,18 @@ enum cli_result cli_settle_chardevs(struct cli *c)
 		return CLI_ERROR;
 	// Its output may stand between a serial port's, as with a multiplexed chardev; input it takes none.
 	return CLI_OK;
+}
+
+bool cli_uses_stdio(const struct cli *c)
+{
+	for (unsigned i = 0; i < c->serials; i++)
+		if (stream_uses_stdio(&c->config.serial[i]))
+			return true;
+	for (unsigned i = 0; i < c->config.ports; i++)
+		if (stream_uses_stdio(&c->config.port[i].to))
+			return true;
+	for (unsigned i = 0; i < c->operators; i++)
+		if (stream_uses_stdio(&c->operator[i].to))
+			return true;
+	return stream_uses_stdio(&c->config.pc.debugcon);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "ctl/gdb.h"
+#include "ctl/operator.h"
 #include "ctl/stats.h"
 #include "machine/machine.h"
 
@@ -71,6 +72,10 @@ struct cli {
 	unsigned wanted_ports[PCI_APP_MAX];
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
+	unsigned operators;
+	struct operator_config operator[OPERATORS_MAX];
+	char name[256];
+	bool stopped, daemonize;
 	unsigned memdevs;
 	struct cli_memdev memdev[NODES_MAX];
 	struct cli_node { // -numa node
@@ -119,6 +124,7 @@ enum cli_result cli_accel(struct cli *c, const char *arg);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);
 enum cli_result cli_chardev(struct cli *c, const char *arg);
 enum cli_result cli_settle_chardevs(struct cli *c);
+bool cli_uses_stdio(const struct cli *c); // once they are settled
 enum cli_result cli_debugcon(struct cli *c, const char *arg);
 enum cli_result cli_log(struct cli *c, const char *arg);
 enum cli_result cli_stress(struct cli *c, const char *arg);
@@ -175,6 +181,13 @@ enum cli_result cli_virtio_serial(struct cli *c, const char *props);
 enum cli_result cli_virtserialport(struct cli *c, const char *props);
 enum cli_result cli_virtconsole(struct cli *c, const char *props);
 enum cli_result cli_settle_ports(struct cli *c);
+
+// operator_opts.c
+enum cli_result cli_qmp(struct cli *c, const char *arg);
+enum cli_result cli_monitor(struct cli *c, const char *arg);
+enum cli_result cli_mon(struct cli *c, const char *arg);
+enum cli_result cli_action(struct cli *c, const char *arg);
+enum cli_result cli_name(struct cli *c, const char *arg);
 
 // fs_opts.c
 enum cli_result cli_fsdev(struct cli *c, const char *arg);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "host/daemon.h"
 #include "host/term.h"
 
 static int complain(const char *text)
@@ -55,13 +56,16 @@ static int print_stats(const struct cli *c, const struct machine *m)
 
 static int run(struct cli *c, struct machine *m)
 {
+	struct operators operators = {0};
 	struct gdb gdb = {0};
 	char err[600];
 	int status, r = c->gdb ? gdb_open(&gdb, m, c->gdb, err, sizeof(err)) : 0;
 
 	if (r < 0)
 		return complain(err);
-	status = machine_run(m, err, sizeof(err));
+	r = operators_open(&operators, m, c->operator, c->operators, err, sizeof(err));
+	status = r < 0 ? r : machine_run(m, err, sizeof(err));
+	operators_close(&operators);
 	gdb_close(&gdb, status);
 
 	if (status < 0)
@@ -75,15 +79,25 @@ static int run(struct cli *c, struct machine *m)
 	return status;
 }
 
+static void started(void *opaque)
+{
+	daemon_ready(*(const int *)opaque);
+}
+
 static int create_and_run(struct cli *c)
 {
+	int daemon = c->daemonize ? daemon_fork() : 0;
 	struct machine m;
 	char err[600];
 	int status, r;
 
+	if (daemon < 0)
+		return complain("-daemonize: cannot fork");
 	r = machine_create(&m, &c->config, err, sizeof(err));
 	if (r < 0)
 		return complain(err);
+	m.started = c->daemonize ? started : NULL;
+	m.started_opaque = &daemon;
 	r = c->pidfile ? write_pidfile(c->pidfile) : 0;
 	if (r < 0) {
 		snprintf(err, sizeof(err), "-pidfile: cannot write '%s': %s", c->pidfile, strerror(-r));

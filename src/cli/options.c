@@ -55,7 +55,8 @@ TAKE_STRING(pidfile, pidfile)
 TAKE_FLAG(no_reboot, config.no_reboot)
 TAKE_FLAG(perfmap, config.perfmap)
 TAKE_FLAG(no_shutdown, config.no_shutdown)
-TAKE_FLAG(stopped, config.start_stopped)
+TAKE_FLAG(stopped, stopped)
+TAKE_FLAG(daemonize, daemonize)
 TAKE_FLAG(deterministic, config.deterministic)
 TAKE_FLAG(nodefaults, nodefaults)
 TAKE_FLAG(snapshot, snapshot)
@@ -204,8 +205,10 @@ static const struct option options[] = {
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
 	{ "vga", ARG_NEXT, "none", "without the registers of a VGA, which are all that is built of one", take_vga },
 	{ "vnc", ARG_NEXT, NULL, NULL, only_none },
-	{ "monitor", ARG_NEXT, "none", "no human monitor is built", only_none },
-	{ "qmp", ARG_NEXT, NULL, NULL, only_none },
+	{ "monitor", ARG_NEXT, "TO", "a human monitor, to the same places as -serial", cli_monitor },
+	{ "qmp", ARG_NEXT, "TO", "a monitor for programs (QMP); also -qmp-pretty", cli_qmp },
+	{ "qmp-pretty", ARG_NEXT, NULL, NULL, cli_qmp },
+	{ "mon", ARG_NEXT, "chardev=ID[,mode=]", "either, on a -chardev: mode=readline, control", cli_mon },
 	{ "parallel", ARG_NEXT, "none", "no parallel port is built", only_none },
 	{ "nic", ARG_NEXT, "TYPE[,...]|none", "a network and a card on it: user, tap, stream, socket", cli_nic },
 	{ "netdev", ARG_NEXT, "TYPE,id=N[,...]", "a network for -device virtio-net-pci,netdev=N", cli_netdev },
@@ -216,7 +219,7 @@ static const struct option options[] = {
 	{ "no-user-config", ARG_NONE, NULL, NULL, ignore },
 	{ "no-fd-bootchk", ARG_NONE, NULL, NULL, ignore },
 	{ "no-hpet", ARG_NONE, NULL, NULL, ignore },
-	{ "name", ARG_NEXT, "TEXT", "a name for the machine", ignore },
+	{ "name", ARG_NEXT, "TEXT", "a name for the machine", cli_name },
 	{ "boot", ARG_NEXT, NULL, NULL, ignore }, // a direct kernel boot has no order
 	{ "k", ARG_NEXT, NULL, NULL, ignore }, // there is no keyboard to lay out
 	{ "L", ARG_NEXT, NULL, NULL, ignore }, // no firmware file is read
@@ -224,13 +227,15 @@ static const struct option options[] = {
 	{ "rtc", ARG_NEXT, "base=utc", "the clock's time", cli_rtc },
 	{ "no-reboot", ARG_NONE, NULL, "end when the guest resets", take_no_reboot },
 	{ "no-shutdown", ARG_NONE, NULL, "stay when the guest powers off", take_no_shutdown },
-	{ "S", ARG_NONE, NULL, "do not start the processor: wait for the debugger", take_stopped },
+	{ "action", ARG_NEXT, "EVENT=WHAT[,...]", "reboot=shutdown, shutdown=pause: as the two above", cli_action },
+	{ "S", ARG_NONE, NULL, "do not start the processor: wait for the debugger, or 'cont'", take_stopped },
 	{ "s", ARG_NONE, NULL, "the same as -gdb tcp::1234", take_gdb },
 	{ "gdb", ARG_NEXT, "tcp::PORT", "serve a debugger", take_gdb },
 	{ "d", ARG_NEXT, "ITEMS", "log these things; help lists them", cli_log },
 	{ "D", ARG_NEXT, "FILE", "log to FILE instead of standard error", take_log_file },
 	{ "perfmap", ARG_NONE, NULL, "name translated code for perf in /tmp/perf-PID.map", take_perfmap },
 	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
+	{ "daemonize", ARG_NONE, NULL, "go into the background once the machine runs", take_daemonize },
 	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
 	{ "memory", ARG_EQUALS, "checked|mapped|auto", "how guest user code reaches memory (docs/MEMORY.md)", take_memory },
 	{ "selfcheck", ARG_EQUALS, "N", "check every Nth unit against single instructions", take_selfcheck },
@@ -243,12 +248,12 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"fda", "fdb", "sd", "pflash",
-	"mon", "qmp-pretty", "usb", "usbdevice", "smbios",
+	"usb", "usbdevice", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
-	"daemonize", "sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
+	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
 	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
 	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
-	"action", "cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
+	"cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
 	"gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
 	NULL,
 };
@@ -312,6 +317,8 @@ static enum cli_result take_option(struct cli *c, int argc, char **argv, int *i)
 // Not named, the mapped form leaves alone what is looked at closely.
 static void settle_memory(struct cli *c)
 {
+	c->config.start_stopped = c->stopped && c->gdb;
+	c->config.start_paused = c->stopped && !c->gdb;
 	if (!c->memory_named && (c->gdb || c->config.start_stopped || c->config.deterministic || c->config.selfcheck))
 		c->config.memory = MEMORY_CHECKED;
 }
@@ -368,6 +375,9 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;
+	c->option = "-daemonize";
+	if (c->daemonize && (c->nographic || cli_uses_stdio(c)))
+		return cli_error(c, "standard input and output are left behind; give -display none, and files or sockets");
 	c->option = "-serial";
 	if (c->no_serial && c->serials && c->config.serial[0].kind != STREAM_NONE)
 		return cli_error(c, "isa-serial=off leaves no serial port");

@@ -60,7 +60,7 @@ static int place_fds(const int *fds, unsigned nfds, int report)
 			return -errno;
 	report = fcntl(report, F_DUPFD_CLOEXEC, SAFE_FD);
 	null = open("/dev/null", O_RDWR);
-	if (report < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+	if (report < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
 		return -errno;
 	for (unsigned i = 0; i < nfds; i++)
 		if (dup2(high[i], FIRST_FD + (int)i) < 0)

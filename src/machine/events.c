@@ -160,21 +160,10 @@ void machine_terminate(void *opaque, int sig, pid_t sender)
 	struct machine *m = opaque;
 
 	m->hurry = true;
+	machine_tell(m, NOTE_SHUTDOWN, false, "host-signal");
 	if (loop_await_output(STDERR_FILENO, -1))
 		fprintf(stderr, "\nringer: terminating on signal %d from pid %d\n", sig, (int)sender);
 	end(m, 0);
-}
-
-// Ctrl-Z stops the guest too. Whoever continues ringer may have given it the terminal.
-void machine_suspend(void *opaque, bool stop)
-{
-	struct machine *m = opaque;
-
-	for (unsigned i = 0; i < VCPUS_MAX; i++)
-		if (m->monitor[i].pid > 0)
-			kill(m->monitor[i].pid, stop ? SIGSTOP : SIGCONT);
-	if (!stop)
-		loop_event_raise(&m->doorbell);
 }
 
 static int spawn(struct machine *m, struct monitor *mon, char *err, size_t errlen)
@@ -235,6 +224,7 @@ int machine_power_on(struct machine *m, char *err, size_t errlen)
 		r = pc_put_acpi(m, err, errlen);
 	for (unsigned i = 0; r >= 0 && i < s->config.vcpus; i++)
 		r = spawn(m, &m->monitor[i], err, errlen);
+	machine_hold(m);
 	return r;
 }
 
@@ -254,6 +244,7 @@ static void reset(struct machine *m)
 	atomic_store(&m->shared->irq_fell, 0);
 	atomic_store(&m->shared->irq_rose, 0);
 	atomic_store(&m->shared->a20_masked, 0);
+	atomic_store(&m->shared->power_pressed, 0);
 	atomic_store(&m->shared->pci_events, 0);
 	pc_reset(m);
 	pthread_mutex_unlock(&m->lock);
@@ -268,11 +259,15 @@ static void reset(struct machine *m)
 	machine_next_epoch(m);
 }
 
-static void on_reset(struct machine *m, uint64_t reason)
+void machine_reset_now(struct machine *m, enum reset_reason reason, bool guest)
 {
+	const char *why = guest ? "guest-reset" : "host-qmp-system-reset";
+
+	machine_drain(m);
 	if (reason == RESET_TRIPLE_FAULT)
 		fprintf(stderr, "\nringer: the guest triple-faulted at RIP %#018llx%s\n",
 			(unsigned long long)m->vcpu[0]->rip, m->config->no_reboot ? "" : "; resetting it");
+	machine_tell(m, m->config->no_reboot ? NOTE_SHUTDOWN : NOTE_RESET, guest, why);
 	if (m->config->no_reboot)
 		end(m, 0);
 	else
@@ -297,12 +292,12 @@ void machine_on_event(void *opaque)
 		end(m, (int)value);
 		return;
 	case EVENT_SHUTDOWN:
+		machine_tell(m, NOTE_SHUTDOWN, true, "guest-shutdown");
 		if (!m->config->no_shutdown)
 			end(m, 0);
 		return;
 	case EVENT_RESET:
-		machine_drain(m);
-		on_reset(m, value);
+		machine_reset_now(m, (enum reset_reason)value, true);
 		return;
 	case EVENT_CRASH:
 		machine_drain(m);

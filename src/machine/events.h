@@ -9,6 +9,8 @@
 // Load the guest into zeroed memory and start its processor. 0, or a negative errno with a line in err.
 int machine_power_on(struct machine *m, char *err, size_t errlen);
 void machine_kill_monitors(struct machine *m);
+void machine_hold(struct machine *m); // new monitors of a machine that is paused
+void machine_reset_now(struct machine *m, enum reset_reason reason, bool guest);
 void machine_drain(struct machine *m); // what the guest and the trace have written goes out
 
 // Callbacks of the loop.

@@ -207,6 +207,8 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 		m->monitor[i] = (struct monitor){.machine = m, .vcpu = i, .pidfd = -1};
 	}
 	m->loop.epoll_fd = -1;
+	m->paused = c->start_paused;
+	m->has_run = !c->start_paused;
 	m->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
@@ -230,6 +232,8 @@ int machine_run(struct machine *m, char *err, size_t errlen)
 	    (r = virtio_bus_open(m, err, errlen)) < 0)
 		return r;
 	r = machine_start_threads(m);
+	if (r == 0 && m->started)
+		m->started(m->started_opaque);
 	if (r == 0)
 		r = loop_run(&m->loop);
 	if (r < 0)

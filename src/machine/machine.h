@@ -23,6 +23,7 @@
 #include "io/net.h"
 #include "io/serial.h"
 #include "io/trace.h"
+#include "machine/control.h"
 #include "machine/ide.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
@@ -65,7 +66,9 @@ struct machine_config {
 	unsigned folders;
 	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;
-	bool no_reboot, no_shutdown, start_stopped, deterministic, no_vga;
+	bool no_reboot, no_shutdown, deterministic, no_vga;
+	bool start_stopped, start_paused; // -S: for the debugger; for an operator
+	const char *name; // -name, or NULL
 	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
@@ -99,6 +102,7 @@ struct machine {
 
 	struct loop loop;
 	struct signals signals;
+	bool paused, has_run; // by an operator; ever let go
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct mux mux; // what the keys of a multiplexed standard input do
 	struct serial serial[SERIAL_PORTS];
@@ -124,6 +128,9 @@ struct machine {
 	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason,
 			uint64_t addr); // the debugger's; NULL: stay stopped
 	void *stopped_opaque;
+	struct machine_listener listener_of_events;
+	void (*started)(void *opaque); // nothing can fail any more; or NULL
+	void *started_opaque;
 	int status; // exit status, once the loop has ended
 };
 

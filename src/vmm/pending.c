@@ -31,6 +31,8 @@ void vmm_take_app_lines(struct vmm *vm)
 	if (rose & ~lines)
 		board_set_app_lines(board, lines | rose);
 	board_set_app_lines(board, lines);
+	if (atomic_exchange(&vm->shared->power_pressed, 0))
+		board_press_power(board);
 	if (functions)
 		board_serve_pci(board, functions);
 }

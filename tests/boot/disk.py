@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A Debian system from its own disk: systemd, a login on the serial console, files written, synced and read back, and
-`systemctl poweroff`, which ends ringer with status 0; afterwards fsck finds the disk clean, and what was synced is there.
+`systemctl poweroff` - or the power button, pressed through QMP, every second time -, which ends ringer with status 0; afterwards fsck finds the disk clean, and what was synced is there.
   disk.py [FLAVOUR [BOOTS [ringer options...]]]       RINGER_BUILD: build directory
 Each boot works on the same copy of the disk, so the second finds what the first has left."""
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ class Guest:
         self.process = subprocess.Popen(
             [f"{build}/ringer", "-m", "512M", "-kernel", f"{source}/vmlinuz", "-initrd", f"{source}/initrd.img",
              "-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1", "-nographic", "-no-reboot",
-             "-drive", f"file={disk},format=raw,if=virtio", *options],
+             "-drive", f"file={disk},format=raw,if=virtio", "-qmp", f"unix:{out}/qmp,server=on,wait=off", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def read(self):
@@ -50,6 +51,13 @@ class Guest:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def press_power(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{out}/qmp")
+            s.sendall(b'{"execute": "qmp_capabilities"}{"execute": "system_powerdown"}')
+            time.sleep(0.2)
+            self.log.write(s.recv(65536))
+
 
 def session(n):
     g = Guest(os.path.join(out, f"{n}.log"))
@@ -66,7 +74,10 @@ def session(n):
               f"[ \"$(md5sum </root/data)\" = \"$(cat /root/sum)\" ] && echo {n} >>/root/boots && "
               "echo written $(wc -l </root/boots) $((40 + 2))\n")
         g.expect(b"written %d 42" % n)
-        g.say("systemctl poweroff\n")
+        if n % 2:
+            g.press_power()
+        else:
+            g.say("systemctl poweroff\n")
         while g.read():
             pass
         status = g.process.wait()

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+//
+// QMP from inside: its commands.
+#ifndef CTL_QMP_H
+#define CTL_QMP_H
+
+#include <jansson.h>
+
+#include "ctl/operator.h"
+
+struct qmp_call {
+	struct operator *op;
+	json_t *args; // an object, or NULL
+	const char *class; // of the error, if it fails
+	char why[300];
+	void (*after)(struct machine *m); // to be done when the answer has been given
+};
+
+struct qmp_command {
+	const char *name;
+	json_t *(*run)(struct qmp_call *c); // what it returns, a new reference; NULL: it failed, c->why says how
+};
+
+const struct qmp_command *qmp_find(const char *name); // or NULL
+json_t *qmp_version(void);
+
+#endif

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// QMP's commands: one table. Answers have the members that QEMU's have, as far as there is anything to say.
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/qmp.h"
+
+static const struct qmp_command commands[];
+static size_t commands_count(void);
+
+static struct machine *machine_of(const struct qmp_call *c)
+{
+	return c->op->all->machine;
+}
+
+static json_t *done(struct qmp_call *c, int r, const char *why)
+{
+	if (r == 0)
+		return json_object();
+	snprintf(c->why, sizeof(c->why), "%s", why);
+	return NULL;
+}
+
+static json_t *capabilities(struct qmp_call *c)
+{
+	c->op->ready = true;
+	return json_object();
+}
+
+json_t *qmp_version(void)
+{
+	return json_pack("{s:{s:i,s:i,s:i},s:s}", "qemu", "micro", 0, "minor", 2, "major", 7, "package",
+			 "ringer 0.1.0");
+}
+
+static json_t *query_version(struct qmp_call *c)
+{
+	return qmp_version();
+}
+
+static json_t *query_status(struct qmp_call *c)
+{
+	struct machine *m = machine_of(c);
+
+	return json_pack("{s:b,s:b,s:s}", "running", machine_is_running(m), "singlestep", false, "status",
+			 machine_run_state(m));
+}
+
+static json_t *query_kvm(struct qmp_call *c)
+{
+	return json_pack("{s:b,s:b}", "enabled", false, "present", false);
+}
+
+static json_t *query_name(struct qmp_call *c)
+{
+	const char *name = machine_of(c)->config->name;
+
+	return name ? json_pack("{s:s}", "name", name) : json_object();
+}
+
+static json_t *query_target(struct qmp_call *c)
+{
+	return json_pack("{s:s}", "arch", "x86_64");
+}
+
+static json_t *query_cpus(struct qmp_call *c)
+{
+	struct machine *m = machine_of(c);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < m->config->vcpus; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+		json_array_append_new(list, json_pack("{s:i,s:s,s:i,s:s}", "cpu-index", i, "qom-path", path, "thread-id",
+						      (int)m->monitor[i].pid, "target", "x86_64"));
+	}
+	return list;
+}
+
+static json_t *query_chardev(struct qmp_call *c)
+{
+	return json_array();
+}
+
+static json_t *query_memory(struct qmp_call *c)
+{
+	return json_pack("{s:I,s:I}", "base-memory", (json_int_t)machine_of(c)->config->ram_size, "plugged-memory",
+			 (json_int_t)0);
+}
+
+static json_t *query_events(struct qmp_call *c)
+{
+	return json_pack("[{s:s},{s:s},{s:s},{s:s},{s:s}]", "name", "SHUTDOWN", "name", "RESET", "name", "STOP", "name",
+			 "RESUME", "name", "POWERDOWN");
+}
+
+static json_t *query_commands(struct qmp_call *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < commands_count(); i++)
+		json_array_append_new(list, json_pack("{s:s}", "name", commands[i].name));
+	return list;
+}
+
+static json_t *stop(struct qmp_call *c)
+{
+	return done(c, machine_pause(machine_of(c)), "the machine has powered off, or a debugger has stopped it");
+}
+
+static json_t *cont(struct qmp_call *c)
+{
+	return done(c, machine_unpause(machine_of(c)), "Resetting the Virtual Machine is required, or a debugger has it");
+}
+
+static void reset_now(struct machine *m)
+{
+	machine_reset(m);
+}
+
+static json_t *system_reset(struct qmp_call *c)
+{
+	c->after = reset_now;
+	return json_object();
+}
+
+static json_t *powerdown(struct qmp_call *c)
+{
+	machine_press_power(machine_of(c));
+	return json_object();
+}
+
+static json_t *quit(struct qmp_call *c)
+{
+	c->after = machine_quit;
+	return json_object();
+}
+
+static json_t *human(struct qmp_call *c)
+{
+	const char *line = json_string_value(json_object_get(c->args, "command-line"));
+	struct hmp_text answer = {.used = 0};
+
+	if (!line)
+		return done(c, -1, "Parameter 'command-line' is missing");
+	hmp_obey(machine_of(c), line, &answer);
+	return json_stringn(answer.at, answer.used);
+}
+
+static const struct qmp_command commands[] = {
+	{ "cont", cont }, { "human-monitor-command", human }, { "qmp_capabilities", capabilities },
+	{ "query-chardev", query_chardev }, { "query-commands", query_commands }, { "query-cpus-fast", query_cpus },
+	{ "query-events", query_events }, { "query-kvm", query_kvm }, { "query-memory-size-summary", query_memory },
+	{ "query-name", query_name }, { "query-status", query_status }, { "query-target", query_target },
+	{ "query-version", query_version }, { "quit", quit }, { "stop", stop }, { "system_powerdown", powerdown },
+	{ "system_reset", system_reset },
+};
+
+static size_t commands_count(void)
+{
+	return ARRAY_SIZE(commands);
+}
+
+const struct qmp_command *qmp_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+//
+// What an operator may do with a machine that runs (ctl/operator.h): pause it and let it go on, press its buttons, end
+// it; and what it hears of the machine's life. All of it from the event loop.
+#ifndef MACHINE_CONTROL_H
+#define MACHINE_CONTROL_H
+
+#include "base/types.h"
+
+struct machine;
+
+// In which state the machine is, as QEMU calls them.
+const char *machine_run_state(const struct machine *m);
+bool machine_is_running(const struct machine *m);
+
+// 0, or -EBUSY: a debugger has stopped the machine, or it has powered off.
+int machine_pause(struct machine *m);
+int machine_unpause(struct machine *m);
+int machine_reset(struct machine *m);
+void machine_press_power(struct machine *m); // the guest decides what comes of it
+void machine_quit(struct machine *m);
+
+enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN };
+
+// Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it.
+struct machine_listener {
+	void (*heard)(void *opaque, enum machine_note note, bool guest, const char *why);
+	void *opaque;
+};
+void machine_tell(struct machine *m, enum machine_note note, bool guest, const char *why);
+
+#endif

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Operators: QMP and the human monitor over sockets and standard input, with the stub monitor. What tools send, what
+they must get; input that is cut, nested, endless or no JSON; several at once; and -daemonize, -pidfile, -S.
+  test_operator.py RINGER STUB_MONITOR"""
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+RINGER, STUB = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+os.chdir(tempfile.mkdtemp(prefix="ringer-op-"))
+env = dict(os.environ, RINGER_VMM=STUB)
+failures = 0
+
+
+def check(name, ok, detail=""):
+    global failures
+    if not ok:
+        failures += 1
+        print(f"FAILED {name}: {str(detail)[:500]}")
+
+
+def make_kernel(path):
+    """The smallest ELF with a PVH entry: one HLT at 1 MiB."""
+    image = bytearray(0x1010)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    header += struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x100000, 0x100000, 16, 16, 0x1000)
+    header += struct.pack("<IIQQQQQQ", 4, 4, 0x200, 0, 0, 20, 20, 4)
+    image[0:len(header)] = header
+    image[0x200:0x214] = struct.pack("<III", 4, 4, 18) + b"Xen\0" + struct.pack("<I", 0x100000)
+    image[0x1000:] = b"\xf4" * 16
+    open(path, "wb").write(image)
+
+
+make_kernel("kernel")
+BOOT = [RINGER, "-m", "64M", "-kernel", "kernel", "-display", "none"]
+
+
+def start(*args, **more):
+    return subprocess.Popen([*BOOT, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+def connect(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(5)
+    for _ in range(200):
+        try:
+            s.connect(path)
+            return s
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"nobody listens on {path}")
+
+
+class Qmp:
+    def __init__(self, path, ready=True):
+        self.s = connect(path)
+        self.f = self.s.makefile("rb")
+        self.greeting = self.read()
+        self.events = []
+        if ready:
+            self.ask("qmp_capabilities")
+
+    def read(self):
+        line = self.f.readline()
+        return json.loads(line) if line else None
+
+    def send(self, data):
+        self.s.sendall(data if isinstance(data, bytes) else json.dumps(data).encode())
+        while True:
+            answer = self.read()
+            if answer is None or "event" not in answer:
+                return answer
+            self.events.append(answer["event"])
+
+    def ask(self, name, **arguments):
+        return self.send({"execute": name, **({"arguments": arguments} if arguments else {})}).get("return")
+
+    def event(self, name):
+        if name in self.events:
+            self.events.remove(name)
+            return {}
+        while True:
+            e = self.read()
+            if e is None or e.get("event") == name:
+                return e
+
+
+def states(pid):
+    kids = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    return [open(f"/proc/{k}/stat").read().rsplit(")", 1)[1].split()[0] for k in kids]
+
+
+def test_qmp():
+    p = start("-serial", "null", "-qmp", "unix:q,server=on,wait=off", "-name", "guest=box,debug-threads=on")
+    q = Qmp("q", ready=False)
+    check("greeting", q.greeting["QMP"]["version"]["qemu"]["major"] == 7 and q.greeting["QMP"]["capabilities"] == [], q.greeting)
+    check("negotiates first", q.send({"execute": "query-status"})["error"]["class"] == "CommandNotFound")
+    check("capabilities", q.ask("qmp_capabilities") == {})
+    check("only once", "error" in q.send({"execute": "qmp_capabilities"}))
+    check("id", q.send({"execute": "query-version", "id": [1, {"x": None}]})["id"] == [1, {"x": None}])
+    check("status", q.ask("query-status") == {"running": True, "singlestep": False, "status": "running"})
+    check("stop", q.ask("stop") == {} and q.event("STOP") is not None)
+    time.sleep(0.1)
+    check("its processor stands still", states(p.pid) == ["T"], states(p.pid))
+    check("paused", q.ask("query-status")["status"] == "paused")
+    check("stop again", q.ask("stop") == {} and "STOP" not in q.events)
+    check("cont", q.ask("cont") == {} and q.event("RESUME") is not None and "T" not in states(p.pid))
+    names = {c["name"] for c in q.ask("query-commands")}
+    check("commands", {"quit", "stop", "cont", "system_reset", "system_powerdown", "query-status", "query-version"} <= names)
+    for name in sorted(n for n in names if n.startswith("query-")):
+        check(name, q.ask(name) is not None)
+    check("name", q.ask("query-name") == {"name": "box"})
+    check("unknown", q.send({"execute": "no-such", "id": 7}) == {"id": 7, "error": {
+        "class": "CommandNotFound", "desc": "The command no-such has not been found"}})
+    check("line", "running" in q.ask("human-monitor-command", **{"command-line": "info status"}))
+    check("no line", "error" in q.send({"execute": "human-monitor-command"}))
+    for bad in [b'{"execute": }\n', b"hello\n", b"[" * 3000 + b"\n", b'{"a":' * 3000 + b"\n", b'{"execute": 5}', b'{"execute": null}',
+                b'{"execute": "stop", "arguments": []}', b"{}", b'{"\xff\xfe": 1}', b'{"execute": "stop", "execute": "stop"}',
+                b'{"execute": "' + b"x" * 300000 + b'"}\n', b'{"execute": "a\\u0000b"}', b'{"execute": "' + b"y" * 60000 + b'"}']:
+        answer = q.send(bad)
+        check(f"bad {bad[:30]}", set(answer) == {"error"} and len(json.dumps(answer)) < 1000, answer)
+    check("still there", q.ask("query-status")["running"])
+    q.s.sendall(b'{"execute":"query-na')
+    time.sleep(0.05)
+    check("in pieces, and two at once", q.send(b'me"}\r\n {"execute":"query-kvm"}')["return"]["name"] == "box" and not q.read()["return"]["enabled"])
+    check("reset", q.ask("system_reset") == {} and q.event("RESET")["data"]["reason"] == "host-qmp-system-reset")
+    check("running again", q.ask("query-status")["running"] and len(states(p.pid)) == 1)
+    check("button", q.ask("system_powerdown") == {} and "POWERDOWN" in q.events)
+    q.f.close()
+    q.s.close()
+    q = Qmp("q")
+    check("who comes next is greeted", q.greeting["QMP"] is not None)
+    check("quit", q.ask("quit") == {} and q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-qmp-quit"})
+    check("ends", p.wait(5) == 0 and not p.stderr.read() and not os.path.exists("q"))
+
+
+def test_flood():
+    """Commands whose answers nobody reads: they wait, and nothing grows."""
+    p = start("-serial", "null", "-qmp", "unix:f,server=on,wait=off", "-qmp", "unix:g,server=on,wait=off")
+    q, other = Qmp("f"), Qmp("g")
+    q.s.settimeout(0.5)
+    sent, line = 0, b'{"execute": "query-commands"}\n' * 100
+    try:
+        while sent < 64 << 20:
+            sent += q.s.send(line)
+    except OSError:
+        pass
+    check("it stops reading", sent < 16 << 20, sent)
+    check("others are served", other.ask("query-status")["running"])
+    rss = int(open(f"/proc/{p.pid}/statm").read().split()[1]) * 4096
+    check("nothing grows", rss < 200 << 20, rss)
+    other.ask("quit")
+    check("ends", p.wait(5) == 0)
+
+
+def test_human():
+    p = start("-serial", "null", "-chardev", "socket,id=m,path=m,server=on,wait=off", "-mon", "chardev=m,mode=readline")
+    s = connect("m")
+
+    def say(text):
+        got = b""
+        s.sendall(text)
+        while not got.endswith(b"(qemu) "):
+            got += s.recv(4096)
+        return got.decode()
+    check("prompt", "QEMU" in say(b""))
+    check("status", "VM status: running" in say(b"info status\n"))
+    check("stop", "Error" not in say(b"stop\r\n") and "VM status: paused" in say(b"info status\n"))
+    check("cont", "Error" not in say(b"c\n") and "running" in say(b"info status\n"))
+    check("unknown", "unknown command: 'frob'" in say(b"frob 1 2\n"))
+    check("info of what", "not built" in say(b"info nothing\n"))
+    check("help", "system_powerdown" in say(b"help\n"))
+    check("a long line", "unknown" in say(b"x" * 5000 + b"\n"))
+    s.sendall(b"system_reset\nsystem_powerdown\nquit\n")
+    check("ends", p.wait(5) == 0)
+
+
+def test_stdio():
+    p = subprocess.run([*BOOT, "-serial", "null", "-qmp", "stdio"], env=env, capture_output=True, timeout=10,
+                       input=b'{"execute":"qmp_capabilities"}{"execute":"query-kvm"}{"execute":"quit"}')
+    lines = [json.loads(x) for x in p.stdout.split(b"\n") if x.strip()]
+    check("QMP on standard input", "QMP" in lines[0] and lines[2]["return"]["enabled"] is False and p.returncode == 0, p)
+    open("commands", "w").write("info status\nquit\n")
+    p = subprocess.run([*BOOT, "-serial", "null", "-monitor", "stdio"], env=env, capture_output=True, timeout=10, stdin=open("commands"))
+    check("a file of lines", p.stdout.startswith(b"QEMU") and b"VM status: running" in p.stdout and p.returncode == 0, p)
+    p = subprocess.run([*BOOT, "-serial", "stdio", "-monitor", "stdio"], env=env, capture_output=True, timeout=10)
+    check("one standard input", p.returncode == 1 and p.stderr.count(b"\n") == 1, p)
+
+
+def test_paused():
+    p = start("-serial", "null", "-S", "-smp", "1", "-qmp", "unix:s,server=on,wait=off")
+    q = Qmp("s")
+    check("-S", q.ask("query-status")["status"] == "prelaunch" and states(p.pid) == ["T"], states(p.pid))
+    check("reset while paused", q.ask("system_reset") == {} and q.ask("query-status")["running"] is False and states(p.pid) == ["T"])
+    check("cont", q.ask("cont") == {} and q.ask("query-status")["status"] == "running")
+    p.send_signal(signal.SIGTERM)
+    check("told of a signal", q.event("SHUTDOWN")["data"]["reason"] == "host-signal" and p.wait(5) == 0)
+
+
+def test_daemonize():
+    args = ["-serial", "file:out", "-monitor", "none", "-qmp", "unix:d,server,nowait", "-pidfile", "pid", "-daemonize"]
+    p = subprocess.run([*BOOT, *args], env=env, capture_output=True, timeout=10)
+    check("daemonize", p.returncode == 0 and not p.stderr, p)
+    q, pid = Qmp("d"), int(open("pid").read())
+    check("runs on", os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/fd/0") == "/dev/null")
+    q.ask("quit")
+    for _ in range(100):
+        if not os.path.exists("pid"):
+            break
+        time.sleep(0.02)
+    check("leaves nothing", not os.path.exists("pid") and not os.path.exists("d"))
+    p = subprocess.run([*BOOT, *args[:-1], "-kernel", "/nonexistent", "-daemonize"], env=env, capture_output=True, timeout=10)
+    check("says why not", p.returncode == 1 and p.stderr.count(b"\n") == 1 and not os.path.exists("pid"), p)
+    p = subprocess.run([*BOOT, "-nographic", "-daemonize"], env=env, capture_output=True, timeout=10)
+    check("no standard input", p.returncode == 1 and b"standard input" in p.stderr, p)
+
+
+def test_bad():
+    for args, said in [(["-qmp", "nonsense"], "nonsense"), (["-mon", "mode=control"], "chardev"), (["-mon", "chardev=x"], "x"),
+                       (["-action", "panic"], "panic"), (["-action", "reboot=explode"], "explode"), (["-monitor", "unix:/nonexistent/x"], "/nonexistent/x")]:
+        p = subprocess.run([*BOOT, "-serial", "null", *args], env=env, capture_output=True, timeout=10, text=True)
+        check(f"{args}", p.returncode == 1 and said in p.stderr and p.stderr.count("\n") == 1, p)
+
+
+for test in [v for k, v in list(globals().items()) if k.startswith("test_")]:
+    begin, was = time.time(), failures
+    test()
+    print(f"{test.__name__}: {'ok' if failures == was else 'FAILED'} ({time.time() - begin:.1f} s)")
+sys.exit(1 if failures else 0)
