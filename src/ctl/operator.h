@@ -45,7 +45,8 @@ void operators_close(struct operators *o);
 // operator.c, for the two languages
 void operator_put(struct operator *op, const char *text, size_t n); // what has no room is dropped
 
-// qmp.c: is it built (libjansson)? A greeting; take as much of the input as is complete, and say how much that was; an event for all
+// qmp.c: is it built (libjansson)? A greeting; take as much of the input as is complete, and say how much that was; an
+// event.
 bool qmp_is_built(void);
 void qmp_greet(struct operator *op);
 size_t qmp_take(struct operator *op, const char *in, size_t n);
