@@ -170,7 +170,8 @@ static _Noreturn void child(const struct block_config *c, bool readonly, int lis
 	for (unsigned i = 0; environ[i] && i + 3 < ENV_MAX; i++)
 		env[i + 2] = environ[i];
 	listener = fcntl(listener, F_DUPFD, LISTEN_FD + 1);
-	if (getppid() != parent || listener < 0 || dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0 || dup2(listener, LISTEN_FD) < 0)
+	if (getppid() != parent || listener < 0 || dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0 ||
+	    dup2(listener, LISTEN_FD) < 0)
 		_exit(126);
 	close_range(LISTEN_FD + 1, ~0u, 0);
 	execvpe(argv[0], argv, env);
