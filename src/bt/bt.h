@@ -343,6 +343,7 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode);
 
 // -- flow.c
 void emit_indirect_entry(struct bt *b, struct tu *t);
+void emit_set_guard(struct bt *b, const struct exit *x, uint32_t footing);
 const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t);
 
 // -- footing.c

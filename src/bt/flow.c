@@ -178,6 +178,42 @@ static void emit_for_target(struct trans *t, struct emit *e, uint64_t target, bo
 	}
 }
 
+// -- guards in place: user code that leads to another page looks at the target's footing before it goes, where the flags
+// are not in the host's. tc_link says which byte that is.
+enum { GUARD_CMP = 7, GUARD_DISP = 2, GUARD_JMP = GUARD_CMP - GUARD_DISP + 2 + 1, GUARD_CALL = GUARD_CMP - GUARD_DISP + 6 + 1 };
+
+static uint32_t held_byte(const struct bt *b, uint32_t footing)
+{
+	return (uint32_t)((uint64_t)&b->holds[footing] - ((uint64_t)b - BT_OFFSET));
+}
+
+static uint32_t always_byte(const struct bt *b)
+{
+	return (uint32_t)((uint64_t)&b->base.always - ((uint64_t)b - BT_OFFSET));
+}
+
+static bool guards_in_place(const struct trans *t, uint64_t target)
+{
+	return t->user && t->flags != FLAGS_HOST && !same_page(t, target) && !t->v->counts &&
+	       !(t->t->mode & (MODE_ONE | MODE_ALONE));
+}
+
+static void emit_held(const struct trans *t, struct emit *e)
+{
+	emit_cmp_state_imm8(e, 1, always_byte(t->b), 0);
+}
+
+// The link's guard looks at this footing; 0: it lets all pass.
+void emit_set_guard(struct bt *b, const struct exit *x, uint32_t footing)
+{
+	uint8_t *at = b->tc_rw + x->place - x->guard;
+	struct emit e = {at, at + 4, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
+
+	uint32_t byte = footing ? held_byte(b, footing) : always_byte(b);
+
+	emit_u32(&e, (uint32_t)(e.state + byte - ((uint64_t)emit_here(&e) + GUARD_CMP - GUARD_DISP)));
+}
+
 static void emit_unlinked(struct emit *e, uint32_t id)
 {
 	emit_call_state(e, SLOT_STUB_EXIT);
@@ -212,7 +248,7 @@ void emit_apart_exit(struct trans *t)
 
 // The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
 // place is the hot branch's rel32; polled: that has been done.
-void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled)
+struct exit *emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled)
 {
 	struct emit *e = &t->cold;
 	bool backward = !polled && target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
@@ -236,6 +272,11 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool pol
 
 		if (!straight) {
 			emit_epilogue(t, e);
+			if (guards_in_place(t, target)) {
+				emit_held(t, e);
+				emit_bytes(e, (const uint8_t[]){0x74, 5}, 2); // je over the jump
+				x->guard = GUARD_JMP;
+			}
 			at = emit_jmp32(e);
 			emit_patch32(at, e->delta, emit_here(e));
 		}
@@ -247,6 +288,35 @@ void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool pol
 	emit_unlinked(e, id);
 	nothing_left(t, before);
 	t->flags = was;
+	return x;
+}
+
+// A call that will be chained; what it returns to is emitted next. If the guard fails the call is of what it leads to
+// while it is not chained, and returns to the same place.
+void emit_call_out(struct trans *t, uint64_t target)
+{
+	struct emit *e = &t->hot;
+	bool guarded = guards_in_place(t, target);
+	uint8_t *fails = NULL, *call;
+	struct exit *x;
+
+	if (guarded) {
+		emit_held(t, e);
+		fails = emit_jcc32(e, CC_E);
+	}
+	emit_u8(e, 0xe8);
+	emit_u32(e, 0);
+	call = e->p - 4;
+	x = emit_branch_stub(t, call, target, true);
+	if (!guarded)
+		return;
+	ASSERT(x->place == (uint32_t)(call - t->b->tc_rw));
+	x->guard = GUARD_CALL;
+	emit_patch32(fails, e->delta, emit_here(&t->cold));
+	emit_u8(&t->cold, 0xe8);
+	emit_u32(&t->cold, 0);
+	emit_patch32(t->cold.p - 4, t->cold.delta, t->b->tc + x->unlinked);
+	emit_patch32(emit_jmp32(&t->cold), t->cold.delta, emit_here(e));
 }
 
 void emit_goto(struct trans *t, uint64_t target)
@@ -272,29 +342,24 @@ static struct emit cold_half(struct bt *b)
 	return (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 }
 
-static void emit_unless_state(struct emit *e, uint32_t off, uint32_t value, const uint8_t *other)
+static uint8_t *emit_unless_state(struct emit *e, uint32_t off, uint32_t value)
 {
 	emit_op_state(e, 4, 0x81, 7, off, 4); // cmp
 	emit_u32(e, value);
-	emit_patch32(emit_jcc32(e, CC_NE), e->delta, other);
-}
-
-static uint32_t held_byte(const struct bt *b, uint32_t footing)
-{
-	return (uint32_t)((uint64_t)&b->holds[footing] - ((uint64_t)b - BT_OFFSET));
+	return emit_jcc32(e, CC_NE);
 }
 
 // The entry for indirect branches, made when the first one arrives: T0 must be the unit's address, and its page be
 // there in the present address space; else it goes on to the next unit with the same hash, which may be another space's
-// with the same address, or to the stub. It polls too, for loops through returns. The arithmetic flags are noted. Into
-// the cold half.
+// with the same address, or to the stub. It polls too, for loops through returns. The arithmetic flags are noted. No
+// branch but the last is taken on the usual way. Into the cold half.
 void emit_indirect_entry(struct bt *b, struct tu *t)
 {
 	struct emit cold = cold_half(b), *e = &cold;
 	uint32_t id = b->nexits++;
 	struct hot_tu *h = hot_of(b, t);
-	const uint8_t *other;
-	uint8_t *same, *poll;
+	uint8_t *others[4], *poll;
+	unsigned n = 0;
 
 	h->indirect_entry = (uint32_t)(e->p - b->tc_rw);
 	h->indirect_exit = id;
@@ -305,21 +370,22 @@ void emit_indirect_entry(struct bt *b, struct tu *t)
 		h->indirect_imm = (uint32_t)(e->p - 8 - b->tc_rw);
 		emit_op_rr(e, 8, 0x39, HOST_T1, HOST_T0);
 	}
-	same = emit_jcc32(e, CC_E);
-	other = emit_here(e);
-	h->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
-	emit_patch32(same, e->delta, emit_here(e));
+	others[n++] = emit_jcc32(e, CC_NE);
 	if (t->mode & MODE_CS) {
-		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + VCPU_SEG_BASE, h->cs_base, other);
-		emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + offsetof(struct x86_seg, limit), h->cs_limit, other);
+		others[n++] = emit_unless_state(e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + VCPU_SEG_BASE, h->cs_base);
+		others[n++] = emit_unless_state(
+			e, VCPU_SEG + X86_CS * VCPU_SEG_SIZE + offsetof(struct x86_seg, limit), h->cs_limit);
 	}
 	if (t->footing) {
 		emit_cmp_state_imm8(e, 1, held_byte(b, t->footing), 0);
-		emit_patch32(emit_jcc32(e, CC_E), e->delta, other);
+		others[n++] = emit_jcc32(e, CC_E);
 	}
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	poll = emit_jcc32(e, CC_NE);
 	emit_patch32(emit_jmp32(e), e->delta, b->tc + t->entry_noted);
+	while (n)
+		emit_patch32(others[--n], e->delta, emit_here(e));
+	h->indirect_other = (uint32_t)(emit_jmp32(e) - b->tc_rw);
 	emit_patch32(poll, e->delta, emit_here(e));
 	b->exit[id] = (struct exit){.kind = EXIT_POLL, .tu = (uint32_t)(t - b->tu) & EXIT_TU, .flags_noted = true};
 	emit_call_state(e, SLOT_STUB_EXIT);

@@ -15,15 +15,42 @@ static struct label *label_at(struct trans *t, unsigned i)
 	return t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
 }
 
-// Where flags are at a label. In the mapped form nothing takes them out of the host's.
-static enum flag_state flags_at(const struct trans *t, unsigned i)
+// Do calls come back between the label and the last way back to it?
+static bool has_calls(const struct trans *t, unsigned i, const struct label *l)
 {
-	return is_mapped(t) && t->in[i].visible ? FLAGS_HOST : flags_wanted(t, t->in[i]);
+	for (; i <= l->reach; i++)
+		if (t->insn[i].class == X86_CLASS_CALL || t->insn[i].class == X86_CLASS_CALL_IND)
+			return true;
+	return false;
 }
 
-bool label_notes(const struct trans *t, unsigned i)
+// Where flags are at a label. In the mapped form nothing takes them out of the host's, so there they stay; but if they
+// come noted, by another unit, and nobody reads them, to make them anew would be in vain. The first way decides it: a
+// loop without calls is not to note them in each turn.
+static enum flag_state flags_at(struct trans *t, unsigned i)
 {
-	return flags_at(t, i) == FLAGS_NOTED;
+	enum flag_state wanted = flags_wanted(t, t->in[i]);
+	struct label *l = label_at(t, i);
+
+	if (!is_mapped(t) || !t->in[i].visible || wanted == FLAGS_HOST)
+		return wanted;
+	if (!l->settled) {
+		l->noted = l->back ? has_calls(t, i, l) : t->flags == FLAGS_NOTED;
+		l->settled = true;
+	}
+	return l->noted ? FLAGS_NOTED : FLAGS_HOST;
+}
+
+// The present instruction is about to set the flags.
+bool label_notes(struct trans *t, unsigned i)
+{
+	enum flag_state was = t->flags;
+	bool notes;
+
+	t->flags = FLAGS_HOST;
+	notes = flags_at(t, i) == FLAGS_NOTED;
+	t->flags = was;
+	return notes;
 }
 
 static void flags_for(struct trans *t, unsigned to)

@@ -119,9 +119,7 @@ void flow_call(struct trans *t, const struct x86_insn *insn)
 	t->home = true;
 	if (target <= insn_pc(t, t->i))
 		emit_cold_poll(t, target);
-	emit_u8(e, 0xe8);
-	emit_u32(e, 0);
-	emit_branch_stub(t, e->p - 4, target, true);
+	emit_call_out(t, target);
 	emit_landing(t);
 }
 

@@ -11,7 +11,10 @@
 // The lower four have parts and uses that are theirs alone (AH, CL, MUL); RSP is in r9.
 #define FIXED (BIT(X86_RAX) | BIT(X86_RCX) | BIT(X86_RDX) | BIT(X86_RBX) | BIT(X86_RSP))
 
-enum { WINDOW_GAIN = 4 }; // what an access saves, in units of what a register in a place saves
+enum {
+	WINDOW_GAIN = 4,   // what an access saves, in units of what a register in a place saves
+	ADDRESS_WORTH = 3, // what a place saves beyond that where the register is part of an address: its check may be shared
+};
 
 static uint16_t names(const struct trans *t, const struct x86_insn *insn)
 {
@@ -71,6 +74,39 @@ static unsigned most(const unsigned *worth)
 	return best;
 }
 
+// How often the unit takes the homes of others: at its entry, and wherever a call comes back.
+static unsigned passes(const struct trans *t)
+{
+	unsigned n = 1;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if ((t->insn[i].class == X86_CLASS_CALL || t->insn[i].class == X86_CLASS_CALL_IND) && t->next[i] != NOWHERE)
+			n += weight_of(t, i);
+	return n;
+}
+
+static bool forms_address(const struct x86_insn *insn, unsigned r)
+{
+	return insn->mem.present && (insn->mem.base == r || insn->mem.index == r);
+}
+
+// A place for r9 to r11 is paid at each pass: its owner is put away and taken back. What is seldom used stays in memory.
+static uint16_t not_worth_a_place(const struct trans *t, uint16_t placed, const unsigned *worth)
+{
+	uint16_t set = 0;
+
+	if (t->t->tier == TIER_BASE || t->shared || t->t->mode & (MODE_ONE | MODE_CAREFUL))
+		return 0;
+	for (unsigned r = HOMELESS_FIRST; r <= HOMELESS_LAST; r++) {
+		unsigned used = worth[r], price = passes(t) * (t->written & BIT(r) ? 4 : 3);
+
+		for (unsigned i = 0; i < t->n && used < price; i++)
+			used += forms_address(&t->insn[i], r) ? ADDRESS_WORTH * weight_of(t, i) : 0;
+		set |= placed & BIT(r) && used < price ? BIT(r) : 0;
+	}
+	return set;
+}
+
 // Which registers get windows, and which of those named have a place. Both must fit.
 static uint16_t choose(struct trans *t, uint16_t *windows)
 {
@@ -79,6 +115,7 @@ static uint16_t choose(struct trans *t, uint16_t *windows)
 
 	*windows = 0;
 	weigh(t, worth);
+	placed &= (uint16_t)~(not_worth_a_place(t, placed, worth) & ~stay);
 	while (count(placed) > TU_PLACES)
 		placed &= (uint16_t)~BIT(least(placed & ~stay, worth));
 	if (!window_wanted(t, window_worth))

@@ -240,7 +240,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 	if (x->flags_noted && !t->entry_noted)
 		t->entry_noted = (uint32_t)(base_flags_entry(b, t) - b->tc);
 	plain = b->tc + (x->flags_noted ? t->entry_noted : t->entry);
-	if (t->footing == b->tu[x->tu].footing)
+	if (t->footing == b->tu[x->tu].footing || x->guard)
 		to = plain;
 	else
 		to = emit_guard(b, x, t);
@@ -254,6 +254,8 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 	}
 	if (to != plain)
 		b->tu[x->tu].late |= tc_is_late(b, to, x->tu);
+	if (x->guard)
+		emit_set_guard(b, x, t->footing == b->tu[x->tu].footing ? 0 : t->footing);
 	emit_patch32(b->tc_rw + patch_of(x), b->delta, to);
 	if (x->base && !x->calls)
 		b->tc_rw[x->place] = 0xe9;

@@ -57,6 +57,7 @@ struct label { // a place that instructions of the same region lead to: see labe
 	bool loop;           // with what lies between, those up to
 	uint16_t last;       // this one are a loop
 	bool met;            // a way in has been emitted
+	bool settled, noted; // mapped form: it is decided that flags which nobody reads here are noted, not in the host's
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here
 	struct proof proof[PROOFS];
@@ -255,7 +256,7 @@ void label_drop_dead_ways(struct trans *t); // from the present instruction
 void label_jump(struct trans *t, unsigned to);           // go on there
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to); // JCC, LOOP
 void label_poll(struct trans *t);
-bool label_notes(const struct trans *t, unsigned i);     // are flags noted there?
+bool label_notes(struct trans *t, unsigned i);     // are flags noted there?
 // -- live.c
 bool insn_may_fault(const struct x86_insn *insn);
 bool insn_checks(const struct trans *t, const struct x86_insn *insn);
@@ -333,7 +334,8 @@ void emit_epilogue(const struct trans *t, struct emit *e);
 void emit_table_branch(struct emit *e, uint32_t mode_id, unsigned how); // jump (4) or call (2), by T0
 void emit_indirect(struct trans *t);                                    // registers home, then to T0
 // The cold side of a direct branch; place is the hot branch's rel32.
-void emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled);
+struct exit *emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled);
+void emit_call_out(struct trans *t, uint64_t target);
 void flow_jmp(struct trans *t, const struct x86_insn *insn);
 void flow_jcc(struct trans *t, const struct x86_insn *insn);
 void flow_loop(struct trans *t, const struct x86_insn *insn);

@@ -172,6 +172,7 @@ struct exit {
 	uint32_t low;       // is at 0): exit_pc
 	uint32_t target : 20; // unit it is chained to, or 0
 	uint32_t left : 8;  // --deterministic: instructions of the unit counted but not run
+	uint32_t guard : 4; // hot: how many bytes before `place` the displacement of its guard is; 0: it has none
 	union {
 		uint32_t next; // next in target's incoming list
 		uint32_t insn; // index in insns for SYS, STRING, VECTOR
