@@ -9,8 +9,8 @@ static unsigned code_size(const struct trans *t)
 	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
 }
 
-// One store of 64 bits: the return's load of as many would wait for two halves.
-static void emit_push_return(struct trans *t)
+// One store of 64 bits: the return's load of as many would wait for two halves. by: the work register it may go through.
+static void emit_push_return(struct trans *t, unsigned by)
 {
 	struct emit *e = &t->hot;
 	unsigned size = code_size(t);
@@ -20,7 +20,7 @@ static void emit_push_return(struct trans *t)
 	if (size <= 4 || (int64_t)ret == (int32_t)ret) {
 		emit_store_imm32(e, size, (uint32_t)ret, m);
 	} else {
-		unsigned value = HOST_T0;
+		unsigned value = by;
 
 		if (m.base == HOST_T0 || m.index == HOST_T0) {
 			emit_lea(e, 8, HOST_T0, m);
@@ -104,7 +104,7 @@ void flow_call(struct trans *t, const struct x86_insn *insn)
 	uint64_t target = branch_target(t, t->i);
 	struct fate f = fate_outside(t, target);
 
-	emit_push_return(t);
+	emit_push_return(t, HOST_T0);
 	if (!pairs_calls(t)) {
 		emit_goto(t, target);
 		return;
@@ -180,24 +180,27 @@ void flow_jmp_ind(struct trans *t, const struct x86_insn *insn)
 	emit_indirect(t);
 }
 
-// A target in memory is read before the return address is written, and waits on the host's stack.
+// A target in memory is read before the return address is written, and waits on the host's stack; in the mapped form in
+// T0, which a push does not need there.
 void flow_call_ind(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
+	bool waits = is_mapped(t);
 	bool late = !insn->mem.present && !(t->t->mode & MODE_CS) && ((insn->modrm & 7) | (insn->rex & 1) << 3) != X86_RSP;
 
 	emit_note_branch(t, insn);
-	if (!late) {
+	if (!late)
 		emit_target(t, insn);
+	if (!late && !waits) {
 		emit_u8(e, 0x41);
 		emit_u8(e, 0x50 | (HOST_T0 & 7)); // push %r10 on the host's stack
 		t->on_stack = 8;
 	}
-	emit_push_return(t);
+	emit_push_return(t, waits ? HOST_T1 : HOST_T0);
 	t->on_stack = 0;
 	if (late) {
 		emit_target(t, insn);
-	} else {
+	} else if (!waits) {
 		emit_u8(e, 0x41);
 		emit_u8(e, 0x58 | (HOST_T0 & 7)); // pop %r10
 	}
