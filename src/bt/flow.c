@@ -178,9 +178,13 @@ static void emit_for_target(struct trans *t, struct emit *e, uint64_t target, bo
 	}
 }
 
-// -- guards in place: user code that leads to another page looks at the target's footing before it goes, where the flags
-// are not in the host's. tc_link says which byte that is.
-enum { GUARD_CMP = 7, GUARD_DISP = 2, GUARD_JMP = GUARD_CMP - GUARD_DISP + 2 + 1, GUARD_CALL = GUARD_CMP - GUARD_DISP + 6 + 1 };
+// -- guards in place: user code that leads to another page looks at the target's footing before it goes, where the
+// flags are not in the host's. tc_link says which byte that is.
+enum {
+	GUARD_CMP = 7, GUARD_DISP = 2,            // the comparison, and where its displacement is
+	GUARD_JMP = GUARD_CMP - GUARD_DISP + 2 + 1, // from there to the rel32 of the jump behind it, over a short branch
+	GUARD_CALL = GUARD_CMP - GUARD_DISP + 6 + 1, // or a long one
+};
 
 static uint32_t held_byte(const struct bt *b, uint32_t footing)
 {

@@ -9,7 +9,8 @@ static unsigned code_size(const struct trans *t)
 	return t->code == X86_MODE64 ? 8 : t->insn[t->i].opsize;
 }
 
-// One store of 64 bits: the return's load of as many would wait for two halves. by: the work register it may go through.
+// One store of 64 bits: the return's load of as many would wait for two halves. by: the work register it may go
+// through.
 static void emit_push_return(struct trans *t, unsigned by)
 {
 	struct emit *e = &t->hot;

@@ -13,7 +13,7 @@
 
 enum {
 	WINDOW_GAIN = 4,   // what an access saves, in units of what a register in a place saves
-	ADDRESS_WORTH = 3, // what a place saves beyond that where the register is part of an address: its check may be shared
+	ADDRESS_WORTH = 3, // beyond that, where the register is part of an address: its check may be shared
 };
 
 static uint16_t names(const struct trans *t, const struct x86_insn *insn)
@@ -90,7 +90,8 @@ static bool forms_address(const struct x86_insn *insn, unsigned r)
 	return insn->mem.present && (insn->mem.base == r || insn->mem.index == r);
 }
 
-// A place for r9 to r11 is paid at each pass: its owner is put away and taken back. What is seldom used stays in memory.
+// A place for r9 to r11 is paid at each pass: its owner is put away and taken back. What is seldom used stays in
+// memory.
 static uint16_t not_worth_a_place(const struct trans *t, uint16_t placed, const unsigned *worth)
 {
 	uint16_t set = 0;
