@@ -11,7 +11,7 @@
 //
 // Invariant: a link between two units whose footings are both held leads to the address it was made for. Moving units
 // (move.c) may break that for links to pages that have not moved yet; check_links() takes care of it when the later of
-// the two is held.
+// the two is held: of two ends that may disagree, one that is not held has `moved` set.
 #include "bt/bt.h"
 
 static unsigned hash_of(uint64_t va, gpa_t gpa, uint32_t mode)
@@ -127,45 +127,39 @@ static bool is_held(const struct bt *b, const struct tu *t)
 	return b->holds[t->footing];
 }
 
-// False: the other end is not held, and will look when it is.
-static bool check_link(struct bt *b, uint32_t exit, struct tu *t, const struct tu *other)
+// If the other end is not held, it is its turn to look when it is.
+static void check_link(struct bt *b, uint32_t exit, const struct tu *t, const struct tu *other)
 {
 	if (exit_pc(b, &b->exit[exit]) == t->pc)
-		return true;
-	if (is_held(b, other)) {
+		return;
+	if (is_held(b, other))
 		tc_unlink(b, exit);
-		return true;
-	}
-	b->footing[other->footing].moved = true;
-	return false;
+	else
+		b->footing[other->footing].moved = true;
 }
 
-static bool check_links_of(struct bt *b, struct tu *t)
+static void check_links_of(struct bt *b, struct tu *t)
 {
-	bool all = true;
-
 	for (uint32_t x = t->incoming, next; x; x = next) {
 		next = b->exit[x].next;
-		all &= check_link(b, x, t, &b->tu[b->exit[x].tu]);
+		check_link(b, x, t, &b->tu[b->exit[x].tu]);
 	}
 	for (uint32_t x = t->first_exit; x < t->first_exit + t->nexits; x++) {
 		struct tu *to = &b->tu[b->exit[x].target];
 
 		if (b->exit[x].target)
-			all &= check_link(b, x, to, to);
+			check_link(b, x, to, to);
 	}
-	return all;
 }
 
 static void check_links(struct bt *b, uint32_t id)
 {
 	struct footing *f = &b->footing[id];
-	bool all = true;
 
+	f->moved = false;
 	for (uint32_t unit = f->first; unit; unit = b->tu[unit].footing_next)
 		if (b->tu[unit].crosses)
-			all &= check_links_of(b, &b->tu[unit]);
-	f->moved = !all;
+			check_links_of(b, &b->tu[unit]);
 }
 
 // The footing at va becomes that of the same code, delta further on. False: there is one already.

@@ -218,7 +218,7 @@ struct footing {
 	uint32_t next;      // in the hash chain, or of free ones
 	uint32_t place;     // in bt.held
 	uint32_t first;     // of the units that stand on it
-	bool moved;         // its units or those they are linked with have moved: check_links
+	bool moved;         // its units or those they are linked with have moved: check_links when it is held
 };
 
 #endif
