@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """A Debian system with a compiler and an SSH server from its own disk: boots to the login prompt, is logged into by ssh
 through hostfwd, compiles and runs a C program, runs Python, SQLite and OpenSSL, and powers off, which ends the VMM with
-status 0. With -q as often under QEMU TCG, alternating; prints the medians of the times to the login prompt.
-  debian.py [-n BOOTS] [-q QEMU-BOOTS] [-f FLAVOUR] [ringer options...]      RINGER_BUILD: build directory"""
+status 0. With -q as often under QEMU TCG, alternating; prints the medians of the times to the login prompt. -l: no more
+than these times; machines are ended at the prompt.
+  debian.py [-l] [-n BOOTS] [-q QEMU-BOOTS] [-f FLAVOUR] [ringer options...]      RINGER_BUILD: build directory"""
 import argparse
 import os
 import socket
@@ -17,6 +18,7 @@ os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 p = argparse.ArgumentParser()
 p.add_argument("-n", type=int, default=20)
 p.add_argument("-q", type=int, default=0)
+p.add_argument("-l", action="store_true")
 p.add_argument("-f", default="amd64")
 p.add_argument("-t", type=float, default=300)
 args, options = p.parse_known_args()
@@ -75,9 +77,14 @@ def boot(name, n):
         seen += data
         if not login and b"login: " in seen:
             login = time.monotonic() - start
+            if args.l:
+                vm.terminate()
+                break
             worker.start()
     status = vm.wait()
     timer.cancel()
+    if args.l and login:
+        return "", login
     if not login:
         return f"status {status}, no login prompt", 0
     worker.join()
