@@ -13,9 +13,13 @@ vmm=${QEMU:+$QEMU -accel tcg -cpu max}
 mkdir -p "$out"
 cat >"$out/test.sh" <<'TEST'
 set -e
-modprobe sd_mod; modprobe sr_mod; modprobe ata_piix; sleep 1
-for d in sda sdb; do # Linux names them as they answer
-	case $(cat /sys/block/$d/size) in 65536) first=/dev/$d ;; 32768) second=/dev/$d ;; esac
+modprobe sd_mod; modprobe sr_mod; modprobe ata_piix
+n=0
+until [ -n "$first" ] && [ -n "$second" ] && [ -b /dev/sr0 ]; do # Linux looks for them by and by, on a busy host for long
+	n=$((n + 1)); [ $n -lt 1000 ] || exit 1; usleep 20000
+	for d in sda sdb; do # it names them as they answer
+		case $(cat /sys/block/$d/size 2>/dev/null) in 65536) first=/dev/$d ;; 32768) second=/dev/$d ;; esac
+	done
 done
 head -c 3000000 $first | sha256sum
 dd if=/dev/sr0 of=$second bs=64k conv=fsync 2>/dev/null
