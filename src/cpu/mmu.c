@@ -168,6 +168,15 @@ static __attribute__((noinline)) bool key_denies(struct vcpu *v, const struct mm
 	return bits & 1 || (bits & 2 && access & VMEM_WRITE && (access & VMEM_USER || v->cr0 & CR0_WP));
 }
 
+// Does PKRU leave user data of this page's key alone? As in a walk, WRPKRU comes to matter for the key then.
+bool mmu_key_is_open(struct vcpu *v, const struct mmu_walk *w)
+{
+	if (!(v->cr4 & CR4_PKE))
+		return true;
+	v->mmu.keys |= (uint16_t)BIT(w->pkey);
+	return !(v->pkru >> 2 * w->pkey & 3);
+}
+
 // Rights of user and supervisor accesses (SDM, "Determination of Access Rights").
 static inline bool allowed(const struct vcpu *v, const struct mmu_walk *w, enum vmem_access access)
 {

@@ -4,7 +4,8 @@
 // mapped, with neighbours that are in use already, and the access tried again - or not, and then it is the careful
 // form's business (recover.c). What the hardware would do to the tables is done: A is set before a page is mapped, D
 // before it is mapped writable. Nothing but RAM is ever mapped, no page writable that holds translated code, none that
-// the debugger watches.
+// the debugger watches, none of a protection key that PKRU restricts: WRPKRU is a flush if a key that was looked at is
+// concerned.
 #include "shadow/shadow.h"
 
 struct piece { // pages that lie side by side in both spaces
@@ -52,7 +53,7 @@ static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, bool *write)
 	struct bt *b = bt_of(v);
 	const struct shadow_page *p;
 
-	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || w->page_size != PAGE_SIZE ||
+	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || !mmu_key_is_open(v, w) || w->page_size != PAGE_SIZE ||
 	    !mem_is_ram(&b->sh->config.mem, w->gpa, PAGE_SIZE) || watched_by_debugger(b, gva, PAGE_SIZE))
 		return false;
 	*write = writable(b, w);
@@ -112,7 +113,7 @@ static bool map_walked(struct vcpu *v, gva_t gva, bool write, const struct mmu_w
 {
 	struct bt *b = bt_of(v);
 
-	if (!mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
+	if (!mmu_key_is_open(v, w) || !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
 	    (write && code_is_watched(b, w->gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
 		return false;
 	note_size(shadow_of(v), gva, w->page_size);
@@ -166,5 +167,5 @@ bool shadow_allows(struct vcpu *v, const struct shadow_page *p)
 	struct mmu_walk w;
 
 	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && w.user && w.accessed && w.gpa >> PAGE_SHIFT == p->gfn &&
-	       (!p->write || (w.write && w.dirty));
+	       mmu_key_is_open(v, &w) && (!p->write || (w.write && w.dirty));
 }

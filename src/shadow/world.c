@@ -149,8 +149,8 @@ uint32_t shadow_mode(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 	bool user = v->cpl == 3;
 
-	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v) || v->cr4 & (CR4_PKE | CR4_LA57))
-		return 0; // a mapping would not know of keys, nor the host of so wide addresses
+	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v) || v->cr4 & CR4_LA57)
+		return 0; // the host knows nothing of so wide addresses
 	if (s->last_root != root_of(v))
 		policy_switch(v, root_of(v));
 	if (s->valid && s->root == root_of(v) && policy_too_dear(v)) {

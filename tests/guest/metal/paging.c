@@ -356,6 +356,8 @@ static void test_keys(void)
 		{0x800, true, false, 0, 0, "WD, user read"}, {0x800, true, true, 0x27, 0, "WD, user write"},
 		{0x400, false, false, 0x21, 0, "AD, kernel read"}, {0x800, false, true, 0, 0, "WD, kernel write without WP"},
 		{0x800, false, true, 0x23, 1, "WD, kernel write with WP"}, {0, true, true, 0, 0, "none, user write"},
+		{0xc00, true, false, 0x25, 0, "AD again, user read"}, {0, true, false, 0, 0, "none again, user read"},
+		{0x800, true, true, 0x27, 0, "WD again, user write"}, {0x55555154, true, true, 0, 0, "others only, user write"},
 	};
 
 	if (!(cpuid(0, 0).a >= 7 && cpuid(7, 0).c >> 3 & 1)) {
