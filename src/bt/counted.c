@@ -5,7 +5,7 @@
 // covers it, and can be checked before the loop, or before a loop around it.
 //
 // That the counter begins with its constant is a guess from what stands before the loop; the way into the loop compares
-// (guard), and goes apart if it was wrong. From there on the loop itself is the proof: nothing leads into its middle,
+// (guard), if any other might lead there, and goes apart if it was wrong. From there on the loop itself is the proof: nothing leads into its middle,
 // and nothing else changes the counter. Such a loop ends soon, so it need not poll either.
 #include "bt/trans.h"
 
@@ -66,6 +66,11 @@ static bool sets_constant(const struct x86_insn *insn, unsigned reg, int64_t *va
 	return (insn->opcode | 2) == 0x33 && insn->modrm >= 0xc0 && (insn->modrm >> 3 & 7) == (insn->modrm & 7);
 }
 
+static bool stays_within(const struct x86_insn *insn)
+{
+	return row_class(insn) || insn->class == X86_CLASS_JCC;
+}
+
 // What lies between: nothing that leads elsewhere in the loop, or comes back from elsewhere.
 static bool is_straight(const struct trans *t, unsigned head, unsigned last)
 {
@@ -74,7 +79,7 @@ static bool is_straight(const struct trans *t, unsigned head, unsigned last)
 		return false;
 	for (unsigned i = head; i < last; i++)
 		if (t->next[i] != i + 1 || t->label_of[i + 1] != NOWHERE || t->target[i] == head ||
-		    (!row_class(&t->insn[i]) && t->insn[i].class != X86_CLASS_JCC))
+		    !stays_within(&t->insn[i]))
 			return false;
 	return true;
 }
@@ -129,17 +134,29 @@ static const struct counted *ending_at(const struct trans *t, unsigned i)
 	return NULL;
 }
 
+// Does another way than that from the instruction before it lead to the loop's head?
+static bool has_other_ways(const struct trans *t, const struct counted *c)
+{
+	for (unsigned i = 0; i < c->head; i++)
+		if (t->target[i] == c->head || (t->next[i] == c->head && i + 1 != c->head))
+			return true;
+	return false;
+}
+
 static bool guess_start(const struct trans *t, struct counted *c)
 {
+	c->sure = !has_other_ways(t, c);
 	for (unsigned n = 0, i = c->head; n < LOOK_BACK && i-- > 0 && t->next[i] == i + 1; n++) {
 		const struct counted *before = ending_at(t, i);
 
 		if (before && before->reg == c->reg) {
 			c->start = before->end;
+			c->sure &= before->compares;
 			return t->insn[i].cond == CC_NE;
 		}
 		if (t->insn[i].gpr_written & BIT(c->reg))
 			return sets_constant(&t->insn[i], c->reg, &c->start);
+		c->sure &= t->label_of[i] == NOWHERE && stays_within(&t->insn[i]);
 	}
 	return false;
 }
@@ -164,7 +181,7 @@ static bool find_range(const struct trans *t, struct counted *c)
 
 void find_counted(struct trans *t)
 {
-	if (!is_flat(t) || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART | MODE_MAPPED))
+	if (!is_flat(t) || t->t->mode & (MODE_ONE | MODE_CAREFUL | MODE_APART) || (is_mapped(t) && t->patched))
 		return;
 	for (unsigned i = 0; i < t->n && t->ncounted < COUNTED; i++) {
 		const struct label *l = t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
@@ -212,12 +229,34 @@ bool is_counted(const struct trans *t, unsigned base)
 	return false;
 }
 
+// The register that is a counter here, if any. It is below 2^12, whatever the guest does.
+unsigned counted_register(const struct trans *t, unsigned i)
+{
+	const struct counted *c = counted_at(t, i);
+
+	return c ? c->reg : X86_REG_NONE;
+}
+
 // A branch back that is taken so few times that nobody need poll.
 bool counted_ends(const struct trans *t, unsigned from, unsigned to)
 {
 	const struct counted *c = ending_at(t, from);
 
 	return c && c->head == to && (c->hi - c->lo) / (c->step < 0 ? -c->step : c->step) < TURNS_MAX;
+}
+
+// To the cold part if the register is not the constant, with the flags as they were. Uses T0.
+static uint8_t *emit_compare_quietly(struct emit *e, unsigned reg, int32_t value)
+{
+	uint8_t *other;
+
+	emit_mov(e, 8, HOST_T0, X86_RCX);
+	emit_lea(e, 8, X86_RCX, mem_base(reg, -value));
+	emit_bytes(e, (const uint8_t[]){0xe3, 8}, 2); // jrcxz over the next two
+	emit_mov(e, 8, X86_RCX, HOST_T0);
+	other = emit_jmp32(e);
+	emit_mov(e, 8, X86_RCX, HOST_T0);
+	return other;
 }
 
 // The loop at the present instruction is about to begin: does its counter have the value it should?
@@ -227,16 +266,21 @@ void counted_guard(struct trans *t)
 	unsigned reg;
 	uint8_t *other;
 
-	if (!c || c->head != t->i)
+	if (!c || c->head != t->i || c->sure)
 		return;
-	emit_save_flags(t);
+	mapped_settle_stack(t, false);
 	reg = t->map[c->reg];
-	if (reg == X86_REG_NONE) {
-		reg = HOST_T0;
-		emit_load_state(&t->hot, 8, reg, VCPU_GPR + c->reg * 8u);
+	if (t->flags == FLAGS_HOST && !t->recipe.op && reg != X86_REG_NONE) {
+		other = emit_compare_quietly(&t->hot, reg, (int32_t)c->start);
+	} else {
+		emit_save_flags(t);
+		if (reg == X86_REG_NONE) {
+			reg = HOST_T0;
+			emit_load_state(&t->hot, 8, reg, VCPU_GPR + c->reg * 8u);
+		}
+		emit_alu_imm(&t->hot, 8, ALU_CMP, reg, (int32_t)c->start);
+		other = emit_jcc32(&t->hot, CC_NE);
 	}
-	emit_alu_imm(&t->hot, 8, ALU_CMP, reg, (int32_t)c->start);
-	other = emit_jcc32(&t->hot, CC_NE);
 	emit_patch32(other, t->hot.delta, emit_here(&t->cold));
 	emit_apart_exit(t);
 }

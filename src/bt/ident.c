@@ -169,8 +169,8 @@ static void use_operand(struct rewrite *rw, struct emit_mem m)
 
 bool takes_operand(const struct trans *t, const struct x86_insn *insn)
 {
-	return t->patched && !t->nwindows && insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY &&
-	       insn->imm_size >= 4 && !insn->map && !insn->mem.present && !(insn->gpr_written & BIT(X86_RSP)) &&
+	return t->patched && !t->nwindows && !t->ncounted && insn->class == X86_CLASS_PLAIN &&
+	       insn->encoding == X86_ENC_LEGACY && insn->imm_size >= 4 && !insn->map && !insn->mem.present && !(insn->gpr_written & BIT(X86_RSP)) &&
 	       !tu_straddles(t->t);
 }
 
@@ -189,7 +189,7 @@ void note_operand(struct trans *t, const struct x86_insn *insn)
 // A host signal costs thousands of cycles: a quotient that does not fit is met before the division. DIV: just when the
 // upper half of the dividend is not below the divisor. IDIV: only for a divisor of 0; the rest comes by signal, and so
 // does all that is divided by bytes.
-static bool divides(const struct trans *t, const struct x86_insn *insn)
+bool insn_divides(const struct trans *t, const struct x86_insn *insn)
 {
 	return (insn->mnemonic == X86_MNEM_DIV || insn->mnemonic == X86_MNEM_IDIV) && insn->opcode & 1 &&
 	       t->t->tier == TIER_HOT && !t->careful;
@@ -242,7 +242,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_bitstring(t, insn);
 		return;
 	}
-	if (divides(t, insn))
+	if (insn_divides(t, insn))
 		emit_save_flags(t);
 	if (insn->mem.present)
 		m = emit_operand(t, insn, access ? access : X86_READ, access_size(t, insn));
@@ -268,7 +268,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 	if (n == REWRITE_NEED_LOW) {
 		emit_high_byte(t, insn, &rw);
 	} else if (n > 0) {
-		if (divides(t, insn))
+		if (insn_divides(t, insn))
 			emit_divide_check(t, insn, insn->mem.present ? &m : NULL);
 		if (!t->announced)
 			emit_announcement(t, insn);

@@ -84,8 +84,8 @@ static void start_loop(struct trans *t, struct label *l)
 	counted_guard(t);
 	if (l->loop)
 		window_enter_loop(t, l->last);
+	t->narrow = narrow_counter(t);
 	mapped_enter_loop(t, l->reach);
-	t->narrow = 0;
 	for (unsigned i = 0; i < t->nwindows; i++)
 		t->window[i].joined = true;
 	flags_for(t, t->i);
@@ -193,6 +193,23 @@ static uint8_t *emit_condition(struct trans *t, const struct x86_insn *insn, boo
 	return emit_jmp32(e);
 }
 
+// The way out of a loop, polled where it does not cost the loop anything. Nobody can see the flags there.
+static void lead_aside(struct trans *t, const struct x86_insn *insn, unsigned to)
+{
+	enum flag_state was = t->flags;
+	uint8_t *place = emit_condition(t, insn, false);
+
+	emit_patch32(place, t->hot.delta, emit_here(&t->cold));
+	t->flags = FLAGS_NONE;
+	emit_poll(t, &t->cold, VCPU_PENDING, EXIT_POLL, insn_pc(t, to), false);
+	place = emit_jmp32(&t->cold);
+	if (to <= t->i)
+		emit_patch32(place, t->cold.delta, label_at(t, to)->at);
+	else
+		lead_forward(t, place, to);
+	t->flags = was;
+}
+
 void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 {
 	enum flag_state wanted = flags_at(t, to), was;
@@ -210,6 +227,11 @@ void label_branch(struct trans *t, const struct x86_insn *insn, unsigned to)
 			emit_patch32(over, t->hot.delta, l->at);
 		else
 			lead_forward(t, over, to);
+		return;
+	}
+	if (region_polls(t, t->i, to) && !t->in[to].visible && wanted == FLAGS_NONE && insn->class == X86_CLASS_JCC &&
+	    !(to <= t->i && needs_windows(t, l))) {
+		lead_aside(t, insn, to);
 		return;
 	}
 	over = emit_condition(t, insn, true);

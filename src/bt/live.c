@@ -22,6 +22,8 @@ bool insn_may_fault(const struct x86_insn *insn)
 // Does its translation overwrite the host's flags before it can raise something?
 bool insn_checks(const struct trans *t, const struct x86_insn *insn)
 {
+	if (insn_divides(t, insn))
+		return true;
 	if (is_mapped(t) && mapped_keeps_flags(t, insn))
 		return false;
 	switch (insn->class) {
@@ -162,8 +164,10 @@ static struct fate fate_behind(const struct trans *t, unsigned i, struct fate f)
 
 // An instruction that writes only some flags (INC, rotates) leaves them in the host with the rest as it found them:
 // dead or not, the rest must be right if a fault can show it. C finds flags wherever they are.
-static struct fate fate_before(const struct trans *t, const struct x86_insn *insn, struct fate f)
+static struct fate fate_before(const struct trans *t, unsigned i, struct fate f)
 {
+	const struct x86_insn *insn = &t->insn[i];
+	bool inside = insn->class == X86_CLASS_JMP && t->next[i] != NOWHERE; // it cannot fault
 	bool leaves = may_leave_flags(insn);
 	uint16_t set = leaves ? 0 : flags_set(insn), read = leaves ? 0 : insn->flags_read;
 	uint16_t rest = f.visible & (uint16_t)~set;
@@ -174,7 +178,7 @@ static struct fate fate_before(const struct trans *t, const struct x86_insn *ins
 	f.live |= set || leaves ? rest : 0;
 	f.lost = set == RFLAGS_ARITH ? 0 : f.lost | (rest ? insn->gpr_written : 0);
 	f.shown = insn_checks(t, insn) || (f.shown && set != RFLAGS_ARITH);
-	f.visible = insn_may_fault(insn) ? RFLAGS_ARITH : rest | f.live;
+	f.visible = insn_may_fault(insn) && !inside ? RFLAGS_ARITH : rest | f.live;
 	return f;
 }
 
@@ -199,7 +203,7 @@ void find_live_flags(struct trans *t)
 			struct fate f;
 
 			t->out[i] = fate_behind(t, i, exits[i]);
-			f = fate_before(t, &t->insn[i], t->out[i]);
+			f = fate_before(t, i, t->out[i]);
 			again |= t->nlabels && differ(f, t->in[i]);
 			t->in[i] = f;
 		}

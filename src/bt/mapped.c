@@ -467,6 +467,17 @@ static bool key_of(const struct trans *t, const struct x86_insn *insn, struct pr
 	return true;
 }
 
+// What a proof at the head of a loop should be of: of the base alone, if the index is narrow all through.
+static bool loop_key(const struct trans *t, unsigned i, struct proof *p)
+{
+	if (!key_of(t, &t->insn[i], p))
+		return false;
+	if (p->index != X86_REG_NONE && p->index == counted_register(t, i) && p->base < X86_GPRS &&
+	    !(t->in_memory & BIT(p->base)))
+		*p = (struct proof){p->base, X86_REG_NONE, 1, 0};
+	return true;
+}
+
 // Does the first way of the loop use it?
 static bool is_used(const struct trans *t, unsigned last, const struct proof *p)
 {
@@ -475,7 +486,7 @@ static bool is_used(const struct trans *t, unsigned last, const struct proof *p)
 	if (p->base == X86_RSP)
 		return true;
 	for (unsigned i = t->i; i <= last; i++) {
-		if (key_of(t, &t->insn[i], &key) && key.base == p->base && key.index == p->index && key.scale == p->scale)
+		if (loop_key(t, i, &key) && key.base == p->base && key.index == p->index && key.scale == p->scale)
 			return true;
 		if (breaks_off(t, i))
 			break;
@@ -511,7 +522,7 @@ void mapped_enter_loop(struct trans *t, unsigned last)
 		struct proof key;
 		enum loop_fate f;
 
-		if (!key_of(t, &t->insn[i], &key) || find(t, key.base, key.index, key.scale))
+		if (!loop_key(t, i, &key) || find(t, key.base, key.index, key.scale))
 			continue;
 		f = through_loop(t, last, key);
 		if (f != LOST)

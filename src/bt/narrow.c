@@ -62,4 +62,13 @@ void narrow_after(struct trans *t, const struct x86_insn *insn)
 	t->narrow &= (uint16_t)~insn->gpr_written;
 	if (one && narrows(t, insn))
 		t->narrow |= insn->gpr_written;
+	t->narrow |= narrow_counter(t);
+}
+
+// The counter of the loop that the present instruction is in, all through it.
+uint16_t narrow_counter(const struct trans *t)
+{
+	unsigned reg = counted_register(t, t->i);
+
+	return reg == X86_REG_NONE ? 0 : (uint16_t)BIT(reg);
 }

@@ -59,12 +59,15 @@ static bool successor(const struct trans *t, unsigned i, int *off)
 	return !ends_unit(t, insn) || returns_here(t, insn);
 }
 
-// One way from this offset on, until it meets what is there already or leaves.
+// One way from this offset on, until it meets what is there already or leaves. In the mapped form not to what lies
+// before the entry: one at the head of an inner loop would have the outer ones the wrong way round. The heads of these
+// become hot in their turn.
 static void follow(struct trans *t, struct layout *l, int off)
 {
+	int first = is_mapped(t) ? 0 : -PAGE_SIZE;
 	bool on = true;
 
-	while (on && t->n < TU_INSNS_MAX && (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE &&
+	while (on && off >= first && t->n < TU_INSNS_MAX && (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE &&
 	       *place_of(t, l, off) == NOWHERE && decode_next(t, off)) {
 		*place_of(t, l, off) = (uint16_t)(t->n - 1);
 		if (tu_straddles(t->t))
@@ -260,20 +263,33 @@ static bool polls_at_label(const struct trans *t, unsigned from, unsigned to)
 	return !t->in[to].visible && t->depth[to] <= t->depth[from];
 }
 
+// Out of a loop: what stands before the branch would be polled in each turn, what stands on the way only once.
+static bool leaves_loop(const struct trans *t, unsigned from, unsigned to)
+{
+	for (unsigned i = 0; i <= from; i++) {
+		const struct label *l = t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
+
+		if (l && l->loop && from <= l->last && (to < i || to > l->last))
+			return true;
+	}
+	return false;
+}
+
+static bool polls_aside(const struct trans *t, unsigned from, unsigned to)
+{
+	return t->insn[from].class == X86_CLASS_JCC && !t->in[to].visible && leaves_loop(t, from, to);
+}
+
 bool region_polls(const struct trans *t, unsigned from, unsigned to)
 {
-	return goes_back(t, from, to) && !polls_at_label(t, from, to) && place_for_poll(t, from) == NOWHERE;
+	return goes_back(t, from, to) && !polls_at_label(t, from, to) &&
+	       (polls_aside(t, from, to) || place_for_poll(t, from) == NOWHERE);
 }
 
 static void place_poll(struct trans *t, unsigned from, unsigned to)
 {
-	unsigned at;
-
-	if (!goes_back(t, from, to))
-		return;
-	at = polls_at_label(t, from, to) ? to : place_for_poll(t, from);
-	if (at != NOWHERE)
-		t->poll_before[at] = true;
+	if (goes_back(t, from, to) && !region_polls(t, from, to))
+		t->poll_before[polls_at_label(t, from, to) ? to : place_for_poll(t, from)] = true;
 }
 
 void region_analyse(struct trans *t)

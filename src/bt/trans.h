@@ -25,6 +25,7 @@ struct counted { // a loop with a counter: see counted.c
 	uint16_t head, last, update; // instructions
 	uint8_t reg;
 	bool wide;                   // 64 bits of it count
+	bool sure;                   // it begins with `start`: there is no other way
 	bool compares;               // at the end; else it is the change itself that reaches 0
 	int64_t start, end, step;
 	int64_t lo, hi;              // its values at the head
@@ -247,6 +248,7 @@ bool region_polls(const struct trans *t, unsigned from, unsigned to); // at the 
 void find_counted(struct trans *t);
 bool counted_touch(const struct trans *t, unsigned i, unsigned base, struct touch *out);
 bool is_counted(const struct trans *t, unsigned base);   // is there an access by it and a counter?
+unsigned counted_register(const struct trans *t, unsigned i);
 void counted_guard(struct trans *t);
 bool counted_ends(const struct trans *t, unsigned from, unsigned to);
 
@@ -260,6 +262,7 @@ bool label_notes(struct trans *t, unsigned i);     // are flags noted there?
 // -- live.c
 bool insn_may_fault(const struct x86_insn *insn);
 bool insn_checks(const struct trans *t, const struct x86_insn *insn);
+bool insn_divides(const struct trans *t, const struct x86_insn *insn); // and compares before it, in ident.c
 uint16_t flags_set(const struct x86_insn *insn); // arithmetic flags it writes or leaves undefined
 void find_live_flags(struct trans *t);
 struct fate fate_outside(const struct trans *t, uint64_t pc); // at a branch target
@@ -393,6 +396,7 @@ void emit_stack_test(struct emit *e, uint8_t **zone, uint8_t **upper);
 
 // -- narrow.c
 void narrow_after(struct trans *t, const struct x86_insn *insn);
+uint16_t narrow_counter(const struct trans *t);
 
 // -- mapped.c: the guest's own operands
 static inline bool is_mapped(const struct trans *t)

@@ -198,6 +198,39 @@ static void by_operand(u64 at, bool own)
 	       shift, disp);
 }
 
+/* In a loop with a counter that goes between constants; or would, but for a way around the first. */
+static void by_loop(u64 at, bool own)
+{
+	unsigned base = reg_but(0, 0), index = reg_but(base, 0), shift = below(own ? 2 : 4); /* CMPXCHG changes RAX */
+	unsigned step = 1 + below(own ? 8 : 64), turns = 1 + below(own ? 3 : 20), start = below(64);
+	const struct probe *probe = &probes[below(ARRAY_SIZE(probes) - BRANCHES)];
+	u32 disp = below(3) ? (u32)any() >> below(32) : 0;
+	u64 i = !own && !below(3) ? any() >> below(64) : start;
+	u8 *head, *over = NULL;
+
+	if (below(2))
+		decoy(base, index);
+	set(base, reg_but(base, index), at - (i << shift) - (u64)(s64)(int)disp);
+	if (i != start) {
+		set(index, reg_but(base, index), i);
+		op_rr(0x39, base, base);
+		put(0x74); /* je */
+		over = p++;
+	}
+	mov32(index, start);
+	if (over)
+		*over = (u8)(p - over - 1);
+	head = p;
+	op_mem(probe->prefix, probe->two, probe->op, probe->group ? probe->group - 1u : reg_but(base, index), base, index,
+	       shift, disp);
+	op_rr(0x83, 0, index);
+	put(step);
+	op_rr(0x81, 7, index);
+	put32(start + step * turns);
+	put(0x75); /* jne */
+	put((u8)(head - p - 1));
+}
+
 static bool canonical(u64 at) { return (u64)((s64)(at << 16) >> 16) == at; }
 
 static bool as_it_must(int vector, u64 at, bool own)
@@ -227,6 +260,8 @@ static void batch(unsigned *bad)
 		p = (u8 *)code + n * SNIPPET;
 		if (!own[n] && !below(6))
 			by_stack(at[n]);
+		else if (!below(6))
+			by_loop(at[n], own[n]);
 		else
 			by_operand(at[n], own[n]);
 		put(0xcd);
