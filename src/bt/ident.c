@@ -170,8 +170,8 @@ static void use_operand(struct rewrite *rw, struct emit_mem m)
 bool takes_operand(const struct trans *t, const struct x86_insn *insn)
 {
 	return t->patched && !t->nwindows && !t->ncounted && insn->class == X86_CLASS_PLAIN &&
-	       insn->encoding == X86_ENC_LEGACY && insn->imm_size >= 4 && !insn->map && !insn->mem.present && !(insn->gpr_written & BIT(X86_RSP)) &&
-	       !tu_straddles(t->t);
+	       insn->encoding == X86_ENC_LEGACY && insn->imm_size >= 4 && !insn->map && !insn->mem.present &&
+	       !(insn->gpr_written & BIT(X86_RSP)) && !tu_straddles(t->t);
 }
 
 // It has been emitted at the end of the hot code.
