@@ -5,8 +5,9 @@
 // covers it, and can be checked before the loop, or before a loop around it.
 //
 // That the counter begins with its constant is a guess from what stands before the loop; the way into the loop compares
-// (guard), if any other might lead there, and goes apart if it was wrong. From there on the loop itself is the proof: nothing leads into its middle,
-// and nothing else changes the counter. Such a loop ends soon, so it need not poll either.
+// (guard), if any other might lead there, and goes apart if it was wrong. From there on the loop itself is the proof:
+// nothing leads into its middle, and nothing else changes the counter. Such a loop ends soon, so it need not poll
+// either.
 #include "bt/trans.h"
 
 enum { LOOP_MAX = 40, LOOK_BACK = 48, FAR = 4096, TURNS_MAX = 256 };
