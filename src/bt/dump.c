@@ -71,6 +71,16 @@ bool bt_view_unit(const struct vcpu *v, uint64_t host_rip, struct bt_unit_view *
 	return true;
 }
 
+static const char *kind_of(const struct tu *u)
+{
+	static const char *const kind[2][2][2] = {
+		{{"kernel_hot", "kernel_hot_mapped"}, {"user_hot", "user_hot_mapped"}},
+		{{"kernel", "kernel_mapped"}, {"user", "user_mapped"}},
+	};
+
+	return kind[u->tier == TIER_BASE][!!(u->mode & MODE_USER)][!!(u->mode & MODE_MAPPED)];
+}
+
 // A symbol for the unit's hot code; its cold code has another.
 void dump_symbol(const struct trans *t, uint32_t cold)
 {
@@ -78,9 +88,9 @@ void dump_symbol(const struct trans *t, uint32_t cold)
 	const struct tu *u = t->t;
 
 	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + u->start,
-		       (uint32_t)u->code_size, u->mode & MODE_USER ? "user" : "kernel", u->pc);
+		       (uint32_t)u->code_size, kind_of(u), u->pc);
 	if (t->cold.p == b->tc_rw + cold) // base code has no cold half
 		return;
 	vmm_trace_text(t->v, "%c%c %lx %x %s_%lx.cold\n", TRACE_RECORD, TRACE_SYMBOL, (uint64_t)b->tc + cold,
-		       (uint32_t)(t->cold.p - b->tc_rw) - cold, u->mode & MODE_USER ? "user" : "kernel", u->pc);
+		       (uint32_t)(t->cold.p - b->tc_rw) - cold, kind_of(u), u->pc);
 }

@@ -282,8 +282,8 @@ static void count(struct trans *t, uint32_t before, uint64_t cycles)
 	st->tu_bytes_in += guest_bytes(t);
 	st->tu_bytes_out += used(t->b) - before;
 	st->tu_cycles += cycles;
-	if (t->t->mode & MODE_MAPPED)
-		st->tu_mapped_cycles += cycles;
+	if (t->t->mode & MODE_MAPPED && tc_find(t->b, t->t->pc, t->t->gpa, t->t->mode ^ MODE_MAPPED))
+		st->tu_again_cycles += cycles;
 	if (t->t->tier == TIER_HOT) {
 		st->tu_hot++;
 		st->tu_hot_insns += t->n;

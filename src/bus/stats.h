@@ -14,7 +14,7 @@
 	_(tu_bytes_in, "bytes", "guest bytes translated") \
 	_(tu_bytes_out, "bytes", "host bytes emitted") \
 	_(tu_cycles, "cycles", "host cycles spent translating") \
-	_(tu_mapped_cycles, "cycles", "host cycles spent translating for the mapped form") \
+	_(tu_again_cycles, "cycles", "of these for the mapped form of what the checked form has already") \
 	_(tu_ident, "instructions", "of these copied unchanged but for registers and memory operands") \
 	_(flags_saved, "checks", "emitted with a saving of the guest's flags") \
 	_(flags_recipe, "checks", "emitted where flags have a recipe") \

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
 // Which address spaces are worth their mappings. Each is innocent until proven guilty: one that has been running for a
-// while without a break, in code that is translated already, may have them, and keeps them as long as what they cost -
-// host faults, host calls, looks at flushed pages, translation - stays a small part of the time that it runs. One that
-// proves too dear, or takes turns with others all the time, goes back to the checked form for a while, each time for
-// longer; time in which it was cheap is set against that. All of it is measured in time-stamp cycles.
+// while without a break may have them, and keeps them as long as what they cost - host faults, host calls, looks at
+// flushed pages, translating once more - stays a small part of the time that it runs. One that proves too dear, or
+// takes turns with others all the time, goes back to the checked form for a while, each time for longer; time in which
+// it was cheap is set against that. All of it is measured in time-stamp cycles.
 #include "shadow/shadow.h"
 
 enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
 	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
-	SHARE_NEW = 8,         // of which translation takes less than this part
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
 	SHARE = 12,            // and this part of the time that the space runs
-	TRANSLATION = 4,       // for translation counts that part only: it is done once, and the next space has it
+	TRANSLATION = 4,       // for translating again counts that part only: it is done once, and the next space has it
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
 	MEMORY = 200,          // ms after which the past counts half
@@ -49,11 +48,11 @@ static struct account *account_of(struct shadow *s, gpa_t root)
 void policy_start_counting(struct vcpu *v)
 {
 	shadow_of(v)->counted = now();
-	shadow_of(v)->translated = bt_of(v)->st->tu_mapped_cycles;
-	shadow_of(v)->translated_all = bt_of(v)->st->tu_cycles;
+	shadow_of(v)->translated = bt_of(v)->st->tu_again_cycles;
 }
 
-// Translation for the mapped form is a cost as well: the checked form has most of the code already.
+// To translate for the mapped form what the checked form has already is a cost as well. New code is not: it would have
+// been translated anyway, and costs less to translate in this form.
 static void count_time(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
@@ -79,20 +78,6 @@ void policy_switch(struct vcpu *v, gpa_t root)
 	s->last_root = root;
 	policy_start_counting(v);
 	s->arrived = s->counted;
-}
-
-// Has the present space been running for a while without a break, and not been busy with new code?
-static bool computes(struct vcpu *v, struct shadow *s, uint64_t at)
-{
-	uint64_t ran = at - s->arrived;
-
-	if (ran < milliseconds(v, RUN_FIRST))
-		return false;
-	if ((bt_of(v)->st->tu_cycles - s->translated_all) * SHARE_NEW < ran)
-		return true;
-	policy_start_counting(v);
-	s->arrived = s->counted;
-	return false;
 }
 
 static const uint64_t *table_at(const struct vcpu *v, uint64_t entry)
@@ -143,7 +128,8 @@ bool policy_may_claim(struct vcpu *v, gpa_t root)
 		return false;
 	if (forced(v))
 		return true;
-	return computes(v, s, at) && (at >= account_of(s, root)->until || is_another(v, root, account_of(s, root)));
+	return at - s->arrived >= milliseconds(v, RUN_FIRST) &&
+	       (at >= account_of(s, root)->until || is_another(v, root, account_of(s, root)));
 }
 
 void policy_charge(struct vcpu *v, uint64_t cycles)

@@ -38,8 +38,7 @@ struct shadow {
 	uint64_t arrived;    // when that came (TSC)
 	uint64_t looked;     // the value of that when its fingerprint was last taken
 	uint64_t counted;    // until when the owner's time has been counted
-	uint64_t translated; // cycles that translation for the mapped form had taken then
-	uint64_t translated_all; // and all translation
+	uint64_t translated; // stats' tu_again_cycles then
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
 	uint64_t checked, check_cost; // the last look at all pages: when, how long
