@@ -195,6 +195,13 @@ void aml_irq(struct aml *b, unsigned irq)
 	emit16(b, 1u << irq);
 }
 
+void aml_dma(struct aml *b, unsigned channel)
+{
+	emit8(b, 0x2a);
+	emit8(b, 1u << channel);
+	emit8(b, 0); // 8 bits at a time, no bus master
+}
+
 void aml_interrupt(struct aml *b, uint32_t gsi)
 {
 	emit8(b, 0x89);

@@ -33,6 +33,7 @@ struct aml_template {
 struct aml_template aml_template_open(struct aml *b);
 void aml_io(struct aml *b, uint16_t base, uint8_t len);
 void aml_irq(struct aml *b, unsigned irq);
+void aml_dma(struct aml *b, unsigned channel); // of bytes
 void aml_interrupt(struct aml *b, uint32_t gsi); // level-triggered, active high, shared
 void aml_memory32(struct aml *b, uint32_t base, uint32_t len);
 enum aml_range { AML_RANGE_MEMORY, AML_RANGE_IO, AML_RANGE_BUS };

@@ -10,9 +10,11 @@ enum {
 	ISA_BRIDGE = 0x00010000, // device 1, function 0
 	LPC_BRIDGE = 0x001f0000, // q35's
 	NO_IRQ = 0xff,
+	FLOPPY_DMA = 2,
 };
 
-enum isa_when { ISA_ALWAYS, ISA_COM1, ISA_COM2, ISA_COM3, ISA_COM4, ISA_RTC, ISA_PIT, ISA_PIC, ISA_I8042 };
+enum isa_when { ISA_ALWAYS, ISA_COM1, ISA_COM2, ISA_COM3, ISA_COM4, ISA_RTC, ISA_PIT, ISA_PIC, ISA_I8042,
+	ISA_FLOPPY };
 
 static const struct isa_device {
 	enum isa_when when;
@@ -26,6 +28,7 @@ static const struct isa_device {
 	{ ISA_PIT, "TMR", "PNP0100", 0, { 0x40 }, { 4 }, 0 },
 	{ ISA_RTC, "RTC", "PNP0B00", 0, { 0x70 }, { 8 }, 8 },
 	{ ISA_I8042, "KBD", "PNP0303", 0, { 0x60, 0x64 }, { 1, 1 }, 1 },
+	{ ISA_FLOPPY, "FDC", "PNP0700", 0, { 0x3f0, 0x3f7 }, { 6, 1 }, 6 },
 	{ ISA_COM1, "COM1", "PNP0501", 1, { 0x3f8 }, { 8 }, 4 },
 	{ ISA_COM2, "COM2", "PNP0501", 2, { 0x2f8 }, { 8 }, 3 },
 	{ ISA_COM3, "COM3", "PNP0501", 3, { 0x3e8 }, { 8 }, 4 },
@@ -45,6 +48,7 @@ static bool isa_present(const struct config *cfg, enum isa_when when)
 	case ISA_PIT: return cfg->pit;
 	case ISA_PIC: return cfg->pic;
 	case ISA_I8042: return cfg->i8042;
+	case ISA_FLOPPY: return cfg->floppy;
 	}
 	return false;
 }
@@ -73,6 +77,8 @@ static void put_isa_device(struct aml *b, const struct isa_device *d)
 		aml_io(b, d->io[i], d->io_len[i]);
 	if (d->irq != NO_IRQ)
 		aml_irq(b, d->irq);
+	if (d->when == ISA_FLOPPY)
+		aml_dma(b, FLOPPY_DMA);
 	aml_template_close(b, t);
 	aml_close(b, device);
 }

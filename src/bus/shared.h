@@ -167,7 +167,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	uint64_t arch_capabilities; // value of IA32_ARCH_CAPABILITIES, if offered
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
-	bool pit, pic, hpet, rtc, i8042, vga, ide;
+	bool pit, pic, hpet, rtc, i8042, vga, ide, floppy;
 	bool pci_testdev;
 	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
 	uint32_t board;         // enum board_kind

@@ -29,7 +29,7 @@ struct cli_memdev { // -object memory-backend-ram
 	bool used;
 };
 
-enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI };
+enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOPPY };
 
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	char id[64];
@@ -152,6 +152,7 @@ struct cli_drive *cli_find_drive(struct cli *c, const char *id);
 
 // ide_opts.c
 enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d); // a drive for this image
+enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d); // a floppy drive for this image
 enum cli_result cli_ide_place(struct cli *c, struct cli_drive *d, const struct cli_prop *p);
 enum cli_result cli_ide_hd(struct cli *c, const char *props);
 enum cli_result cli_ide_cd(struct cli *c, const char *props);

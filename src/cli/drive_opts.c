@@ -108,14 +108,14 @@ static enum cli_result take_aio(struct cli *c, struct cli_drive *d, const char *
 static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const char *name)
 {
 	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide",
-		[DRIVE_SCSI] = "scsi" };
+		[DRIVE_SCSI] = "scsi", [DRIVE_FLOPPY] = "floppy" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(name, names[i])) {
 			d->interface = i;
 			return CLI_OK;
 		}
-	return cli_error(c, "if=%s is not built yet; use if=virtio, if=scsi or if=none", name);
+	return cli_error(c, "if=%s is not built yet; use if=virtio, if=ide, if=scsi, if=floppy or if=none", name);
 }
 
 static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
@@ -358,6 +358,8 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 
 	if (d->interface == DRIVE_IDE && c->config.board == BOARD_PC)
 		return cli_ide_drive(c, d);
+	if (d->interface == DRIVE_FLOPPY)
+		return cli_floppy_drive(c, d);
 	if (d->interface == DRIVE_IDE)
 		cli_warn("%s: this machine has no IDE; the guest finds it on %s", d->image.file,
 			 d->cdrom ? "virtio-scsi (/dev/sr0 and so on)" : "virtio (/dev/vda and so on)");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Drives on the board's IDE controller: those of -hda to -hdd, -cdrom and -drive if=ide, and -device ide-hd, ide-cd.
-// Places 0 to 3 are the two of channel 0 and the two of channel 1; who names none takes the first that is free, a
-// CD-ROM of -cdrom place 2.
+// Drives on the board's IDE and floppy controllers: those of -hda to -hdd, -fda, -fdb, -cdrom and -drive if=ide or
+// if=floppy, and -device ide-hd, ide-cd. The IDE controller's places 0 to 3 are the two of channel 0 and the two of
+// channel 1; who names none takes the first that is free, a CD-ROM of -cdrom place 2.
 #include <string.h>
 
 #include "cli/cli.h"
@@ -38,6 +38,23 @@ enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d)
 	if (place < 0 && d->cdrom && !c->config.ide[CDROM_PLACE].present)
 		place = CDROM_PLACE;
 	return put(c, d, place, d->cdrom, d->blk.serial);
+}
+
+enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d)
+{
+	struct floppy_config *to = c->config.floppy;
+	unsigned place = d->place < 0 ? to[0].present : (unsigned)d->place;
+
+	if (c->config.board == BOARD_MICROVM)
+		return cli_error(c, "%s: this machine has no floppy controller", d->image.file);
+	if (place >= FDC_DRIVES || to[place].present)
+		return cli_error(c, "%s: the floppy controller has %d drives, and this one is %s", d->image.file, FDC_DRIVES,
+				 place >= FDC_DRIVES ? "none of them" : "taken");
+	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
+		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for floppy disks", d->image.file);
+	d->attached = true;
+	to[place] = (struct floppy_config){.present = true, .image = d->image};
+	return CLI_OK;
 }
 
 // index=, or bus= and unit=, of -drive. CLI_DONE: p is none of these.

@@ -113,6 +113,48 @@ static enum cli_result take_disk(struct cli *c, const char *file)
 	return r;
 }
 
+// -fda, -fdb.
+static enum cli_result take_floppy(struct cli *c, const char *file)
+{
+	enum cli_result r = take_disk(c, file);
+
+	if (r == CLI_OK)
+		c->drive[c->drives - 1].interface = DRIVE_FLOPPY;
+	return r;
+}
+
+// order= is what CMOS tells a BIOS, a half byte each: letters of QEMU's for the first three places. once= is the order
+// until the first reset.
+static enum cli_result take_boot(struct cli *c, const char *arg)
+{
+	static const char letters[] = "acdn", *const passed[] = { "menu", "strict", "reboot-timeout", "splash",
+		"splash-time", NULL };
+	struct cli_prop p;
+
+	for (bool first = true; cli_next_prop(&arg, &p); first = false) {
+		bool bare = first && !*p.key, once = !strcmp(p.key, "once");
+		uint16_t order = 0;
+
+		if (cli_is_one_of(p.key, passed))
+			continue;
+		if (!bare && !once && strcmp(p.key, "order"))
+			return cli_error(c, "property '%s' is unknown or not built", *p.key ? p.key : p.value);
+		for (unsigned i = 0; p.value[i]; i++) {
+			const char *letter = strchr(letters, p.value[i]);
+
+			if (!letter)
+				return cli_error(c, "'%c' is no boot device; give a (floppy), c (disk), d (CD-ROM), n (network)",
+						 p.value[i]);
+			order |= i < 3 ? (uint16_t)((letter - letters + 1) << 4 * i) : 0;
+		}
+		if (once)
+			c->config.pc.boot_once = order;
+		else
+			c->config.pc.boot_order = order;
+	}
+	return CLI_OK;
+}
+
 static enum cli_result take_vga(struct cli *c, const char *arg)
 {
 	c->config.no_vga = true;
@@ -200,6 +242,8 @@ static const struct option options[] = {
 	{ "hdb", ARG_NEXT, NULL, NULL, take_disk },
 	{ "hdc", ARG_NEXT, NULL, NULL, take_disk },
 	{ "hdd", ARG_NEXT, NULL, NULL, take_disk },
+	{ "fda", ARG_NEXT, "FILE", "a floppy disk; also -fdb", take_floppy },
+	{ "fdb", ARG_NEXT, NULL, NULL, take_floppy },
 	{ "cdrom", ARG_NEXT, "FILE", "a CD-ROM's image (ISO) on the IDE controller", cli_cdrom },
 	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
@@ -220,7 +264,8 @@ static const struct option options[] = {
 	{ "no-fd-bootchk", ARG_NONE, NULL, NULL, ignore },
 	{ "no-hpet", ARG_NONE, NULL, NULL, ignore },
 	{ "name", ARG_NEXT, "TEXT", "a name for the machine", cli_name },
-	{ "boot", ARG_NEXT, NULL, NULL, ignore }, // a direct kernel boot has no order
+	{ "boot", ARG_NEXT, "[order=]LETTERS[,once=]", "what a BIOS tries: a floppy, c disk, d CD-ROM, n network",
+		take_boot },
 	{ "k", ARG_NEXT, NULL, NULL, ignore }, // there is no keyboard to lay out
 	{ "L", ARG_NEXT, NULL, NULL, ignore }, // no firmware file is read
 	{ "global", ARG_NEXT, NULL, NULL, ignore }, // sets properties of drivers that are not there
@@ -247,7 +292,7 @@ static const struct option options[] = {
 };
 
 static const char *const not_built[] = {
-	"fda", "fdb", "sd", "pflash",
+	"sd", "pflash",
 	"usb", "usbdevice", "smbios",
 	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",

@@ -97,6 +97,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->i8042 = c->board != BOARD_MICROVM;
 	to->vga = !c->no_vga && c->board != BOARD_MICROVM;
 	to->ide = ide_is_present(m);
+	to->floppy = floppy_is_present(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		to->serial_present[i] = c->serial[i].kind != STREAM_NONE;
 	if (!c->deterministic)
@@ -176,6 +177,8 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	r = pc_create(m, err, errlen);
 	if (r == 0)
 		r = ide_create(m, err, errlen);
+	if (r == 0)
+		r = floppy_create(m, err, errlen);
 	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
 
@@ -251,6 +254,7 @@ void machine_destroy(struct machine *m)
 	machine_kill_monitors(m);
 	virtio_bus_destroy(m);
 	ide_destroy(m);
+	floppy_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);
 	pc_close(m);

@@ -24,6 +24,7 @@
 #include "io/serial.h"
 #include "io/trace.h"
 #include "machine/control.h"
+#include "machine/floppy.h"
 #include "machine/ide.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
@@ -54,6 +55,7 @@ struct machine_config {
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
 	struct ide_config ide[IDE_DRIVES];
+	struct floppy_config floppy[FDC_DRIVES];
 	struct virtio_config virtio[PCI_APP_MAX];
 	unsigned nvirtio;
 	unsigned nets, nics;

@@ -105,6 +105,17 @@ static void wire(struct machine *m)
 	mc146818_set_cpus(&pc->rtc, m->shared->config.vcpus);
 }
 
+// Which kinds of disk a BIOS tries, in which order: CMOS has the first two in one byte, the third in another.
+static void set_boot_order(struct machine *m, bool first)
+{
+	enum { CMOS_BOOT_2 = 0x3d, CMOS_BOOT_1 = 0x38, DEFAULT = 0x312 }; // disk, floppy, CD-ROM
+	const struct pc_config *c = &m->config->pc;
+	unsigned order = first && c->boot_once ? c->boot_once : c->boot_order ? c->boot_order : DEFAULT;
+
+	mc146818_set_byte(&m->pc.rtc, CMOS_BOOT_2, (uint8_t)order);
+	mc146818_set_byte(&m->pc.rtc, CMOS_BOOT_1, (uint8_t)(order >> 8 << 4));
+}
+
 int pc_create(struct machine *m, char *err, size_t errlen)
 {
 	struct pc_row rows[PC_ROWS];
@@ -127,6 +138,7 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 		}
 	}
 	pc_reset(m);
+	set_boot_order(m, true);
 	return 0;
 }
 
@@ -169,10 +181,15 @@ void pc_reset(struct machine *m)
 {
 	struct pc_row rows[PC_ROWS];
 
+	set_boot_order(m, false);
 	describe(m, rows);
 	for (unsigned i = 0; i < PC_ROWS; i++)
 		if (!rows[i].absent && (!i || rows[i].dev != rows[i - 1].dev) && rows[i].class->reset)
 			rows[i].class->reset(rows[i].dev);
 	if (ide_is_present(m))
 		ide_class.reset(&m->pc.ide.dev);
+	if (floppy_is_present(m)) {
+		fdc_class.reset(&m->pc.fdc.dev);
+		i8237_class.reset(&m->pc.dma.dev);
+	}
 }

@@ -8,6 +8,7 @@
 #include "boot/acpi_files.h"
 #include "dev/debug_exit.h"
 #include "dev/debugcon.h"
+#include "dev/fdc.h"
 #include "dev/fw_cfg.h"
 #include "dev/i8042.h"
 #include "dev/ide.h"
@@ -24,12 +25,15 @@ struct pc_config {
 	uint16_t debugcon_base;
 	uint32_t debugcon_readback;
 	bool testdev, pci_testdev;
+	uint16_t boot_order, boot_once; // what a BIOS tries first, second, third: half bytes of CMOS; 0: not said
 };
 
 struct pc {
 	struct mc146818 rtc;
 	struct i8042 i8042;
 	struct ide ide;
+	struct fdc fdc;
+	struct i8237 dma;
 	struct debug_exit debug_exit;
 	struct debugcon debugcon;
 	struct stream debugcon_to;

@@ -41,10 +41,17 @@ _start:
 	jne	fail
 	mov	$map, %si
 	call	say
-	mov	$0x42, %ah		/* extended read */
 	mov	drive, %dl
+	test	%dl, %dl
+	js	5f
+	mov	$0x0201, %ax		/* of a floppy: sector 2 of track 0 */
+	mov	$0x7e00, %bx
+	mov	$2, %cx
+	mov	$0, %dh
+	jmp	6f
+5:	mov	$0x42, %ah		/* extended read */
 	mov	$packet, %si
-	int	$0x13
+6:	int	$0x13
 	jc	fail
 	cmpw	$0x600d, 0x7ffe
 	jne	fail
