@@ -188,7 +188,8 @@ def test_disks():
         (["-drive", "file=cow,if=virtio"], "qcow2"), (["-drive", "file=disk,format=qcow2,if=virtio"], "qcow2"), (["-drive", "file=disk,format=parallels,if=virtio"], "parallels"),
         (["-drive", "if=virtio"], "file="), (["-drive", "file=,if=virtio"], "missing"),
         (["-drive", "file=" + "x" * 600 + ",if=virtio"], "too long"), (["-drive", "file=fat:rw:/,if=virtio"], "fat:"),
-        (["-drive", "file=disk,format=raw,if=floppy"], "floppy"), (["-drive", "file=disk,if=virtio,media=cdrom"], "cdrom"),
+        (["-drive", "file=disk,format=raw,if=floppy,index=2"], "floppy"), (["-M", "microvm", "-fda", "disk"], "floppy"),
+        (["-drive", "file=disk,format=raw,if=sd"], "if=sd"), (["-boot", "order=ax"], "'x'"), (["-boot", "frob=1"], "frob"), (["-drive", "file=disk,if=virtio,media=cdrom"], "cdrom"),
         (["-drive", "file=disk,if=virtio,cache=fast"], "fast"), (["-drive", "file=disk,if=virtio,discard=no"], "discard"),
         (["-drive", "file=disk,if=virtio,readonly=maybe"], "maybe"), (["-drive", "file=disk,if=virtio,frob=1"], "frob"),
         (["-drive", good, "-drive", good], "id=d"), (blk, "drive=d"), (["-device", "virtio-blk-pci"], "drive="),
@@ -245,7 +246,7 @@ def test_accepted():
         ["--nographic", "--no-reboot", "--machine", "pc,accel=tcg,usb=off,vmport=off", "--cpu", "max"],
         ["-nographic", "-accel", "tcg,thread=multi,tb-size=32", "-smp", "cpus=1,sockets=1,cores=1,threads=1"],
         ["-nographic", "-m", "size=64M,slots=2,maxmem=1G", "-net", "none", "-nic", "none", "-rtc", "base=utc,driftfix=slew"],
-        ["-nographic", "-boot", "order=d", "-k", "en-us", "-global", "virtio-blk-pci.scsi=off", "-M", "type=pc"],
+        ["-nographic", "-boot", "order=dc,once=a,menu=on", "-k", "en-us", "-global", "virtio-blk-pci.scsi=off", "-M", "type=pc"],
     ]:
         status, out, err = run(*BOOT, *args, data=b"s")
         check(f"accepted {args}", status == 0 and "stub" in out and not err, (status, out, err))
