@@ -7,12 +7,32 @@
 #include <stdint.h>
 #include "base/string.h"
 
+// 4 to 16 bytes: two moves that may overlap. Both are loaded first, for memmove.
+static void copy_few(char *to, const char *from, size_t n)
+{
+	if (n >= sizeof(uint64_t)) {
+		uint64_t a, b;
+
+		__builtin_memcpy(&a, from, sizeof(a));
+		__builtin_memcpy(&b, from + n - sizeof(b), sizeof(b));
+		__builtin_memcpy(to, &a, sizeof(a));
+		__builtin_memcpy(to + n - sizeof(b), &b, sizeof(b));
+	} else {
+		uint32_t a, b;
+
+		__builtin_memcpy(&a, from, sizeof(a));
+		__builtin_memcpy(&b, from + n - sizeof(b), sizeof(b));
+		__builtin_memcpy(to, &a, sizeof(a));
+		__builtin_memcpy(to + n - sizeof(b), &b, sizeof(b));
+	}
+}
+
 void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
 	void *d = to;
 
-	if (n == sizeof(uint64_t)) {
-		__builtin_memcpy(to, from, sizeof(uint64_t));
+	if (n <= 2 * sizeof(uint64_t) && n >= sizeof(uint32_t)) {
+		copy_few(to, from, n);
 		return to;
 	}
 	__asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(n) : : "memory");

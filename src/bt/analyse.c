@@ -79,13 +79,13 @@ bool decode_next(struct trans *t, int off)
 			return false;
 		t->t->uncheckable = true;
 	}
-	if (uses_homes(t, insn))
-		named |= insn->gpr_read | insn->gpr_written;
 	if (t->t->tier == TIER_BASE && !base_can(t, insn)) {
 		if (t->n)
 			return false;
 		t->t->tier = TIER_HOT;
 	}
+	if (t->t->tier != TIER_BASE && uses_homes(t, insn)) // base code has a place for each register
+		named |= insn->gpr_read | insn->gpr_written;
 	t->named = named;
 	t->off[t->n] = (int16_t)off;
 	t->next[t->n] = t->target[t->n] = NOWHERE;
@@ -98,17 +98,24 @@ static unsigned page_offset(const struct trans *t, unsigned i)
 	return (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[i]);
 }
 
-// What the unit covers, and which registers it changes.
+static void measure_insn(struct trans *t, unsigned i)
+{
+	code_note_bytes(t->b, t->t, page_offset(t, i), page_offset(t, i) + t->insn[i].len);
+	if (uses_homes(t, &t->insn[i]))
+		t->written |= t->insn[i].gpr_written;
+}
+
+// What the unit covers, and which registers it changes. Base code is in one piece, and has a place for each register.
 static void measure(struct trans *t)
 {
-	int first = 0, end = 0;
+	int first = 0, end = t->off[t->n - 1] + t->insn[t->n - 1].len;
 
-	for (unsigned i = 0; i < t->n; i++) {
+	if (t->t->tier == TIER_BASE)
+		code_note_bytes(t->b, t->t, page_offset(t, 0), page_offset(t, 0) + (unsigned)end);
+	for (unsigned i = 0; i < t->n && t->t->tier != TIER_BASE; i++) {
 		first = MIN(first, t->off[i]);
 		end = MAX(end, t->off[i] + t->insn[i].len);
-		code_note_bytes(t->b, t->t, page_offset(t, i), page_offset(t, i) + t->insn[i].len);
-		if (uses_homes(t, &t->insn[i]))
-			t->written |= t->insn[i].gpr_written;
+		measure_insn(t, i);
 	}
 	t->t->before = (uint16_t)-first;
 	t->t->len = (uint16_t)end;

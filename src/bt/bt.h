@@ -126,6 +126,7 @@ struct itab {
 struct segment { // of the translation cache
 	uint32_t hot;          // where its hot code begins
 	uint32_t ntus, nexits, nentries; // one more than the last number used in it, when it was left
+	uint32_t nlive;                  // units that are not dead
 } __attribute__((packed, aligned(4)));
 
 enum pool_name { POOL_BASE, POOL_HOT, POOLS };
@@ -292,6 +293,12 @@ static inline unsigned itab_index(uint64_t pc)
 
 // -- evict.c
 bool tc_has_room(const struct bt *b); // for one more unit
+
+static inline uint32_t tc_room(const struct bt *b) // bytes that it may take in each half of the cache
+{
+	return b->pool_now == POOL_BASE ? BASE_ROOM : EMIT_ROOM;
+}
+
 void tc_make_room(struct vcpu *v);
 void tc_make_wanted_room(struct vcpu *v);
 void tc_want_room(struct bt *b);
@@ -299,6 +306,7 @@ bool tc_is_late(const struct bt *b, const uint8_t *code, uint32_t unit);
 void tc_turn(struct bt *b, enum tier tier);
 void tc_turn_to_unit(struct bt *b, const struct tu *t);
 void tc_empty_segments(struct bt *b);
+void tc_count_live(struct bt *b, const struct tu *t, int n);
 struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of units may come to mean others
 {

@@ -7,8 +7,8 @@
 // There are two pools of them, of which one at a time is at hand (tc_turn): base code comes in thousands of units that
 // run a few times, and shall not push out hot ones, which cost ten times as much to make and thousands of passes to
 // find.
-// Hot code goes by age. Of base code any segment may go: programs that are run again and again, and are larger than the
-// pool, would find nothing of theirs if it were always the oldest.
+// Hot code goes by age. Of base code any segment may go, rather one with more dead units: programs that are run again and
+// again, and are larger than the pool, would find nothing of theirs if it were always the oldest.
 //
 // A unit may get code in another segment than its own (an entry for indirect branches, a way to another unit), of the
 // same pool. It is marked then, and loses that code with that segment.
@@ -49,9 +49,9 @@ static void close_segment(struct bt *b)
 
 bool tc_has_room(const struct bt *b)
 {
-	uint32_t n = b->segment + 1;
+	uint32_t n = b->segment + 1, room = tc_room(b);
 
-	return b->hot + EMIT_ROOM <= b->hot_end && b->cold + EMIT_ROOM <= b->cold_end &&
+	return b->hot + room <= b->hot_end && b->cold + room <= b->cold_end &&
 	       b->ntus + 1 < n * TUS_SEGMENT && b->nhots + 1 < n * HOTS_SEGMENT &&
 	       b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
 	       b->nsites + 4 * TU_INSNS_MAX < n * SITES_SEGMENT && b->ninsns + TU_INSNS_MAX < n * INSNS_SEGMENT &&
@@ -71,12 +71,12 @@ static unsigned count_segments(uint32_t size, unsigned max)
 	return MIN(MAX(size / TC_SEGMENT_MIN, 1), max);
 }
 
-// What is behind the shared part of base code: three eighths are for base units.
+// What is behind the shared part of base code: half of it is for base units.
 static void lay_out(struct bt *b)
 {
 	struct pool *base = &b->pool[POOL_BASE], *hot = &b->pool[POOL_HOT];
 	uint32_t start = b->base.cold_end, size = b->tc_size - start;
-	uint32_t part = (uint32_t)align_down(MAX(size / 8 * 3, TC_SEGMENT_MIN), PAGE_SIZE);
+	uint32_t part = (uint32_t)align_down(MAX(size / 2, TC_SEGMENT_MIN), PAGE_SIZE);
 
 	*base = (struct pool){.start = start, .n = count_segments(part, BASE_SEGMENTS)};
 	base->size = part / base->n;
@@ -151,15 +151,15 @@ static uint32_t hot_share(const struct bt *b)
 // The half that is full goes on in the upper part of what the other has left, if that is worth it.
 static bool take_from_other(struct bt *b)
 {
-	uint32_t hot_left = b->hot_end - b->hot, cold_left = b->cold_end - b->cold;
+	uint32_t hot_left = b->hot_end - b->hot, cold_left = b->cold_end - b->cold, room = tc_room(b);
 
 	if (!b->next_share)
 		b->next_share = hot_share(b);
-	if (hot_left < EMIT_ROOM && cold_left >= 4 * EMIT_ROOM && b->cold > b->hot) { // owner_in: hot code ascends
+	if (hot_left < room && cold_left >= 4 * room && b->cold > b->hot) { // owner_in: hot code ascends
 		b->hot = (uint32_t)align_up(b->cold + cold_left / 2, 64);
 		b->hot_end = b->cold_end;
 		b->cold_end = b->hot;
-	} else if (cold_left < EMIT_ROOM && hot_left >= 4 * EMIT_ROOM) {
+	} else if (cold_left < room && hot_left >= 4 * room) {
 		b->cold = (uint32_t)align_up(b->hot + hot_left / 2, 64);
 		b->cold_end = b->hot_end;
 		b->hot_end = b->cold;
@@ -181,6 +181,7 @@ static void open_segment(struct bt *b, unsigned segment)
 	b->segment = segment;
 	b->hot = start;
 	b->segments[segment].hot = b->hot;
+	b->segments[segment].nlive = 0;
 	b->hot_end = b->cold = start + share;
 	b->cold_end = start + r->size;
 	b->ntus = segment * TUS_SEGMENT + 1; // number 0 means none
@@ -261,15 +262,30 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 	b->st->tc_evictions++;
 }
 
+// There is so much more, or less, in the segment of this unit that is not dead.
+void tc_count_live(struct bt *b, const struct tu *t, int n)
+{
+	b->segments[(unsigned)(t - b->tu - 1) / TUS_SEGMENT].nlive += (uint32_t)n;
+}
+
+// Of two segments of base code taken at random, the one of which less is lost.
+static unsigned less_live(const struct bt *b)
+{
+	const struct pool *p = &b->pool[POOL_BASE];
+	unsigned now = b->segment - p->first, dice = (unsigned)(__builtin_ia32_rdtsc() >> 6);
+	unsigned one = p->first + (now + 1 + dice % (p->n - 1)) % p->n;
+	unsigned other = p->first + (now + 1 + dice / p->n % (p->n - 1)) % p->n;
+
+	return b->segments[other].nlive < b->segments[one].nlive ? other : one;
+}
+
 static unsigned next_segment(const struct bt *b)
 {
 	const struct pool *p = &b->pool[b->pool_now];
 	unsigned now = b->segment - p->first, next = p->first + (now + 1) % p->n;
 	struct range units = units_of(b, next);
 
-	if (b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to)
-		return next;
-	return p->first + (now + 1 + (unsigned)(__builtin_ia32_rdtsc() >> 6) % (p->n - 1)) % p->n;
+	return b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to ? next : less_live(b);
 }
 
 // Go on in another segment of the pool at hand, when the present one is full.

@@ -411,7 +411,7 @@ const uint8_t *emit_guard(struct bt *b, const struct exit *x, const struct tu *t
 	const uint8_t *start = emit_here(e);
 	uint8_t *no;
 
-	if (b->cold + EMIT_ROOM > b->cold_end)
+	if (b->cold + tc_room(b) > b->cold_end)
 		return NULL;
 	if (x->flags_noted) {
 		emit_cmp_state_imm8(e, 1, held, 0);

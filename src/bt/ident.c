@@ -180,8 +180,11 @@ void note_operand(struct trans *t, const struct x86_insn *insn)
 	struct bt *b = t->b;
 	unsigned from = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[t->i] + insn->imm_off);
 	const uint8_t *at = t->hot.p - insn->imm_size;
+	uint64_t theirs = 0, ours = 0;
 
-	if (!memcmp(at, t->bytes + t->off[t->i] + insn->imm_off, insn->imm_size))
+	memcpy(&theirs, t->bytes + t->off[t->i] + insn->imm_off, insn->imm_size);
+	memcpy(&ours, at, insn->imm_size);
+	if (theirs == ours)
 		b->reloc[b->nrelocs++] = (struct reloc){
 			(uint32_t)(at - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
 }

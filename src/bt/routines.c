@@ -385,7 +385,7 @@ static const uint8_t *link_by(struct bt *b, const struct exit *x, enum routine r
 	struct emit e = {b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, (uint64_t)b - BT_OFFSET, 0, 0};
 	const uint8_t *start = emit_here(&e);
 
-	if (b->cold + EMIT_ROOM > b->cold_end)
+	if (b->cold + tc_room(b) > b->cold_end)
 		return NULL;
 	emit_call_shared(b, &e, routine_of(b, NULL, r, argument));
 	emit_patch32(emit_jmp32(&e), e.delta, to);

@@ -333,6 +333,7 @@ void tc_remove(struct bt *b, struct tu *t)
 void tc_detach(struct bt *b, struct tu *t)
 {
 	t->dead = true;
+	tc_count_live(b, t, -1);
 	tc_remove(b, t);
 	tc_unlink_incoming(b, t);
 	footing_leave(b, t);

@@ -102,7 +102,9 @@ const struct treatment *treat(const struct trans *t, const struct x86_insn *insn
 
 bool uses_homes(const struct trans *t, const struct x86_insn *insn)
 {
-	return treat(t, insn) != &in_c && treat(t, insn)->emit != emit_string && !is_vector_in_c(insn);
+	const struct treatment *tr = treat(t, insn);
+
+	return tr != &in_c && tr->emit != emit_string && !is_vector_in_c(insn);
 }
 
 bool ends_unit(const struct trans *t, const struct x86_insn *insn)
@@ -380,6 +382,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 		emit_unit(&t);
 		t.t->nmaps = (uint16_t)(b->nmaps - t.t->first_map);
 	}
+	ASSERT(t.hot.p <= t.hot.end && t.cold.p <= t.cold.end);
 	t.t->nexits = (uint16_t)(b->nexits - t.t->first_exit);
 	keep_hot(b, t.t);
 	t.t->nrelocs = (uint16_t)(b->nrelocs - t.t->first_reloc);
@@ -387,6 +390,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	b->hot = (uint32_t)(t.hot.p - b->tc_rw);
 	b->cold = (uint32_t)(t.cold.p - b->tc_rw);
 	b->ntus++;
+	tc_count_live(b, t.t, 1);
 	tc_insert(b, t.t);
 	code_watch(v, t.t);
 	count(&t, before, __builtin_ia32_rdtsc() - start);

@@ -17,11 +17,12 @@ enum {
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 17, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
 	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
-	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache
+	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache,
+	BASE_ROOM = 16 << 10,     // and one of TRACE_INSNS
 	TC_SEGMENTS = 14, BASE_SEGMENTS = 6, TC_SEGMENT_MIN = 448 << 10, // of cache and tables of records: see evict.c
 	TUS_SEGMENT = 48 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 18, SITES_SEGMENT = 1 << 17,
 	INSNS_SEGMENT = 1 << 15,
-	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 18, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 16, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 };
 
