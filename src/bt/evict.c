@@ -7,8 +7,8 @@
 // There are two pools of them, of which one at a time is at hand (tc_turn): base code comes in thousands of units that
 // run a few times, and shall not push out hot ones, which cost ten times as much to make and thousands of passes to
 // find.
-// Hot code goes by age. Of base code any segment may go, rather one with more dead units: programs that are run again and
-// again, and are larger than the pool, would find nothing of theirs if it were always the oldest.
+// Hot code goes by age. Of base code any segment may go, rather one with more dead units: programs that are run again
+// and again, and are larger than the pool, would find nothing of theirs if it were always the oldest.
 //
 // A unit may get code in another segment than its own (an entry for indirect branches, a way to another unit), of the
 // same pool. It is marked then, and loses that code with that segment.
@@ -71,12 +71,12 @@ static unsigned count_segments(uint32_t size, unsigned max)
 	return MIN(MAX(size / TC_SEGMENT_MIN, 1), max);
 }
 
-// What is behind the shared part of base code: half of it is for base units.
+// What is behind the shared part of base code: seven sixteenths are for base units.
 static void lay_out(struct bt *b)
 {
 	struct pool *base = &b->pool[POOL_BASE], *hot = &b->pool[POOL_HOT];
 	uint32_t start = b->base.cold_end, size = b->tc_size - start;
-	uint32_t part = (uint32_t)align_down(MAX(size / 2, TC_SEGMENT_MIN), PAGE_SIZE);
+	uint32_t part = (uint32_t)align_down(MAX(size / 16 * 7, TC_SEGMENT_MIN), PAGE_SIZE);
 
 	*base = (struct pool){.start = start, .n = count_segments(part, BASE_SEGMENTS)};
 	base->size = part / base->n;
