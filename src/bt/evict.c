@@ -288,6 +288,36 @@ static unsigned next_segment(const struct bt *b)
 	return b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to ? next : less_live(b);
 }
 
+// What was not used of the segment this time, of the cache and of the tables: nothing will be written there until it is
+// opened again.
+static void release_rest(struct vcpu *v)
+{
+	const struct bt *b = bt_of(v);
+	const struct {
+		const void *table;
+		uint32_t size, from, segment;
+	} rest[] = {
+		{b->tu, sizeof(*b->tu), b->ntus, TUS_SEGMENT},
+		{b->hot_tu, sizeof(*b->hot_tu), b->nhots, HOTS_SEGMENT},
+		{b->exit, sizeof(*b->exit), b->nexits, EXITS_SEGMENT},
+		{b->site, sizeof(*b->site), b->nsites, SITES_SEGMENT},
+		{b->insn, sizeof(*b->insn), b->ninsns, INSNS_SEGMENT},
+		{b->vop, sizeof(*b->vop), b->ninsns, INSNS_SEGMENT},
+		{b->map, sizeof(*b->map), b->nmaps, MAPS_SEGMENT},
+		{b->reloc, sizeof(*b->reloc), b->nrelocs, RELOCS_SEGMENT},
+		{b->base.bmap, sizeof(*b->base.bmap), b->base.nmaps, BASE_MAPS_SEGMENT},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rest); i++) {
+		const char *table = rest[i].table;
+
+		vmm_release(v, table + (uint64_t)rest[i].from * rest[i].size,
+			    table + (uint64_t)(b->segment + 1) * rest[i].segment * rest[i].size, false);
+	}
+	vmm_release(v, b->tc_rw + b->hot, b->tc_rw + b->hot_end, true);
+	vmm_release(v, b->tc_rw + b->cold, b->tc_rw + b->cold_end, true);
+}
+
 // Go on in another segment of the pool at hand, when the present one is full.
 void tc_make_room(struct vcpu *v)
 {
@@ -297,6 +327,7 @@ void tc_make_room(struct vcpu *v)
 	if (take_from_other(b))
 		return;
 	close_segment(b);
+	release_rest(v);
 	empty_segment(v, next);
 	open_segment(b, next);
 }

@@ -58,6 +58,10 @@ int vmm_map_guest(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, bool writ
 int vmm_unmap_guest(struct vcpu *v, gva_t gva, uint64_t size);
 int vmm_unmap_guest_all(struct vcpu *v);
 
+// -- Memory of the translator's tables or cache that holds nothing now: whole pages of it go back to the host, and are
+// zero when next touched. For the cache, its writable mapping (vmm/release.c).
+void vmm_release(struct vcpu *v, const void *from, const void *to, bool cache);
+
 // -- The ways out.
 _Noreturn void vmm_shutdown(struct vcpu *v);                      // ACPI S5
 _Noreturn void vmm_reset(struct vcpu *v, enum reset_reason why);

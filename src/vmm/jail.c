@@ -3,8 +3,8 @@
 // The jail: what the monitor may ask of the host kernel once guest code can run. Anything else, and any other
 // architecture's system calls, kills the whole process, which the app notices and reports. The list is what the
 // monitor uses and no more: waiting (futex, wait and wake only), coming back from a signal, its one timer, the time of
-// day, and ending. No call here opens or sends anything: a monitor taken over by its guest reaches this machine's
-// memory and the app's request slots, nothing else.
+// day, giving back memory of the translator, and ending. No call here opens or sends anything: a monitor taken over by
+// its guest reaches this machine's memory and the app's request slots, nothing else.
 //
 // With guest memory mapped at the guest's own addresses (--memory), or several vCPUs (zone.h, SPLIT_WINDOW), two more:
 // mmap of the RAM file outside the zone,
@@ -50,11 +50,16 @@ enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER
 	LOAD_HIGH(0), IF_AT_LEAST(HIGH_OF_ZONE_END, 7), UNLESS(0, 7), LOAD(args[0]), UNLESS(0, 5), \
 	LOAD_HIGH(1), UNLESS(HIGH_OF_ZONE, 3), LOAD(args[1]), UNLESS(0, 1), ALLOW, \
 	SMALL, OUTSIDE_THE_ZONE, ALLOW
+// Pages of a vCPU's tables or cache go back to the host.
+#define MADVISE \
+	SMALL, LOAD_HIGH(0), AND(~(VCPUS_MAX - 1u)), KILL_UNLESS(ZONE_VCPU_FIRST >> 32), LOAD(args[0]), \
+	IF_AT_LEAST(ZONE_VCPU_BT, 1), KILL, LOAD(args[2]), IF(MADV_REMOVE, 2), KILL_UNLESS(MADV_DONTNEED), ALLOW
 #define LENGTH(...) (sizeof((const struct sock_filter[]){__VA_ARGS__}) / sizeof(struct sock_filter))
 
-static const struct sock_filter checked[] = {BEGIN, ALWAYS, FUTEX};
+static const struct sock_filter checked[] = {BEGIN, ALWAYS, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE, FUTEX};
 static const struct sock_filter mapped[] = {
-	BEGIN, ALWAYS, UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
+	BEGIN, ALWAYS, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE, UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP,
+	UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
 };
 
 struct sock_fprog jail_filter(bool maps)

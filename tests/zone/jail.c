@@ -121,6 +121,14 @@ static const struct map_case map_cases[] = {
 	{true, SYS_munmap, {0x410100000000, 0x1000}},
 	{true, SYS_munmap, {0x3ff000000000, 0x1000000000}},
 	{true, SYS_munmap, {0, 0x400000001000}},
+	{false, SYS_madvise, {ZONE_VCPU(0) + ZONE_VCPU_BT, 0x1000, MADV_DONTNEED}},
+	{false, SYS_madvise, {ZONE_VCPU(15) + ZONE_VCPU_TC_RW, 0x1000, MADV_REMOVE}},
+	{true, SYS_madvise, {ZONE_VCPU(0) + ZONE_VCPU_TC_RW, 0x1000, MADV_HUGEPAGE}},
+	{true, SYS_madvise, {ZONE_VCPU(0), 0x1000, MADV_DONTNEED}},
+	{true, SYS_madvise, {ZONE_VCPU(0) + ZONE_VCPU_BT, 0x100000000, MADV_DONTNEED}},
+	{true, SYS_madvise, {ZONE_RAM + ZONE_VCPU_BT, 0x1000, MADV_REMOVE}},
+	{true, SYS_madvise, {ZONE_SHARED, 0x1000, MADV_REMOVE}},
+	{true, SYS_madvise, {0x10000, 0x1000, MADV_REMOVE}},
 	{false, SYS_munmap, {0xffff800000000000, 0x1000}}, // nothing there is ours: the kernel refuses
 };
 
