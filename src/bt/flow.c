@@ -182,8 +182,8 @@ static void emit_for_target(struct trans *t, struct emit *e, uint64_t target, bo
 // flags are not in the host's. tc_link says which byte that is.
 enum {
 	GUARD_CMP = 7, GUARD_DISP = 2,            // the comparison, and where its displacement is
-	GUARD_JMP = GUARD_CMP - GUARD_DISP + 2 + 1, // from there to the rel32 of the jump behind it, over a short branch
-	GUARD_CALL = GUARD_CMP - GUARD_DISP + 6 + 1, // or a long one
+	GUARD_NEAR = GUARD_CMP - GUARD_DISP + 2 + 1, // from there to the rel32 of the jump behind it, over a short branch
+	GUARD_FAR = GUARD_CMP - GUARD_DISP + 6 + 1, // or a long one
 };
 
 static uint32_t held_byte(const struct bt *b, uint32_t footing)
@@ -250,36 +250,50 @@ void emit_apart_exit(struct trans *t)
 	emit_unlinked(e, id);
 }
 
-// The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
-// place is the hot branch's rel32; polled: that has been done.
-struct exit *emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool polled)
+// On the way to the target: a poll, and flags as it wants them. The exit that stands at the end.
+static struct exit *emit_way_out(struct trans *t, struct emit *e, uint64_t target, bool poll)
 {
-	struct emit *e = &t->cold;
-	bool backward = !polled && target <= insn_pc(t, t->i), one = t->t->mode & (MODE_ONE | MODE_ALONE);
-	enum flag_state was = t->flags;
-	const uint8_t *stub = emit_here(e);
+	bool one = t->t->mode & (MODE_ONE | MODE_ALONE);
 	uint32_t before = t->b->nexits, id;
-	struct exit *x;
 
-	emit_patch32(place, e->delta, stub);
 	emit_uncount(t, e);
 	if (one)
 		t->flags = emit_flags_to_leave(t, e) ? FLAGS_NOTED : t->flags;
 	else
-		emit_for_target(t, e, target, backward);
+		emit_for_target(t, e, target, poll);
 	id = new_exit(t, one ? EXIT_NEXT : EXIT_DIRECT, target);
-	x = &t->b->exit[id];
-	x->flags_noted = t->flags != FLAGS_HOST;
-	if (!one) {
-		bool straight = !has_epilogue(t) && emit_here(e) == stub;
+	t->b->exit[id].flags_noted = t->flags != FLAGS_HOST;
+	nothing_left(t, before);
+	return &t->b->exit[id];
+}
+
+static uint32_t number_of(const struct trans *t, const struct exit *x)
+{
+	return (uint32_t)(x - t->b->exit);
+}
+
+// The cold side of a direct branch: poll if backward, registers home, then a jump that will be chained, or the table.
+// place is the hot branch's rel32; call: that has been done, but the jump.
+struct exit *emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, bool call)
+{
+	struct emit *e = &t->cold;
+	enum flag_state was = t->flags;
+	const uint8_t *stub = emit_here(e);
+	struct exit *x;
+
+	emit_patch32(place, e->delta, stub);
+	x = emit_way_out(t, e, target, !call && target <= insn_pc(t, t->i));
+	if (x->kind == EXIT_DIRECT) {
+		bool guarded = guards_in_place(t, target) && !call;
+		bool straight = !has_epilogue(t) && emit_here(e) == stub && !guarded;
 		uint8_t *at = place;
 
 		if (!straight) {
 			emit_epilogue(t, e);
-			if (guards_in_place(t, target)) {
+			if (guarded) {
 				emit_held(t, e);
 				emit_bytes(e, (const uint8_t[]){0x74, 5}, 2); // je over the jump
-				x->guard = GUARD_JMP;
+				x->guard = GUARD_NEAR;
 			}
 			at = emit_jmp32(e);
 			emit_patch32(at, e->delta, emit_here(e));
@@ -289,8 +303,7 @@ struct exit *emit_branch_stub(struct trans *t, uint8_t *place, uint64_t target, 
 	} else {
 		emit_epilogue(t, e);
 	}
-	emit_unlinked(e, id);
-	nothing_left(t, before);
+	emit_unlinked(e, number_of(t, x));
 	t->flags = was;
 	return x;
 }
@@ -315,7 +328,7 @@ void emit_call_out(struct trans *t, uint64_t target)
 	if (!guarded)
 		return;
 	ASSERT(x->place == (uint32_t)(call - t->b->tc_rw));
-	x->guard = GUARD_CALL;
+	x->guard = GUARD_FAR;
 	emit_patch32(fails, e->delta, emit_here(&t->cold));
 	emit_u8(&t->cold, 0xe8);
 	emit_u32(&t->cold, 0);
@@ -323,10 +336,32 @@ void emit_call_out(struct trans *t, uint64_t target)
 	emit_patch32(emit_jmp32(&t->cold), t->cold.delta, emit_here(e));
 }
 
+// The unit ends here: all of it in the hot half, but what is left when it is not chained.
 void emit_goto(struct trans *t, uint64_t target)
 {
-	emit_branch_stub(t, emit_jmp32(&t->hot), target, false);
+	struct emit *e = &t->hot;
+	uint8_t *fails = NULL, *at;
+	struct exit *x;
+
 	t->ended = true;
+	if (t->t->mode & (MODE_ONE | MODE_ALONE)) {
+		emit_branch_stub(t, emit_jmp32(e), target, false);
+		return;
+	}
+	x = emit_way_out(t, e, target, target <= insn_pc(t, t->i));
+	emit_epilogue(t, e);
+	if (guards_in_place(t, target)) {
+		emit_held(t, e);
+		fails = emit_jcc32(e, CC_E);
+		x->guard = GUARD_FAR;
+	}
+	at = emit_jmp32(e);
+	x->place = (uint32_t)(at - t->b->tc_rw);
+	x->unlinked = (uint32_t)(emit_here(&t->cold) - t->b->tc);
+	emit_patch32(at, e->delta, emit_here(&t->cold));
+	if (fails)
+		emit_patch32(fails, e->delta, emit_here(&t->cold));
+	emit_unlinked(&t->cold, number_of(t, x));
 }
 
 static uint8_t *emit_jrcxz(struct emit *e)
