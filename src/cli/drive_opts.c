@@ -188,8 +188,7 @@ enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *
 	if (!to)
 		return CLI_DONE;
 	if (cli_is_one_of(p->value, stops))
-		return cli_error(c, "%s=%s is not built: a machine cannot be stopped and continued yet; use report", p->key,
-				 p->value);
+		return cli_error(c, "%s=%s is not built: no error stops the machine; use report", p->key, p->value);
 	*to = !strcmp(p->value, "ignore");
 	return *to || cli_is_one_of(p->value, report) ? CLI_OK :
 		cli_error(c, "%s=%s: give report or ignore", p->key, p->value);
