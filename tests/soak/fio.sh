@@ -21,8 +21,10 @@ for job in \${JOBS:-warm:randread:4k:1 any:randread:4k:16 any:randwrite:4k:1 any
 	any:read:1m:16 any:write:1m:1 any:write:1m:16}; do
 	set -- \$(echo "\$job" | tr : ' ')
 	[ "\$1" != warm ] || cat \$DISK >/dev/null
+	much="--time_based --runtime=$seconds"
+	[ "\$1" != cold ] || much=--io_size=64M # no block twice
 	/usr/bin/fio --name=x --filename=\$DISK --rw=\$2 --bs=\$3 --iodepth=\$4 --ioengine=libaio --direct=1 \\
-		--size=256M --time_based --runtime=$seconds --output-format=terse |
+		--size=256M \$much --output-format=terse |
 		awk -F\; -v n="\$1 \$2 \$3 depth \$4" '{ printf "%-30s %8.1f\\n", n, (\$7 + \$48) / 1024 }'
 done
 EOF2
