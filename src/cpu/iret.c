@@ -45,7 +45,7 @@ static uint64_t outer_sp(const struct vcpu *v, const struct x86_seg *ss, bool co
 	return (v->gpr[X86_RSP] & ~mask) | (popped & mask);
 }
 
-// SS of a return to 64-bit code of that level.
+// SS of a return to 64-bit code of that level, or to 32-bit code of users (where all of RSP is popped, too).
 static bool quick_ss(struct vcpu *v, uint16_t sel, unsigned cpl, struct x86_seg *ss)
 {
 	struct desc d;
@@ -56,13 +56,13 @@ static bool quick_ss(struct vcpu *v, uint16_t sel, unsigned cpl, struct x86_seg 
 		*ss = segment_null(sel, cpl);
 		return cpl != 3;
 	}
-	if (!quick_desc(v, sel, &d) || !desc_writable_data(&d) || desc_dpl(&d) != cpl)
+	if (!quick_desc(v, sel, &d) || !desc_writable_data(&d) || desc_dpl(&d) != cpl || !(desc_attr(&d) & SEG_DB))
 		return false;
 	*ss = desc_segment(&d, sel);
 	return true;
 }
 
-// A kernel's return to 64-bit code, where all is as usual. False: nothing has happened.
+// A 64-bit kernel's return, where all is as usual. False: nothing has happened.
 static bool iret_quickly(struct vcpu *v, unsigned opsize)
 {
 	uint64_t rsp = v->gpr[X86_RSP], it[IRET_ITEMS];
@@ -79,7 +79,7 @@ static bool iret_quickly(struct vcpu *v, unsigned opsize)
 		return false;
 	__builtin_memcpy(it, frame, sizeof(it));
 	cpl = it[IRET_CS] & SEL_RPL;
-	if (!quick_code(v, (uint16_t)it[IRET_CS], &cs) || desc_dpl(&cs) != cpl || !vcpu_canonical(v, it[IRET_RIP]) ||
+	if (!quick_return_code(v, (uint16_t)it[IRET_CS], it[IRET_RIP], &cs) || desc_dpl(&cs) != cpl ||
 	    !quick_ss(v, (uint16_t)it[IRET_SS], cpl, &ss))
 		return false;
 	v->seg[X86_SS] = ss;

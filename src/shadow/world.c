@@ -158,7 +158,7 @@ uint32_t shadow_mode(struct vcpu *v)
 		s->valid = false;
 	}
 	if (!s->valid || s->root != root_of(v)) {
-		if (!user || !policy_may_claim(v, root_of(v)))
+		if (!user || !vcpu_code64(v) || !policy_may_claim(v, root_of(v))) // 32-bit code has no mapped form
 			return 0;
 		claim(v, s);
 	}

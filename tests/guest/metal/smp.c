@@ -6,7 +6,10 @@
  */
 #include "lib/metal.h"
 
-const struct tcg_known tcg_known[] = {{0}};
+const struct tcg_known tcg_known[] = {
+	{"code that the other writes", "SDM vol. 3, \"Handling Self- and Cross-Modifying Code\""},
+	{0},
+};
 
 enum { TRAMPOLINE = 0x8000, VEC_PING = 0x71, VEC_SHOOT = 0x72, VEC_STORM = 0x73, STACK = 0x4000, CPUS = 8 };
 enum { ICR_INIT = 0x4500, ICR_SIPI = 0x4600, ICR_NMI = 0x4400, ICR_FIXED = 0x4000, ICR_OTHERS = 0xc0000 };
