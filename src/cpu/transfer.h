@@ -29,7 +29,8 @@ void far_enter(struct vcpu *v, const struct desc *d, uint16_t sel, unsigned cpl,
 const uint64_t *quick_peek(struct vcpu *v, gva_t gva, size_t size);    // where in RAM a system table is
 bool quick_desc(struct vcpu *v, uint16_t sel, struct desc *d);         // present, and accessed already
 bool quick_code(struct vcpu *v, uint16_t sel, struct desc *d);         // and a 64-bit code segment, not conforming
-bool quick_return_code(struct vcpu *v, uint16_t sel, uint64_t rip, struct desc *d); // or a user's 32-bit one; RIP is well
+// Or a user's code segment of 32 bits, and RIP is one to go to.
+bool quick_return_code(struct vcpu *v, uint16_t sel, uint64_t rip, struct desc *d);
 
 // Delivery of one event. rip is what the handler returns to; v->rip stays as it is until all has succeeded.
 struct event {
