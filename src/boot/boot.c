@@ -218,6 +218,23 @@ static int put_acpi(struct boot *b)
 	return a.overflow ? boot_fail(b, -ENOSPC, "ACPI tables outgrew their place: this is a bug in ringer") : 0;
 }
 
+static int put_smbios(struct boot *b)
+{
+	static const struct smbios_args plain;
+	struct smbios *s = malloc(sizeof(*s));
+	int ret = 0;
+
+	if (!s || !smbios_build(s, b->args->smbios ? b->args->smbios : &plain, b->cfg, BOOT_SMBIOS_TABLE)) {
+		ret = boot_fail(b, -ENOSPC, "-smbios: the strings do not fit into %d bytes: give fewer", SMBIOS_SIZE);
+	} else {
+		memcpy(boot_ram(b, BOOT_SMBIOS, sizeof(s->entry)), s->entry, sizeof(s->entry));
+		memcpy(boot_ram(b, BOOT_SMBIOS + 0x20, sizeof(s->entry_64)), s->entry_64, sizeof(s->entry_64));
+		memcpy(boot_ram(b, BOOT_SMBIOS_TABLE, s->size), s->table, s->size);
+	}
+	free(s);
+	return ret;
+}
+
 static int load_format(struct boot *b)
 {
 	if (bzimage_probe(b))
@@ -255,6 +272,8 @@ int boot_load(const struct boot_args *a, struct config *cfg, struct vcpu *v0, ch
 		if (cfg->board != BOARD_MICROVM)
 			mptable_build(cfg, BOOT_MPTABLE, boot_ram(&b, BOOT_MPTABLE, MPTABLE_SIZE));
 	}
+	if (!ret)
+		ret = put_smbios(&b);
 	free(b.image);
 	return ret;
 }

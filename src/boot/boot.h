@@ -8,6 +8,7 @@
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
+#include "boot/smbios.h"
 #include "bus/shared.h"
 #include "cpu/vcpu.h"
 
@@ -16,6 +17,7 @@ struct boot_args {
 	const char *bios;   // firmware instead of a kernel: path, or NULL
 	const char *initrd; // path or NULL
 	const char *append; // command line or NULL
+	const struct smbios_args *smbios;
 };
 
 // Load a: 0, or a negative errno with one line in err that names the file and says what to do about it.

@@ -5,7 +5,7 @@
 //
 //   0x00001000  GDT                      0x00003000  PVH start info, modules, memory map
 //   0x00002000  zero page (boot_params)  0x00009000  page tables: PML4, PDPT, four PDs
-//   0x00020000  command line             0x000f0000  RSDP; at 0xf0100 bios_stubs.c's code, at 0xf1000 the MP table
+//   0x00020000  command line             0x000f0000  RSDP; 0xf0100 bios_stubs.c, 0xf1000 MP table, 0xf2000 SMBIOS
 #ifndef BOOT_LOAD_H
 #define BOOT_LOAD_H
 
@@ -24,6 +24,8 @@ enum boot_place {
 	BOOT_EBDA = 0x9fc00,
 	BOOT_RSDP = 0xf0000,
 	BOOT_MPTABLE = 0xf1000,
+	BOOT_SMBIOS = 0xf2000, // its entry points, then the table
+	BOOT_SMBIOS_TABLE = BOOT_SMBIOS + 0x100,
 	BOOT_KERNEL_MIN = 0x100000,
 	BOOT_ACPI_SIZE = 0x10000, // at the end of low RAM; its last page is the FACS, which the guest may write
 	BOOT_RAM_MIN = 4 << 20,

@@ -29,6 +29,13 @@ struct cli_memdev { // -object memory-backend-ram
 	bool used;
 };
 
+enum { OBJECTS_MAX = 32 };
+enum cli_object_kind { OBJECT_RNG, OBJECT_THREAD };
+struct cli_object { // -object: a name that devices may use
+	char id[64];
+	enum cli_object_kind kind;
+};
+
 enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOPPY };
 
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
@@ -76,6 +83,8 @@ struct cli {
 	struct operator_config operator[OPERATORS_MAX];
 	char name[256];
 	bool stopped, daemonize;
+	unsigned objects, wants;
+	struct cli_object object[OBJECTS_MAX], wanted[OBJECTS_MAX];
 	unsigned memdevs;
 	struct cli_memdev memdev[NODES_MAX];
 	struct cli_node { // -numa node
@@ -137,8 +146,17 @@ enum cli_result cli_settle_ids(struct cli *c); // of devices: no two are the sam
 // smp_opts.c
 enum cli_result cli_smp(struct cli *c, const char *arg);
 enum cli_result cli_numa(struct cli *c, const char *arg);
-enum cli_result cli_object(struct cli *c, const char *arg);
+enum cli_result cli_memory_object(struct cli *c, const char *props);
 enum cli_result cli_settle_nodes(struct cli *c);
+
+// object_opts.c
+enum cli_result cli_object(struct cli *c, const char *arg);
+enum cli_result cli_use_object(struct cli *c, enum cli_object_kind kind, const char *id); // a device names it
+enum cli_result cli_settle_objects(struct cli *c); // what was named is there
+
+// smbios_opts.c
+enum cli_result cli_smbios(struct cli *c, const char *arg);
+enum cli_result cli_uuid(struct cli *c, const char *arg);
 
 // drive_opts.c
 enum cli_result cli_drive(struct cli *c, const char *arg);

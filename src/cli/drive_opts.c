@@ -344,7 +344,7 @@ static enum cli_result give_to_device(struct cli *c, unsigned i)
 	c->option = "-device";
 	if (!d)
 		return cli_error(c, "drive=%s: there is no such -drive or -blockdev", c->wants_drive[i]);
-	if (d->attached || d->interface != DRIVE_NONE)
+	if (d->attached || (d->interface != DRIVE_NONE && !(d->interface == DRIVE_IDE && c->config.board == BOARD_MICROVM)))
 		return cli_error(c, "drive=%s: it belongs to another device already (if=none leaves it free)",
 				 c->wants_drive[i]);
 	give(&c->config.virtio[i], d);
@@ -364,8 +364,7 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 			 d->cdrom ? "virtio-scsi (/dev/sr0 and so on)" : "virtio (/dev/vda and so on)");
 	if (d->interface == DRIVE_SCSI || (d->cdrom && d->interface == DRIVE_IDE))
 		return cli_scsi_drive(c, d);
-	if (d->cdrom)
-		return cli_error(c, "media=cdrom: a virtio disk is none; use if=scsi");
+	d->image.readonly |= d->cdrom; // a disk that cannot be written, as in QEMU
 	v = cli_virtio_add(c, VIRTIO_BLK);
 	if (!v)
 		return CLI_ERROR;

@@ -26,6 +26,7 @@ static const struct machine_name {
 	const char *help;
 } machine_names[] = {
 	{ "microvm", BOARD_MICROVM, "microvm (i386)" },
+	{ "none", BOARD_PC, "empty machine" },
 	{ "pc", BOARD_PC, "Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)" },
 	{ "pc-i440fx-7.2", BOARD_PC, "Standard PC (i440FX + PIIX, 1996) (default)" },
 	{ "q35", BOARD_Q35, "Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-7.2)" },
@@ -109,8 +110,9 @@ enum cli_result cli_machine(struct cli *c, const char *arg)
 		if ((!*p.key && first) || !strcmp(p.key, "type")) {
 			if (cli_is_help(p.value))
 				return machine_help();
-			if (!strcmp(p.value, "none"))
-				continue; // for probes ("-M none -accel help")
+			c->config.empty = !strcmp(p.value, "none"); // for probes: "-M none -accel help", or by QMP
+			if (c->config.empty)
+				continue;
 			if (!find_machine(c, p.value))
 				return cli_error(c, "machine '%s' is not built; '-machine help' lists those that are",
 						 p.value);

@@ -221,7 +221,7 @@ static const struct option options[] = {
 	{ "m", ARG_NEXT, "[size=]SIZE", "memory of the guest: 512M, 2G (default 128M)", cli_memory },
 	{ "smp", ARG_NEXT, "N[,sockets=,cores=,threads=]", "processors (default 1)", cli_smp },
 	{ "numa", ARG_NEXT, "node[,cpus=A-B,memdev=ID]", "a node of memory; also cpu, dist", cli_numa },
-	{ "object", ARG_NEXT, "memory-backend-ram,id=ID,size=N", "memory for a node", cli_object },
+	{ "object", ARG_NEXT, "KIND,id=ID[,...]", "memory-backend-ram for a node, rng-random, iothread", cli_object },
 	{ "cpu", ARG_NEXT, "MODEL[,+X,-Y]", "processor model: host, max, ...; help lists them", take_cpu },
 	{ "machine", ARG_NEXT, "pc[,accel=A:B]", "board; help lists them", cli_machine },
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
@@ -272,6 +272,8 @@ static const struct option options[] = {
 	{ "rtc", ARG_NEXT, "base=utc", "the clock's time", cli_rtc },
 	{ "no-reboot", ARG_NONE, NULL, "end when the guest resets", take_no_reboot },
 	{ "no-shutdown", ARG_NONE, NULL, "stay when the guest powers off", take_no_shutdown },
+	{ "smbios", ARG_NEXT, "type=N,KEY=VALUE,...", "what the machine says it is: types 0 to 3, 11", cli_smbios },
+	{ "uuid", ARG_NEXT, "UUID", "the same as -smbios type=1,uuid=", cli_uuid },
 	{ "action", ARG_NEXT, "EVENT=WHAT[,...]", "reboot=shutdown, shutdown=pause: as the two above", cli_action },
 	{ "S", ARG_NONE, NULL, "do not start the processor: wait for the debugger, or 'cont'", take_stopped },
 	{ "s", ARG_NONE, NULL, "the same as -gdb tcp::1234", take_gdb },
@@ -293,8 +295,8 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"sd", "pflash",
-	"usb", "usbdevice", "smbios",
-	"fw_cfg", "acpitable", "no-acpi", "uuid", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
+	"usb", "usbdevice",
+	"fw_cfg", "acpitable", "no-acpi", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
 	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog", "watchdog-action",
 	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
 	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
@@ -395,15 +397,16 @@ static enum cli_result settle(struct cli *c)
 	if (c->accel == ACCEL_REFUSED)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
+	c->config.boot.smbios = &c->config.smbios;
 	c->option = "-kernel";
 	if (!c->config.boot.kernel && !c->config.boot.bios && c->drives)
 		c->config.boot.bios = FIRMWARE_DEFAULT;
-	if (!c->config.boot.kernel && !c->config.boot.bios)
+	if (!c->config.boot.kernel && !c->config.boot.bios && !c->config.empty)
 		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
 		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
-	if (cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK ||
-	    cli_settle_drives(c) != CLI_OK)
+	if (cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK ||
+	    cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
 	if (cli_settle_places(c) != CLI_OK)
 		return CLI_ERROR;

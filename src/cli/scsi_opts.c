@@ -35,6 +35,8 @@ enum cli_result cli_virtio_scsi(struct cli *c, const char *arg)
 		} else if (r == CLI_DONE && (!strcmp(p.key, "hotplug") || !strcmp(p.key, "param_change"))) {
 			r = cli_is_one_of(p.value, off) ? CLI_OK : cli_error(c, "%s=%s is not built", p.key, p.value);
 		}
+		if (r == CLI_DONE && !strcmp(p.key, "iothread"))
+			r = cli_use_object(c, OBJECT_THREAD, p.value);
 		if (r == CLI_DONE)
 			r = cli_error(c, "virtio-scsi-pci has no property '%s' that is built", *p.key ? p.key : p.value);
 		if (r != CLI_OK)

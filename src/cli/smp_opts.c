@@ -86,17 +86,13 @@ enum cli_result cli_smp(struct cli *c, const char *arg)
 
 // -- nodes ------------------------------------------------------------------------------------------------------------
 
-enum cli_result cli_object(struct cli *c, const char *arg)
+enum cli_result cli_memory_object(struct cli *c, const char *arg)
 {
 	static const char *const host_only[] = {"share", "prealloc", "merge", "dump", "policy", "host-nodes", "reserve",
 						"prealloc-threads", NULL};
 	struct cli_memdev *m = &c->memdev[c->memdevs];
 	struct cli_prop p;
 
-	if (!cli_next_prop(&arg, &p))
-		return cli_error(c, "name an object");
-	if (strcmp(p.value, "memory-backend-ram"))
-		return cli_error(c, "object '%s' is not built yet; memory-backend-ram is", p.value);
 	if (c->memdevs == NODES_MAX)
 		return cli_error(c, "%d pieces of memory are the most", NODES_MAX);
 	while (cli_next_prop(&arg, &p)) {

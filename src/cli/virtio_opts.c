@@ -123,6 +123,8 @@ enum cli_result cli_virtio_rng(struct cli *c, const char *arg)
 	while (v && cli_next_prop(&arg, &p)) {
 		enum cli_result r = cli_virtio_prop(c, v, &p);
 
+		if (r == CLI_DONE && !strcmp(p.key, "rng"))
+			r = cli_use_object(c, OBJECT_RNG, p.value);
 		if (r == CLI_DONE)
 			r = cli_error(c, "virtio-rng-pci has no property '%s' that is built", *p.key ? p.key : p.value);
 		if (r != CLI_OK)
@@ -179,6 +181,8 @@ static enum cli_result blk_prop(struct cli *c, struct virtio_config *v, const st
 
 	if (!strcmp(p->key, "drive")) {
 		snprintf(c->wants_drive[v - c->config.virtio], sizeof(c->wants_drive[0]), "%.63s", p->value);
+	} else if (!strcmp(p->key, "iothread")) {
+		return cli_use_object(c, OBJECT_THREAD, p->value);
 	} else if (!strcmp(p->key, "serial")) {
 		snprintf(v->blk.serial, sizeof(v->blk.serial), "%.20s", p->value);
 	} else if (!strcmp(p->key, "num-queues")) {

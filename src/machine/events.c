@@ -218,11 +218,11 @@ int machine_power_on(struct machine *m, char *err, size_t errlen)
 		atomic_store(&s->request[i].state, REQ_IDLE);
 		atomic_store(&s->request[i].monitor_asleep, 0);
 	}
-	int r = boot_load(&m->config->boot, &s->config, m->vcpu[0], err, errlen);
+	int r = m->config->empty ? 0 : boot_load(&m->config->boot, &s->config, m->vcpu[0], err, errlen);
 
 	if (r >= 0 && m->config->boot.bios)
 		r = pc_put_acpi(m, err, errlen);
-	for (unsigned i = 0; r >= 0 && i < s->config.vcpus; i++)
+	for (unsigned i = 0; r >= 0 && !m->config->empty && i < s->config.vcpus; i++)
 		r = spawn(m, &m->monitor[i], err, errlen);
 	machine_hold(m);
 	return r;

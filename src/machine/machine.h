@@ -70,6 +70,8 @@ struct machine_config {
 	uint64_t tc_size;
 	bool no_reboot, no_shutdown, deterministic, no_vga;
 	bool start_stopped, start_paused; // -S: for the debugger; for an operator
+	bool empty; // -machine none: nothing but operators
+	struct smbios_args smbios;
 	const char *name; // -name, or NULL
 	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr

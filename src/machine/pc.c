@@ -142,6 +142,22 @@ int pc_create(struct machine *m, char *err, size_t errlen)
 	return 0;
 }
 
+// SeaBIOS gives the table a place and corrects the entry point.
+static int put_smbios(struct machine *m, char *err, size_t errlen)
+{
+	struct smbios *s = m->pc.smbios;
+
+	if (!s)
+		s = m->pc.smbios = malloc(sizeof(*s));
+	if (!s || !smbios_build(s, &m->config->smbios, &m->shared->config, 0)) {
+		snprintf(err, errlen, "-smbios: the strings do not fit into %d bytes: give fewer", SMBIOS_SIZE);
+		return s ? -ENOSPC : -ENOMEM;
+	}
+	fw_cfg_add_file(&m->pc.fw_cfg, SMBIOS_FILE_TABLES, s->table, s->size);
+	fw_cfg_add_file(&m->pc.fw_cfg, SMBIOS_FILE_ENTRY, s->entry, sizeof(s->entry));
+	return 0;
+}
+
 int pc_put_acpi(struct machine *m, char *err, size_t errlen)
 {
 	struct fw_cfg *c = &m->pc.fw_cfg;
@@ -157,7 +173,7 @@ int pc_put_acpi(struct machine *m, char *err, size_t errlen)
 	fw_cfg_add_file(c, ACPI_FILE_SCRIPT, f->script, f->script_size);
 	fw_cfg_add_file(c, ACPI_FILE_TABLES, f->tables, sizeof(f->tables));
 	fw_cfg_add_file(c, ACPI_FILE_RSDP, f->rsdp, sizeof(f->rsdp));
-	return 0;
+	return put_smbios(m, err, errlen);
 }
 
 int pc_open(struct machine *m, char *err, size_t errlen)
@@ -175,6 +191,8 @@ void pc_close(struct machine *m)
 	stream_close(&m->pc.debugcon_to);
 	free(m->pc.acpi);
 	m->pc.acpi = NULL;
+	free(m->pc.smbios);
+	m->pc.smbios = NULL;
 }
 
 void pc_reset(struct machine *m)

@@ -189,7 +189,7 @@ def test_disks():
         (["-drive", "if=virtio"], "file="), (["-drive", "file=,if=virtio"], "missing"),
         (["-drive", "file=" + "x" * 600 + ",if=virtio"], "too long"), (["-drive", "file=fat:rw:/,if=virtio"], "fat:"),
         (["-drive", "file=disk,format=raw,if=floppy,index=2"], "floppy"), (["-M", "microvm", "-fda", "disk"], "floppy"),
-        (["-drive", "file=disk,format=raw,if=sd"], "if=sd"), (["-boot", "order=ax"], "'x'"), (["-boot", "frob=1"], "frob"), (["-drive", "file=disk,if=virtio,media=cdrom"], "cdrom"),
+        (["-drive", "file=disk,format=raw,if=sd"], "if=sd"), (["-boot", "order=ax"], "'x'"), (["-boot", "frob=1"], "frob"),
         (["-drive", "file=disk,if=virtio,cache=fast"], "fast"), (["-drive", "file=disk,if=virtio,discard=no"], "discard"),
         (["-drive", "file=disk,if=virtio,readonly=maybe"], "maybe"), (["-drive", "file=disk,if=virtio,frob=1"], "frob"),
         (["-drive", good, "-drive", good], "id=d"), (blk, "drive=d"), (["-device", "virtio-blk-pci"], "drive="),

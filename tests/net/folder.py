@@ -64,6 +64,9 @@ truncate -s 5 big && [ "$(stat -c %s big)" = 5 ] || fail truncate
 exec 3>big 4<big; rm big; echo still >&3; [ "$(cat <&4)" = still ] || fail removed but open
 exec 3>&- 4<&-
 locks lock || fail locks
+MODEL=$(sed 's/.*model=//;s/ .*//' /proc/cmdline)
+[ "$(cat /sys/class/dmi/id/product_serial)" = "$MODEL" ] || fail SMBIOS
+posix $([ $MODEL = none ] || echo devices) /a/posix || fail posix
 ls -la . >/dev/null || fail ls
 [ "$(cat /a/outside 2>/dev/null)" = secret ] && fail outside
 ls /a/../secret 2>/dev/null && fail up
@@ -124,7 +127,7 @@ def same(a, b, mapped):
 def boot(model, base, share, steps):
     log = open(f"{base}/log", "wb")
     command = [args.b, "-m", "512", "-kernel", kernel, "-initrd", f"{work}/init.gz", "-append",
-               f"console=ttyS0 quiet steps={steps}", "-nographic", "-no-reboot", "-fsdev",
+               f"console=ttyS0 quiet steps={steps} model={model}", "-nographic", "-no-reboot", "-smbios", f"type=1,serial={model}", "-fsdev",
                f"local,id=f,path={share},security_model={model},multidevs=remap",
                "-device", "virtio-9p-pci,fsdev=f,mount_tag=share", "-virtfs",
                f"local,path={base}/ro,mount_tag=ro,security_model=none,readonly=on"]
@@ -159,6 +162,8 @@ def run(model):
     mapped = model == "mapped-xattr"
     for copy in ["copy", "unpacked"]:
         check(f"{model}: {copy}", os.path.isdir(f"{share}/{copy}") and same(f"{share}/tree", f"{share}/{copy}", mapped))
+    if args.p or not failed:
+        print(f"{model}: " + ([line for line in out.split("\n") if line.startswith("posix:")] or ["posix: nothing"])[0])
     check(f"{model}: nothing left the folder", sorted(os.listdir(base)) == ["log", "ro", "secret", "share"])
     if failed:
         print(out[-3000:])
@@ -169,9 +174,10 @@ open(f"{work}/test.sh", "w").write(SCRIPT.replace("OPTIONS", args.o))
 kernel = subprocess.check_output(["tools/guest_kernel.sh", args.flavour], text=True).strip()
 modules = subprocess.check_output(["tools/guest_modules.sh", args.flavour], text=True).strip()
 os.makedirs(f"{work}/add/bin")
-subprocess.check_call(["cc", "-O2", "-static", "-o", f"{work}/add/bin/locks", "tests/net/locks.c"])
+for program in ["locks", "posix"]:
+    subprocess.check_call(["cc", "-O2", "-static", "-o", f"{work}/add/bin/{program}", f"tests/net/{program}.c"])
 subprocess.check_call(["tools/guest_initramfs.sh", "-a", f"{work}/add", "-t", f"{work}/test.sh", "-a", modules, "-o", f"{work}/init.gz"])
-for model in args.m or ["none", "mapped-xattr"]:
+for model in args.m or ["none", "mapped-xattr"] + ["passthrough"] * (os.getuid() == 0):
     if model == "mapped-xattr":
         try:
             os.setxattr(work, "user.probe", b"x")

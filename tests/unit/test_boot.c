@@ -490,6 +490,48 @@ static void test_acpi_files(void)
 	CHECK(!memcmp(f.tables, want, sizeof(want)) && !memcmp(f.rsdp, want_rsdp, sizeof(want_rsdp)));
 }
 
+// The structures one after the other, as a kernel walks them; how many, and the text of type 1's serial number.
+static unsigned walk_smbios(const uint8_t *t, const uint8_t *end, unsigned *oems)
+{
+	unsigned count = 0;
+
+	while (t + 4 <= end) {
+		uint8_t type = t[0];
+
+		CHECK(get16(t + 2) == count);
+		if (type == 11)
+			*oems = t[4];
+		for (t += t[1]; t + 1 < end && (t[0] || t[1]); t++)
+			;
+		t += 2;
+		count++;
+		if (type == 127)
+			break;
+	}
+	CHECK(t == end);
+	return count;
+}
+
+static void test_smbios(void)
+{
+	static char big[SMBIOS_SIZE];
+	struct smbios_args a = {.text[SMBIOS_SERIAL] = "ds=nocloud", .oems = 2, .oem = {"one", "two=2"},
+				.uuid = {1, 2, 3, 4}};
+	static struct smbios s;
+	unsigned oems = 0;
+
+	CHECK(smbios_build(&s, &a, &cfg, 0xf2100));
+	CHECK(!memcmp(s.entry, "_SM_", 4) && sum(s.entry, sizeof(s.entry)) == 0 && sum(s.entry + 0x10, 0xf) == 0);
+	CHECK(!memcmp(s.entry_64, "_SM3_", 5) && sum(s.entry_64, sizeof(s.entry_64)) == 0);
+	CHECK(walk_smbios(s.table, s.table + s.size, &oems) == get16(s.entry + 0x1c) && oems == 2);
+	CHECK(get16(s.entry + 0x16) == s.size && get32(s.entry_64 + 0x10) == 0xf2100);
+	CHECK(memmem(s.table, s.size, "ds=nocloud\0", 11) && memmem(s.table, s.size, "two=2\0", 6));
+	CHECK(get32(s.table + 0x18 + sizeof("ringer") + sizeof("0.1.0") + sizeof("01/01/2026") + 1 + 8) == 0x01020304);
+	memset(big, 'x', sizeof(big) - 1);
+	a.oem[1] = big;
+	CHECK(!smbios_build(&s, &a, &cfg, 0xf2100));
+}
+
 int main(void)
 {
 	char cmd[64];
@@ -513,6 +555,7 @@ int main(void)
 	test_foreign();
 	test_acpi();
 	test_acpi_files();
+	test_smbios();
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
 	if (!failures)
 		return system(cmd) != 0;

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Each command line of peers.txt, with the stub monitor: it is taken, nothing but warnings is said, and the machine ends
+with status 0 when it is told to by QMP. And that a machine with these names is what others' probes expect.
+  test_peers.py RINGER STUB_MONITOR PEERS"""
+import json
+import os
+import shlex
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+RINGER, STUB, peers = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), open(sys.argv[3]).read()
+os.chdir(tempfile.mkdtemp(prefix="ringer-peers-"))
+env = dict(os.environ, RINGER_VMM=STUB)
+failed = 0
+
+
+def make_kernel(path):
+    """The smallest ELF with a PVH entry: one HLT at 1 MiB."""
+    image = bytearray(0x1010)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    header += struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x100000, 0x100000, 16, 16, 0x1000)
+    header += struct.pack("<IIQQQQQQ", 4, 4, 0x200, 0, 0, 20, 20, 4)
+    image[0:len(header)] = header
+    image[0x200:0x214] = struct.pack("<III", 4, 4, 18) + b"Xen\0" + struct.pack("<I", 0x100000)
+    image[0x1000:] = b"\xf4" * 16
+    open(path, "wb").write(image)
+
+
+def end(path, process):
+    s = socket.socket(socket.AF_UNIX)
+    for _ in range(250):
+        try:
+            s.connect(path)
+            break
+        except OSError:
+            if process.poll() not in (None, 0):  # 0: -daemonize
+                return "did not start"
+            time.sleep(0.02)
+    f = s.makefile("rwb", buffering=0)
+    f.readline()
+    f.write(b'{"execute": "qmp_capabilities"}{"execute": "quit"}')
+    return "" if b"return" in f.readline() and b"return" in f.readline() else "no QMP"
+
+
+make_kernel("kernel")
+os.mkdir("share")
+for name, size in [("disk.img", 8 << 20), ("seed.iso", 1 << 20)]:
+    with open(name, "wb") as f:
+        f.truncate(size)
+have_qcow2 = subprocess.run("qemu-img create -q -f qcow2 d.qcow2 16M", shell=True, stderr=subprocess.DEVNULL).returncode == 0
+for line in peers.split("\n"):
+    if not line or line.startswith("#"):
+        continue
+    name, options = line.split(": ", 1)
+    if "qcow2" in options and not have_qcow2:
+        continue
+    begin = time.time()
+    p = subprocess.Popen([RINGER, *shlex.split(options), "-qmp", f"unix:{name}.end,server=on,wait=off"], env=env,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    why = end(f"{name}.end", p)
+    try:
+        said = p.communicate(timeout=10)[1].decode()
+    except subprocess.TimeoutExpired:
+        p.kill()
+        why, said = "does not end", ""
+    bad = [x for x in said.split("\n") if x and "warning" not in x]
+    ok = not why and p.returncode == 0 and not bad
+    failed += not ok
+    print(f"{name}: {'ok' if ok else 'FAILED'} {why} {' '.join(bad)} ({time.time() - begin:.1f} s)")
+# libguestfs asks so whether there is KVM.
+p = subprocess.run([RINGER, "-display", "none", "-machine", "none,accel=kvm:hvf:tcg", "-qmp", "stdio"], env=env, timeout=10,
+                   input=b'{"execute": "qmp_capabilities"}\n{"execute": "query-kvm"}\n{"execute": "quit"}\n', capture_output=True)
+answers = [json.loads(x) for x in p.stdout.split(b"\n") if x.strip()]
+if p.returncode or {"return": {"enabled": False, "present": False}} not in answers:
+    failed += 1
+    print(f"FAILED: probe for KVM: {p}")
+sys.exit(1 if failed else 0)
