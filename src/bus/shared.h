@@ -169,6 +169,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool serial_present[SERIAL_PORTS];
 	bool pit, pic, hpet, rtc, i8042, vga, ide, floppy;
 	bool pci_testdev;
+	bool watchdog, watchdog_mute; // i6300esb; its reset is left out
 	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
 	uint32_t board;         // enum board_kind
 	uint32_t mmio_devices;  // virtio-mmio

@@ -72,6 +72,7 @@ static const struct board_dev {
 	{AT(ide), IF(ide), &piix_ide_class},
 	{AT(vga), IF(vga), &vga_class},
 	{AT(testdev), IF(pci_testdev), &pci_testdev_class},
+	{AT(watchdog), IF(watchdog), &i6300esb_class},
 };
 
 static void *board_at(struct board *b, size_t offset)
@@ -262,6 +263,8 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->pm.opaque = b->host.opaque;
 	b->pci.reset = b->host.reset;
 	b->pci.opaque = b->host.opaque;
+	b->watchdog.bite = b->config->watchdog_mute ? NULL : b->host.reset;
+	b->watchdog.opaque = b->host.opaque;
 	b->hpet.set_gsi = board_hpet_set;
 	b->hpet.legacy_changed = board_hpet_legacy;
 	b->hpet.opaque = b;
@@ -322,6 +325,8 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 		piix_ide_add(&b->ide, &b->pci);
 	if (config->pci_testdev)
 		pci_testdev_add(&b->testdev, &b->pci);
+	if (config->watchdog)
+		i6300esb_add(&b->watchdog, &b->pci);
 	board_reset(b);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "chip/acpi_pm.h"
 #include "chip/hpet.h"
 #include "chip/i440fx.h"
+#include "chip/i6300esb.h"
 #include "chip/i8254.h"
 #include "chip/i8259.h"
 #include "chip/ioapic.h"
@@ -56,6 +57,7 @@ struct board {
 	struct piix_ide ide;
 	struct vga vga;
 	struct pci_testdev testdev;
+	struct i6300esb watchdog;
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 

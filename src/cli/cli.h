@@ -207,6 +207,8 @@ enum cli_result cli_monitor(struct cli *c, const char *arg);
 enum cli_result cli_mon(struct cli *c, const char *arg);
 enum cli_result cli_action(struct cli *c, const char *arg);
 enum cli_result cli_name(struct cli *c, const char *arg);
+enum cli_result cli_watchdog_action(struct cli *c, const char *arg);
+enum cli_result cli_echr(struct cli *c, const char *arg);
 
 // fs_opts.c
 enum cli_result cli_fsdev(struct cli *c, const char *arg);

@@ -53,6 +53,17 @@ static enum cli_result pci_testdev(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result watchdog(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p))
+		if (strcmp(p.key, "id"))
+			return cli_error(c, "i6300esb has no property '%s' that is built", *p.key ? p.key : p.value);
+	c->config.pc.watchdog = true;
+	return CLI_OK;
+}
+
 static enum cli_result debugcon_to(struct cli *c, const char *text)
 {
 	char why[300] = "";
@@ -119,6 +130,7 @@ static const struct device_option {
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
+	{ "i6300esb", "PCI", "a watchdog, which resets a guest that does not keep it quiet", watchdog },
 	{ "pc-testdev", "ISA", "interrupt lines and device memory for processor tests", pc_testdev },
 	{ "pci-testdev", "PCI", "a function whose accesses are counted, in memory and in ports", pci_testdev },
 };

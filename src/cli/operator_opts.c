@@ -60,7 +60,15 @@ enum cli_result cli_mon(struct cli *c, const char *arg)
 	return add(c, &to, qmp, pretty);
 }
 
-// -action EVENT=WHAT,... Panics and watchdogs are of devices that are not built: they never come.
+enum cli_result cli_watchdog_action(struct cli *c, const char *arg)
+{
+	char action[64];
+
+	snprintf(action, sizeof(action), "watchdog=%.40s", arg);
+	return cli_action(c, action);
+}
+
+// -action EVENT=WHAT,... Panics are told by a device that is not built: they never come.
 enum cli_result cli_action(struct cli *c, const char *arg)
 {
 	static const struct {
@@ -68,7 +76,8 @@ enum cli_result cli_action(struct cli *c, const char *arg)
 		int no_reboot, no_shutdown; // -1: as it is
 	} actions[] = {
 		{ "reboot", "reset", 0, -1 }, { "reboot", "shutdown", 1, -1 }, { "shutdown", "poweroff", -1, 0 },
-		{ "shutdown", "pause", -1, 1 }, { "panic", NULL, -1, -1 }, { "watchdog", NULL, -1, -1 },
+		{ "shutdown", "pause", -1, 1 }, { "panic", NULL, -1, -1 }, { "watchdog", "reset", -1, -1 },
+		{ "watchdog", "none", -1, -1 },
 	};
 	struct cli_prop p;
 
@@ -79,13 +88,26 @@ enum cli_result cli_action(struct cli *c, const char *arg)
 						   (actions[i].what && strcmp(p.value, actions[i].what))))
 			i++;
 		if (i == ARRAY_SIZE(actions))
-			return cli_error(c, "%s=%s is not built; reboot=reset|shutdown and shutdown=poweroff|pause are", p.key,
-					 p.value);
+			return cli_error(c, "%s=%s is not built; reboot=reset|shutdown, shutdown=poweroff|pause and "
+					 "watchdog=reset|none are", p.key, p.value);
+		if (*p.key == 'w')
+			c->config.pc.watchdog_mute = *p.value == 'n';
 		if (actions[i].no_reboot >= 0)
 			c->config.no_reboot = actions[i].no_reboot;
 		if (actions[i].no_shutdown >= 0)
 			c->config.no_shutdown = actions[i].no_shutdown;
 	}
+	return CLI_OK;
+}
+
+// -echr N: the character that begins the keys of a multiplexed standard input, as a number.
+enum cli_result cli_echr(struct cli *c, const char *arg)
+{
+	uint64_t n;
+
+	if (!cli_parse_number(arg, &n) || n < 1 || n > 26)
+		return cli_error(c, "'%s' is no control character; give 1 (Ctrl-a) to 26", arg);
+	c->config.escape = (uint8_t)n;
 	return CLI_OK;
 }
 

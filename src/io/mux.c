@@ -26,18 +26,27 @@ static void key_quit(struct mux *m)
 	m->quit(m->opaque);
 }
 
+static uint8_t escape_of(const struct mux *m)
+{
+	return m->escape ? m->escape : CTRL_A;
+}
+
 static void key_help(struct mux *m)
 {
+	char twice[] = "Ctrl-a Ctrl-a  send Ctrl-a\r\n", letter = (char)('`' + escape_of(m));
+
 	m->say(m->opaque, "\r\n");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char line[] = "Ctrl-a ?    ";
 
+		line[5] = letter;
 		line[7] = keys[i].key;
 		m->say(m->opaque, line);
 		m->say(m->opaque, keys[i].help);
 		m->say(m->opaque, "\r\n");
 	}
-	m->say(m->opaque, "Ctrl-a Ctrl-a  send Ctrl-a\r\n");
+	twice[5] = twice[12] = twice[25] = letter;
+	m->say(m->opaque, twice);
 }
 
 static void key_monitor(struct mux *m)
@@ -58,7 +67,7 @@ static bool press(struct mux *m, uint8_t byte)
 			keys[i].act(m);
 			return false;
 		}
-	return byte == CTRL_A;
+	return byte == escape_of(m);
 }
 
 size_t mux_filter(struct mux *m, uint8_t *bytes, size_t n)
@@ -72,7 +81,7 @@ size_t mux_filter(struct mux *m, uint8_t *bytes, size_t n)
 			m->escaped = false;
 			if (press(m, b))
 				bytes[kept++] = b;
-		} else if (b == CTRL_A) {
+		} else if (b == escape_of(m)) {
 			m->escaped = true;
 		} else {
 			bytes[kept++] = b;

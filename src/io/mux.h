@@ -9,6 +9,7 @@
 
 struct mux {
 	bool escaped; // the last byte was Ctrl-a
+	uint8_t escape; // or what is in its place; 0: Ctrl-a
 	void (*quit)(void *opaque);      // Ctrl-a x
 	void (*say)(void *opaque, const char *text);
 	void *opaque;

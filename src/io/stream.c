@@ -103,7 +103,7 @@ int stream_open(struct stream *s, const struct stream_config *c, char *err, size
 	case STREAM_NAMED:
 		return 0;
 	case STREAM_FILE:
-		s->out_fd = open(c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		s->out_fd = open(c->path, O_WRONLY | O_CREAT | (c->append ? O_APPEND : O_TRUNC) | O_CLOEXEC, 0666);
 		if (s->out_fd < 0) {
 			snprintf(err, errlen, "cannot open '%s' for writing: %s", c->path, strerror(errno));
 			return -errno;

@@ -17,6 +17,7 @@ enum stream_kind { STREAM_NONE /* no port at all */, STREAM_NULL, STREAM_STDIO, 
 struct stream_config {
 	enum stream_kind kind;
 	char path[256];  // STREAM_FILE, STREAM_PIPE, STREAM_NAMED; of a socket, how it was written
+	bool append;     // STREAM_FILE: behind what is there
 	char label[64];  // the chardev's id, or what else to call it
 	struct net_stream_config socket; // STREAM_SOCKET
 	bool wait;       // ... a server that starts when its peer is there

@@ -96,7 +96,7 @@ int stream_prop(struct stream_config *c, const char *key, const char *value, cha
 	if (!strcmp(key, "path") && has_path)
 		return take_text(c->path, sizeof(c->path), key, value, err, errlen);
 	if (c->kind == STREAM_FILE && !strcmp(key, "append"))
-		return !strcmp(value, "off") ? 0 : refuse(err, errlen, key, value, " is not built");
+		return net_parse_bool(key, value, &c->append, err, errlen);
 	return c->kind == STREAM_STDIO && !strcmp(key, "signal") ? 0 : -ENOENT;
 }
 

@@ -92,6 +92,8 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->board = c->board;
 	to->pit = !c->no_pit;
 	to->pci_testdev = c->pc.pci_testdev;
+	to->watchdog = c->pc.watchdog;
+	to->watchdog_mute = c->pc.watchdog_mute;
 	to->pic = !c->no_pic;
 	to->rtc = !c->no_rtc;
 	to->i8042 = c->board != BOARD_MICROVM;
@@ -212,7 +214,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	m->loop.epoll_fd = -1;
 	m->paused = c->start_paused;
 	m->has_run = !c->start_paused;
-	m->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m};
+	m->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m, .escape = c->escape};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));

@@ -72,6 +72,7 @@ struct machine_config {
 	bool start_stopped, start_paused; // -S: for the debugger; for an operator
 	bool empty; // -machine none: nothing but operators
 	struct smbios_args smbios;
+	uint8_t escape; // -echr; 0: Ctrl-a
 	const char *name; // -name, or NULL
 	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr

@@ -24,7 +24,7 @@ struct pc_config {
 	struct stream_config debugcon; // STREAM_NONE: there is none
 	uint16_t debugcon_base;
 	uint32_t debugcon_readback;
-	bool testdev, pci_testdev;
+	bool testdev, pci_testdev, watchdog, watchdog_mute;
 	uint16_t boot_order, boot_once; // what a BIOS tries first, second, third: half bytes of CMOS; 0: not said
 };
 

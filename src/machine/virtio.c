@@ -13,7 +13,7 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
-enum { FIRST_SLOT = 3, SLOTS = 32 };
+enum { FIRST_SLOT = 3, SLOTS = 32, I6300ESB_SLOT = 30 /* chip/i6300esb.c */ };
 
 static struct virtio_device *create_folder(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
@@ -150,6 +150,8 @@ static void complain(void *opaque, const char *device, const char *what)
 
 static bool slot_taken(const struct machine *m, int slot)
 {
+	if (m->config->pc.watchdog && slot == I6300ESB_SLOT)
+		return true;
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;

@@ -230,7 +230,8 @@ def test_daemonize():
 
 def test_bad():
     for args, said in [(["-qmp", "nonsense"], "nonsense"), (["-mon", "mode=control"], "chardev"),
-                       (["-mon", "chardev=x"], "x"), (["-action", "panic"], "panic"),
+                       (["-mon", "chardev=x"], "x"), (["-action", "panic"], "panic"), (["-echr", "99"], "99"),
+                       (["-watchdog-action", "inject-nmi"], "inject-nmi"),
                        (["-action", "reboot=explode"], "explode"), (["-monitor", "unix:/nonexistent/x"], "/nonexistent")]:
         p = subprocess.run([*BOOT, "-serial", "null", *args], env=env, capture_output=True, timeout=10, text=True)
         check(f"{args}", p.returncode == 1 and said in p.stderr and p.stderr.count("\n") == 1, p)

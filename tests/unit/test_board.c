@@ -356,6 +356,47 @@ static void test_microvm(void)
 	board_reset(&board);
 }
 
+static void watchdog_out(unsigned reg, unsigned size, uint32_t value)
+{
+	enum { AT = 0xfebe0000 };
+
+	bus_write(&bus, BUS_MMIO, AT + 12, 2, 0x80);
+	bus_write(&bus, BUS_MMIO, AT + 12, 2, 0x86);
+	bus_write(&bus, BUS_MMIO, AT + reg, size, value);
+}
+
+static void test_watchdog(void)
+{
+	enum { AT = 0xfebe0000, STAGE_NS = 1000 * 992970 /* 1000 << 15 clocks of 33 MHz */ };
+	struct board_host host = {.reset = on_reset};
+
+	setup();
+	config.watchdog = true;
+	test_bus();
+	CHECK_IS(board_init(&board, &config, &bus, &host, NULL, NULL), 0);
+	CHECK_IS(pci_in(30 << 3, 0), 0x25ab8086);
+	bus_write(&bus, BUS_MMIO, AT, 4, 7); // without the words
+	watchdog_out(0, 4, 1000);
+	watchdog_out(4, 4, 1000);
+	pci_out(30 << 3, 0x68, 2);
+	run_for(STAGE_NS * UINT64_C(15) / 10);
+	CHECK_IS(resets, 0);
+	watchdog_out(12, 2, 0x100); // it lives
+	run_for(STAGE_NS * UINT64_C(19) / 10);
+	CHECK_IS(resets, 0);
+	run_for(STAGE_NS / 5);
+	CHECK_IS(resets, 1);
+	CHECK_IS(bus_in(BUS_MMIO, AT + 12, 2), 0x200);
+	watchdog_out(12, 2, 0x200);
+	CHECK_IS(bus_in(BUS_MMIO, AT + 12, 2), 0);
+	board_reset(&board);
+	run_for(STAGE_NS * UINT64_C(5));
+	CHECK_IS(resets, 1);
+	pci_out(30 << 3, 0x68, 3); // locked
+	pci_out(30 << 3, 0x68, 0);
+	CHECK_IS(pci_in(30 << 3, 0x68) & 7, 3);
+}
+
 static void test_absent(void)
 {
 	struct board_host none = {0};
@@ -381,6 +422,7 @@ int main(void)
 	test_pm();
 	test_pci();
 	test_hpet();
+	test_watchdog();
 	test_absent();
 	test_q35();
 	test_microvm();
