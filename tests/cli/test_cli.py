@@ -108,7 +108,7 @@ def test_bad_input():
         (BOOT + ["-smp", "4,sockets=3"], "topology"), (BOOT + ["-smp", "4,maxcpus=2"], "maxcpus"),
         (BOOT + ["-numa", "node,cpus=0-3"], "processors"), (BOOT + ["-numa", "node,memdev=m"], "'m'"),
         (BOOT + ["-numa", "node,mem=32M"], "32 MiB"), (BOOT + ["-numa", "dist,src=0,dst=0,val=20"], "distance"),
-        (BOOT + ["-object", "rng-random,id=r"], "rng-random"), (BOOT + ["-object", "memory-backend-ram,id=a,size=1M"], "'a'"),
+        (BOOT + ["-object", "rng-egd,id=r"], "rng-egd"), (BOOT + ["-object", "memory-backend-ram,id=a,size=1M"], "'a'"),
         (BOOT + ["-cpu", "host,pmu=on", "-deterministic"], "pmu"), (BOOT + ["-device", "pci-testdev,foo=1"], "foo"),
         (BOOT + ["-serial", "telnet:x"], "telnet"), (BOOT + ["-serial", "stdio", "-serial", "mon:stdio"], "-serial"),
         (BOOT + ["-serial", "file:/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-D", "/nonexistent/f"], "/nonexistent/f"),
