@@ -149,7 +149,7 @@ enum cli_result cli_settle_chardevs(struct cli *c)
 
 bool cli_uses_stdio(const struct cli *c)
 {
-	for (unsigned i = 0; i < c->serials; i++)
+	for (unsigned i = 0; i < SERIAL_PORTS; i++)
 		if (stream_uses_stdio(&c->config.serial[i]))
 			return true;
 	for (unsigned i = 0; i < c->config.ports; i++)

@@ -425,16 +425,16 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;
-	c->option = "-daemonize";
-	if (c->daemonize && (c->nographic || cli_uses_stdio(c)))
-		return cli_error(c, "standard input and output are left behind; give -display none, and files or sockets");
 	c->option = "-serial";
 	if (c->no_serial && c->serials && c->config.serial[0].kind != STREAM_NONE)
 		return cli_error(c, "isa-serial=off leaves no serial port");
-	if (!c->no_serial && !c->serials && c->nographic)
+	if (!c->no_serial && !c->serials && c->nographic && !c->config.empty)
 		c->config.serial[0].kind = STREAM_MON_STDIO;
 	else if (!c->no_serial && !c->serials && !c->nodefaults)
 		c->config.serial[0].kind = STREAM_NULL;
+	c->option = "-daemonize";
+	if (c->daemonize && cli_uses_stdio(c))
+		return cli_error(c, "standard input and output are left behind; give -display none, and files or sockets");
 	if (!c->serials && !c->display_named && !c->nodefaults)
 		cli_warn("no display is built; -nographic shows the guest's serial console");
 	return cli_settle_nets(c) == CLI_OK ? cli_settle_folders(c) : CLI_ERROR;
