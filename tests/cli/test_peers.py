@@ -5,6 +5,7 @@ with status 0 when it is told to by QMP. And that a machine with these names is 
   test_peers.py RINGER STUB_MONITOR PEERS"""
 import json
 import os
+import re
 import shlex
 import socket
 import struct
@@ -48,6 +49,12 @@ def end(path, process):
     return "" if b"return" in f.readline() and b"return" in f.readline() else "no QMP"
 
 
+def free_port(match):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return f"{match[1]}{s.getsockname()[1]}"
+
+
 make_kernel("kernel")
 os.mkdir("share")
 for name, size in [("disk.img", 8 << 20), ("seed.iso", 1 << 20)]:
@@ -58,6 +65,7 @@ for line in peers.split("\n"):
     if not line or line.startswith("#"):
         continue
     name, options = line.split(": ", 1)
+    options = re.sub(r"(hostfwd=tcp:[0-9.]*:|port=)[0-9]+", free_port, options)
     if "qcow2" in options and not have_qcow2:
         continue
     begin = time.time()
