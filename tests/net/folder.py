@@ -86,11 +86,11 @@ def check(what, ok):
 
 def make_tree(path, files):
     rng = random.Random(1)
-    dirs = [path]
+    dirs, deepest = [path], path.count("/") + 7  # as deep as Linux' source
     os.mkdir(path)
     for i in range(files):
         if i % 20 == 0:
-            dirs.append(os.path.join(rng.choice(dirs[-50:]), f"dir{i}"))
+            dirs.append(os.path.join(rng.choice([d for d in dirs[-50:] + [path] if d.count("/") < deepest]), f"dir{i}"))
             os.mkdir(dirs[-1])
         name = os.path.join(rng.choice(dirs[-20:]), f"file{i}" + "x" * rng.choice([0, 0, 30, 120]))
         with open(name, "wb") as f:
