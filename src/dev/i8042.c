@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Intel 8042 with the firmware of a PS/2 keyboard controller (IBM PS/2 Hardware Interface Technical Reference,
-// "Keyboard and Auxiliary Device Controller"), as far as software needs it that looks for a keyboard, switches A20 or
-// resets the machine. No device is plugged into either port: what is sent to one is answered at once with a resend and
-// the time-out status, so that nobody waits; the second port's loop and test say that there is none.
+// "Keyboard and Auxiliary Device Controller" and "Keyboards"), as far as software needs it that looks for a keyboard,
+// switches A20 or resets the machine. A keyboard is plugged in, as on every PC, and answers its commands - there is
+// software that waits for that for ever - but nobody types on it. Nothing is plugged into the second port: what is sent
+// there is answered at once with a resend and the time-out status; its loop and test say that there is none.
 #include "dev/i8042.h"
 
 enum { STATUS_OUT_FULL = BIT(0), STATUS_SYSTEM = BIT(2), STATUS_COMMAND = BIT(3), STATUS_UNLOCKED = BIT(4),
@@ -18,12 +19,101 @@ enum {
 enum { OUT_NO_RESET = BIT(0), OUT_A20 = BIT(1), OUT_FIXED = 0xcc };
 enum { P92_RESET = BIT(0), P92_A20 = BIT(1) };
 enum { TEST_OK = 0x55, PORT_OK = 0x00, PORT_CLOCK_STUCK_HIGH = 0x02, RESEND = 0xfe, IN_UNLOCKED = 0xa0 };
+enum { CTL_TRANSLATE = BIT(6) };
+enum { KBD_LEDS = 0xed, KBD_ECHO = 0xee, KBD_SET = 0xf0, KBD_IDENTIFY = 0xf2, KBD_RATE = 0xf3, KBD_ENABLE = 0xf4,
+	KBD_DEFAULTS = 0xf6, KBD_KEYS_LAST = 0xfa, KBD_RESET = 0xff, KBD_ACK = 0xfa, KBD_GOOD = 0xaa };
 
 static void kbc_answer(struct i8042 *c, uint8_t value, uint8_t status)
 {
 	c->out = value;
 	c->status = STATUS_OUT_FULL | status;
 	irq_set(&c->irq, (c->ram[0] & CTL_IRQ1) && !(status & STATUS_AUX));
+}
+
+// -- the keyboard
+
+static void kbd_next(struct i8042 *c)
+{
+	if (!c->queued || c->status & STATUS_OUT_FULL)
+		return;
+	c->kbd_last = c->queue[0];
+	for (unsigned i = 1; i < c->queued; i++)
+		c->queue[i - 1] = c->queue[i];
+	c->queued--;
+	kbc_answer(c, c->kbd_last, 0);
+}
+
+static void kbd_say(struct i8042 *c, uint8_t value)
+{
+	if (c->queued < I8042_QUEUE)
+		c->queue[c->queued++] = value;
+	kbd_next(c);
+}
+
+static void kbd_defaults(struct i8042 *c)
+{
+	c->kbd_set = 2;
+	c->kbd_awaits = 0;
+}
+
+static void kbd_parameter(struct i8042 *c, uint8_t command, uint8_t value)
+{
+	bool asked = command == KBD_SET && !value;
+
+	kbd_say(c, KBD_ACK);
+	if (command == KBD_SET && value && value <= 3)
+		c->kbd_set = value;
+	if (asked)
+		kbd_say(c, c->kbd_set);
+}
+
+static void kbd_command(struct i8042 *c, uint8_t value)
+{
+	c->queued = 0;
+	switch (value) {
+	case KBD_ECHO:
+		kbd_say(c, KBD_ECHO);
+		break;
+	case KBD_LEDS:
+	case KBD_SET:
+	case KBD_RATE:
+		c->kbd_awaits = value;
+		kbd_say(c, KBD_ACK);
+		break;
+	case KBD_IDENTIFY:
+		kbd_say(c, KBD_ACK);
+		kbd_say(c, 0xab);
+		kbd_say(c, c->ram[0] & CTL_TRANSLATE ? 0x41 : 0x83);
+		break;
+	case KBD_ENABLE ... KBD_KEYS_LAST:
+		if (value <= KBD_DEFAULTS && value != KBD_ENABLE)
+			kbd_defaults(c);
+		kbd_say(c, KBD_ACK);
+		break;
+	case RESEND:
+		kbd_say(c, c->kbd_last);
+		break;
+	case KBD_RESET:
+		kbd_defaults(c);
+		kbd_say(c, KBD_ACK);
+		kbd_say(c, KBD_GOOD);
+		break;
+	default:
+		kbd_say(c, RESEND);
+		break;
+	}
+}
+
+static void kbd_write(struct i8042 *c, uint8_t value)
+{
+	uint8_t command = c->kbd_awaits;
+
+	c->ram[0] &= (uint8_t)~CTL_KBD_OFF; // what is sent to the keyboard switches its port on
+	c->kbd_awaits = 0;
+	if (command && value < KBD_LEDS) // else a command in a parameter's place
+		kbd_parameter(c, command, value);
+	else
+		kbd_command(c, value);
 }
 
 static void kbc_reset_machine(struct i8042 *c)
@@ -112,7 +202,7 @@ static void kbc_data(struct i8042 *c, uint8_t value)
 		kbc_answer(c, RESEND, STATUS_TIMEOUT | STATUS_AUX);
 		break;
 	default:
-		kbc_answer(c, RESEND, STATUS_TIMEOUT);
+		kbd_write(c, value);
 		break;
 	}
 }
@@ -126,6 +216,7 @@ static uint8_t kbc_status(const struct i8042 *c)
 static uint64_t i8042_read(struct dev *d, unsigned range, uint64_t off, unsigned size)
 {
 	struct i8042 *c = (struct i8042 *)d;
+	uint8_t value;
 
 	if (range == I8042_RANGE_COMMAND)
 		return kbc_status(c);
@@ -133,7 +224,9 @@ static uint64_t i8042_read(struct dev *d, unsigned range, uint64_t off, unsigned
 		return c->out_port & OUT_A20 ? P92_A20 : 0;
 	c->status &= ~(STATUS_OUT_FULL | STATUS_AUX | STATUS_TIMEOUT);
 	irq_set(&c->irq, false);
-	return c->out;
+	value = c->out;
+	kbd_next(c);
+	return value;
 }
 
 static void i8042_write(struct dev *d, unsigned range, uint64_t off, unsigned size, uint64_t value)
@@ -160,7 +253,8 @@ static void i8042_reset(struct dev *d)
 	for (unsigned i = 0; i < I8042_RAM; i++)
 		c->ram[i] = 0;
 	c->ram[0] = CTL_IRQ1 | CTL_SYSTEM; // as firmware leaves it
-	c->status = c->out = c->awaits = 0;
+	c->status = c->out = c->awaits = c->queued = c->kbd_last = 0;
+	kbd_defaults(c);
 	c->from_command = false;
 	c->out_port = OUT_FIXED | OUT_NO_RESET | OUT_A20;
 	irq_set(&c->irq, false);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// The keyboard controller at ports 0x60 and 0x64, with nothing plugged in, and port 0x92. See dev/i8042.c.
+// The keyboard controller at ports 0x60 and 0x64, with a keyboard on which nobody types, and port 0x92. See
+// dev/i8042.c.
 #ifndef DEV_I8042_H
 #define DEV_I8042_H
 
 #include "bus/bus.h"
 
 enum { I8042_RANGE_DATA, I8042_RANGE_COMMAND, I8042_RANGE_PORT92 };
-enum { I8042_DATA = 0x60, I8042_COMMAND = 0x64, I8042_PORT92 = 0x92, I8042_IRQ = 1, I8042_RAM = 32 };
+enum { I8042_DATA = 0x60, I8042_COMMAND = 0x64, I8042_PORT92 = 0x92, I8042_IRQ = 1, I8042_RAM = 32, I8042_QUEUE = 4 };
 
 struct i8042 {
 	struct dev dev;
@@ -15,6 +16,9 @@ struct i8042 {
 	uint8_t status;         // without the bits that are computed
 	uint8_t out, out_port;
 	uint8_t awaits;         // the command whose parameter comes next at port 0x60; 0: none
+	uint8_t queue[I8042_QUEUE], queued; // what the keyboard says next
+	uint8_t kbd_awaits;     // its command whose parameter comes next; 0: none
+	uint8_t kbd_set, kbd_last; // scan code set; the byte that it would send again
 	bool from_command;      // the last write was to port 0x64
 	struct irq_line irq;
 	void (*reset)(void *opaque);          // the guest pulls the reset line

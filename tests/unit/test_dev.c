@@ -211,10 +211,40 @@ static void test_i8042(void)
 	outb(0x60, 0x65);
 	CHECK_IS(command(0x20), 0x65);
 	CHECK_IS(irq.rises, 5); // from the start interrupts were on
-	outb(0x60, 0xf2); // "who are you": nobody
+	outb(0x60, 0xf2); // "who are you": a keyboard
 	CHECK(irq.level);
-	CHECK_IS(inb(0x64) & 0x61, 0x41);
+	CHECK_IS(inb(0x64) & 0x61, 0x01);
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK(irq.level && irq.rises == 7); // each byte has an edge of its own
+	CHECK_IS(inb(0x60), 0xab);
+	CHECK_IS(inb(0x60), 0x41);
+	CHECK(!irq.level);
+	CHECK_IS(inb(0x64) & 1, 0);
+	outb(0x60, 0xff); // reset
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK_IS(inb(0x60), 0xaa);
+	outb(0x60, 0xed); // its lights
+	CHECK_IS(inb(0x60), 0xfa);
+	outb(0x60, 0x02);
+	CHECK_IS(inb(0x60), 0xfa);
+	outb(0x60, 0xf0); // which scan codes
+	CHECK_IS(inb(0x60), 0xfa);
+	outb(0x60, 0x00);
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK_IS(inb(0x60), 2);
+	outb(0x60, 0xfe); // again
+	CHECK_IS(inb(0x60), 2);
+	outb(0x60, 0xed);
+	CHECK_IS(inb(0x60), 0xfa);
+	outb(0x60, 0xee); // a command in its place
+	CHECK_IS(inb(0x60), 0xee);
+	outb(0x60, 0x01); // none
 	CHECK_IS(inb(0x60), 0xfe);
+	outb(0x60, 0xf4);
+	outb(0x60, 0xff); // the first answer was not taken
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK_IS(inb(0x60), 0xaa);
 	CHECK(!irq.level);
 	outb(0x64, 0xd4);
 	outb(0x60, 0xf2);
@@ -298,7 +328,7 @@ static void test_fw_cfg(void)
 	CHECK_IS(inl(FW_CFG_DMA + 4), 0x47464320);
 	CHECK(fw_cfg_add_file(&c, "etc/one", "abcdef", 6) && fw_cfg_add_file(&c, "etc/two", "xyz", 3));
 	CHECK(fw_cfg_add_file(&c, "etc/two", "XYZ!", 4));
-	CHECK_IS(fw_dma(ram, 0x19 << 16 | SELECT | READ, 4 + 2 * 64, 0x200), 0);
+	CHECK_IS(fw_dma(ram, 0x19u << 16 | SELECT | READ, 4 + 2 * 64, 0x200), 0);
 	CHECK_IS(told, 4 + 2 * 64 + 4);
 	CHECK(!memcmp(ram + 0x200, "\0\0\0\2\0\0\0\6", 8) && !strcmp((char *)ram + 0x20c, "etc/one"));
 	CHECK(!memcmp(ram + 0x244, "\0\0\0\4", 4) && !strcmp((char *)ram + 0x24c, "etc/two"));
@@ -315,7 +345,7 @@ static void test_fw_cfg(void)
 	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, 16, RAM - 8), ERROR); // beyond RAM
 	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, UINT32_MAX, 0x300), ERROR);
 	CHECK_IS(fw_dma(ram, key << 16 | SELECT | READ, 8, UINT64_MAX - 3), ERROR);
-	CHECK_IS(fw_dma(ram, 0xffff << 16 | SELECT | READ, 4, 0x300), 0); // no such item
+	CHECK_IS(fw_dma(ram, 0xffffu << 16 | SELECT | READ, 4, 0x300), 0); // no such item
 	CHECK_IS(ram[0x300], 0);
 	outl(FW_CFG_DMA, 0xffffffff); // a request that is not in RAM
 	outl(FW_CFG_DMA + 4, 0xffffffff);
