@@ -37,9 +37,24 @@ void qmp_greet(struct operator *op)
 	say(op, json_pack("{s:{s:o,s:[]}}", "QMP", "version", qmp_version(), "capabilities"));
 }
 
+json_t *qmp_text(const char *s)
+{
+	json_t *text = json_string(s);
+	char *plain = text ? NULL : strdup(s);
+
+	if (!plain)
+		return text;
+	for (char *p = plain; *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	text = json_string(plain);
+	free(plain);
+	return text;
+}
+
 static void answer_error(struct operator *op, json_t *id, const char *class, const char *why)
 {
-	json_t *r = json_pack("{s:{s:s,s:s}}", "error", "class", class, "desc", why);
+	json_t *r = json_pack("{s:{s:s,s:o}}", "error", "class", class, "desc", qmp_text(why));
 
 	if (r && id)
 		json_object_set(r, "id", id);

@@ -23,5 +23,6 @@ struct qmp_command {
 
 const struct qmp_command *qmp_find(const char *name); // or NULL
 json_t *qmp_version(void);
+json_t *qmp_text(const char *s); // a string; what is no UTF-8 in s, as after a cut, becomes question marks
 
 #endif

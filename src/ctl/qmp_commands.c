@@ -146,7 +146,7 @@ static json_t *human(struct qmp_call *c)
 	if (!line)
 		return done(c, -1, "Parameter 'command-line' is missing");
 	hmp_obey(machine_of(c), line, &answer);
-	return json_stringn(answer.at, answer.used);
+	return qmp_text(answer.at);
 }
 
 static const struct qmp_command commands[] = {

@@ -122,11 +122,13 @@ def test_qmp():
     check("unknown", q.send({"execute": "no-such", "id": 7}) == {"id": 7, "error": {
         "class": "CommandNotFound", "desc": "The command no-such has not been found"}})
     check("line", "running" in q.ask("human-monitor-command", **{"command-line": "info status"}))
+    check("a line that is cut", "unknown" in q.ask("human-monitor-command", **{"command-line": "x" + "é" * 100}))
     check("no line", "error" in q.send({"execute": "human-monitor-command"}))
     for bad in [b'{"execute": }\n', b"hello\n", b"[" * 3000 + b"\n", b'{"a":' * 3000 + b"\n", b'{"execute": 5}', b"{}",
                 b'{"execute": null}', b'{"execute": "stop", "arguments": []}', b'{"\xff\xfe": 1}',
                 b'{"execute": "stop", "execute": "stop"}', b'{"execute": "' + b"x" * 300000 + b'"}\n',
-                b'{"execute": "a\\u0000b"}', b'{"execute": "' + b"y" * 60000 + b'"}']:
+                b'{"execute": "a\\u0000b"}', b'{"execute": "' + b"y" * 60000 + b'"}',
+                ('{"execute": "x' + "é" * 100 + '"}').encode()]:
         answer = q.send(bad)
         check(f"bad {bad[:30]}", set(answer) == {"error"} and len(json.dumps(answer)) < 1000, answer)
     check("still there", q.ask("query-status")["running"])
