@@ -15,7 +15,7 @@ static const struct machine_prop {
 	const char *name;
 	const char *const *values;
 } machine_props[] = {
-	{ "usb", off }, { "hpet", off }, { "vmport", on_or_auto }, { "smm", on_or_auto }, { "graphics", on_or_auto },
+	{ "usb", off }, { "vmport", on_or_auto }, { "smm", on_or_auto }, { "graphics", on_or_auto },
 	{ "dump-guest-core", any }, { "mem-merge", any }, { "kernel_irqchip", any }, { "kernel-irqchip", any },
 	{ "igd-passthru", off }, { "sata", off }, { "nvdimm", off },
 };
@@ -83,10 +83,15 @@ static enum cli_result microvm_prop(struct cli *c, const struct cli_prop *p)
 
 static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 {
-	if (!strcmp(p->key, "pit")) {
-		c->config.no_pit = cli_is_one_of(p->value, off);
-		if (!c->config.no_pit && strcmp(p->value, "on"))
-			return cli_error(c, "pit=%s must be on or off", p->value);
+	if (!strcmp(p->key, "pit") || !strcmp(p->key, "hpet")) {
+		bool absent = cli_is_one_of(p->value, off);
+
+		if (!absent && strcmp(p->value, "on"))
+			return cli_error(c, "%s=%s must be on or off", p->key, p->value);
+		if (*p->key == 'p')
+			c->config.no_pit = absent;
+		else
+			c->config.hpet = !absent;
 		return CLI_OK;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(machine_props); i++) {

@@ -33,6 +33,18 @@ static enum cli_result ignore(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+static enum cli_result take_no_hpet(struct cli *c, const char *arg)
+{
+	c->config.hpet = false;
+	return CLI_OK;
+}
+
+static enum cli_result take_without_effect(struct cli *c, const char *arg)
+{
+	cli_warn("%s %s has no effect: it is not built", c->option, arg);
+	return CLI_OK;
+}
+
 #define TAKE_STRING(name, field) \
 	static enum cli_result take_##name(struct cli *c, const char *arg) \
 	{ \
@@ -262,13 +274,13 @@ static const struct option options[] = {
 	{ "nodefaults", ARG_NONE, NULL, "no devices that were not asked for", take_nodefaults },
 	{ "no-user-config", ARG_NONE, NULL, NULL, ignore },
 	{ "no-fd-bootchk", ARG_NONE, NULL, NULL, ignore },
-	{ "no-hpet", ARG_NONE, NULL, NULL, ignore },
+	{ "no-hpet", ARG_NONE, NULL, NULL, take_no_hpet },
 	{ "name", ARG_NEXT, "TEXT", "a name for the machine", cli_name },
 	{ "boot", ARG_NEXT, "[order=]LETTERS[,once=]", "what a BIOS tries: a floppy, c disk, d CD-ROM, n network",
 		take_boot },
 	{ "k", ARG_NEXT, NULL, NULL, ignore }, // there is no keyboard to lay out
-	{ "L", ARG_NEXT, NULL, NULL, ignore }, // no firmware file is read
-	{ "global", ARG_NEXT, NULL, NULL, ignore }, // sets properties of drivers that are not there
+	{ "L", ARG_NEXT, NULL, NULL, take_without_effect },
+	{ "global", ARG_NEXT, NULL, NULL, take_without_effect },
 	{ "rtc", ARG_NEXT, "base=utc", "the clock's time", cli_rtc },
 	{ "no-reboot", ARG_NONE, NULL, "end when the guest resets", take_no_reboot },
 	{ "no-shutdown", ARG_NONE, NULL, "stay when the guest powers off", take_no_shutdown },
@@ -415,6 +427,8 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-machine";
 	if (c->microvm_prop && c->config.board != BOARD_MICROVM)
 		return cli_error(c, "%s= is a property of microvm", c->microvm_prop);
+	if (c->config.hpet && c->config.board == BOARD_MICROVM)
+		return cli_error(c, "hpet=on: microvm has none");
 	if (c->config.board != BOARD_PC && c->config.boot.bios)
 		return cli_error(c, "firmware is built for the pc machine only; give -kernel, or -machine pc");
 	c->option = "-deterministic";

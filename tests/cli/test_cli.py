@@ -9,12 +9,13 @@ import pty
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import termios
 import time
+
+from tiny_kernel import make_kernel
 
 RINGER, STUB = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 os.chdir(tempfile.mkdtemp(prefix="ringer-cli-"))
@@ -35,20 +36,6 @@ def run(*args, data=b"", monitor=STUB, timeout=8):
     except subprocess.TimeoutExpired as hung:
         return None, (hung.stdout or b"").decode(errors="replace"), "hung"
     return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
-
-
-def make_kernel(path):
-    """The smallest ELF with a PVH entry: one HLT at 1 MiB."""
-    note = struct.pack("<III", 4, 4, 18) + b"Xen\0" + struct.pack("<I", 0x100000)
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
-    header += struct.pack("<IIQQQQQQ", 1, 5, 0x1000, 0x100000, 0x100000, 16, 16, 0x1000)
-    header += struct.pack("<IIQQQQQQ", 4, 4, 0x200, 0, 0, len(note), len(note), 4)
-    image = bytearray(0x1010)
-    image[0:len(header)] = header
-    image[0x200:0x200 + len(note)] = note
-    image[0x1000:] = b"\xf4" * 16
-    open(path, "wb").write(image)
 
 
 make_kernel("kernel")
@@ -99,7 +86,7 @@ def test_bad_input():
         (BOOT + ["-device", "isa-debug-exit,iobase=x"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0xffff,iosize=4"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0x70"], "isa-debug-exit"),
-        (BOOT + ["-machine", "q36"], "q36"), (BOOT + ["-M", "pc,frob=1"], "frob"), (BOOT + ["-M", "pc,hpet=on"], "hpet"),
+        (BOOT + ["-machine", "q36"], "q36"), (BOOT + ["-M", "pc,frob=1"], "frob"), (BOOT + ["-M", "pc,hpet=2"], "hpet"), (BOOT + ["-M", "microvm,hpet=on"], "hpet"),
         (BOOT + ["-accel", "kvm"], "kvm"), (BOOT + ["-accel", "warp"], "warp"), (BOOT + ["-machine", "accel=kvm"], "kvm"),
         (BOOT + ["-accel", "tcg,frob=1"], "frob"), (BOOT + ["-accel", "tcg,tb-size=0"], "tb-size"),
         (BOOT + ["-cpu", "i486dx9"], "i486dx9"), (BOOT + ["-cpu", "max,+frobnicate"], "frobnicate"),
@@ -246,11 +233,12 @@ def test_accepted():
         ["--nographic", "--no-reboot", "--machine", "pc,accel=tcg,usb=off,vmport=off", "--cpu", "max"],
         ["-nographic", "-accel", "tcg,thread=multi,tb-size=32", "-smp", "cpus=1,sockets=1,cores=1,threads=1"],
         ["-nographic", "-m", "size=64M,slots=2,maxmem=1G", "-net", "none", "-nic", "none", "-rtc", "base=utc,driftfix=slew"],
-        ["-nographic", "-boot", "order=dc,once=a,menu=on", "-k", "en-us", "-global", "virtio-blk-pci.scsi=off", "-M", "type=pc"],
+        ["-nographic", "-boot", "order=dc,once=a,menu=on", "-k", "en-us", "-M", "type=pc"],
     ]:
         status, out, err = run(*BOOT, *args, data=b"s")
         check(f"accepted {args}", status == 0 and "stub" in out and not err, (status, out, err))
-    for args in [["-enable-kvm"], ["-machine", "accel=kvm:tcg"], ["-accel", "kvm", "-accel", "tcg"], ["-accel", "hvf", "-enable-kvm"]]:
+    for args in [["-enable-kvm"], ["-machine", "accel=kvm:tcg"], ["-accel", "kvm", "-accel", "tcg"], ["-accel", "hvf", "-enable-kvm"],
+                 ["-global", "virtio-blk-pci.scsi=off"], ["-L", "/tmp"]]:
         status, out, err = run(*CONSOLE, *args, data=b"s")
         check(f"falls through {args}", status == 0 and err.count("\n") == 1 and "warning" in err, (status, err))
 
