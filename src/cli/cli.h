@@ -125,6 +125,14 @@ struct cli_prop {
 };
 bool cli_next_prop(const char **text, struct cli_prop *p);
 
+struct cli_text { // a property that is kept as it is
+	const char *key;
+	char *to;
+	size_t size;
+};
+// CLI_DONE: p is none of these.
+enum cli_result cli_take_text(struct cli *c, const struct cli_text *texts, size_t n, const struct cli_prop *p);
+
 // json.c: an option written as a JSON object as KEY=VALUE,..., the first key of all first.
 enum cli_result cli_from_json(struct cli *c, const char *arg, const char *first, char *to, size_t size);
 

@@ -33,25 +33,16 @@ enum cli_result cli_virtio_serial(struct cli *c, const char *arg)
 
 static enum cli_result port_prop(struct cli *c, struct console_port_config *port, const struct cli_prop *p)
 {
-	const struct {
-		const char *key;
-		char *to;
-		size_t size;
-	} texts[] = {
+	const struct cli_text texts[] = {
 		{ "name", port->name, sizeof(port->name) }, { "chardev", port->to.path, sizeof(port->to.path) },
 		{ "bus", c->port_bus[port - c->config.port], sizeof(c->port_bus[0]) },
 		{ "id", c->port_id[port - c->config.port], sizeof(c->port_id[0]) },
 	};
 	uint64_t n;
+	enum cli_result r = cli_take_text(c, texts, ARRAY_SIZE(texts), p);
 
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		if (strcmp(p->key, texts[i].key))
-			continue;
-		if (!*p->value || strlen(p->value) >= texts[i].size)
-			return cli_error(c, "%s=%s: from 1 to %zu characters", p->key, p->value, texts[i].size - 1);
-		strcpy(texts[i].to, p->value);
-		return CLI_OK;
-	}
+	if (r != CLI_DONE)
+		return r;
 	if (strcmp(p->key, "nr"))
 		return cli_error(c, "%s has no property '%s' that is built", port->console ? "virtconsole" : "virtserialport",
 				 *p->key ? p->key : p->value);

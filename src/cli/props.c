@@ -96,3 +96,16 @@ bool cli_next_prop(const char **text, struct cli_prop *p)
 	snprintf(p->value, sizeof(p->value), "%.511s", equals ? equals + 1 : piece);
 	return true;
 }
+
+enum cli_result cli_take_text(struct cli *c, const struct cli_text *texts, size_t n, const struct cli_prop *p)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(p->key, texts[i].key))
+			continue;
+		if (!*p->value || strlen(p->value) >= texts[i].size)
+			return cli_error(c, "%s=%s: from 1 to %zu characters", p->key, p->value, texts[i].size - 1);
+		strcpy(texts[i].to, p->value);
+		return CLI_OK;
+	}
+	return CLI_DONE;
+}

@@ -60,11 +60,7 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 	static const char *const off[] = { "off", "false", "no", NULL };
 	static const char *const on[] = { "on", "true", "yes", "auto", NULL };
 	struct cli_scsi *names = &c->scsi[d - c->config.scsi];
-	const struct {
-		const char *key;
-		char *to;
-		size_t size;
-	} texts[] = {
+	const struct cli_text texts[] = {
 		{ "drive", names->drive, sizeof(names->drive) }, { "bus", names->bus, sizeof(names->bus) },
 		{ "id", names->id, sizeof(names->id) }, { "serial", d->serial, sizeof(d->serial) },
 		{ "vendor", d->vendor, sizeof(d->vendor) }, { "product", d->product, sizeof(d->product) },
@@ -82,14 +78,9 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 	unsigned channel = 0;
 	enum cli_result r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		if (strcmp(p->key, texts[i].key))
-			continue;
-		if (!*p->value || strlen(p->value) >= texts[i].size)
-			return cli_error(c, "%s=%s: from 1 to %zu characters", p->key, p->value, texts[i].size - 1);
-		strcpy(texts[i].to, p->value);
-		return CLI_OK;
-	}
+	r = cli_take_text(c, texts, ARRAY_SIZE(texts), p);
+	if (r != CLI_DONE)
+		return r;
 	r = cli_error_policy(c, p, &d->ignore_write_errors, &d->ignore_read_errors);
 	if (r != CLI_DONE)
 		return r;
