@@ -452,6 +452,7 @@ bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *in
 // -- known.c
 void known_note(struct vcpu *v, const struct x86_insn *insn); // it is about to be carried out by C
 bool known_depends_on(const struct x86_insn *insn);           // may it change what is known?
+void known_init(struct bt *b);
 void known_forget(struct bt *b);
 
 // -- recover.c

@@ -241,6 +241,19 @@ static inline void emit_rorx(struct emit *e, unsigned size, unsigned dst, unsign
 	emit_u8(e, n);
 }
 
+// To a place behind it, which emit_patch8 fills in. Keeps flags.
+static inline uint8_t *emit_jrcxz(struct emit *e)
+{
+	emit_u8(e, 0xe3);
+	emit_u8(e, 0);
+	return e->p - 1;
+}
+
+static inline void emit_patch8(uint8_t *place, const struct emit *e)
+{
+	*place = (uint8_t)(e->p - place - 1);
+}
+
 static inline void emit_movzwl(struct emit *e, unsigned dst, unsigned src)
 {
 	emit_op_rr(e, 4, 0x0fb7, dst, src);

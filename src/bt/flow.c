@@ -117,6 +117,22 @@ void emit_indirect(struct trans *t)
 	t->ended = true;
 }
 
+// A poll that leaves the flags alone: they cannot be made anew.
+static void emit_flagless_poll(struct trans *t, uint32_t off, enum exit_kind kind, uint64_t pc)
+{
+	struct emit *e = &t->hot;
+	uint8_t *none;
+
+	emit_mov(e, 8, HOST_T1, X86_RCX);
+	emit_load_state(e, 4, X86_RCX, off);
+	none = emit_jrcxz(e);
+	emit_patch32(emit_jmp32(e), e->delta, emit_here(&t->cold));
+	emit_patch8(none, e);
+	emit_mov(e, 8, X86_RCX, HOST_T1);
+	emit_mov(&t->cold, 8, X86_RCX, HOST_T1);
+	emit_leave(t, &t->cold, kind, pc);
+}
+
 void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kind, uint64_t pc, bool live)
 {
 	bool keep = live && t->flags == FLAGS_HOST && !t->recipe.op;
@@ -124,6 +140,10 @@ void emit_poll(struct trans *t, struct emit *e, uint32_t off, enum exit_kind kin
 
 	if (live && t->flags == FLAGS_HOST && t->recipe.op)
 		t->flags = FLAGS_RECIPE;
+	if (keep && e == &t->hot) {
+		emit_flagless_poll(t, off, kind, pc);
+		return;
+	}
 	if (keep)
 		emit_keep_flags(e);
 	emit_cmp_state_imm8(e, 4, off, 0);
@@ -362,18 +382,6 @@ void emit_goto(struct trans *t, uint64_t target)
 	if (fails)
 		emit_patch32(fails, e->delta, emit_here(&t->cold));
 	emit_unlinked(&t->cold, number_of(t, x));
-}
-
-static uint8_t *emit_jrcxz(struct emit *e)
-{
-	emit_u8(e, 0xe3);
-	emit_u8(e, 0);
-	return e->p - 1;
-}
-
-static void emit_patch8(uint8_t *place, const struct emit *e)
-{
-	*place = (uint8_t)(e->p - place - 1);
 }
 
 static struct emit cold_half(struct bt *b)

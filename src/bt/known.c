@@ -6,6 +6,11 @@
 #include "bt/trans.h"
 
 // The number that entry i can never be asked for stands in an empty one.
+static void empty_msr(struct bt *b, unsigned i)
+{
+	b->known.msr[i] = (struct known_msr){-(uint32_t)!i, 0};
+}
+
 void known_forget(struct bt *b)
 {
 	if (b->known.empty)
@@ -13,13 +18,15 @@ void known_forget(struct bt *b)
 	b->known.empty = true;
 	for (unsigned i = 0; i < KNOWN_LEAVES; i++)
 		b->known.leaf[i].key = !i;
-	for (unsigned i = 0; i < KNOWN_MSRS; i++)
-		b->known.msr[i] = (struct known_msr){!i, 0};
+	while (b->known.nmsrs)
+		empty_msr(b, b->known.filled[--b->known.nmsrs]);
 }
 
-static unsigned msr_index(uint32_t msr)
+void known_init(struct bt *b)
 {
-	return msr * KNOWN_FACTOR >> (32 - KNOWN_MSR_BITS);
+	for (unsigned i = 0; i < KNOWN_MSRS; i++)
+		empty_msr(b, i);
+	known_forget(b);
 }
 
 static void note_leaf(struct vcpu *v)
@@ -33,9 +40,15 @@ static void note_leaf(struct vcpu *v)
 static void note_msr(struct vcpu *v)
 {
 	uint32_t msr = (uint32_t)v->gpr[X86_RCX], field = msr_field(v, msr);
+	struct known *k = &bt_of(v)->known;
 
-	if (field)
-		bt_of(v)->known.msr[msr_index(msr)] = (struct known_msr){msr, field};
+	if (!field || k->msr[(uint8_t)msr].minus == -msr)
+		return;
+	if (k->nmsrs == KNOWN_MSRS_AT_ONCE)
+		known_forget(bt_of(v));
+	k->empty = false;
+	k->filled[k->nmsrs++] = (uint8_t)msr;
+	k->msr[(uint8_t)msr] = (struct known_msr){-msr, field};
 }
 
 // C is about to carry out an instruction that is not answered here.
@@ -59,10 +72,9 @@ bool known_depends_on(const struct x86_insn *insn)
 
 #define AT_KNOWN(field) ((int32_t)(BT_OFFSET + offsetof(struct bt, known) + offsetof(struct known, field)))
 
-// What follows `missed` in the hot half has been emitted: the way by C, which comes back behind it.
-static void emit_by_c(struct trans *t, uint8_t *missed, const struct x86_insn *insn)
+// What follows in the hot half has been emitted: the way by C, which comes back behind it.
+static void emit_by_c(struct trans *t, const struct x86_insn *insn)
 {
-	emit_patch32(missed, t->hot.delta, emit_here(&t->cold));
 	if (!sys_stays(t, insn)) {
 		emit_sys_aside(t, insn);
 		return;
@@ -82,7 +94,6 @@ static void emit_leaf_word(struct trans *t, unsigned guest, size_t at)
 void sys_cpuid(struct trans *t, const struct x86_insn *insn)
 {
 	struct emit *e = &t->hot;
-	uint8_t *missed;
 
 	emit_save_flags(t);
 	emit_mov(e, 8, HOST_T0, host_of(t, X86_RCX));
@@ -93,38 +104,46 @@ void sys_cpuid(struct trans *t, const struct x86_insn *insn)
 	emit_shift(e, 4, 4, HOST_T1, KNOWN_LEAF_SHIFT);
 	emit_gs(e);
 	emit_op_mem(e, 8, 0x3b, HOST_T0, mem_base(HOST_T1, AT_KNOWN(leaf))); // cmp
-	missed = emit_jcc32(e, CC_NE);
+	emit_patch32(emit_jcc32(e, CC_NE), e->delta, emit_here(&t->cold));
 	emit_leaf_word(t, X86_RAX, offsetof(struct cpuid_regs, eax));
 	emit_leaf_word(t, X86_RBX, offsetof(struct cpuid_regs, ebx));
 	emit_leaf_word(t, X86_RCX, offsetof(struct cpuid_regs, ecx));
 	emit_leaf_word(t, X86_RDX, offsetof(struct cpuid_regs, edx));
-	emit_by_c(t, missed, insn);
+	emit_by_c(t, insn);
 }
 
-static struct emit_mem msr_entry(size_t at)
+static void emit_msr_word(struct emit *e, unsigned dst, size_t at)
 {
-	return (struct emit_mem){.base = X86_REG_NONE, .index = HOST_T0, .scale = sizeof(struct known_msr),
-				 .disp = AT_KNOWN(msr) + (int32_t)at};
+	struct emit_mem m = {.base = X86_REG_NONE, .index = HOST_T0, .scale = sizeof(struct known_msr),
+			     .disp = AT_KNOWN(msr) + (int32_t)at};
+
+	emit_gs(e);
+	emit_load(e, 4, dst, m);
 }
 
+// Without the flags: to put them away and fetch them again takes longer than all the rest.
 void sys_rdmsr(struct trans *t, const struct x86_insn *insn)
 {
 	unsigned rax = host_of(t, X86_RAX), rcx = host_of(t, X86_RCX), rdx = host_of(t, X86_RDX);
+	struct emit_mem difference = {.base = X86_RCX, .index = HOST_T1, .scale = 1};
 	struct emit *e = &t->hot;
-	uint8_t *missed;
+	uint8_t *found, *missed;
 
-	emit_save_flags(t);
-	emit_op_rr(e, 4, 0x69, HOST_T0, rcx); // imul
-	emit_u32(e, KNOWN_FACTOR);
-	emit_shift(e, 4, 5, HOST_T0, 32 - KNOWN_MSR_BITS);
-	emit_gs(e);
-	emit_op_mem(e, 4, 0x3b, rcx, msr_entry(offsetof(struct known_msr, msr))); // cmp
-	missed = emit_jcc32(e, CC_NE);
-	emit_gs(e);
-	emit_load(e, 4, HOST_T0, msr_entry(offsetof(struct known_msr, field)));
+	ASSERT(rcx == X86_RCX);
+	emit_op_rr(e, 4, 0x0fb6, HOST_T0, rcx); // movzbl
+	emit_mov(e, 8, HOST_T1, rcx);
+	emit_msr_word(e, rcx, offsetof(struct known_msr, minus));
+	emit_lea(e, 4, rcx, difference);
+	found = emit_jrcxz(e);
+	missed = emit_jmp32(e);
+	emit_patch8(found, e);
+	emit_mov(e, 8, rcx, HOST_T1);
+	emit_msr_word(e, HOST_T0, offsetof(struct known_msr, field));
 	emit_gs(e);
 	emit_load(e, 4, rax, mem_base(HOST_T0, 0));
 	emit_gs(e);
 	emit_load(e, 4, rdx, mem_base(HOST_T0, 4));
-	emit_by_c(t, missed, insn);
+	emit_patch32(missed, e->delta, emit_here(&t->cold));
+	emit_mov(&t->cold, 8, rcx, HOST_T1);
+	emit_by_c(t, insn);
 }

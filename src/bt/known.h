@@ -6,8 +6,7 @@
 
 #include "cpu/system.h"
 
-enum { KNOWN_LEAVES = 16, KNOWN_LEAF_SHIFT = 5, KNOWN_MSR_BITS = 4, KNOWN_MSRS = 1 << KNOWN_MSR_BITS };
-#define KNOWN_FACTOR 0x9e3779b1u
+enum { KNOWN_LEAVES = 16, KNOWN_LEAF_SHIFT = 5, KNOWN_MSRS = 256, KNOWN_MSRS_AT_ONCE = 12 };
 
 struct known_leaf {
 	uint64_t key; // leaf, and subleaf in the upper half
@@ -17,13 +16,15 @@ struct known_leaf {
 _Static_assert(sizeof(struct known_leaf) == 1 << KNOWN_LEAF_SHIFT, "translated code shifts");
 
 struct known_msr {
-	uint32_t msr, field; // field: offset in struct vcpu
+	uint32_t minus, field; // the number's complement to 2^32; field: offset in struct vcpu
 };
 
 struct known {
 	bool empty;
 	struct known_leaf leaf[KNOWN_LEAVES];
-	struct known_msr msr[KNOWN_MSRS];
+	struct known_msr msr[KNOWN_MSRS]; // by the number's low byte
+	unsigned nmsrs;
+	uint8_t filled[KNOWN_MSRS_AT_ONCE]; // those of them that are not empty
 };
 
 #endif

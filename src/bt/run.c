@@ -254,7 +254,7 @@ void bt_init(struct vcpu *v)
 	b->pauses_yield = b->smp && vmm_processors(v) < v->shared->config.vcpus;
 	tc_init(v);
 	tlb_init(b);
-	known_forget(b);
+	known_init(b);
 	vector_init(b);
 	b->mode_now = bt_mode(v);
 	segments_measure(v, b->mode_now);

@@ -8,6 +8,7 @@
 #include "shadow/shadow.h"
 
 enum {
+	ASKED = 16,            // times between two looks at an owner whose cost has not grown
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
 	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
@@ -72,6 +73,7 @@ void policy_switch(struct vcpu *v, gpa_t root)
 	if (s->valid && s->last_root == s->root) {
 		count_time(v);
 		account_of(s, s->root)->stints++;
+		s->asked = ASKED;
 		bt_of(v)->st->shadow_leaves++;
 		s->left = s->counted;
 	}
@@ -137,6 +139,7 @@ void policy_charge(struct vcpu *v, uint64_t cycles)
 	struct shadow *s = shadow_of(v);
 
 	bt_of(v)->st->shadow_cycles += cycles;
+	s->asked = ASKED;
 	if (s->valid)
 		account_of(s, s->root)->cost += cycles;
 }
@@ -170,12 +173,19 @@ static bool is_restless(const struct vcpu *v, const struct account *a)
 	return a->stints > STINTS_FEW && a->ran / a->stints < milliseconds(v, 1) / STINTS_IN_MS;
 }
 
+// The mode is asked for at each fault and each way back; looking at the clock as often would be what they cost.
+bool policy_is_due(struct vcpu *v)
+{
+	return shadow_of(v)->asked++ >= ASKED;
+}
+
 // The owner is the present space. Does it cost too much? Then it is to lose its mappings, for a while.
 bool policy_too_dear(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
 	struct account *a = account_of(s, s->root);
 
+	s->asked = 0;
 	if (forced(v))
 		return false;
 	count_time(v);

@@ -38,6 +38,7 @@ struct shadow {
 	uint64_t arrived;    // when that came (TSC)
 	uint64_t looked;     // the value of that when its fingerprint was last taken
 	uint64_t counted;    // until when the owner's time has been counted
+	unsigned asked;      // how often its mode was, and nothing charged, since that was weighed against its cost
 	uint64_t translated; // stats' tu_again_cycles then
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	uint64_t left;       // when the owner was last seen to go
@@ -77,6 +78,7 @@ void policy_switch(struct vcpu *v, gpa_t root);
 void policy_start_counting(struct vcpu *v);
 bool policy_may_claim(struct vcpu *v, gpa_t root);
 bool policy_too_dear(struct vcpu *v);
+bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us

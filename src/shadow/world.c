@@ -153,7 +153,7 @@ uint32_t shadow_mode(struct vcpu *v)
 		return 0; // the host knows nothing of so wide addresses
 	if (s->last_root != root_of(v))
 		policy_switch(v, root_of(v));
-	if (s->valid && s->root == root_of(v) && policy_too_dear(v)) {
+	if (s->valid && s->root == root_of(v) && policy_is_due(v) && policy_too_dear(v)) {
 		shadow_drop(v);
 		s->valid = false;
 	}

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The virtual clock: nanoseconds since the monitor started, from the host's TSC at the rate the guest is told, and one
-// host timer that interrupts translated code when the earliest virtual timer is due. The signal only sets
-// PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes timers late, never wrong.
+// The virtual clock: nanoseconds since the monitor started, from the host's TSC at the rate the guest is told, and two
+// host timers that interrupt translated code when the earliest virtual timer is due. The signal only sets
+// PENDING_TIMER; the run loop then runs what is due by the virtual clock: a late signal makes timers late, never wrong,
+// and one for nothing does no harm. Where deadlines come at equal distances the timers take turns, each armed one
+// deadline ahead: behind the other, so that the host need not set its own hardware anew, which costs most.
 // With --deterministic the clock counts instructions, and the count down to the next deadline takes the signal's place.
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
@@ -61,20 +63,63 @@ uint64_t vmm_wall_clock_ns(const struct vcpu *v)
 	return (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
 }
 
-int clock_make_timer(struct vmm *vm)
+int clock_make_timers(struct vmm *vm)
 {
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+	long failed = 0;
 
-	return (int)linux_call3(SYS_timer_create, CLOCK_MONOTONIC, (uintptr_t)&ev, (uintptr_t)&vm->host_timer);
+	for (unsigned i = 0; i < HOST_TIMERS && !failed; i++) {
+		struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM, .sigev_value.sival_int = (int)i};
+
+		failed = linux_call3(SYS_timer_create, CLOCK_MONOTONIC, (uintptr_t)&ev, (uintptr_t)&vm->host_timer[i].id);
+	}
+	return (int)failed;
 }
 
-static void set_host_timer(struct vmm *vm, uint64_t ns)
+static void set_host_timer(struct host_timer *t, uint64_t deadline, uint64_t now)
 {
+	uint64_t ns = deadline - now;
 	struct {
 		struct linux_timespec interval, value;
 	} when = {{0, 0}, {(int64_t)(ns / 1000000000), (int64_t)(ns % 1000000000)}};
 
-	linux_call6(SYS_timer_settime, (uint64_t)vm->host_timer, 0, (uintptr_t)&when, 0, 0, 0);
+	t->at = deadline;
+	linux_call6(SYS_timer_settime, (uint64_t)t->id, 0, (uintptr_t)&when, 0, 0, 0);
+}
+
+// Deadlines that differ by less are one: guests that program each for itself round them.
+enum { SLACK_NS = 2000, STEP_MAX_NS = 20000000 };
+
+static bool fits(const struct host_timer *t, uint64_t deadline)
+{
+	return t->at - deadline <= SLACK_NS;
+}
+
+// A deadline that lies ahead. If neither timer fits, the one that has fired is set, or the later.
+static void set_host_timers(struct vmm *vm, uint64_t deadline, uint64_t now)
+{
+	struct host_timer *t = vm->host_timer;
+	unsigned i = fits(&t[0], deadline) ? 0 : fits(&t[1], deadline) || !t[1].at ? 1 : t[0].at && t[1].at > t[0].at;
+	uint64_t step = deadline - vm->last_armed;
+
+	if (!fits(&t[i], deadline))
+		set_host_timer(&t[i], deadline, now);
+	if (step - vm->last_step + SLACK_NS <= 2 * SLACK_NS && step < STEP_MAX_NS)
+		set_host_timer(&t[!i], deadline + step, now);
+	vm->last_step = step;
+	vm->last_armed = deadline;
+}
+
+// The signal: this one has fired, perhaps early.
+void clock_fired(struct vmm *vm, int timer)
+{
+	vm->host_timer[timer & (HOST_TIMERS - 1)].at = 0;
+}
+
+// Virtual time has stood still.
+void clock_shifted(struct vmm *vm)
+{
+	for (unsigned i = 0; i < HOST_TIMERS; i++)
+		vm->host_timer[i].at = 0;
 }
 
 // A nanosecond is a cycle is an instruction.
@@ -114,6 +159,6 @@ void clock_arm(void *opaque, uint64_t deadline)
 		vm->vcpu->pending |= PENDING_TIMER;
 	else if (vm->vcpu->counting)
 		count_until(vm->vcpu, deadline);
-	else
-		set_host_timer(vm, deadline - now);
+	else if (deadline)
+		set_host_timers(vm, deadline, now);
 }

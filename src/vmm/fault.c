@@ -28,6 +28,7 @@ static void on_timer(int sig, siginfo_t *info, void *context)
 
 	vcpu_stats(vm->vcpu)->timer_signals++;
 	bt_sample(vm->vcpu, (const void *)uc->uc_mcontext.gregs[REG_RIP]);
+	clock_fired(vm, info->si_value.sival_int);
 	vm->vcpu->pending |= PENDING_TIMER;
 }
 

@@ -262,7 +262,7 @@ _Noreturn void start_run(void)
 	vm->spin_cycles = vm->processors == 1 ? 0 : (uint32_t)(vm->shared->config.tsc_hz / 1000000 * SPIN_US);
 	if (fault_catch_signals((void *)SIGNAL_STACK, SIGNAL_STACK_SIZE))
 		linux_exit(START_SIGNAL);
-	if (clock_make_timer(vm))
+	if (clock_make_timers(vm))
 		linux_exit(START_TIMER);
 	if (jail_close(maps))
 		linux_exit(START_JAIL);

@@ -26,6 +26,8 @@ struct chips {
 	struct vcpu *vcpu[VCPUS_MAX];
 };
 
+enum { HOST_TIMERS = 2 };
+
 struct vmm {
 	struct vmm *self;         // read through GS (vmm_self)
 	struct vcpu *vcpu;
@@ -37,8 +39,13 @@ struct vmm {
 	// -- clock and host timer (vmm/clock.c)
 	uint64_t tsc_start;       // host TSC at virtual time 0
 	uint64_t tsc_mult;        // ns = cycles * tsc_mult >> 62
-	int32_t host_timer;       // the kernel's id
-	uint64_t armed;           // virtual time at which the host timer fires, 0 = not armed
+	struct host_timer {
+		int32_t id;       // the kernel's
+		uint64_t at;      // virtual time at which it fires; 0: not, or not known
+	} host_timer[HOST_TIMERS];
+	uint64_t armed;           // virtual time at which one of them fires, 0 = not armed
+	uint64_t last_step;       // from the deadline before that
+	uint64_t last_armed;
 
 	uint32_t processors;      // of the host, that this may run on
 	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
@@ -82,7 +89,9 @@ void vmm_take_app_lines(struct vmm *vm);
 
 // -- clock.c
 void clock_init(struct vmm *vm);
-int clock_make_timer(struct vmm *vm); // before the jail
+int clock_make_timers(struct vmm *vm); // before the jail
+void clock_fired(struct vmm *vm, int timer);
+void clock_shifted(struct vmm *vm);
 uint64_t clock_now(void *opaque);
 void clock_arm(void *opaque, uint64_t deadline);
 
