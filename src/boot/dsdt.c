@@ -11,6 +11,8 @@ enum {
 	LPC_BRIDGE = 0x001f0000, // q35's
 	NO_IRQ = 0xff,
 	FLOPPY_DMA = 2,
+	FW_CFG_PORT = 0x510, // dev/fw_cfg.h
+	FW_CFG_PORTS = 12,
 };
 
 enum isa_when { ISA_ALWAYS, ISA_COM1, ISA_COM2, ISA_COM3, ISA_COM4, ISA_RTC, ISA_PIT, ISA_PIC, ISA_I8042,
@@ -132,6 +134,23 @@ static void put_routing(struct aml *b)
 	aml_close(b, table);
 }
 
+// QEMU's documentation, "QEMU Firmware Configuration (fw_cfg) Device", "ACPI Interface".
+static void put_fw_cfg(struct aml *b)
+{
+	size_t device = aml_device(b, "FWCF");
+
+	aml_name(b, "_HID");
+	aml_string(b, "QEMU0002");
+	aml_name(b, "_STA");
+	aml_int(b, 0xb);
+	aml_name(b, "_CRS");
+	struct aml_template t = aml_template_open(b);
+
+	aml_io(b, FW_CFG_PORT, FW_CFG_PORTS);
+	aml_template_close(b, t);
+	aml_close(b, device);
+}
+
 static void put_pci(struct aml *b, const struct config *cfg)
 {
 	size_t pci = aml_device(b, "PCI0");
@@ -222,6 +241,7 @@ void dsdt_build(struct aml *b, const struct config *cfg)
 		put_isa(b, cfg);
 	else
 		put_pci(b, cfg);
+	put_fw_cfg(b);
 	if (cfg->board == BOARD_Q35)
 		put_ecam(b);
 	for (unsigned i = 0; i < cfg->mmio_devices; i++)

@@ -100,6 +100,8 @@ struct cli {
 	enum stats_format stats;
 	const char *stats_file; // NULL: stderr
 	const char *pidfile;
+	bool mem_lock; // -overcommit mem-lock=on
+	uint16_t debugcon_base; // -global isa-debugcon.iobase=; 0: not given
 	const char *gdb; // -gdb, -s; NULL: none
 	bool memory_named; // --memory
 	const char *option; // being handled, as it was written
@@ -112,6 +114,8 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv);
 // For handlers: "-option: text" into c->err; returns CLI_ERROR.
 enum cli_result cli_error(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void cli_complain(const char *text);  // the line that ends ringer
+void cli_stamp_messages(bool on);     // -msg timestamp=: both begin with the time
 
 bool cli_is_help(const char *arg); // help or ?
 bool cli_is_one_of(const char *arg, const char *const *words); // NULL-terminated
@@ -135,6 +139,23 @@ enum cli_result cli_take_text(struct cli *c, const struct cli_text *texts, size_
 
 // json.c: an option written as a JSON object as KEY=VALUE,..., the first key of all first.
 enum cli_result cli_from_json(struct cli *c, const char *arg, const char *first, char *to, size_t size);
+
+// options.c: the option NAME as if it had been given with arg, for -readconfig.
+enum cli_result cli_take_named(struct cli *c, const char *name, const char *arg);
+
+// fw_cfg_opts.c
+enum cli_result cli_fw_cfg(struct cli *c, const char *arg);
+
+// absent.c: what guests can do without
+bool cli_absent_device(const char *name); // and says so
+enum cli_result cli_usb(struct cli *c, const char *arg); // -usb: NULL
+enum cli_result cli_audio(struct cli *c, const char *arg);
+enum cli_result cli_global(struct cli *c, const char *arg);
+
+// process_opts.c
+enum cli_result cli_msg(struct cli *c, const char *arg);
+enum cli_result cli_overcommit(struct cli *c, const char *arg);
+enum cli_result cli_readconfig(struct cli *c, const char *file);
 
 // accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);

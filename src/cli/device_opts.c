@@ -208,5 +208,7 @@ enum cli_result cli_device(struct cli *c, const char *arg)
 			c->place = VIRTIO_PLACE_ANY;
 			return r;
 		}
+	if (cli_absent_device(p.value))
+		return CLI_OK;
 	return cli_error(c, "device '%s' is not built; '-device help' lists those that are", p.value);
 }

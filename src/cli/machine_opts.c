@@ -2,6 +2,7 @@
 //
 // Options that describe the machine: its board, memory, processors and clock.
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
 #include "host/memfd.h"
@@ -164,18 +165,43 @@ enum cli_result cli_memory(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+// base=: utc, the host's local time, or a date, which is UTC.
+static enum cli_result rtc_base(struct cli *c, const char *text)
+{
+	time_t now = time(NULL), base = now;
+	struct tm t = {0};
+	const char *end;
+
+	if (!strcmp(text, "localtime")) {
+		localtime_r(&now, &t);
+		base = timegm(&t);
+	} else if (strcmp(text, "utc")) {
+		end = strptime(text, "%Y-%m-%dT%H:%M:%S", &t);
+		if (!end)
+			end = strptime(text, "%Y-%m-%d", &t);
+		if (!end || *end)
+			return cli_error(c, "base=%s: give utc, localtime or a date as 2024-02-29T13:00:00", text);
+		base = timegm(&t);
+	}
+	c->config.rtc_offset = (int64_t)(base - now) * 1000000000;
+	return CLI_OK;
+}
+
 enum cli_result cli_rtc(struct cli *c, const char *arg)
 {
-	static const char *const harmless[] = { "clock", "driftfix", NULL };
+	static const char *const clocks[] = { "host", "rt", "vm", NULL }, *const fixes[] = { "none", "slew", NULL };
 	struct cli_prop p;
 
 	while (cli_next_prop(&arg, &p)) {
-		if (cli_is_one_of(p.key, harmless))
-			continue;
-		if (strcmp(p.key, "base"))
-			return cli_error(c, "unknown property '%s'", *p.key ? p.key : p.value);
-		if (strcmp(p.value, "utc"))
-			return cli_error(c, "base=%s is not built yet; use base=utc", p.value);
+		if (!strcmp(p.key, "base")) {
+			if (rtc_base(c, p.value) != CLI_OK)
+				return CLI_ERROR;
+		} else if (strcmp(p.key, "clock") && strcmp(p.key, "driftfix")) {
+			return cli_error(c, "unknown property '%s'; base=, clock= and driftfix= are there",
+					 *p.key ? p.key : p.value);
+		} else if (!cli_is_one_of(p.value, *p.key == 'c' ? clocks : fixes)) { // time is never lost here
+			return cli_error(c, "%s=%s: give %s", p.key, p.value, *p.key == 'c' ? "host, rt or vm" : "none or slew");
+		}
 	}
 	return CLI_OK;
 }

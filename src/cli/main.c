@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -15,7 +16,7 @@
 static int complain(const char *text)
 {
 	term_restore();
-	fprintf(stderr, "ringer: %s\n", text);
+	cli_complain(text);
 	return 1;
 }
 
@@ -96,6 +97,8 @@ static int create_and_run(struct cli *c)
 	r = machine_create(&m, &c->config, err, sizeof(err));
 	if (r < 0)
 		return complain(err);
+	if (c->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+		cli_warn("-overcommit mem-lock=on: %s; memory is not locked (ulimit -l)", strerror(errno));
 	m.started = c->daemonize ? started : NULL;
 	m.started_opaque = &daemon;
 	r = c->pidfile ? write_pidfile(c->pidfile) : 0;

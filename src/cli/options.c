@@ -73,6 +73,13 @@ TAKE_FLAG(deterministic, config.deterministic)
 TAKE_FLAG(nodefaults, nodefaults)
 TAKE_FLAG(snapshot, snapshot)
 TAKE_FLAG(enable_kvm, enable_kvm)
+TAKE_FLAG(prealloc, config.prealloc)
+
+static enum cli_result take_singlestep(struct cli *c, const char *arg)
+{
+	c->config.stress |= STRESS_ONE;
+	return CLI_OK;
+}
 
 static enum cli_result take_nographic(struct cli *c, const char *arg)
 {
@@ -280,10 +287,24 @@ static const struct option options[] = {
 		take_boot },
 	{ "k", ARG_NEXT, NULL, NULL, ignore }, // there is no keyboard to lay out
 	{ "L", ARG_NEXT, NULL, NULL, take_without_effect },
-	{ "global", ARG_NEXT, NULL, NULL, take_without_effect },
-	{ "rtc", ARG_NEXT, "base=utc", "the clock's time", cli_rtc },
+	{ "mem-path", ARG_NEXT, NULL, NULL, take_without_effect },
+	{ "global", ARG_NEXT, "DRIVER.PROPERTY=VALUE", "a device's default; few are built", cli_global },
+	{ "readconfig", ARG_NEXT, "FILE", "options from a file of sections, as QEMU's", cli_readconfig },
+	{ "msg", ARG_NEXT, "timestamp=on", "the time before each message", cli_msg },
+	{ "overcommit", ARG_NEXT, "mem-lock=on", "lock memory in the host's", cli_overcommit },
+	{ "realtime", ARG_NEXT, NULL, NULL, cli_overcommit },
+	{ "mem-prealloc", ARG_NONE, NULL, "take all of the guest's memory from the host now", take_prealloc },
+	{ "usb", ARG_NONE, NULL, NULL, cli_usb },
+	{ "usbdevice", ARG_NEXT, NULL, NULL, cli_usb },
+	{ "audiodev", ARG_NEXT, NULL, NULL, cli_audio },
+	{ "audio", ARG_NEXT, NULL, NULL, cli_audio },
+	{ "soundhw", ARG_NEXT, NULL, NULL, cli_audio },
+	{ "watchdog", ARG_NEXT, NULL, NULL, cli_device },
+	{ "singlestep", ARG_NONE, NULL, NULL, take_singlestep },
+	{ "rtc", ARG_NEXT, "base=utc|localtime|DATE", "the clock's time", cli_rtc },
 	{ "no-reboot", ARG_NONE, NULL, "end when the guest resets", take_no_reboot },
 	{ "no-shutdown", ARG_NONE, NULL, "stay when the guest powers off", take_no_shutdown },
+	{ "fw_cfg", ARG_NEXT, "name=opt/NAME,string=S|file=F", "a file that the guest finds in fw_cfg", cli_fw_cfg },
 	{ "smbios", ARG_NEXT, "type=N,KEY=VALUE,...", "what the machine says it is: types 0 to 3, 11", cli_smbios },
 	{ "uuid", ARG_NEXT, "UUID", "the same as -smbios type=1,uuid=", cli_uuid },
 	{ "action", ARG_NEXT, "EVENT=WHAT[,...]", "reboot=shutdown, shutdown=pause: as the two above", cli_action },
@@ -309,11 +330,10 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"sd", "pflash",
-	"usb", "usbdevice",
-	"fw_cfg", "acpitable", "no-acpi", "incoming", "tpmdev", "audiodev", "audio", "add-fd",
-	"sandbox", "chroot", "runas", "readconfig", "icount", "watchdog",
-	"full-screen", "spice", "curses", "loadvm", "mem-path", "mem-prealloc", "overcommit", "singlestep",
-	"trace", "msg", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
+	"acpitable", "no-acpi", "incoming", "tpmdev", "add-fd",
+	"sandbox", "chroot", "runas", "icount",
+	"full-screen", "spice", "curses", "loadvm",
+	"trace", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
 	"cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
 	"gtk", "rotate", "portrait", "preconfig", "win2k-hack", "enable-sync-profile", "dump-vmstate", "jitdump",
 	NULL,
@@ -347,6 +367,22 @@ static const struct option *find(const char *name, size_t len)
 		if (strlen(options[i].name) == len && !strncmp(options[i].name, name, len))
 			return &options[i];
 	return NULL;
+}
+
+enum cli_result cli_take_named(struct cli *c, const char *name, const char *arg)
+{
+	const struct option *o = find(name, strlen(name));
+	const char *whole = c->option;
+	char option[80];
+	enum cli_result r;
+
+	if (!o || o->style != ARG_NEXT || o->take == cli_readconfig)
+		return cli_error(c, "a section [%s] is unknown or not built", name);
+	snprintf(option, sizeof(option), "%s: [%s]", whole, name);
+	c->option = option;
+	r = o->take(c, arg);
+	c->option = whole;
+	return r;
 }
 
 static enum cli_result refuse(struct cli *c, const char *name)
@@ -434,6 +470,11 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");
+	if (c->debugcon_base && c->config.pc.debugcon_base == DEBUGCON_IOBASE)
+		c->config.pc.debugcon_base = c->debugcon_base;
+	c->option = "-rtc";
+	if (c->config.deterministic && c->config.rtc_offset)
+		return cli_error(c, "base= and -deterministic both say what time it is; leave one of the two away");
 	settle_memory(c);
 	c->config.no_vga |= c->nodefaults;
 	c->option = "-smp";

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <time.h>
 
 #include "cli/cli.h"
 
@@ -20,12 +22,38 @@ enum cli_result cli_error(struct cli *c, const char *fmt, ...)
 	return CLI_ERROR;
 }
 
+static bool stamped;
+
+void cli_stamp_messages(bool on)
+{
+	stamped = on;
+}
+
+static void begin_message(void)
+{
+	struct timeval now;
+	struct tm utc;
+	char text[32];
+
+	gettimeofday(&now, NULL);
+	if (stamped && gmtime_r(&now.tv_sec, &utc) && strftime(text, sizeof(text), "%FT%T", &utc))
+		fprintf(stderr, "%s.%06ldZ ", text, (long)now.tv_usec);
+	fputs("ringer: ", stderr);
+}
+
+void cli_complain(const char *text)
+{
+	begin_message();
+	fprintf(stderr, "%s\n", text);
+}
+
 void cli_warn(const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("ringer: warning: ", stderr);
+	begin_message();
+	fputs("warning: ", stderr);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);

@@ -10,7 +10,7 @@
 
 enum { FW_CFG_BASE = 0x510, FW_CFG_LEN = 2, FW_CFG_DMA = 0x514, FW_CFG_DMA_LEN = 8 };
 enum fw_cfg_range { FW_CFG_RANGE_PORTS, FW_CFG_RANGE_DMA };
-enum { FW_CFG_FILES = 16, FW_CFG_NAME = 56, FW_CFG_DIRECTORY = 4 + FW_CFG_FILES * 64 };
+enum { FW_CFG_FILES = 32, FW_CFG_NAME = 56, FW_CFG_DIRECTORY = 4 + FW_CFG_FILES * 64 };
 
 struct fw_cfg {
 	struct dev dev;

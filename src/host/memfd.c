@@ -52,6 +52,11 @@ int host_memfd_zero(int fd, uint64_t offset, uint64_t size)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) < 0 ? -errno : 0;
 }
 
+int host_memfd_take(int fd, uint64_t size)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 ? -errno : 0;
+}
+
 uint64_t host_memory_total(void)
 {
 	struct sysinfo si;

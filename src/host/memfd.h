@@ -16,6 +16,7 @@ void host_unmap(uint64_t addr, uint64_t size);
 
 // Give [offset, offset+size) back to the host: it reads as zeroes afterwards, in every mapping.
 int host_memfd_zero(int fd, uint64_t offset, uint64_t size);
+int host_memfd_take(int fd, uint64_t size); // its pages from the host, now
 
 // RAM and swap of the host, bytes: what could ever be filled.
 uint64_t host_memory_total(void);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // CPU models. `host` and `max` are the host's processor as far as ringer offers it; `qemu64` is QEMU's, the same on
-// every host. A model is a set of feature words and a few numbers; options change these; then cpu_rows.c makes the
-// rows. An unknown or unavailable feature is an error that names it, never a silent difference.
+// every host; the named ones (cpu_named.h) are without what ringer or the host lacks, which is said in one line. A
+// model is a set of feature words and a few numbers; options change these; then cpu_rows.c makes the rows. An unknown
+// or unavailable feature in an option is an error that names it, never a silent difference.
 #include "machine/cpu_model.h"
+#include "machine/cpu_named.h"
 #include "machine/cpu_rows.h"
 #include "host/tsc.h"
 #include <cpuid.h>
@@ -15,6 +17,7 @@
 struct parse {
 	struct cpu_model *m;
 	struct cpu_bits offered, wanted; // wanted: asked for by name
+	bool quiet, enforce; // check=off, enforce: what a named model loses is not said, is an error
 	char *err;
 	size_t errlen;
 };
@@ -111,6 +114,23 @@ static void model_opteron_g1(struct cpu_model *m, const struct cpu_bits *offered
 	m->bits.word[WORD_E1_ECX] = 0;
 	m->level = 5;
 	m->xlevel = 0x80000008;
+}
+
+// What a KVM decides is as there: x2APIC and its own words are on.
+static void model_named(struct cpu_model *m, const struct cpu_named *row, const struct cpu_bits *offered)
+{
+	strcpy(m->vendor, row->vendor);
+	strcpy(m->brand, row->brand);
+	set_family(m, row->family);
+	set_model(m, row->model);
+	m->signature |= row->stepping;
+	cpu_named_bits(row, &m->bits);
+	m->bits.word[WORD_1_ECX] |= BIT(21) | BIT(31); // x2APIC, hypervisor
+	m->bits.word[WORD_KVM] = offered->word[WORD_KVM];
+	m->amd = strcmp(row->vendor, "GenuineIntel");
+	m->level = row->level;
+	m->xlevel = row->xlevel;
+	m->phys_bits = m->bits.word[WORD_E1_EDX] & BIT(29) ? 40 : 36;
 }
 
 static const struct {
@@ -212,13 +232,12 @@ static int parse_switch(const struct parse *p, const char *name, const char *val
 	return fail(p, "%s=%s must be on or off", name, value);
 }
 
-// What QEMU's users write and ringer does anyway: unavailable features are always errors, nothing migrates, and cache
-// and address sizes are the host's.
+// What QEMU's users write and ringer does anyway: nothing migrates, and cache and address sizes are the host's.
 static const struct {
 	const char *name;
 	bool on, off; // which values are the truth already
 } given[] = {
-	{"check", true, true}, {"enforce", true, true}, {"migratable", true, true},
+	{"migratable", true, true},
 	{"host-phys-bits", true, false}, {"l3-cache", true, false}, {"host-cache-info", true, false},
 };
 
@@ -232,11 +251,15 @@ static int option_switch(struct parse *p, const char *name, const char *value)
 		if (!strcmp(given[i].name, name))
 			return (on ? given[i].on : given[i].off) ? 0
 				: fail(p, "%s=%s is not supported: leave it out", name, value);
-	if (!strcmp(name, "kvm")) {
+	if (!strcmp(name, "kvm"))
 		p->m->hide_kvm = !on;
-		return 0;
-	}
-	return option_feature(p, name, strlen(name), on);
+	else if (!strcmp(name, "check"))
+		p->quiet = !on;
+	else if (!strcmp(name, "enforce"))
+		p->enforce = on;
+	else
+		return option_feature(p, name, strlen(name), on);
+	return 0;
 }
 
 // On runs, as on a host that gives a guest its counters.
@@ -299,10 +322,40 @@ static int parse_options(struct parse *p, const char *spec)
 	return 0;
 }
 
+// Take from a named model what is not offered here, and say so.
+static int lose(struct parse *p, const char *spec, size_t len)
+{
+	char lost[300] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < cpu_features_count; i++) {
+		const struct cpu_feature *f = &cpu_features[i];
+		uint32_t *word = &p->m->bits.word[f->word];
+
+		if (!(*word & ~p->offered.word[f->word] & BIT(f->bit)))
+			continue;
+		*word &= ~BIT(f->bit);
+		n += (size_t)snprintf(lost + n, sizeof(lost) - n, " %s", f->name);
+		n = MIN(n, sizeof(lost) - 1);
+	}
+	if (n && p->enforce)
+		return fail(p, "-cpu %.*s: ringer or this host does not have%s; leave out enforce, or take them away "
+			    "(name=off)", (int)len, spec, lost);
+	if (n && !p->quiet)
+		fprintf(stderr, "ringer: warning: -cpu %.*s is without%s, which ringer or this host does not have\n",
+			(int)len, spec, lost);
+	return 0;
+}
+
 static int parse_model(struct parse *p, const char *spec)
 {
 	size_t len = strcspn(spec, ",");
+	const struct cpu_named *row = cpu_named_find(spec, len);
 
+	if (row) {
+		model_named(p->m, row, &p->offered);
+		return parse_options(p, spec + len + (spec[len] == ',')) ? -EINVAL : lose(p, spec, len);
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(models); i++) {
 		if (strlen(models[i].name) != len || strncmp(models[i].name, spec, len))
 			continue;
@@ -375,6 +428,24 @@ static bool is_second_row(const struct cpu_feature *f)
 	return cpu_feature_find(f->name, strlen(f->name)) != f;
 }
 
+// Words from column to column, as many to a line as there is room for.
+static int put_word(FILE *out, int column, const char *word)
+{
+	if (column + strlen(word) > 110)
+		column = fprintf(out, "\n   ") - 1;
+	return column + fprintf(out, " %s", word);
+}
+
+static void help_named(FILE *out)
+{
+	int column = 3;
+
+	fprintf(out, "  by QEMU's names, as far as ringer and the host have them (what is missing is said):\n   ");
+	for (unsigned i = 0; i < cpu_named_count; i++)
+		column = put_word(out, column, cpu_named[i].name);
+	fprintf(out, "\n");
+}
+
 void cpu_model_help(FILE *out)
 {
 	static const char *const who[] = {
@@ -385,6 +456,7 @@ void cpu_model_help(FILE *out)
 	fprintf(out, "CPU models:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(models); i++)
 		fprintf(out, "  %-11s %s\n", models[i].name, models[i].help);
+	help_named(out);
 	fprintf(out, "\nCPU features (+name, -name, name=on|off):\n");
 	for (unsigned provider = BY_HOST; provider <= BY_NONE; provider++) {
 		int column = fprintf(out, "  %s:", who[provider]);
@@ -392,9 +464,7 @@ void cpu_model_help(FILE *out)
 		for (unsigned i = 0; i < cpu_features_count; i++) {
 			if (cpu_features[i].provider != provider || is_second_row(&cpu_features[i]))
 				continue;
-			if (column + strlen(cpu_features[i].name) > 110)
-				column = fprintf(out, "\n   ") - 1;
-			column += fprintf(out, " %s", cpu_features[i].name);
+			column = put_word(out, column, cpu_features[i].name);
 		}
 		fprintf(out, "\n");
 	}

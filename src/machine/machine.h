@@ -78,6 +78,8 @@ struct machine_config {
 	uint32_t log, stress, selfcheck, memory;
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
+	bool prealloc; // -mem-prealloc
+	int64_t rtc_offset; // -rtc base=: nanoseconds from the host's time
 };
 
 enum machine_event {

@@ -52,6 +52,16 @@ static int create_caches(struct machine *m, char *err, size_t errlen)
 	return r;
 }
 
+static int preallocate(struct machine *m, char *err, size_t errlen)
+{
+	int r = m->config->prealloc ? host_memfd_take(m->ram_fd, m->config->ram_size) : 0;
+
+	if (r < 0)
+		snprintf(err, errlen, "-mem-prealloc: the host does not have %llu MiB to give: %s",
+			 (unsigned long long)(m->config->ram_size >> 20), strerror(-r));
+	return r;
+}
+
 int machine_map(struct machine *m, char *err, size_t errlen)
 {
 	const struct machine_config *c = m->config;
@@ -62,7 +72,7 @@ int machine_map(struct machine *m, char *err, size_t errlen)
 	mem.rom_start -= boot_firmware_size(&c->boot);
 	if ((r = create(&m->state_fd, "ringer-state", STATE_FILE_SIZE, err, errlen)) < 0 ||
 	    (r = create(&m->ram_fd, "ringer-ram", c->ram_size + mem_rom_size(&mem), err, errlen)) < 0 ||
-	    (r = create_caches(m, err, errlen)) < 0 ||
+	    (r = preallocate(m, err, errlen)) < 0 || (r = create_caches(m, err, errlen)) < 0 ||
 	    (r = map(m->state_fd, ZONE_SHARED, SHARED_SIZE, 0, err, errlen)) < 0)
 		return r;
 	m->shared = (struct shared *)ZONE_SHARED;
@@ -84,6 +94,8 @@ int machine_clear_memory(struct machine *m)
 {
 	int r = host_memfd_zero(m->ram_fd, 0, m->config->ram_size);
 
+	if (r == 0 && m->config->prealloc)
+		r = host_memfd_take(m->ram_fd, m->config->ram_size);
 	for (unsigned i = 0; r == 0 && i < m->config->vcpus; i++)
 		r = host_memfd_zero(m->tc_fd[i], 0, m->config->tc_size);
 	if (r == 0)

@@ -72,7 +72,7 @@ static int64_t realtime(void *opaque)
 	if (m->config->deterministic)
 		return (int64_t)(DETERMINISTIC_EPOCH + m->shared->request[0].now);
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec + m->config->rtc_offset;
 }
 
 static void wire(struct machine *m)
@@ -97,6 +97,9 @@ static void wire(struct machine *m)
 	pc->fw_cfg.mem = mem;
 	pc->fw_cfg.will_write = machine_tell_written;
 	pc->fw_cfg.opaque = m;
+	for (unsigned i = 0; i < m->config->pc.items; i++)
+		fw_cfg_add_file(&pc->fw_cfg, m->config->pc.item[i].name, m->config->pc.item[i].data,
+				m->config->pc.item[i].size);
 	pc->testdev.set_irq = machine_set_irq;
 	pc->testdev.opaque = m;
 	if (!m->config->no_rtc)

@@ -18,6 +18,13 @@
 
 struct machine;
 
+enum { FW_CFG_ITEMS = 16 };
+struct fw_cfg_item { // -fw_cfg
+	char name[FW_CFG_NAME];
+	void *data;
+	uint32_t size;
+};
+
 struct pc_config {
 	bool debug_exit;
 	uint16_t debug_exit_base, debug_exit_size;
@@ -26,6 +33,8 @@ struct pc_config {
 	uint32_t debugcon_readback;
 	bool testdev, pci_testdev, watchdog, watchdog_mute;
 	uint16_t boot_order, boot_once; // what a BIOS tries first, second, third: half bytes of CMOS; 0: not said
+	unsigned items;
+	struct fw_cfg_item item[FW_CFG_ITEMS];
 };
 
 struct pc {

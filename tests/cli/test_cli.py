@@ -41,6 +41,21 @@ def run(*args, data=b"", monitor=STUB, timeout=8):
 make_kernel("kernel")
 open("empty", "wb").close()
 open("text", "w").write("this is not a kernel\n" * 100)
+open("bad.cfg", "w").write('[device "x"]\n  driver = "virtio-rng-pci"\n  frob = "1"\n')
+open("good.cfg", "w").write('''# as QEMU's -writeconfig wrote them
+[machine]
+  type = "pc"
+  accel = "tcg"
+[device "r"]
+  driver = "virtio-rng-pci"
+  addr = "0x7"
+[chardev "c"]
+  backend = "file"
+  path = "of,config"
+[smbios]
+  type = "1"
+  serial = "s"
+''')
 BOOT = ["-m", "64M", "-kernel", "kernel"]
 SERIAL = ["-device", "virtio-serial-pci"]
 PORT = ["-chardev", "null,id=c", "-device", "virtserialport,chardev=c"]
@@ -100,7 +115,15 @@ def test_bad_input():
         (BOOT + ["-serial", "telnet:x"], "telnet"), (BOOT + ["-serial", "stdio", "-serial", "mon:stdio"], "-serial"),
         (BOOT + ["-serial", "file:/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-D", "/nonexistent/f"], "/nonexistent/f"),
         (BOOT + ["-d", "frob"], "frob"), (BOOT + ["--stress=frob"], "frob"), (BOOT + ["--selfcheck=x"], "--selfcheck"),
-        (BOOT + ["--stats=xml"], "xml"), (BOOT + ["-rtc", "base=localtime"], "localtime"),
+        (BOOT + ["--stats=xml"], "xml"), (BOOT + ["-rtc", "base=frob"], "base=frob"),
+        (BOOT + ["-rtc", "clock=x"], "clock=x"), (BOOT + ["-rtc", "base=2024-02-29T1"], "2024"), (BOOT + ["-msg", "x=on"], "x"),
+        (BOOT + ["-overcommit", "cpu-pm=on"], "cpu-pm"), (BOOT + ["-overcommit", "mem-lock=x"], "mem-lock=x"),
+        (BOOT + ["-usbdevice", "disk:x"], "disk:x"), (BOOT + ["-global", "x"], "DRIVER.PROPERTY"), (BOOT + ["-incoming", "tcp:0:1"], "-incoming"),
+        (BOOT + ["-global", "isa-debugcon.iobase=x"], "iobase"), (BOOT + ["-readconfig", "/none"], "/none"),
+        (BOOT + ["-readconfig", "text"], "line 1"), (BOOT + ["-readconfig", "bad.cfg"], "frob"),
+        (BOOT + ["-fw_cfg", "opt/x"], "opt/x"), (BOOT + ["-fw_cfg", "name=opt/x,file=/none"], "/none"),
+        (BOOT + ["-fw_cfg", "name=opt/" + 60 * "x" + ",string=y"], "characters"), (BOOT + ["-fw_cfg", "name=opt/x,frob=y"], "frob"),
+        (BOOT + ["-cpu", "Skylake-Client,enforce"], "hle"),
         (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-vga", "std"], "std"),
         (BOOT + ["-netdev", "user"], "id="), (BOOT + ["-netdev", "user,id=a", "-netdev", "tap,id=a"], "id=a"),
         (BOOT + ["-nic", "user,hostfwd=tcp:x"], "hostfwd=tcp:x"), (BOOT + ["-nic", "user,model=e1000"], "e1000"),
@@ -234,11 +257,16 @@ def test_accepted():
         ["-nographic", "-accel", "tcg,thread=multi,tb-size=32", "-smp", "cpus=1,sockets=1,cores=1,threads=1"],
         ["-nographic", "-m", "size=64M,slots=2,maxmem=1G", "-net", "none", "-nic", "none", "-rtc", "base=utc,driftfix=slew"],
         ["-nographic", "-boot", "order=dc,once=a,menu=on", "-k", "en-us", "-M", "type=pc"],
+        ["-nographic", "-readconfig", "good.cfg", "-msg", "timestamp=on", "-overcommit", "mem-lock=off", "-realtime", "mlock=off"],
+        ["-nographic", "-rtc", "base=localtime,clock=vm,driftfix=none", "-global", "kvm-pit.lost_tick_policy=delay", "-mem-prealloc"],
+        ["-nographic", "-rtc", "base=2024-02-29", "-fw_cfg", "name=opt/x,string=y", "-fw_cfg", "opt/z,file=text", "-audiodev", "none,id=a"],
+        ["-nographic", "-cpu", "Nehalem", "-global", "virtio-blk-pci.scsi=off"],
     ]:
         status, out, err = run(*BOOT, *args, data=b"s")
         check(f"accepted {args}", status == 0 and "stub" in out and not err, (status, out, err))
     for args in [["-enable-kvm"], ["-machine", "accel=kvm:tcg"], ["-accel", "kvm", "-accel", "tcg"], ["-accel", "hvf", "-enable-kvm"],
-                 ["-global", "virtio-blk-pci.scsi=off"], ["-L", "/tmp"]]:
+                 ["-global", "frob.x=off"], ["-L", "/tmp"], ["-usb"], ["-device", "usb-tablet"], ["-usbdevice", "tablet"],
+                 ["-device", "qemu-xhci,id=u"], ["-soundhw", "hda"], ["-mem-path", "/dev/shm"], ["-cpu", "Skylake-Client"]]:
         status, out, err = run(*CONSOLE, *args, data=b"s")
         check(f"falls through {args}", status == 0 and err.count("\n") == 1 and "warning" in err, (status, err))
 

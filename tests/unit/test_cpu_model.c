@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "machine/cpu_features.h"
 #include "machine/cpu_model.h"
+#include "machine/cpu_named.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,25 @@ static int print_rows(const char *spec)
 	return 0;
 }
 
+// Every named model can be had; one without anything missing has just what its row says; enforce refuses the others.
+static void test_named(void)
+{
+	char spec[80];
+
+	for (unsigned i = 0; i < cpu_named_count; i++) {
+		snprintf(spec, sizeof(spec), "%s,check=off", cpu_named[i].name);
+		CHECK(!build(spec));
+	}
+	CHECK(!build("Nehalem"));
+	CHECK(row(0, 0).ebx == 0x756e6547 && row(1, 0).eax == 0x106a3);
+	CHECK(row(1, 0).ecx & BIT(20) && !(row(1, 0).ecx & BIT(28))); // SSE4.2, no AVX
+	CHECK(!build("Nehalem-v2"));
+	CHECK(row(7, 0).edx & BIT(26));
+	CHECK(build("Skylake-Client,enforce") && strstr(err, "hle"));
+	CHECK(!build("Skylake-Client,hle=off,rtm=off,enforce"));
+	CHECK(build("Skylake-Client-v9") && strstr(err, "Skylake-Client-v9"));
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "help")) {
@@ -190,5 +210,6 @@ int main(int argc, char **argv)
 	test_options();
 	test_bad();
 	test_qemu64();
+	test_named();
 	return failures != 0;
 }
