@@ -392,6 +392,8 @@ static bool emit_all(struct trans *t)
 			return false;
 		note_insn(t);
 		t->in[t->i] = t->out[t->i] = all_flags;
+		if (t->i + 2 < t->n)
+			thunk_expect(t, t->i + 2);
 		emit_insn(t, &t->insn[t->i]);
 		if (!t->ended)
 			emit_need_flags(t);

@@ -51,6 +51,7 @@ void base_check(struct trans *t, unsigned access, unsigned size, unsigned seg);
 struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode); // found or new
 const struct base_site *base_site_at(const struct bt *b, uint32_t ra);
 uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given);
+void thunk_expect(struct trans *t, unsigned i); // for this instruction: its key comes into the host's caches
 const struct thunk *thunk_at(const struct bt *b, uint32_t at);
 void base_emit_exit(struct bt *b, struct emit *e, const struct exit *x); // as if it were not linked
 void base_note_op(struct trans *t);

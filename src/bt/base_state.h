@@ -12,7 +12,8 @@ enum {
 	THUNK_HASH = 1 << 17, BASE_SITES_MAX = 6 << 14,
 	SEEN = 1 << 20, BASE_SITE_HASH = 1 << 16,
 	BASE_MAPS_SEGMENT = 3 << 17, BASE_EXITS_MAX = 1 << 14, BASE_INSNS_MAX = 1 << 14,
-	PASSES = 1 << 19, PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, PASSES_SHORT = 8,
+	PASSES = 1 << 18, PASSES_SHIFT = 3,
+	PASSES_HOT = 8000, PASSES_KERNEL = 2, PASSES_USER = 5, PASSES_APART = 16, PASSES_SHORT = 8,
 	RETIRED = 1 << 12,
 };
 
@@ -21,7 +22,7 @@ struct base_map { // of each guest instruction of a base unit: how far behind th
 };
 
 struct thunk_key { // an instruction's bytes and length, and the mode; or a routine
-	uint64_t lo, hi;
+	uint64_t lo, hi; // hi is never 0
 	uint32_t mode;
 	uint32_t code; // TC offset, 0: not made yet
 };
@@ -65,8 +66,7 @@ struct base {
 	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
-	uint32_t key_hash[THUNK_HASH]; // numbers in key, or 0
-	struct thunk_key key[KEYS_MAX];
+	struct thunk_key key[THUNK_HASH]; // by hash; KEYS_MAX of them are filled
 	struct thunk thunk[THUNKS_MAX];
 	struct base_site site[BASE_SITES_MAX];
 	uint32_t site_hash[BASE_SITE_HASH];

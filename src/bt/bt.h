@@ -13,7 +13,7 @@
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
 //   tlb.c        the software TLB and its misses; site.c: an entry per check site
-//   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments
+//   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments; owner.c: whose code
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
 //   code.c       coherency: pages that hold translated code, retirement
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
@@ -172,6 +172,7 @@ struct bt {
 	bool wants_room;         // a segment is full: the run loop goes on to the next of pool_wanted
 	uint32_t hash[TU_HASH];  // first units of chains, with marks: see tc.c
 	struct tu *tu;
+	uint32_t *owner;         // by blocks of the cache: the first unit with code there, see owner.c
 	struct hot_tu *hot_tu;
 	struct exit *exit;
 	struct site *site;
@@ -307,11 +308,14 @@ void tc_turn(struct bt *b, enum tier tier);
 void tc_turn_to_unit(struct bt *b, const struct tu *t);
 void tc_empty_segments(struct bt *b);
 void tc_count_live(struct bt *b, const struct tu *t, int n);
-struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 static inline uint64_t tc_epoch(const struct bt *b) // changes when numbers of units may come to mean others
 {
 	return b->st->tc_flushes + b->st->tc_evictions;
 }
+
+// -- owner.c
+void tc_note_owner(struct bt *b, const struct tu *t);
+struct tu *tc_owner(struct bt *b, const uint8_t *host); // the unit whose hot code holds the address
 
 // -- base tier
 void base_place(struct bt *b, const uint8_t *ra, struct place *p);
@@ -321,14 +325,14 @@ const uint8_t *base_flags_entry(struct bt *b, struct tu *t);
 void base_flush(struct bt *b);
 void base_forget_all(struct bt *b);
 void base_enter_lookup(struct bt *b, struct tu *t);
-void base_leave_lookup(struct bt *b, const struct tu *t);
+void base_leave_lookup(struct bt *b, struct tu *t);
 bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc); // is it in the look-up?
 void base_name_mode(struct bt *b, unsigned mode_id);
 const uint8_t *base_lookup_of(const struct bt *b, unsigned mode_id); // code: to the address in T0, by look-up
 void base_note_retired(struct bt *b, const struct tu *t);
 void base_close_landings(struct bt *b, const struct tu *t);
 struct tu *bt_promote(struct vcpu *v, struct tu *t, bool here);
-bool bt_passed_often(struct bt *b, uint64_t place);
+bool bt_passed_often(struct bt *b, uint64_t counter);
 static inline uint64_t base_target_counter(uint64_t pc) // see base_name_mode
 {
 	return (uint32_t)pc + ((uint32_t)pc << 16 | (uint32_t)pc >> 16);

@@ -155,7 +155,7 @@ static bool take_from_other(struct bt *b)
 
 	if (!b->next_share)
 		b->next_share = hot_share(b);
-	if (hot_left < room && cold_left >= 4 * room && b->cold > b->hot) { // owner_in: hot code ascends
+	if (hot_left < room && cold_left >= 4 * room && b->cold > b->hot) { // owner.c: hot code ascends
 		b->hot = (uint32_t)align_up(b->cold + cold_left / 2, 64);
 		b->hot_end = b->cold_end;
 		b->cold_end = b->hot;
@@ -376,34 +376,4 @@ void tc_empty_segments(struct bt *b)
 	open_segment(b, b->segment);
 	turn_to(b, POOL_BASE);
 	open_segment(b, b->segment);
-}
-
-// Units of a segment are laid out in the order of their numbers.
-static struct tu *owner_in(struct bt *b, struct range units, uint32_t host)
-{
-	while (units.from < units.to) {
-		uint32_t mid = units.from + (units.to - units.from) / 2;
-		struct tu *t = &b->tu[mid];
-
-		if (host < t->start)
-			units.to = mid;
-		else if (host >= t->start + t->code_size)
-			units.from = mid + 1;
-		else
-			return t;
-	}
-	return NULL;
-}
-
-struct tu *tc_owner(struct bt *b, const uint8_t *host)
-{
-	uint64_t at = (uint64_t)(host - b->tc);
-
-	for (unsigned i = 0; i < POOLS; i++) {
-		const struct pool *r = &b->pool[i];
-
-		if (at - r->start < r->n * r->size)
-			return owner_in(b, units_of(b, r->first + (unsigned)(at - r->start) / r->size), (uint32_t)at);
-	}
-	return NULL;
 }

@@ -169,7 +169,7 @@ static void take_place(struct vcpu *v)
 	if (p->ends) {
 		if (b->exit[p->exit].kind == EXIT_DIRECT)
 			b->link_exit = p->exit;
-	} else if (bt_passed_often(b, *bt_slot(v, SLOT_TMP))) {
+	} else if (bt_passed_often(b, *bt_slot(v, SLOT_TMP) >> PASSES_SHIFT)) {
 		bt_promote(v, &b->tu[p->tu], false);
 		b->want_hot = true;
 	}

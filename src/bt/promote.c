@@ -55,9 +55,9 @@ struct tu *bt_promote(struct vcpu *v, struct tu *t, bool here)
 }
 
 // Has the counter come to its end? It begins anew.
-bool bt_passed_often(struct bt *b, uint64_t place)
+bool bt_passed_often(struct bt *b, uint64_t counter)
 {
-	uint16_t *passes = &b->base.passes[place & (PASSES - 1)];
+	uint16_t *passes = &b->base.passes[counter & (PASSES - 1)];
 
 	if (*passes >= (uint16_t)-PASSES_HOT) // steps differ, and places share counters: the end is passed, not met
 		return false;

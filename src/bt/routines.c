@@ -85,10 +85,12 @@ static void emit_add_pass(struct emit *e, unsigned worth)
 	emit_u8(e, worth);
 }
 
-// Count one more pass of the place that is `depth` bytes up the host's stack, in T1 then. Flags: carry if it is hot.
+// Count one more pass of the place that is `depth` bytes up the host's stack. Flags: carry if it is hot.
 static void count_pass(struct emit *e, int depth, unsigned worth)
 {
 	emit_load(e, 4, HOST_T1, mem_base(X86_RSP, depth));
+	emit_op_rr(e, 4, 0xc1, 5, HOST_T1); // shr: counters of neighbours share a cache line
+	emit_u8(e, PASSES_SHIFT);
 	emit_alu_imm(e, 4, ALU_AND, HOST_T1, PASSES - 1);
 	emit_add_pass(e, worth);
 }
@@ -484,6 +486,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 
 void base_enter_lookup(struct bt *b, struct tu *t)
 {
+	t->looked_up = true;
 	b->base.lookup[itab_index(t->pc) & (LOOKUPS - 1)] = (struct base_lookup){
 		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = b->tc + t->entry,
 		.held = t->footing ? &b->holds[t->footing] : &b->base.always};
@@ -496,10 +499,13 @@ bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc)
 	return (l->tag ^ pc) == b->base.tag[mode_id] && *l->held;
 }
 
-void base_leave_lookup(struct bt *b, const struct tu *t)
+void base_leave_lookup(struct bt *b, struct tu *t)
 {
 	unsigned i = itab_index(t->pc) & (LOOKUPS - 1);
 
+	if (!t->looked_up) // most are never the target of an indirect branch
+		return;
+	t->looked_up = false;
 	if (b->base.lookup[i].entry == b->tc + t->entry)
 		b->base.lookup[i].tag = 0;
 }
@@ -529,8 +535,9 @@ void base_flush(struct bt *b)
 	enum { SHARED_CODE = 3 << 20 }; // enough for the thunks of all programs of the bench
 	struct base *s = &b->base;
 
-	memset(s->key_hash, 0, sizeof(s->key_hash));
-	s->nkeys = 1;
+	if (s->nkeys)
+		memset(s->key, 0, sizeof(s->key));
+	s->nkeys = 0;
 	memset(s->seen, 0, sizeof(s->seen));
 	memset(s->site_hash, 0, sizeof(s->site_hash));
 	for (unsigned i = 0; i < PASSES; i++)

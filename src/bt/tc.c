@@ -46,6 +46,7 @@ void tc_init(struct vcpu *v)
 	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
+	b->owner = carve(&at, (b->sh->config.tc_size >> OWNER_SHIFT) * sizeof(uint32_t));
 	ASSERT(at <= (char *)v + ZONE_VCPU_TC);
 	b->tc = (const uint8_t *)v + ZONE_VCPU_TC;
 	b->tc_rw = (uint8_t *)v + ZONE_VCPU_TC_RW;

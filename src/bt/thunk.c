@@ -9,16 +9,21 @@
 
 // -- what is known by its bytes ---------------------------------------------------------------------------------------
 
-struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode)
+static unsigned key_hash(uint64_t lo, uint64_t hi, uint32_t mode)
 {
 	uint64_t h = (lo ^ hi * UINT64_C(0xff51afd7ed558ccd) ^ (uint64_t)mode << 32) * UINT64_C(0x9e3779b97f4a7c15);
 
-	for (unsigned i = h >> 47 & (THUNK_HASH - 1);; i = (i + 1) & (THUNK_HASH - 1)) {
-		struct thunk_key *k = &b->base.key[b->base.key_hash[i]];
+	return h >> 47 & (THUNK_HASH - 1);
+}
 
-		if (!b->base.key_hash[i]) {
+struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode)
+{
+	for (unsigned i = key_hash(lo, hi, mode);; i = (i + 1) & (THUNK_HASH - 1)) {
+		struct thunk_key *k = &b->base.key[i];
+
+		if (!k->hi) {
 			ASSERT(b->base.nkeys < KEYS_MAX);
-			k = &b->base.key[b->base.key_hash[i] = b->base.nkeys++];
+			b->base.nkeys++;
 			*k = (struct thunk_key){.lo = lo, .hi = hi, .mode = mode};
 		}
 		if (k->lo == lo && k->hi == hi && k->mode == mode)
@@ -31,9 +36,10 @@ struct identity {
 };
 
 // Its bytes and length; but for the address, if that is given: then what surrounds it, and how much that is.
-static struct identity identity_of(const struct trans *t, const struct x86_insn *insn, bool given)
+static struct identity identity_of(const struct trans *t, unsigned i, bool given)
 {
-	const uint8_t *from = t->bytes + t->off[t->i];
+	const struct x86_insn *insn = &t->insn[i];
+	const uint8_t *from = t->bytes + t->off[i];
 	uint8_t bytes[16] = {0};
 	struct identity id;
 
@@ -81,7 +87,7 @@ static bool gives_address(const struct trans *t, const struct x86_insn *insn)
 	if (insn->mem.present && insn->mem.base == X86_REG_RIP)
 		return uses_homes(t, insn);
 	return address_can_be_given(t, insn) &&
-	       (is_new(t->b, identity_of(t, insn, false)) || t->b->base.nthunks > THUNKS_MAX / 8 * 7);
+	       (is_new(t->b, identity_of(t, t->i, false)) || t->b->base.nthunks > THUNKS_MAX / 8 * 7);
 }
 
 // -- checks -----------------------------------------------------------------------------------------------------------
@@ -247,13 +253,23 @@ static void make(struct trans *m, const struct x86_insn *insn)
 	s->cold = (uint32_t)(m->cold.p - m->b->tc_rw);
 }
 
+// One that stands as it is asks for nothing later; what is fetched for it is in vain.
+void thunk_expect(struct trans *t, unsigned i)
+{
+	const struct x86_mem *m = &t->insn[i].mem;
+	struct identity id = identity_of(t, i, m->present && m->base == X86_REG_RIP);
+
+	if (m->present)
+		__builtin_prefetch(&t->b->base.key[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]);
+}
+
 // TC offset of the thunk for the present instruction.
 // *given: it expects the address of its operand in T0.
 uint32_t thunk_of(struct trans *t, const struct x86_insn *insn, bool *given)
 {
 	struct bt *b = t->b;
 	struct base *s = &b->base;
-	struct identity id = identity_of(t, insn, *given = gives_address(t, insn));
+	struct identity id = identity_of(t, t->i, *given = gives_address(t, insn));
 	uint32_t mode = t->t->mode & ~(uint32_t)MODE_APART;
 	struct thunk_key *k = base_key(b, id.half[0], id.half[1], mode);
 	struct tu unit = {.gfn2 = NO_FRAME, .mode = mode, .tier = TIER_BASE, .hot = t->t->hot};

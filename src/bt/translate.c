@@ -392,6 +392,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	b->ntus++;
 	tc_count_live(b, t.t, 1);
 	tc_insert(b, t.t);
+	tc_note_owner(b, t.t);
 	code_watch(v, t.t);
 	count(&t, before, __builtin_ia32_rdtsc() - start);
 	if (b->sh->config.log & LOG_TU)

@@ -23,6 +23,7 @@ enum {
 	TUS_SEGMENT = 48 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 18, SITES_SEGMENT = 1 << 17,
 	INSNS_SEGMENT = 1 << 15,
 	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 16, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	OWNER_SHIFT = 9,          // log of the blocks by which owner.c looks for units
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 };
 
@@ -89,6 +90,7 @@ struct tu {
 	bool crosses : 1;       // it has had links with units on other footings
 	bool late : 1;          // it has code in another segment than its own
 	bool fixed : 1;         // cannot move: its code depends on its address in other ways
+	bool looked_up : 1;     // it has been entered in the base tier's look-up
 	bool uncheckable : 1;   // MODE_ALONE: its only instruction cannot be run twice
 	uint32_t hot;           // its struct hot_tu, or 0
 	uint32_t hash_next;
