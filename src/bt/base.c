@@ -23,13 +23,18 @@ bool base_goes_on(const struct trans *t, const struct x86_insn *insn)
 	       pairs_calls(t);
 }
 
+static bool is_fastcall(const struct x86_insn *insn)
+{
+	return insn->class >= X86_CLASS_SYSCALL && insn->class <= X86_CLASS_SYSEXIT;
+}
+
 // What base code has no form for is left to a hot unit.
 bool base_can(const struct trans *t, const struct x86_insn *insn)
 {
 	if (relative(insn) && (insn->addrsize != 8 || insn->class == X86_CLASS_POP))
 		return false;
-	if ((insn->class == X86_CLASS_SYSCALL || insn->class == X86_CLASS_SYSRET) && sys_inline(t, insn))
-		return false; // R11 has no home, and a thunk does not know its address
+	if (is_fastcall(insn) && sys_inline(t, insn))
+		return false; // R11 has no home, a thunk does not know its address, and they are run often
 	switch (insn->class) {
 	case X86_CLASS_LOOP:
 		return insn->addrsize == word(t);
@@ -72,6 +77,7 @@ static bool is_simple(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_UD: case X86_CLASS_INVALID:
 		return true;
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: case X86_CLASS_SYSCALL: case X86_CLASS_SYSRET:
+	case X86_CLASS_SYSENTER: case X86_CLASS_SYSEXIT:
 		return sys_inline(t, insn); // they depend on their address
 	default:
 		return false;

@@ -35,6 +35,7 @@
 #include "mem/zone.h"
 
 // Register homes in translated code.
+enum { LIVE_FLAGS = RFLAGS_ARITH | RFLAGS_DF }; // the guest's that are the host's in translated code
 enum { HOST_GUEST_RSP = X86_R9, HOST_T0 = X86_R10, HOST_T1 = X86_R11 };
 
 // The guest's registers of these names, which compilers use least, are in vcpu.gpr[].

@@ -35,7 +35,7 @@ uint64_t bt_translation_key(const struct vcpu *v)
 {
 	uint64_t key = (v->cr4 & (CR4_OSXSAVE | CR4_FSGSBASE | CR4_PKE | CR4_VMXE | CR4_SMAP | CR4_TSD)) ^ v->xcr0 << 32;
 
-	key ^= (uint64_t)v->counts << 59;
+	key ^= (uint64_t)v->counts << 59 ^ (uint64_t)vcpu_long_mode(v) << 61;
 	return key ^ v->lstar * 3 ^ v->star * 5 ^ v->fmask * 7 ^ (v->efer & EFER_SCE) << 60;
 }
 

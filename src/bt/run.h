@@ -6,7 +6,6 @@
 
 #include "bt/bt.h"
 
-enum { LIVE_FLAGS = RFLAGS_ARITH | RFLAGS_DF };
 
 static inline uint64_t *bt_slot(struct vcpu *v, unsigned off)
 {

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // System instructions in the cache. What only touches words of struct vcpu (interrupt flag, GS bases, flags, TSC) is
-// done inline; SYSCALL and SYSRET, with the MSRs they depend on as constants (translation_key throws units away when
-// those change), jump straight into the other mode's code. The rest, and every rare case of these, leaves for C
+// done inline; SYSCALL, SYSENTER and their returns are in fastcall.c. The rest, and every rare case of these, leaves for C
 // (sys_execute, or bt_string) with the decoded instruction kept beside the exit.
 #include "bt/trans.h"
 #include "bt/vector.h"
 
 enum {
-	FLAGS_OF_HOST = RFLAGS_ARITH | RFLAGS_DF,
-	SYSRET_FLAGS = 0x3c7fd7, // what SYSRET takes from R11 (SDM, "SYSRET")
 	POPF_RARE = RFLAGS_TF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_ID | RFLAGS_VIF |
 		    RFLAGS_VIP,
 };
@@ -99,8 +96,8 @@ bool sys_inline(const struct trans *t, const struct x86_insn *insn)
 	case X86_CLASS_STAC: case X86_CLASS_CLAC: return all && v->cr4 & CR4_SMAP;
 	case X86_CLASS_RDTSC: case X86_CLASS_RDTSCP:
 		return (all || !(v->cr4 & CR4_TSD)) && !t->b->sh->config.deterministic;
-	case X86_CLASS_SYSCALL: return t->code == X86_MODE64 && v->efer & EFER_SCE && !by_level;
-	case X86_CLASS_SYSRET: return all && t->code == X86_MODE64 && v->efer & EFER_SCE && insn->opsize == 8 && !by_level;
+	case X86_CLASS_SYSCALL: case X86_CLASS_SYSRET: case X86_CLASS_SYSENTER: case X86_CLASS_SYSEXIT:
+		return !by_level && fastcall_inline(t, insn);
 	case X86_CLASS_MOV_FROM_SEG: return (insn->modrm >> 3 & 7) < X86_SREGS;
 	case X86_CLASS_RDFSBASE: case X86_CLASS_RDGSBASE:
 		return t->code == X86_MODE64 && v->cr4 & CR4_FSGSBASE;
@@ -220,7 +217,7 @@ static void emit_flags_to_t0(struct trans *t, bool keep)
 	if (t->flags == FLAGS_HOST) {
 		if (keep)
 			emit_save_flags(t);
-		emit_alu_imm(e, 4, ALU_AND, HOST_T0, FLAGS_OF_HOST);
+		emit_alu_imm(e, 4, ALU_AND, HOST_T0, LIVE_FLAGS);
 		return;
 	}
 	emit_alu_imm(e, 4, ALU_AND, HOST_T0, RFLAGS_DF);
@@ -233,13 +230,13 @@ static void emit_flags_to_t0(struct trans *t, bool keep)
 }
 
 // RFLAGS of the guest into T0, RF and VM clear.
-static void emit_rflags(struct trans *t, bool keep)
+void emit_rflags(struct trans *t, bool keep)
 {
 	struct emit *e = &t->hot;
 
 	emit_flags_to_t0(t, keep);
 	emit_load_state(e, 4, HOST_T1, VCPU_RFLAGS);
-	emit_alu_imm(e, 4, ALU_AND, HOST_T1, ~(FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_RF | RFLAGS_VM));
+	emit_alu_imm(e, 4, ALU_AND, HOST_T1, ~(LIVE_FLAGS | RFLAGS_IF | RFLAGS_RF | RFLAGS_VM));
 	emit_op_rr(e, 4, 0x09, HOST_T1, HOST_T0); // or
 	emit_load_state(e, 1, HOST_T1, SLOT_IF);
 	emit_shift(e, 4, 4, HOST_T1, 9);
@@ -262,7 +259,7 @@ void sys_pushf(struct trans *t, const struct x86_insn *insn)
 }
 
 // T0: new RFLAGS, DF clear. The interrupt flag and the arithmetic flags to their slots.
-static void emit_take_flags(struct trans *t)
+void emit_take_flags(struct trans *t)
 {
 	struct emit *e = &t->hot;
 
@@ -307,7 +304,7 @@ static void emit_load_table(struct trans *t, unsigned mode_id)
 	emit_store_state(&t->hot, 8, HOST_T1, SLOT_TABLE);
 }
 
-static void emit_enter_mode(struct trans *t, uint32_t mode)
+void emit_enter_mode(struct trans *t, uint32_t mode)
 {
 	emit_store_state_imm32(&t->hot, mode, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
 	emit_load_table(t, tc_mode_id(t->b, mode));
@@ -329,7 +326,7 @@ static void emit_enter_mapped(struct trans *t, uint32_t mode)
 	emit_jmp_state(e, SLOT_STUB_IND);
 }
 
-static void emit_ready_to_go(struct trans *t)
+void emit_ready_to_go(struct trans *t)
 {
 	emit_flags_noted(t, &t->hot, 0xffff);
 	emit_epilogue(t, &t->hot);
@@ -337,14 +334,14 @@ static void emit_ready_to_go(struct trans *t)
 }
 
 // On to the address in T0 in another mode.
-static void emit_mode_jump(struct trans *t, uint32_t mode)
+void emit_mode_jump(struct trans *t, uint32_t mode)
 {
 	emit_ready_to_go(t);
 	emit_enter_mode(t, mode);
 }
 
 // On to user code at the address in T0, in the form that its address space has: `mode` says nothing of that.
-static void emit_user_jump(struct trans *t, uint32_t mode)
+void emit_user_jump(struct trans *t, uint32_t mode)
 {
 	struct emit *e = &t->hot;
 	uint8_t *mapped;
@@ -400,114 +397,4 @@ void sys_rdtsc(struct trans *t, const struct x86_insn *insn)
 	emit_mov(e, 8, rdx, rax);
 	emit_shift(e, 8, 5, rdx, 32);
 	emit_mov(e, 4, rax, rax);
-}
-
-// -- SYSCALL and SYSRET (64-bit) --------------------------------------------------------------------------------------
-
-_Static_assert(offsetof(struct x86_seg, attr) == 4, "ORDER VCPU");
-
-// T0 is free.
-static void emit_set_seg(struct trans *t, unsigned seg, unsigned sel, uint32_t attr, uint32_t limit)
-{
-	uint32_t off = VCPU_SEG + seg * VCPU_SEG_SIZE;
-
-	emit_mov_imm(&t->hot, HOST_T0, (uint64_t)attr << 32 | sel);
-	emit_store_state(&t->hot, 8, HOST_T0, off);
-	emit_store_state_imm32(&t->hot, limit, off + (uint32_t)offsetof(struct x86_seg, limit));
-	emit_op_state(&t->hot, 8, 0xc7, 0, off + VCPU_SEG_BASE, 4); // movq $0
-	emit_u32(&t->hot, 0);
-}
-
-// Flat segments as SYSCALL and SYSRET load them, whatever the descriptor tables say (SDM, "SYSCALL", "SYSRET").
-static void emit_set_segs(struct trans *t, unsigned cs, unsigned ss, unsigned cpl)
-{
-	const uint32_t common = SEG_S | SEG_P | SEG_G | cpl << SEG_DPL_SHIFT;
-
-	emit_set_seg(t, X86_CS, cs, common | SEG_L | SEG_TYPE_CODE | SEG_TYPE_R | SEG_TYPE_A, UINT32_MAX);
-	emit_set_seg(t, X86_SS, ss, common | SEG_DB | SEG_TYPE_W | SEG_TYPE_A, UINT32_MAX);
-	emit_store_state_imm8(&t->hot, cpl, (uint32_t)offsetof(struct vcpu, cpl));
-}
-
-// Are all flags that the host holds masked, and those that select the mode? Kernels do so.
-static bool masks_all(const struct vcpu *v)
-{
-	const uint64_t all = FLAGS_OF_HOST | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC;
-
-	return (v->fmask & all) == all;
-}
-
-static void emit_stack_switch(struct emit *e, unsigned opcode, uint32_t slot) // mov of RSP: 0x8b from, 0x89 to
-{
-	emit_op_state(e, 8, opcode, X86_RSP, slot, 0);
-}
-
-// The kernel's part of the stack of calls begins below the user's, which is as it was on return (see pair.c).
-static void emit_calls_of_kernel(struct emit *e)
-{
-	emit_stack_switch(e, 0x89, SLOT_CALLS_USER);
-	emit_op_state(e, 4, 0xff, 6, SLOT_STUB_EMPTY, 0); // push
-	emit_stack_switch(e, 0x89, SLOT_CALLS_FLOOR);
-}
-
-static void emit_calls_of_user(struct emit *e)
-{
-	emit_stack_switch(e, 0x8b, SLOT_CALLS_BASE);
-	emit_stack_switch(e, 0x89, SLOT_CALLS_FLOOR);
-	emit_stack_switch(e, 0x8b, SLOT_CALLS_USER);
-}
-
-void sys_syscall(struct trans *t, const struct x86_insn *insn)
-{
-	struct emit *e = &t->hot;
-	unsigned cs = t->v->star >> 32 & 0xfffc;
-	bool all = masks_all(t->v);
-
-	emit_rflags(t, !all);
-	if (!all) {
-		emit_op_rr(e, 4, 0xf7, 0, HOST_T0); // test
-		emit_u32(e, (uint32_t)((RFLAGS_DF | RFLAGS_TF | RFLAGS_AC) & ~t->v->fmask));
-		sys_rare_if(t, CC_NE, insn);
-	}
-	emit_mov(e, 8, host_of(t, X86_R11), HOST_T0);
-	emit_mov_pc(t, e, host_of(t, X86_RCX), next_pc(t));
-	emit_alu_imm(e, 4, ALU_AND, HOST_T0, (int32_t)~t->v->fmask);
-	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
-	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
-	if (all) {
-		emit_store_state_imm8(e, 0, SLOT_IF);
-		emit_store_state_imm32(e, 0, SLOT_FLAGS);
-		flags_from_here(t, FLAGS_SLOT);
-		emit_u8(e, 0xfc); // cld
-	} else {
-		emit_take_flags(t);
-	}
-	emit_set_segs(t, cs, cs + 8, 0);
-	emit_calls_of_kernel(e);
-	emit_mov_imm(e, HOST_T0, t->v->lstar);
-	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC | MODE_MAPPED));
-}
-
-void sys_sysret(struct trans *t, const struct x86_insn *insn)
-{
-	struct emit *e = &t->hot;
-	unsigned rcx = host_of(t, X86_RCX), r11 = host_of(t, X86_R11), star = t->v->star >> 48;
-
-	emit_save_flags(t);
-	emit_mov(e, 8, HOST_T0, rcx); // an address of the upper half, or none at all, is C's
-	emit_shift(e, 8, 5, HOST_T0, 47);
-	sys_rare_if(t, CC_NE, insn);
-	emit_op_rr(e, 4, 0xf7, 0, r11);
-	emit_u32(e, RFLAGS_TF | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_DF);
-	sys_rare_if(t, CC_NE, insn);
-	emit_cmp_state_imm8(e, 4, SLOT_IRQ_WAIT, 0);
-	sys_rare_if(t, CC_NE, insn);
-	emit_set_segs(t, (star + 16) | 3, (star + 8) | 3, 3);
-	emit_mov(e, 4, HOST_T0, r11);
-	emit_alu_imm(e, 4, ALU_AND, HOST_T0, SYSRET_FLAGS);
-	emit_alu_imm(e, 4, ALU_OR, HOST_T0, RFLAGS_FIXED1);
-	emit_store_state(e, 8, HOST_T0, VCPU_RFLAGS);
-	emit_take_flags(t);
-	emit_mov(e, 8, HOST_T0, rcx);
-	emit_calls_of_user(e);
-	emit_user_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
 }

@@ -427,11 +427,23 @@ void sys_popf(struct trans *t, const struct x86_insn *insn);
 void sys_stac(struct trans *t, const struct x86_insn *insn);
 void sys_clac(struct trans *t, const struct x86_insn *insn);
 void sys_rdtsc(struct trans *t, const struct x86_insn *insn);
-void sys_syscall(struct trans *t, const struct x86_insn *insn);
-void sys_sysret(struct trans *t, const struct x86_insn *insn);
 void sys_from_seg(struct trans *t, const struct x86_insn *insn);
 void sys_from_cr(struct trans *t, const struct x86_insn *insn);
 bool sys_stays(const struct trans *t, const struct x86_insn *insn); // for C, but within the unit?
+void emit_rflags(struct trans *t, bool keep);                       // the guest's to T0, RF and VM clear
+void emit_take_flags(struct trans *t);                              // RFLAGS from T0, where DF is clear
+void emit_ready_to_go(struct trans *t);                             // before all ways into another mode
+void emit_enter_mode(struct trans *t, uint32_t mode);               // on to the address in T0
+void emit_mode_jump(struct trans *t, uint32_t mode);                // both of these
+void emit_user_jump(struct trans *t, uint32_t mode);                // the same into user code
+
+// -- fastcall.c
+bool fastcall_inline(const struct trans *t, const struct x86_insn *insn);
+void sys_syscall(struct trans *t, const struct x86_insn *insn);
+void sys_sysret(struct trans *t, const struct x86_insn *insn);
+void sys_sysenter(struct trans *t, const struct x86_insn *insn);
+void sys_sysexit(struct trans *t, const struct x86_insn *insn);
+
 // -- segment.c: segment registers in the cache
 void seg_push(struct trans *t, const struct x86_insn *insn);
 void seg_pop(struct trans *t, const struct x86_insn *insn);
