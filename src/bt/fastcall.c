@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// SYSCALL, SYSENTER and the returns from them, in the cache: from user code of 64 bits, or of 32 bits with flat segments,
-// straight into the kernel's code, and back. The MSRs of SYSCALL are constants of the code (bt_translation_key throws
-// units away when they change); those of SYSENTER are read each time, as kernels of 32 bits rewrite them. Every rare
+// SYSCALL, SYSENTER and the returns from them, in the cache: from user code of 64 bits, or of 32 bits with flat
+// segments, straight into the kernel's code, and back. The MSRs of SYSCALL are constants of the code (translation_key
+// throws units away when they change); those of SYSENTER are read each time, as 32-bit kernels rewrite them. Every rare
 // case leaves for C before anything has changed.
 #include "bt/trans.h"
 

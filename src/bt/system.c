@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // System instructions in the cache. What only touches words of struct vcpu (interrupt flag, GS bases, flags, TSC) is
-// done inline; SYSCALL, SYSENTER and their returns are in fastcall.c. The rest, and every rare case of these, leaves for C
-// (sys_execute, or bt_string) with the decoded instruction kept beside the exit.
+// done inline; SYSCALL, SYSENTER and the ways back are in fastcall.c. The rest, and every rare case of these, leaves
+// for C (sys_execute, or bt_string) with the decoded instruction kept beside the exit.
 #include "bt/trans.h"
 #include "bt/vector.h"
 
