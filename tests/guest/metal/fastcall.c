@@ -29,8 +29,8 @@ volatile u64 fast_flags, fast_rsp, fast_sels;
 static u8 fast_stack[4096] aligned(16);
 
 /* User's EIP comes in EDX, ESP in ECX. */
-__asm__(".text\nfast_entry: mov %rsp, fast_rsp\n pushf\n pop fast_flags\n mov %cs, %eax\n shl $16, %eax\n mov %ss, %esi\n"
-	"or %esi, %eax\n mov %eax, fast_sels\n incl fast_count\n"
+__asm__(".text\nfast_entry: mov %rsp, fast_rsp\n pushf\n pop fast_flags\n mov %cs, %eax\n"
+	"shl $16, %eax\n mov %ss, %esi\n or %esi, %eax\n mov %eax, fast_sels\n incl fast_count\n"
 	"mov fast_gs, %rax\n test %rax, %rax\n js 1f\n mov %eax, %gs\n"
 	"1: mov fast_ds, %rax\n test %rax, %rax\n js 1f\n mov %eax, %ds\n mov %eax, %es\n"
 	"1: mov $100, %eax\n movabs $0xdeadbeef00000001, %rsi\n mov %rsi, %rdi\n mov %rsi, %rbp\n"
