@@ -15,7 +15,7 @@
 #include "host/thread.h"
 #include "machine/machine.h"
 
-enum { LOOK_ON_NS = 150000, YIELD_TURNS = 16 };
+enum { LOOK_ON_NS = 300000, YIELD_TURNS = 16 };
 
 struct doorbell {
 	struct machine *machine;

@@ -3,11 +3,11 @@
 #
 # The same fio jobs on the same file: on the host, in a guest on virtio-blk, in one of QEMU TCG. 4 KiB random and 1 MiB
 # sequential reads and writes, depth 1 and 16; prints MiB/s. First a read with the host's cache cold in each place, as
-# what has been written before slows the host's disk down for a while; then the rest.
-#   tests/soak/fio.sh [SECONDS]        RINGER_BUILD: build directory. Needs fio.
+# what has been written before slows the host's disk down for a while, several times in turn; then the rest.
+#   tests/soak/fio.sh [SECONDS [COLD_ROUNDS [ROUNDS]]]        RINGER_BUILD: build directory. Needs fio.
 set -eu
 cd "$(dirname "$0")/../.."
-seconds=${1:-5} build=${RINGER_BUILD:-build}
+seconds=${1:-5} cold_rounds=${2:-3} rounds=${3:-1} build=${RINGER_BUILD:-build}
 command -v fio >/dev/null || { echo "fio.sh: install fio" >&2; exit 1; }
 out=$build/fio
 rm -rf "$out/add"
@@ -22,7 +22,7 @@ for job in \${JOBS:-warm:randread:4k:1 any:randread:4k:16 any:randwrite:4k:1 any
 	set -- \$(echo "\$job" | tr : ' ')
 	[ "\$1" != warm ] || cat \$DISK >/dev/null
 	much="--time_based --runtime=$seconds"
-	[ "\$1" != cold ] || much=--io_size=64M # no block twice
+	[ "\$1" != cold ] || much=--io_size=32M # no block twice
 	/usr/bin/fio --name=x --filename=\$DISK --rw=\$2 --bs=\$3 --iodepth=\$4 --ioengine=libaio --direct=1 \\
 		--size=256M \$much --output-format=terse |
 		awk -F\; -v n="\$1 \$2 \$3 depth \$4" '{ printf "%-30s %8.1f\\n", n, (\$7 + \$48) / 1024 }'
@@ -51,7 +51,7 @@ places() {
 }
 JOBS=cold:randread:4k:1
 export JOBS
-places
+for round in $(seq "$cold_rounds"); do places; done
 JOBS=
-places
+for round in $(seq "$rounds"); do places; done
 rm -f "$out/disk"
