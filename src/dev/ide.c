@@ -98,6 +98,8 @@ unsigned ide_dma_segments(struct ide_channel *c, uint64_t skip, uint64_t size, s
 	unsigned n = 0;
 
 	*done = 0;
+	if (c->segments)
+		return c->segments(c, skip, size, iov, room, done, to_guest);
 	for (unsigned i = 0; i < PRDS_MAX && n < room && *done < size; i++) {
 		const uint8_t *prd = mem_host(mem, c->bm_table + i * PRD_SIZE, PRD_SIZE);
 		uint32_t gpa, len;
@@ -203,7 +205,7 @@ static void move_data(struct ide_drive *d, uint8_t *bytes, unsigned size, bool t
 
 // -- registers
 
-static void reset_drive(struct ide_drive *d)
+void ide_reset_drive(struct ide_drive *d)
 {
 	d->r = (struct ide_regs){.feature = {0}};
 	d->device = 0;
@@ -220,7 +222,7 @@ static void reset_drive(struct ide_drive *d)
 static void reset_channel(struct ide_channel *c)
 {
 	for (unsigned i = 0; i < 2; i++)
-		reset_drive(&c->drive[i]);
+		ide_reset_drive(&c->drive[i]);
 	c->selected = 0;
 	c->bm_command = 0;
 	c->bm_status &= BM_CAPABLE;
@@ -233,7 +235,7 @@ static void command(struct ide_channel *c, uint8_t value)
 
 	if (value == COMMAND_DIAGNOSE) {
 		for (unsigned i = 0; i < 2; i++)
-			reset_drive(&c->drive[i]);
+			ide_reset_drive(&c->drive[i]);
 		c->selected = 0;
 		ide_interrupt(&c->drive[0]);
 		return;
@@ -244,7 +246,7 @@ static void command(struct ide_channel *c, uint8_t value)
 	if (value == COMMAND_DEVICE_RESET && d->cdrom) {
 		uint8_t device = d->device;
 
-		reset_drive(d);
+		ide_reset_drive(d);
 		d->device = device;
 		return;
 	}

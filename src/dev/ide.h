@@ -64,6 +64,9 @@ struct ide_channel {
 	uint8_t bm_command, bm_status;
 	uint32_t bm_table;
 	struct ide *ide;
+	// Another table of guest memory than the bus master's, as ide_dma_segments; or NULL.
+	unsigned (*segments)(struct ide_channel *c, uint64_t skip, uint64_t size, struct iovec *iov, unsigned room,
+			     uint64_t *done, bool to_guest);
 };
 
 struct ide {
@@ -91,6 +94,8 @@ unsigned ide_dma_segments(struct ide_channel *c, uint64_t skip, uint64_t size, s
 int ide_image(struct ide_drive *d, enum block_op op, uint64_t offset, struct iovec *iov, unsigned n, uint64_t size);
 void ide_text(uint8_t *to, const char *text, unsigned size); // as IDENTIFY has it: bytes swapped, padded
 
+bool ide_take_address(struct ide_drive *d, bool wide); // lba and left from the task file; false: not on the disk
+void ide_reset_drive(struct ide_drive *d);
 void ide_disk_command(struct ide_drive *d, uint8_t command);
 void ide_disk_dma(struct ide_drive *d);
 void ide_cdrom_command(struct ide_drive *d, uint8_t command);

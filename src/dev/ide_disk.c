@@ -83,7 +83,7 @@ static void identify(struct ide_drive *d)
 
 // -- where and how much
 
-static bool take_address(struct ide_drive *d, bool wide)
+bool ide_take_address(struct ide_drive *d, bool wide)
 {
 	const struct ide_regs *r = &d->r;
 	uint32_t count = wide ? r->count[0] | (uint32_t)r->count[1] << 8 : r->count[0];
@@ -170,7 +170,7 @@ static void start_read(struct ide_drive *d, bool wide, uint32_t block)
 	d->block = block;
 	if (!block)
 		ide_abort(d);
-	else if (!take_address(d, wide))
+	else if (!ide_take_address(d, wide))
 		not_there(d);
 	else
 		read_block(d);
@@ -181,7 +181,7 @@ static void start_write(struct ide_drive *d, bool wide, uint32_t block)
 	d->block = block;
 	if (!block || d->image->readonly)
 		ide_abort(d);
-	else if (!take_address(d, wide))
+	else if (!ide_take_address(d, wide))
 		not_there(d);
 	else
 		ide_take(d, next_block(d), write_block); // the first one without an interrupt
@@ -194,7 +194,7 @@ static void start_dma(struct ide_drive *d, bool wide, bool write)
 	d->to_drive = write;
 	if (write && d->image->readonly) {
 		ide_abort(d);
-	} else if (!take_address(d, wide)) {
+	} else if (!ide_take_address(d, wide)) {
 		not_there(d);
 	} else {
 		d->status = IDE_DRDY | IDE_DSC | IDE_DRQ;
@@ -233,7 +233,7 @@ static void flush(struct ide_drive *d)
 
 static void verify(struct ide_drive *d, bool wide)
 {
-	if (take_address(d, wide))
+	if (ide_take_address(d, wide))
 		ide_end(d);
 	else
 		not_there(d);

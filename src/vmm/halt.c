@@ -3,8 +3,8 @@
 // HLT: the vCPU's process sleeps on the pending word. What wakes it: the host timer's signal (the earliest virtual
 // timer), and the app, which sets a bit and looks at vcpu_asleep. An idle guest costs nothing between two of these. A
 // guest that waits for a disk is woken within microseconds, which is less than a sleep and a wake-up on another host
-// processor take: after a short sleep the next one begins with looking on. The limit leaves room for a wake-up on top of
-// a request, or one that was missed would make the next sleep too, and so on.
+// processor take: after a short sleep the next one begins with looking on. The limit leaves room for a wake-up on top
+// of a request, or one sleep would lead to the next.
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
 
