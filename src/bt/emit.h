@@ -264,6 +264,11 @@ static inline void emit_gs(struct emit *e)
 	emit_u8(e, 0x65);
 }
 
+static inline void emit_addr32(struct emit *e) // the sum of base, index and displacement is cut to 32 bits
+{
+	emit_u8(e, 0x67);
+}
+
 // Jumps with a rel32 to be filled in; they return the place of the rel32 (writable mapping).
 static inline uint8_t *emit_jmp32(struct emit *e)
 {

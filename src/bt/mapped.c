@@ -2,8 +2,9 @@
 //
 // Memory operands in the mapped form (MODE_MAPPED, user code of 64-bit mode): the guest's own, as the host maps guest
 // memory at the guest's addresses (shadow/), behind a proof that they do not lie in the monitor's zone. The check
-// reads a byte of a table by the address's bits 47-32, which is not there for addresses of the zone (and of the upper
-// half): no flags, no branch, nothing out of line. What faults is sorted out by bt_host_fault.
+// reads a byte of a table by the address's bits 63-32, which is not there for addresses of the zone: no flags, no
+// branch, nothing out of line. What faults is sorted out by bt_host_fault. For addresses that are not of the lower half
+// it may read anything, or fault, as they do themselves (docs/MEMORY.md).
 //
 // A proof holds for a base register, or a base and an index, and says how far from an address outside the zone it is at
 // most: gaps of 1 TiB at both ends of the zone make up for displacements, small steps and indices of 32 bits
@@ -51,15 +52,15 @@ static struct proof *add(struct trans *t, unsigned base, unsigned index, unsigne
 	return p;
 }
 
-// Uses T1.
+// Uses T1. The sum of bits 63-32 and the table's offset is cut to 32 bits: no further than the vCPU's own 4 GiB.
 static void emit_zone_check(struct trans *t, unsigned reg)
 {
 	struct emit *e = &t->hot;
 
 	note_fault(t);
 	emit_rorx(e, 8, HOST_T1, reg, 32);
-	emit_movzwl(e, HOST_T1, HOST_T1);
 	emit_gs(e);
+	emit_addr32(e);
 	emit_load(e, 1, HOST_T1, mem_base(HOST_T1, ZONE_VCPU_GUARD));
 }
 

@@ -111,13 +111,15 @@ static bool guest_exception(const struct vcpu *v, const struct host_fault *f, st
 }
 
 // The stack of calls is full, in translated code or in a stub: begin anew, with what may be on its way on it, and try
-// again. What lies below is of the same mode, or the user's, which ends at the floor.
+// again. What lies below is of the same mode, or the user's, which ends at the floor. Zone checks may read there
+// too, but not so near to RSP for long.
 static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *ucontext)
 {
 	const uint64_t *floor = (const uint64_t *)((const char *)v + SLOT_CALLS_FLOOR);
 	uint64_t low = (uint64_t)v + ZONE_VCPU_CALLS, rsp = f->gpr[X86_RSP], n;
 
-	if (f->trapno != VEC_PF || f->cr2 >= low || f->cr2 < low - PAGE_SIZE || rsp < low || rsp > *floor)
+	if (f->trapno != VEC_PF || f->cr2 >= low || f->cr2 < low - PAGE_SIZE || rsp < low || rsp > *floor ||
+	    rsp - f->cr2 > PAGE_SIZE)
 		return false;
 	n = MIN(*floor - rsp, 256);
 	tc_forget_calls(v);

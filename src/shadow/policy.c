@@ -12,7 +12,7 @@ enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
 	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
-	SHARE = 12,            // and this part of the time that the space runs
+	SHARE = 6,             // and this part of the time that the space runs: what the form gains is more, as a rule
 	TRANSLATION = 4,       // for translating again counts that part only: it is done once, and the next space has it
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms

@@ -55,7 +55,7 @@ struct shadow {
 
 #define SHADOW_MANY (~UINT64_C(0))
 
-_Static_assert(sizeof(struct shadow) <= ZONE_VCPU_GUARD - ZONE_VCPU_SHADOW, "struct shadow outgrew its place");
+_Static_assert(sizeof(struct shadow) + 0x10000 <= ZONE_VCPU_GUARD - ZONE_VCPU_SHADOW, "it outgrew its place");
 
 static inline struct shadow *shadow_of(const struct vcpu *v)
 {

@@ -64,7 +64,7 @@ static void map_ram(const struct mem *m)
 		map(ZONE_RAM + high, m->high_end - high, rw, MAP_NORESERVE, MONITOR_FD_RAM, m->low_end);
 }
 
-// Readable where an address with these bits 47-32 is a guest user's.
+// Readable where an address of the lower half with these bits 47-32 is a guest user's.
 static void map_guard(uint64_t at)
 {
 	const uint64_t zone = at + (ZONE_START >> 32), zone_end = at + (ZONE_END >> 32), upper = at + 0x8000;

@@ -319,16 +319,21 @@ static void try_patched(void)
 	check_eq("steps that are patched to be large", bad, 0);
 }
 
+/* Also those whose bits 63-32 alone, with the offset of the monitor's table added, are offsets of what else is there:
+ * the guard page of its stack of calls, the state of the processor, the translation cache. */
 static void try_not_canonical(void)
 {
 	static const u64 odd[] = {0x800000000000, 0x8000400100000000, 0x0001400100000000, 0xffff400100000000,
-		0x7fff800000000000, 0xfffe7f0000001000};
+		0x7fff800000000000, 0xfffe7f0000001000, 0x00fff80000001000, 0x00ffffff00000000, 0x00fff00000000000,
+		0xfb00000000000000, 0xfb00041000000000, 0x3b00000000001000, 0x3b00100000000000, 0x7b00000000000000};
+	static const struct form stack = {"stack", r_pop};
 	unsigned bad = 0;
 
 	for (unsigned round = 0; round < ROUNDS; round++)
 		for (unsigned p = 0; p < ARRAY_SIZE(odd); p++) {
 			bad += run(&reads[0], odd[p]) != GP;
 			bad += run(&writes[0], odd[p]) != GP;
+			bad += run(&stack, odd[p]) != SS;
 		}
 	check_eq("addresses that are not canonical", bad, 0);
 	bad = 0;

@@ -136,7 +136,8 @@ static u64 some_address(bool *own)
 	*own = !below(8);
 	if (*own)
 		return OWN + below(4096 - 64) / 16 * 16;
-	switch (below(6)) {
+	switch (below(7)) {
+	case 6: return ((u64)(0x1000000 - 1 - below(0x2000)) << 32) + (any() >> 32) / 16 * 16; /* zone.c: not canonical */
 	case 0: return ZONE | (any() & 0xfffffffffff0);
 	case 1: return (ZONE << below(2)) + (u64)(s64)((int)any() >> below(32)) / 16 * 16;
 	case 2: return 0x500000000000 + (u64)(s64)((int)any() >> below(32)) / 16 * 16;
