@@ -60,6 +60,7 @@ struct ring {
 	_Atomic uint32_t head; // written by the writer
 	_Atomic uint32_t tail; // written by the reader
 	_Atomic uint32_t writer_waits;
+	_Atomic uint32_t broken; // the writer sends a break, until the reader has seen it
 	uint8_t data[RING_SIZE];
 };
 

@@ -7,6 +7,8 @@
 // without time, comes as soon as the FIFO holds less than its trigger level and the ring has no more.
 #include "chip/uart16550.h"
 
+#include <stdatomic.h>
+
 enum { R_DATA, R_IER, R_IIR_FCR, R_LCR, R_MCR, R_LSR, R_MSR, R_SCR };
 enum { IER_RX = BIT(0), IER_THRE = BIT(1), IER_LINE = BIT(2), IER_MODEM = BIT(3), IER_WRITABLE = 0x0f };
 enum { IIR_MODEM = 0x00, IIR_NONE = 0x01, IIR_THRE = 0x02, IIR_RX = 0x04, IIR_LINE = 0x06, IIR_TIMEOUT = 0x0c,
@@ -15,7 +17,7 @@ enum { FCR_ENABLE = BIT(0), FCR_CLEAR_RX = BIT(1), FCR_KEPT = 0xc9 };
 enum { LCR_DLAB = BIT(7) };
 enum { MCR_DTR = BIT(0), MCR_RTS = BIT(1), MCR_OUT1 = BIT(2), MCR_OUT2 = BIT(3), MCR_LOOP = BIT(4),
 	MCR_WRITABLE = 0x1f };
-enum { LSR_DR = BIT(0), LSR_OE = BIT(1), LSR_THRE = BIT(5), LSR_TEMT = BIT(6) };
+enum { LSR_DR = BIT(0), LSR_OE = BIT(1), LSR_BI = BIT(4), LSR_THRE = BIT(5), LSR_TEMT = BIT(6) };
 enum { MSR_CTS = BIT(4), MSR_DSR = BIT(5), MSR_RI = BIT(6), MSR_DCD = BIT(7), MSR_RI_FELL = BIT(2) };
 
 static bool uart_loops(const struct uart16550 *c)
@@ -84,11 +86,24 @@ static void uart_ring_doorbell(struct uart16550 *c)
 		c->doorbell(c->opaque);
 }
 
+// A break is a zero byte and LSR's word for it.
+static void uart_take_break(struct uart16550 *c)
+{
+	if (c->fifo_used || !atomic_load(&c->rx->broken))
+		return;
+	atomic_store(&c->rx->broken, 0);
+	c->fifo[c->fifo_used++] = 0;
+	c->lsr_errors |= LSR_BI;
+}
+
 static void uart_fill(struct uart16550 *c)
 {
 	unsigned capacity = uart_capacity(c), got;
 
-	if (!c->rx || uart_loops(c) || c->fifo_used >= capacity)
+	if (!c->rx || uart_loops(c))
+		return;
+	uart_take_break(c);
+	if (c->fifo_used >= capacity)
 		return;
 	got = ring_pop(c->rx, c->fifo + c->fifo_used, capacity - c->fifo_used);
 	c->fifo_used += got;

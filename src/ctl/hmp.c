@@ -7,8 +7,6 @@
 
 #include "ctl/operator.h"
 
-#define PROMPT "(qemu) "
-
 static void print(struct hmp_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void print(struct hmp_text *t, const char *fmt, ...)
 {
@@ -148,7 +146,7 @@ void hmp_obey(struct machine *m, const char *line, struct hmp_text *t)
 
 void hmp_greet(struct operator *op)
 {
-	static const char text[] = "QEMU 7.2.0 monitor (ringer 0.1.0) - type 'help' for more information\r\n" PROMPT;
+	static const char text[] = HMP_GREETING HMP_PROMPT;
 
 	operator_put(op, text, sizeof(text) - 1);
 }
@@ -169,7 +167,7 @@ size_t hmp_take(struct operator *op, const char *in, size_t n)
 	hmp_obey(op->all->machine, line, &answer);
 	if (in[end] == '\r' && end + 1 < n && in[end + 1] == '\n')
 		end++;
-	print(&answer, PROMPT);
+	print(&answer, HMP_PROMPT);
 	operator_put(op, answer.at, answer.used);
 	return end + 1;
 }

@@ -140,6 +140,10 @@ int operators_open(struct operators *o, struct machine *m, const struct operator
 	char why[400] = "";
 
 	*o = (struct operators){.machine = m};
+	if (console_open(&o->console, m) < 0) {
+		snprintf(err, errlen, "-monitor: the host has no more descriptors");
+		return -EMFILE;
+	}
 	m->listener_of_events = (struct machine_listener){heard, o};
 	for (unsigned i = 0; i < n; i++)
 		if (open_one(o, &c[i], why, sizeof(why)) < 0) {
@@ -153,6 +157,7 @@ void operators_close(struct operators *o)
 {
 	if (o->machine)
 		o->machine->listener_of_events.heard = NULL;
+	console_close(&o->console);
 	for (unsigned i = 0; i < o->count; i++) {
 		send_out(o->one[i]);
 		chardev_close(&o->one[i]->chardev);

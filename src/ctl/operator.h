@@ -31,8 +31,18 @@ struct operator {
 	size_t out_used;
 };
 
+struct console_monitor { // the human monitor on the console's terminal (console.c)
+	struct machine *machine;
+	struct mux *mux; // where it is, since it has been asked for
+	struct loop_event ready;
+	char in[512], line[512]; // typed and not yet looked at; the line that becomes
+	size_t typed, used;
+	bool begins, greeted;
+};
+
 struct operators {
 	struct machine *machine;
+	struct console_monitor console;
 	unsigned count;
 	struct operator *one[OPERATORS_MAX];
 };
@@ -58,8 +68,14 @@ struct hmp_text { // an answer
 	char at[8192];
 	size_t used;
 };
+#define HMP_GREETING "QEMU 7.2.0 monitor (ringer 0.1.0) - type 'help' for more information\r\n"
+#define HMP_PROMPT "(qemu) "
 void hmp_greet(struct operator *op);
 size_t hmp_take(struct operator *op, const char *in, size_t n);
 void hmp_obey(struct machine *m, const char *line, struct hmp_text *answer);
+
+// console.c
+int console_open(struct console_monitor *c, struct machine *m);
+void console_close(struct console_monitor *c);
 
 #endif

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,6 +94,33 @@ static void listen_for_input(struct chardev *c)
 		end_input(c);
 }
 
+static void send_break(void *opaque)
+{
+	struct chardev *c = opaque;
+
+	if (c->user.broke)
+		c->user.broke(c->user.opaque);
+}
+
+static void say(void *opaque, const char *text)
+{
+	stream_write_all(&((struct chardev *)opaque)->stream, text, strlen(text));
+}
+
+// What is for the user, of n bytes.
+static size_t filter(struct chardev *c, uint8_t *at, size_t n)
+{
+	if (c->config.kind == STREAM_MON_STDIO)
+		return mux_filter(&c->mux, at, n);
+	if (!c->config.telnet)
+		return n;
+	n = telnet_filter(&c->telnet, at, n);
+	if (c->telnet.broke)
+		send_break(c);
+	c->telnet.broke = false;
+	return n;
+}
+
 static void get_input(struct chardev *c)
 {
 	size_t room;
@@ -111,8 +139,7 @@ static void get_input(struct chardev *c)
 			end_input(c);
 			return;
 		}
-		n = c->config.kind == STREAM_MON_STDIO ? (ssize_t)mux_filter(&c->mux, at, (size_t)n) : n;
-		c->user.filled(c->user.opaque, (size_t)n);
+		c->user.filled(c->user.opaque, filter(c, at, (size_t)n));
 	}
 	listen_for_input(c);
 }
@@ -190,6 +217,10 @@ static int watch_peer(struct chardev *c)
 {
 	int r = watch(c);
 
+	if (r == 0 && c->config.telnet) {
+		c->telnet = (struct telnet){0};
+		stream_write(&c->stream, telnet_greeting, TELNET_GREETING);
+	}
 	if (r == 0 && c->user.link)
 		c->user.link(c->user.opaque, true);
 	return r;
@@ -274,6 +305,9 @@ int chardev_open(struct chardev *c, struct loop *l, const struct stream_config *
 	c->config = *config;
 	c->opened = true;
 	c->listener.fd = -1;
+	c->mux.say = say;
+	c->mux.send_break = send_break;
+	c->mux.stream_opaque = c;
 	c->stream = (struct stream){.in_fd = -1, .out_fd = -1};
 	if (is_socket(c))
 		return open_socket(c, err, errlen);

@@ -12,12 +12,14 @@
 #include "host/loop.h"
 #include "io/mux.h"
 #include "io/stream.h"
+#include "io/telnet.h"
 
 struct chardev_user {
 	size_t (*room)(void *opaque, uint8_t **at); // where input may go; 0: nowhere, until chardev_accept_input
 	void (*filled)(void *opaque, size_t n);     // so much of it has come
 	void (*writable)(void *opaque);             // output goes on
 	void (*link)(void *opaque, bool up);        // somebody has connected, or gone; may be NULL
+	void (*broke)(void *opaque);                // a break has come; may be NULL
 	void *opaque;
 	pthread_mutex_t *lock; // what the loop holds when it calls these; NULL: nothing
 };
@@ -34,6 +36,7 @@ struct chardev {
 	bool out_dead; // the reader of our output is gone: what comes is dropped
 	bool opened;
 	struct mux mux; // of mon:stdio; set by the caller, as user is
+	struct telnet telnet; // of a socket with telnet=on
 };
 
 // 0, or a negative errno with a line in err. A server that waits for its peer does so here.

@@ -8,7 +8,7 @@ enum { CTRL_A = 1 };
 static void key_quit(struct mux *m);
 static void key_help(struct mux *m);
 static void key_monitor(struct mux *m);
-static void key_block(struct mux *m);
+static void key_break(struct mux *m);
 
 static const struct mux_key {
 	char key;
@@ -17,8 +17,8 @@ static const struct mux_key {
 } keys[] = {
 	{ 'h', "print this help", key_help },
 	{ 'x', "exit ringer", key_quit },
-	{ 'c', "switch to the monitor (not built)", key_monitor },
-	{ 'b', "send break (not built)", key_block },
+	{ 'c', "switch between the guest and the monitor", key_monitor },
+	{ 'b', "send break", key_break },
 };
 
 static void key_quit(struct mux *m)
@@ -35,28 +35,32 @@ static void key_help(struct mux *m)
 {
 	char twice[] = "Ctrl-a Ctrl-a  send Ctrl-a\r\n", letter = (char)('`' + escape_of(m));
 
-	m->say(m->opaque, "\r\n");
+	m->say(m->stream_opaque, "\r\n");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char line[] = "Ctrl-a ?    ";
 
 		line[5] = letter;
 		line[7] = keys[i].key;
-		m->say(m->opaque, line);
-		m->say(m->opaque, keys[i].help);
-		m->say(m->opaque, "\r\n");
+		m->say(m->stream_opaque, line);
+		m->say(m->stream_opaque, keys[i].help);
+		m->say(m->stream_opaque, "\r\n");
 	}
 	twice[5] = twice[12] = twice[25] = letter;
-	m->say(m->opaque, twice);
+	m->say(m->stream_opaque, twice);
 }
 
 static void key_monitor(struct mux *m)
 {
-	m->say(m->opaque, "\r\nringer: the human monitor is not built yet; Ctrl-a h for help\r\n");
+	if (!m->monitor)
+		return;
+	m->in_monitor = !m->in_monitor;
+	m->monitor(m->monitor_opaque, m, m->in_monitor);
 }
 
-static void key_block(struct mux *m)
+static void key_break(struct mux *m)
 {
-	m->say(m->opaque, "\r\nringer: sending a break is not built yet\r\n");
+	if (m->send_break && !m->in_monitor)
+		m->send_break(m->stream_opaque);
 }
 
 // Returns whether the byte after Ctrl-a is the guest's.
@@ -76,16 +80,19 @@ size_t mux_filter(struct mux *m, uint8_t *bytes, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		uint8_t b = bytes[i];
+		bool meant = true; // for the guest, or the monitor
 
 		if (m->escaped) {
 			m->escaped = false;
-			if (press(m, b))
-				bytes[kept++] = b;
+			meant = press(m, b);
 		} else if (b == escape_of(m)) {
 			m->escaped = true;
-		} else {
-			bytes[kept++] = b;
+			meant = false;
 		}
+		if (meant && m->in_monitor)
+			m->typed(m->monitor_opaque, (char)b);
+		else if (meant)
+			bytes[kept++] = b;
 	}
 	return kept;
 }

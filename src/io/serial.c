@@ -4,6 +4,7 @@
 #include "io/serial.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "io/ring_io.h"
 
@@ -50,13 +51,21 @@ static void serial_writable(void *opaque)
 	put_output(opaque);
 }
 
+static void serial_broke(void *opaque)
+{
+	struct serial *s = opaque;
+
+	atomic_store(&s->rx->broken, 1);
+	s->changed(s->opaque);
+}
+
 int serial_open(struct serial *s, struct loop *l, const struct stream_config *c, struct ring *tx, struct ring *rx,
 		char *err, size_t errlen)
 {
 	s->tx = tx;
 	s->rx = rx;
 	s->chardev.user = (struct chardev_user){.room = serial_room, .filled = serial_filled,
-						.writable = serial_writable, .opaque = s};
+						.writable = serial_writable, .broke = serial_broke, .opaque = s};
 	return chardev_open(&s->chardev, l, c, err, errlen);
 }
 

@@ -21,6 +21,7 @@ struct stream_config {
 	char label[64];  // the chardev's id, or what else to call it
 	struct net_stream_config socket; // STREAM_SOCKET
 	bool wait;       // ... a server that starts when its peer is there
+	bool telnet;     // ... and speaks that protocol
 };
 
 struct stream {

@@ -45,7 +45,7 @@ static int take_text(char *to, size_t size, const char *key, const char *value, 
 
 static int socket_prop(struct stream_config *c, const char *key, const char *value, char *err, size_t errlen)
 {
-	static const char *const harmless[] = { "nodelay", "ipv4", "ipv6", "delay", "telnet", "tn3270", "websocket" };
+	static const char *const harmless[] = { "nodelay", "ipv4", "ipv6", "delay", "tn3270", "websocket" };
 	struct net_address *a = &c->socket.address;
 	const struct {
 		const char *key;
@@ -75,6 +75,8 @@ static int socket_prop(struct stream_config *c, const char *key, const char *val
 	}
 	if (!strcmp(key, "server"))
 		return net_parse_bool(key, value, &c->socket.server, err, errlen);
+	if (!strcmp(key, "telnet"))
+		return net_parse_bool(key, value, &c->telnet, err, errlen);
 	if (!strcmp(key, "wait"))
 		return net_parse_bool(key, value, &c->wait, err, errlen);
 	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
@@ -118,7 +120,7 @@ int stream_check(struct stream_config *c, char *err, size_t errlen)
 	return 0;
 }
 
-// unix:PATH or tcp:[HOST]:PORT, then options.
+// unix:PATH, tcp:[HOST]:PORT or telnet:[HOST]:PORT, then options.
 static int parse_socket(const char *text, struct stream_config *c, char *err, size_t errlen)
 {
 	char copy[600], *next = copy, *piece, *colon;
@@ -128,13 +130,14 @@ static int parse_socket(const char *text, struct stream_config *c, char *err, si
 	snprintf(copy, sizeof(copy), "%s", strchr(text, ':') + 1);
 	c->kind = STREAM_SOCKET;
 	c->wait = true;
+	c->telnet = *text == 't' && text[1] == 'e';
 	piece = strsep(&next, ",");
 	if (!strncmp(text, "unix:", 5)) {
 		r = socket_prop(c, "path", piece, err, errlen);
 	} else {
 		colon = strrchr(piece, ':');
 		if (!colon || (size_t)(colon - piece) >= sizeof(a->host))
-			return refuse(err, errlen, "", text, ": write it as tcp:HOST:PORT");
+			return refuse(err, errlen, "", text, ": write it as tcp:HOST:PORT or telnet:HOST:PORT");
 		*colon = 0;
 		strcpy(a->host, piece);
 		a->type = NET_ADDRESS_INET;
@@ -183,9 +186,13 @@ int stream_parse(const char *text, struct stream_config *out, char *err, size_t 
 		snprintf(err, errlen, "the file name is too long (at most %zu bytes)", sizeof(out->path) - 1);
 		return -EINVAL;
 	}
-	if (!strncmp(text, "unix:", 5) || !strncmp(text, "tcp:", 4))
+	if (!strcmp(text, "vc") || !strncmp(text, "vc:", 3)) { // there is no display to show it on
+		out->kind = STREAM_NULL;
+		return 0;
+	}
+	if (!strncmp(text, "unix:", 5) || !strncmp(text, "tcp:", 4) || !strncmp(text, "telnet:", 7))
 		return parse_socket(text, out, err, errlen);
-	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, unix:PATH, tcp:HOST:PORT, pty, "
-		 "pipe:PATH, chardev:ID, null or none", text);
+	snprintf(err, errlen, "'%s' is not built; use stdio, mon:stdio, file:FILE, unix:PATH, tcp:HOST:PORT, "
+		 "telnet:HOST:PORT, pty, pipe:PATH, chardev:ID, null or none", text);
 	return -EINVAL;
 }

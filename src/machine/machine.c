@@ -25,11 +25,6 @@ static void mux_quit(void *opaque)
 	machine_post(m, EVENT_QUIT, 0);
 }
 
-static void mux_say(void *opaque, const char *text)
-{
-	fputs(text, stderr);
-}
-
 static void on_doorbell(void *opaque)
 {
 	struct machine *m = opaque;
@@ -215,7 +210,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	m->loop.epoll_fd = -1;
 	m->paused = c->start_paused;
 	m->has_run = !c->start_paused;
-	m->mux = (struct mux){.quit = mux_quit, .say = mux_say, .opaque = m, .escape = c->escape};
+	m->mux = (struct mux){.quit = mux_quit, .opaque = m, .escape = c->escape};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));

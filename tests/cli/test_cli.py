@@ -146,7 +146,7 @@ def test_bad_input():
         (BOOT + ["-pidfile", "/nonexistent/f"], "/nonexistent/f"), (BOOT + ["-gdb", "frob"], "frob"),
         (BOOT + ["-chardev", "null,id=a"] * 2, "'a'"), (BOOT + ["-chardev", "msmouse,id=a"], "msmouse"),
         (BOOT + ["-chardev", "socket,id=a"], "path="), (BOOT + ["-chardev", "socket,path=x,tls-creds=t,id=a"], "tls-creds"),
-        (BOOT + ["-chardev", "socket,path=x,telnet=on,id=a"], "telnet"), (BOOT + ["-chardev", "pipe,id=a"], "path"),
+        (BOOT + ["-chardev", "socket,path=x,tn3270=on,id=a"], "tn3270"), (BOOT + ["-chardev", "pipe,id=a"], "path"),
         (BOOT + ["-serial", "unix:/nonexistent/s,server=on"], "/nonexistent/s"),
         (BOOT + ["-serial", f"tcp:127.0.0.1:{TAKEN},server=on,wait=off"], str(TAKEN)),
         (BOOT + ["-serial", "tcp:127.0.0.1:1"], "127.0.0.1:1"), (BOOT + ["-serial", "unix:x,frob=1"], "frob"),
@@ -279,11 +279,14 @@ def test_ends():
         ("triple fault", b"t", [], 0, "triple-faulted at RIP 0xffffffff81000000"),
         ("crash", b"c", [], 1, "a stub's crash"), ("monitor killed", b"k", [], 1, "signal 9"),
         ("monitor exits", b"e", [], 1, "status 7"), ("debug exit", b"x", debug_exit, 0x21, ""),
-        ("Ctrl-a x", b"\x01x", [], 0, ""), ("Ctrl-a h", b"\x01hs", [], 0, "Ctrl-a x"),
-        ("Ctrl-a c", b"\x01cs", [], 0, "not built"),
+        ("Ctrl-a x", b"\x01x", [], 0, ""),
     ]:
         got, out, err = run(*CONSOLE, *args, data=data)
         check(name, got == status and (said in err if said else not err), (got, out, err))
+    out = run(*CONSOLE, data=b"\x01hs")[1]
+    check("Ctrl-a h", "Ctrl-a x" in out, out)
+    status, out, err = run(*CONSOLE, data=b"\x01cinfx\x7fo status\n\x01ca\x01c\x01cquit\r")
+    check("Ctrl-a c", status == 0 and not err and "VM status: running" in out and "quit" in out and "\na" in out, (status, out, err))
     out = run(*CONSOLE, data=b"a\x01\x01bs")[1]
     check("Ctrl-a Ctrl-a", out == "stub\na\x01b", out)
     out = run(*BOOT, "-display", "none", "-serial", "stdio", data=b"\x01s")[1]

@@ -2,6 +2,7 @@
 //
 // The 16550A: registers as drivers probe them, FIFO and trigger levels, every interrupt and its way to go away,
 // loopback, and flow control against rings that fill up.
+#include <stdatomic.h>
 #include "chip/uart16550.h"
 #include "chip_test.h"
 
@@ -36,6 +37,24 @@ static void receive(const char *s)
 {
 	ring_push(&rx, s, strlen(s));
 	uart16550_poll(&uart);
+}
+
+// A break: a zero byte with LSR's bit, as the line status interrupt; then what is typed.
+static void test_break(void)
+{
+	setup();
+	outb(IIR, 1);
+	outb(IER, 5);
+	atomic_store(&rx.broken, 1);
+	receive("h");
+	CHECK_IS(irq.level, 1);
+	CHECK_IS(inb(IIR) & 0xf, 6);
+	CHECK_IS(inb(LSR), 0x71);
+	CHECK_IS(inb(DATA), 0);
+	CHECK_IS(inb(LSR), 0x61);
+	CHECK_IS(inb(DATA), 'h');
+	CHECK_IS(inb(LSR), 0x60);
+	CHECK_IS(rx.broken, 0);
 }
 
 static void test_registers(void)
@@ -184,6 +203,7 @@ static void test_modem_and_loopback(void)
 int main(void)
 {
 	test_registers();
+	test_break();
 	test_transmit();
 	test_flow_control();
 	test_receive();
