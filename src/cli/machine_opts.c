@@ -89,10 +89,11 @@ static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 
 		if (!absent && strcmp(p->value, "on"))
 			return cli_error(c, "%s=%s must be on or off", p->key, p->value);
+		c->hpet_asked = *p->key == 'h' && !absent;
 		if (*p->key == 'p')
 			c->config.no_pit = absent;
 		else
-			c->config.hpet = !absent;
+			c->config.no_hpet = absent;
 		return CLI_OK;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(machine_props); i++) {

@@ -35,7 +35,7 @@ static enum cli_result ignore(struct cli *c, const char *arg)
 
 static enum cli_result take_no_hpet(struct cli *c, const char *arg)
 {
-	c->config.hpet = false;
+	c->config.no_hpet = true;
 	return CLI_OK;
 }
 
@@ -463,7 +463,7 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-machine";
 	if (c->microvm_prop && c->config.board != BOARD_MICROVM)
 		return cli_error(c, "%s= is a property of microvm", c->microvm_prop);
-	if (c->config.hpet && c->config.board == BOARD_MICROVM)
+	if (c->hpet_asked && c->config.board == BOARD_MICROVM)
 		return cli_error(c, "hpet=on: microvm has none");
 	if (c->config.board != BOARD_PC && c->config.boot.bios)
 		return cli_error(c, "firmware is built for the pc machine only; give -kernel, or -machine pc");

@@ -86,7 +86,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->debug_exit = c->pc.debug_exit;
 	to->board = c->board;
 	to->pit = !c->no_pit;
-	to->hpet = c->hpet;
+	to->hpet = !c->no_hpet && c->board != BOARD_MICROVM;
 	to->pci_testdev = c->pc.pci_testdev;
 	to->watchdog = c->pc.watchdog;
 	to->watchdog_mute = c->pc.watchdog_mute;

@@ -51,8 +51,7 @@ struct machine_config {
 	struct boot_args boot;
 	const char *cpu; // -cpu, or NULL
 	enum board_kind board;
-	bool hpet;
-	bool no_pit, no_pic, no_rtc; // microvm's pit=off and so on
+	bool no_hpet, no_pit, no_pic, no_rtc; // hpet=off; microvm's pit=off and so on
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
 	struct ide_config ide[IDE_DRIVES];
