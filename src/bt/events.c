@@ -99,6 +99,8 @@ void bt_service(struct vcpu *v)
 		peers_serve(v);
 	if (left & (PENDING_INIT | PENDING_SIPI))
 		start_anew(v, left);
+	if (left & PENDING_MOVED)
+		tlb_flush(v, true);
 	if (left & PENDING_FLUSH) { // the debugger has had a stop
 		bt_of(v)->stopped = true;
 		bt_of(v)->stopped_at = v->rip;

@@ -394,7 +394,7 @@ static uint8_t *learn(struct vcpu *v, enum tlb_index x, gva_t gva, bool write, b
 	*error = w.error;
 	if (*fault)
 		return NULL;
-	page = mem_host(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
+	page = mem_data(&b->sh->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 	if (page && write)
 		peers_claim_write(b, w.gpa);
 	if (!page)

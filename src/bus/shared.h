@@ -8,10 +8,11 @@
 
 #include "base/types.h"
 #include "bus/pci_app.h"
+#include "bus/screen.h"
 #include "bus/topology.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e37 /* "RGN7": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e38 /* "RGN8": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -243,6 +244,7 @@ struct shared {
 	_Atomic uint32_t a20_masked; // address line 20 is held low
 	_Atomic uint32_t power_pressed; // the power button; then PENDING_LINES
 	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
+	struct screen screen;
 	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor

@@ -28,7 +28,9 @@ static const struct board_range {
 	{AT(pit), IF(pit), BUS_PORT, 0x61, 1, I8254_RANGE_PORT61},
 	{AT(null_port), 0, BUS_PORT, 0x80, 1, 0},
 	{AT(null_port), 0, BUS_PORT, 0xed, 1, 0},
-	{AT(vga), IF(vga), BUS_PORT, VGA_PORTS, VGA_PORTS_LEN, 0},
+	{AT(vga), IF(vga), BUS_PORT, VGA_PORTS, VGA_PORTS_LEN, VGA_RANGE_PORTS},
+	{AT(vga), IF(vga), BUS_PORT, VBE_PORTS, VBE_PORTS_LEN, VGA_RANGE_VBE},
+	{AT(vga), IF(vga), BUS_MMIO, VGA_WINDOW, VGA_WINDOW_LEN, VGA_RANGE_WINDOW},
 	{AT(pm), 0, BUS_PORT, ACPI_APM_BASE, 2, ACPI_PM_RANGE_APM}, // and PM1, where the PCI function says: board_move_pm
 	{AT(pm), 0, BUS_PORT, ACPI_GPE_BASE, ACPI_GPE_SIZE, ACPI_PM_RANGE_GPE},
 	{AT(serial[0]), IF(serial_present[0]), BUS_PORT, 0x3f8, 8, 0},
@@ -272,6 +274,10 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->i440fx.opaque = b;
 	b->ide.access = b->host.port_access;
 	b->ide.opaque = b->host.opaque;
+	b->vga.screen = b->host.screen;
+	b->vga.memory = b->host.screen_memory;
+	b->vga.moved = b->host.screen_moved;
+	b->vga.opaque = b->host.opaque;
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
 		b->serial[i].tx = serial_tx ? &serial_tx[i] : NULL;
 		b->serial[i].rx = serial_rx ? &serial_rx[i] : NULL;
@@ -321,6 +327,8 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 	if (err)
 		return err;
 	board_init_chip_set(b);
+	if (config->vga)
+		vga_add(&b->vga, &b->pci, config->board == BOARD_Q35);
 	if (config->ide)
 		piix_ide_add(&b->ide, &b->pci);
 	if (config->pci_testdev)

@@ -14,6 +14,8 @@ enum { PCI_COMMAND_IO = BIT(0), PCI_COMMAND_MEMORY = BIT(1), PCI_COMMAND_MASTER 
 	PCI_COMMAND_INTX_OFF = BIT(10) };
 enum { PCI_STATUS_INTERRUPT = BIT(3), PCI_STATUS_CAPABILITIES = BIT(4) };
 
+enum { PCI_BAR_PREFETCHABLE = BIT(3) };
+
 #define PCI_DEVFN(device, function) ((device) << 3 | (function))
 
 // A base address register: where in the ports or in memory one of the function's ranges is decoded. Its size is a power

@@ -74,6 +74,7 @@ struct cli {
 	bool snapshot;
 	bool no_serial; // microvm's isa-serial=off
 	const char *microvm_prop; // what was said that microvm alone has
+	bool vga_asked;  // -vga std was said
 	bool hpet_asked; // hpet=on was said, which microvm has not
 	enum virtio_place place; // of the -device being handled
 	char port_bus[CONSOLE_PORTS][64], port_id[CONSOLE_PORTS][64]; // bus=, id= of virtserialport and virtconsole

@@ -176,8 +176,19 @@ static enum cli_result take_boot(struct cli *c, const char *arg)
 
 static enum cli_result take_vga(struct cli *c, const char *arg)
 {
-	c->config.no_vga = true;
-	return only_none(c, arg);
+	static const char *const others[] = {"cirrus", "qxl", "virtio", "vmware", "tcx", "cg3", "xenfb", NULL};
+
+	if (cli_is_help(arg)) {
+		printf("none\nstd\n");
+		return CLI_DONE;
+	}
+	if (cli_is_one_of(arg, others))
+		return cli_error(c, "%s is not built; use std, which every system has a driver for, or none", arg);
+	if (strcmp(arg, "std") && strcmp(arg, "none"))
+		return cli_error(c, "'%s' is no display; give std or none", arg);
+	c->vga_asked = !strcmp(arg, "std");
+	c->config.no_vga = !c->vga_asked;
+	return CLI_OK;
 }
 
 static enum cli_result take_display(struct cli *c, const char *arg)
@@ -266,7 +277,7 @@ static const struct option options[] = {
 	{ "cdrom", ARG_NEXT, "FILE", "a CD-ROM's image (ISO) on the IDE controller", cli_cdrom },
 	{ "snapshot", ARG_NONE, NULL, "write to temporary files, not to disk images", take_snapshot },
 	{ "display", ARG_NEXT, "none", "no display is built", take_display },
-	{ "vga", ARG_NEXT, "none", "without the registers of a VGA, which are all that is built of one", take_vga },
+	{ "vga", ARG_NEXT, "std|none", "the display, of which a monitor's screendump takes pictures", take_vga },
 	{ "vnc", ARG_NEXT, NULL, NULL, only_none },
 	{ "monitor", ARG_NEXT, "TO", "a human monitor, to the same places as -serial", cli_monitor },
 	{ "qmp", ARG_NEXT, "TO", "a monitor for programs (QMP); also -qmp-pretty", cli_qmp },
@@ -476,7 +487,10 @@ static enum cli_result settle(struct cli *c)
 	if (c->config.deterministic && c->config.rtc_offset)
 		return cli_error(c, "base= and -deterministic both say what time it is; leave one of the two away");
 	settle_memory(c);
-	c->config.no_vga |= c->nodefaults;
+	c->config.no_vga |= c->nodefaults && !c->vga_asked;
+	c->option = "-vga";
+	if (c->vga_asked && c->config.board == BOARD_MICROVM)
+		return cli_error(c, "microvm has no PCI, where a display would be");
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;

@@ -48,6 +48,7 @@ enum vcpu_pending {
 	PENDING_STEP = BIT(7),    // --stress=irq, TF and other reasons for one unit at a time
 	PENDING_LINES = BIT(8),   // a device of the app changed an interrupt line: see shared.irq_lines
 	PENDING_PEERS = BIT(9),   // messages wait: see bus/peers.h
+	PENDING_MOVED = BIT(10),  // the frame buffer is elsewhere: TLBs must be emptied
 };
 
 enum vcpu_activity { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/operator.h"
+#include "ctl/screendump.h"
 
 static void print(struct hmp_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void print(struct hmp_text *t, const char *fmt, ...)
@@ -103,6 +104,17 @@ static void powerdown(struct machine *m, const char *rest, struct hmp_text *t)
 	machine_press_power(m);
 }
 
+// screendump [-f ppm|png] FILE
+static void dump_screen(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char file[512] = "", format[16] = "ppm", why[600];
+
+	if (sscanf(rest, "-f %15s %511[^\n]", format, file) != 2 && sscanf(rest, "%511[^\n]", file) != 1)
+		print(t, "Error: give the name of a file\r\n");
+	else if (screendump(m, file, format, why, sizeof(why)) < 0)
+		print(t, "Error: %s\r\n", why);
+}
+
 static const struct {
 	const char *name, *help;
 	void (*run)(struct machine *m, const char *rest, struct hmp_text *t);
@@ -114,6 +126,7 @@ static const struct {
 	{ "info", "cpus, kvm, name, status, version", info },
 	{ "q", NULL, quit },
 	{ "quit", "end ringer", quit },
+	{ "screendump", "[-f ppm|png] FILE: a picture of the screen", dump_screen },
 	{ "stop", "pause the machine", stop },
 	{ "s", NULL, stop },
 	{ "system_powerdown", "press the power button", powerdown },

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/qmp.h"
+#include "ctl/screendump.h"
 
 static const struct qmp_command commands[];
 static size_t commands_count(void);
@@ -149,13 +150,23 @@ static json_t *human(struct qmp_call *c)
 	return qmp_text(answer.at);
 }
 
+static json_t *dump_screen(struct qmp_call *c)
+{
+	const char *file = json_string_value(json_object_get(c->args, "filename"));
+	const char *format = json_string_value(json_object_get(c->args, "format"));
+
+	if (!file)
+		return done(c, -1, "Parameter 'filename' is missing");
+	return screendump(machine_of(c), file, format, c->why, sizeof(c->why)) < 0 ? NULL : json_object();
+}
+
 static const struct qmp_command commands[] = {
 	{ "cont", cont }, { "human-monitor-command", human }, { "qmp_capabilities", capabilities },
 	{ "query-chardev", query_chardev }, { "query-commands", query_commands }, { "query-cpus-fast", query_cpus },
 	{ "query-events", query_events }, { "query-kvm", query_kvm }, { "query-memory-size-summary", query_memory },
 	{ "query-name", query_name }, { "query-status", query_status }, { "query-target", query_target },
-	{ "query-version", query_version }, { "quit", quit }, { "stop", stop }, { "system_powerdown", powerdown },
-	{ "system_reset", system_reset },
+	{ "query-version", query_version }, { "quit", quit }, { "screendump", dump_screen }, { "stop", stop },
+	{ "system_powerdown", powerdown }, { "system_reset", system_reset },
 };
 
 static size_t commands_count(void)

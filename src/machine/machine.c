@@ -93,7 +93,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->pic = !c->no_pic;
 	to->rtc = !c->no_rtc;
 	to->i8042 = c->board != BOARD_MICROVM;
-	to->vga = !c->no_vga && c->board != BOARD_MICROVM;
+	to->vga = machine_has_vga(c);
 	to->ide = ide_is_present(m);
 	to->floppy = floppy_is_present(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)

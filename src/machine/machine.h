@@ -159,6 +159,11 @@ void machine_next_epoch(struct machine *m);
 // From the loop, after m->stopped was called.
 void machine_resume(struct machine *m, enum resume how);
 
+static inline bool machine_has_vga(const struct machine_config *c)
+{
+	return !c->no_vga && c->board != BOARD_MICROVM && !c->empty;
+}
+
 // memory.c
 int machine_map(struct machine *m, char *err, size_t errlen);
 int machine_clear_memory(struct machine *m);

@@ -36,6 +36,8 @@ static int map_ram(struct machine *m, const struct mem *mem, char *err, size_t e
 
 	if (r == 0)
 		r = map(m->ram_fd, ZONE_RAM + mem->rom_start, mem_rom_size(mem), mem->ram_size, err, errlen);
+	if (r == 0)
+		r = map(m->ram_fd, ZONE_RAM + MEM_FRAME, mem->frame_size, mem_frame_offset(mem), err, errlen);
 	if (r < 0 || mem->high_end <= MEM_HIGH_START)
 		return r;
 	return map(m->ram_fd, ZONE_RAM + MEM_HIGH_START, mem->high_end - MEM_HIGH_START,
@@ -70,8 +72,9 @@ int machine_map(struct machine *m, char *err, size_t errlen)
 
 	mem_layout(&mem, c->ram_size);
 	mem.rom_start -= boot_firmware_size(&c->boot);
+	mem.frame_size = machine_has_vga(c) ? SCREEN_MEMORY : 0;
 	if ((r = create(&m->state_fd, "ringer-state", STATE_FILE_SIZE, err, errlen)) < 0 ||
-	    (r = create(&m->ram_fd, "ringer-ram", c->ram_size + mem_rom_size(&mem), err, errlen)) < 0 ||
+	    (r = create(&m->ram_fd, "ringer-ram", mem_frame_offset(&mem) + mem.frame_size, err, errlen)) < 0 ||
 	    (r = preallocate(m, err, errlen)) < 0 || (r = create_caches(m, err, errlen)) < 0 ||
 	    (r = map(m->state_fd, ZONE_SHARED, SHARED_SIZE, 0, err, errlen)) < 0)
 		return r;
@@ -119,6 +122,8 @@ void machine_unmap(struct machine *m)
 			host_unmap(ZONE_RAM, mem.low_end);
 		if (mem_rom_size(&mem))
 			host_unmap(ZONE_RAM + mem.rom_start, mem_rom_size(&mem));
+		if (mem.frame_size)
+			host_unmap(ZONE_RAM + MEM_FRAME, mem.frame_size);
 		if (mem.high_end > MEM_HIGH_START)
 			host_unmap(ZONE_RAM + MEM_HIGH_START, mem.high_end - MEM_HIGH_START);
 		for (unsigned i = 0; i < VCPUS_MAX; i++)

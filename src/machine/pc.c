@@ -161,6 +161,26 @@ static int put_smbios(struct machine *m, char *err, size_t errlen)
 	return 0;
 }
 
+// The video BIOS, which firmware looks for under the name of its function. Without it the screen stays dark.
+static void put_video_bios(struct machine *m)
+{
+	enum { MAX = 256 << 10 };
+	static const char *const places[] = {"/usr/share/seabios/vgabios-stdvga.bin", "/usr/share/qemu/vgabios-stdvga.bin"};
+	size_t size = 0;
+	FILE *f = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !f; i++)
+		f = fopen(places[i], "rbe");
+	if (f && !m->pc.video_bios)
+		m->pc.video_bios = malloc(MAX);
+	if (f && m->pc.video_bios)
+		size = fread(m->pc.video_bios, 1, MAX, f);
+	if (f)
+		fclose(f);
+	if (size)
+		fw_cfg_add_file(&m->pc.fw_cfg, "pci1234,1111.rom", m->pc.video_bios, (uint32_t)size);
+}
+
 int pc_put_acpi(struct machine *m, char *err, size_t errlen)
 {
 	struct fw_cfg *c = &m->pc.fw_cfg;
@@ -173,6 +193,8 @@ int pc_put_acpi(struct machine *m, char *err, size_t errlen)
 			 "out of memory");
 		return f ? -ENOSPC : -ENOMEM;
 	}
+	if (m->shared->config.vga)
+		put_video_bios(m);
 	fw_cfg_add_file(c, ACPI_FILE_SCRIPT, f->script, f->script_size);
 	fw_cfg_add_file(c, ACPI_FILE_TABLES, f->tables, sizeof(f->tables));
 	fw_cfg_add_file(c, ACPI_FILE_RSDP, f->rsdp, sizeof(f->rsdp));
@@ -192,6 +214,8 @@ int pc_open(struct machine *m, char *err, size_t errlen)
 void pc_close(struct machine *m)
 {
 	stream_close(&m->pc.debugcon_to);
+	free(m->pc.video_bios);
+	m->pc.video_bios = NULL;
 	free(m->pc.acpi);
 	m->pc.acpi = NULL;
 	free(m->pc.smbios);

@@ -48,6 +48,7 @@ struct pc {
 	struct stream debugcon_to;
 	struct fw_cfg fw_cfg;
 	struct acpi_files *acpi; // for firmware, or NULL
+	uint8_t *video_bios; // or NULL
 	struct smbios *smbios;   // likewise
 	struct pc_testdev testdev;
 };

@@ -155,6 +155,8 @@ static bool slot_taken(const struct machine *m, int slot)
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;
+	if (machine_has_vga(m->config) && slot == (m->config->board == BOARD_Q35 ? 1 : 2))
+		return true;
 	return m->config->board == BOARD_Q35 ? slot == 0 || slot == 31 : slot < 2; // the chip set's own
 }
 

@@ -9,6 +9,7 @@ void mem_layout(struct mem *m, uint64_t ram_size)
 	m->ram_size = ram_size;
 	m->low_end = MIN(ram_size, MEM_LOW_MAX);
 	m->rom_start = MEM_HIGH_START;
+	m->frame_size = m->frame_at = 0;
 	m->high_end = MEM_HIGH_START + (ram_size - m->low_end);
 }
 

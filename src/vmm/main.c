@@ -153,12 +153,27 @@ static void on_reset(void *opaque)
 	vmm_reset(vmm_self()->vcpu, RESET_REQUESTED);
 }
 
+// A guest moves it while it sets up its devices. Nobody waits for the others: they see it at their next poll.
+static void on_screen_moved(void *opaque, uint32_t at)
+{
+	struct vmm *vm = vmm_self();
+
+	if (vm->shared->config.mem.frame_at == at)
+		return;
+	vm->shared->config.mem.frame_at = at;
+	for (unsigned i = 0; i < vm->shared->config.vcpus; i++)
+		if (vm->chips->vcpu[i])
+			vm->chips->vcpu[i]->pending |= PENDING_MOVED;
+}
+
 static void init_board(struct vmm *vm)
 {
 	const struct board_host host = {
 		.pic_intr = on_pic_intr, .ioapic_deliver = on_ioapic_message, .power_off = on_shutdown,
 		.reset = on_reset, .doorbell = on_doorbell, .msi = on_msi, .pci_access = on_pci_access,
-		.pci_kick = on_pci_kick, .port_access = on_port_access,
+		.pci_kick = on_pci_kick, .port_access = on_port_access, .screen_moved = on_screen_moved,
+		.screen = &vm->shared->screen,
+		.screen_memory = vm->shared->config.vga ? (uint8_t *)ZONE_RAM + MEM_FRAME : NULL,
 	};
 	struct shared *sh = vm->shared;
 	struct chips *c = vm->chips;

@@ -60,6 +60,7 @@ static void map_ram(const struct mem *m)
 	map(ZONE_RAM, m->low_end, rw, MAP_NORESERVE, MONITOR_FD_RAM, 0);
 	if (m->rom_start < high)
 		map(ZONE_RAM + m->rom_start, high - m->rom_start, PROT_READ, MAP_NORESERVE, MONITOR_FD_RAM, m->ram_size);
+	map(ZONE_RAM + MEM_FRAME, m->frame_size, rw, MAP_NORESERVE, MONITOR_FD_RAM, mem_frame_offset(m));
 	if (m->high_end > high)
 		map(ZONE_RAM + high, m->high_end - high, rw, MAP_NORESERVE, MONITOR_FD_RAM, m->low_end);
 }
@@ -186,7 +187,7 @@ static void unmap(uint64_t from, uint64_t to)
 static void unmap_rest(const struct vmm *vm)
 {
 	const struct mem *m = &vm->shared->config.mem;
-	uint64_t high = UINT64_C(1) << 32, tc_size = ((const struct shared *)ZONE_SHARED)->config.tc_size;
+	uint64_t tc_size = ((const struct shared *)ZONE_SHARED)->config.tc_size;
 
 	unmap(0, ZONE_IMAGE);
 	unmap((uintptr_t)monitor_image_end, STACK_BOTTOM);
@@ -198,9 +199,9 @@ static void unmap_rest(const struct vmm *vm)
 	for (unsigned i = 0, n = vm->shared->config.vcpus; i < n; i++)
 		unmap(ZONE_VCPU(i) + (i == vm->vcpu->index ? ZONE_VCPU_TC_RW + align_up(tc_size, PAGE_SIZE) :
 			VCPU_SHARED_SIZE), i + 1 < n ? ZONE_VCPU(i + 1) : ZONE_RAM);
-	unmap(ZONE_RAM + MAX(m->low_end, m->high_end), USER_END);
-	if (m->high_end > high)
-		unmap(ZONE_RAM + m->low_end, ZONE_RAM + high);
+	unmap(ZONE_RAM + m->high_end, USER_END);
+	unmap(ZONE_RAM + m->low_end, ZONE_RAM + MEM_FRAME);
+	unmap(ZONE_RAM + MEM_FRAME + m->frame_size, ZONE_RAM + m->rom_start);
 }
 
 // The GS base leads to this vCPU's area; the FS base is nobody's.
