@@ -11,7 +11,7 @@ flavour=${1:?usage: $0 cloud|amd64}
 kernel=$("$(dirname "$0")/guest_kernel.sh" "$flavour")
 dir=$(dirname "$kernel")
 out=$dir/modules
-[ ! -s "$out/complete-2" ] || { echo "$out"; exit 0; }
+[ ! -s "$out/complete-3" ] || { echo "$out"; exit 0; }
 
 package=$(cat "$dir/package")
 version=${package#linux-image-}
@@ -24,7 +24,8 @@ k=./lib/modules/$version/kernel
 dpkg-deb --fsys-tarfile "$tmp"/package/*.deb | tar -C "$tmp/modules" -x --wildcards "$k/drivers/virtio/*" \
 	"$k/drivers/block/virtio_blk.ko" "$k/drivers/net/*fail*" "$k/drivers/net/virtio_net.ko" "$k/net/core/fail*" \
 	"$k/drivers/char/hw_random/virtio-rng.ko" "$k/drivers/char/virtio_console.ko" "$k/drivers/scsi/s[dcr]*" \
-	"$k/drivers/scsi/virtio_scsi.ko" "$k/drivers/ata/libata.ko" "$k/drivers/ata/ata_piix.ko" "$k/drivers/cdrom/*" "$k/lib/crc*" "$k/crypto/crc*" "$k/block/t10*" \
+	"$k/drivers/scsi/virtio_scsi.ko" "$k/drivers/ata/libata.ko" "$k/drivers/ata/ata_piix.ko" \
+	"$k/drivers/ata/*ahci.ko" "$k/drivers/cdrom/*" "$k/lib/crc*" "$k/crypto/crc*" "$k/block/t10*" \
 	"./lib/modules/$version/modules.order" "./lib/modules/$version/modules.builtin*" 2>"$tmp/tar.err" || true
 # What one flavour has built in, or lacks, is missing in the archive.
 [ -z "$(grep -v -e 'Not found in archive' -e 'previous errors' "$tmp/tar.err")" ] || { cat "$tmp/tar.err" >&2; exit 1; }
@@ -32,8 +33,7 @@ for extra in net/9p fs/9p fs/netfs fs/fscache; do
 	dpkg-deb --fsys-tarfile "$tmp"/package/*.deb | tar -C "$tmp/modules" -x "$k/$extra" 2>/dev/null || true
 done
 busybox depmod -b "$tmp/modules" "$version" 2>/dev/null || depmod -b "$tmp/modules" "$version"
-echo "$version" >"$tmp/modules/complete-2"
-cp "$tmp/modules/complete-2" "$tmp/modules/complete"
+for mark in complete complete-2 complete-3; do echo "$version" >"$tmp/modules/$mark"; done
 rm -rf "$out"
 mv "$tmp/modules" "$out"
 echo "$out"

@@ -72,6 +72,9 @@ static const struct board_dev {
 	{AT(serial[3]), IF(serial_present[3]), &uart16550_class},
 	{AT(null_port), 0, &null_port_class},
 	{AT(ide), IF(ide), &piix_ide_class},
+	{AT(ahci[0]), IF(ahci[0].present), &ahci_function_class},
+	{AT(ahci[1]), IF(ahci[1].present), &ahci_function_class},
+	{AT(ahci[2]), IF(ahci[2].present), &ahci_function_class},
 	{AT(vga), IF(vga), &vga_class},
 	{AT(testdev), IF(pci_testdev), &pci_testdev_class},
 	{AT(watchdog), IF(watchdog), &i6300esb_class},
@@ -278,6 +281,10 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->vga.memory = b->host.screen_memory;
 	b->vga.moved = b->host.screen_moved;
 	b->vga.opaque = b->host.opaque;
+	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++) {
+		b->ahci[i].access = b->host.port_access;
+		b->ahci[i].opaque = b->host.opaque;
+	}
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
 		b->serial[i].tx = serial_tx ? &serial_tx[i] : NULL;
 		b->serial[i].rx = serial_rx ? &serial_rx[i] : NULL;
@@ -331,6 +338,9 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 		vga_add(&b->vga, &b->pci, config->board == BOARD_Q35);
 	if (config->ide)
 		piix_ide_add(&b->ide, &b->pci);
+	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
+		if (config->ahci[i].present)
+			ahci_function_add(&b->ahci[i], i, config->ahci[i].devfn, &b->pci);
 	if (config->pci_testdev)
 		pci_testdev_add(&b->testdev, &b->pci);
 	if (config->watchdog)

@@ -7,6 +7,7 @@
 
 #include "bus/shared.h"
 #include "chip/acpi_pm.h"
+#include "chip/ahci.h"
 #include "chip/hpet.h"
 #include "chip/i440fx.h"
 #include "chip/i6300esb.h"
@@ -58,6 +59,7 @@ struct board {
 	struct hpet hpet;
 	struct null_port null_port;
 	struct piix_ide ide;
+	struct ahci_function ahci[AHCI_CONTROLLERS];
 	struct vga vga;
 	struct pci_testdev testdev;
 	struct i6300esb watchdog;

@@ -4,7 +4,7 @@
 // mechanism (PCI Express Base Specification, "PCI Express Enhanced Configuration Access Mechanism (ECAM)"): 4 KiB for
 // each function, of which the upper part is empty here. The state after reset is that which firmware would have left:
 // ECAM and the PM block decoded. ECAM moves with PCIEXBAR, at its full size. Interrupt pins go to the same lines as on
-// the pc board, and the GPE block stays where that has it. There is neither the SATA controller nor the SMBus one.
+// the pc board, and the GPE block stays where that has it. The SATA controller is chip/ahci.c; there is no SMBus one.
 #include "chip/q35.h"
 
 #include "bus/pci_app.h"

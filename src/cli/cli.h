@@ -43,6 +43,7 @@ struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	enum cli_interface interface;
 	bool attached, cdrom;
 	int place;          // on the IDE controller, -1: any
+	bool by_bus;        // ... from bus= and unit=
 	bool protocol;      // a -blockdev that is a file, for another one to stand on
 	char below[64];     // -blockdev: the node that it stands on
 	bool snapshot_said; // snapshot= was given
@@ -50,10 +51,12 @@ struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	struct virtio_blk_config blk; // serial, write cache
 };
 
+enum { IDE_DEVICES = IDE_DRIVES + AHCI_CONTROLLERS * AHCI_PORTS };
 struct cli_ide { // -device ide-hd, ide-cd
 	char drive[64], serial[IDE_SERIAL + 1];
 	bool cdrom;
-	int bus, unit; // -1: not said
+	char bus[64];  // "ide": the board's; "": not said
+	int nbus, unit; // -1: not said
 };
 
 enum { CLI_DRIVES = 2 * PCI_APP_MAX, CLI_QUEUES_MAX = 16 };
@@ -67,7 +70,7 @@ struct cli {
 	unsigned serials; // -serial given so far
 	struct cli_drive drive[CLI_DRIVES];
 	unsigned drives;
-	struct cli_ide ide[IDE_DRIVES];
+	struct cli_ide ide[IDE_DEVICES];
 	unsigned ides;
 	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
 	struct cli_scsi scsi[SCSI_DISKS];
@@ -205,6 +208,7 @@ enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d); // a flopp
 enum cli_result cli_ide_place(struct cli *c, struct cli_drive *d, const struct cli_prop *p);
 enum cli_result cli_ide_hd(struct cli *c, const char *props);
 enum cli_result cli_ide_cd(struct cli *c, const char *props);
+enum cli_result cli_ahci(struct cli *c, const char *props);
 enum cli_result cli_settle_ide(struct cli *c);
 
 // scsi_opts.c
@@ -220,6 +224,7 @@ struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind);
 // The bus that bus=ID.0 names, or the first of its kind. NULL: none such.
 struct virtio_config *cli_find_bus(struct cli *c, enum virtio_kind kind, const char *name);
 enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const struct cli_prop *p);
+bool cli_parse_slot(const char *text, int *slot); // addr=
 enum cli_result cli_settle_places(struct cli *c); // every device has its kind of bus
 // What follows the name of a -device.
 enum cli_result cli_virtio_balloon(struct cli *c, const char *props);

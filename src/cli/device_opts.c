@@ -126,7 +126,9 @@ static const struct device_option {
 		cli_virtserialport },
 	{ "virtconsole", "virtio-serial-bus", "chardev=ID,nr=N: a console, hvc0 and so on", cli_virtconsole },
 	{ "virtio-rng-pci", "virtio-bus", "random numbers of the host", cli_virtio_rng },
-	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE controller", cli_ide_hd },
+	{ "ich9-ahci", "PCI", "addr=: a SATA controller; ide-hd,bus=ID.0 and so on are its six places", cli_ahci },
+	{ "ahci", "PCI", NULL, cli_ahci },
+	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE or SATA controller", cli_ide_hd },
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
@@ -169,7 +171,7 @@ static bool is_named(struct cli *c, const char *row, const char *name)
 
 enum cli_result cli_settle_ids(struct cli *c)
 {
-	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS];
+	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS + AHCI_CONTROLLERS];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < c->config.nvirtio; i++)
@@ -178,6 +180,8 @@ enum cli_result cli_settle_ids(struct cli *c)
 		ids[n++] = c->port_id[i];
 	for (unsigned i = 0; i < c->config.scsis; i++)
 		ids[n++] = c->scsi[i].id;
+	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
+		ids[n++] = c->config.ahci[i].id;
 	c->option = "-device";
 	for (unsigned i = 1; i < n; i++)
 		for (unsigned k = 0; k < i; k++)

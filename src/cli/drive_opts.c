@@ -355,7 +355,7 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 {
 	struct virtio_config *v;
 
-	if (d->interface == DRIVE_IDE && c->config.board == BOARD_PC)
+	if (d->interface == DRIVE_IDE && c->config.board != BOARD_MICROVM)
 		return cli_ide_drive(c, d);
 	if (d->interface == DRIVE_FLOPPY)
 		return cli_floppy_drive(c, d);

@@ -1,29 +1,53 @@
 // SPDX-License-Identifier: MIT
 //
-// Drives on the board's IDE and floppy controllers: those of -hda to -hdd, -fda, -fdb, -cdrom and -drive if=ide or
-// if=floppy, and -device ide-hd, ide-cd. The IDE controller's places 0 to 3 are the two of channel 0 and the two of
-// channel 1; who names none takes the first that is free, a CD-ROM of -cdrom place 2.
+// Drives on IDE, SATA and floppy controllers: those of -hda to -hdd, -fda, -fdb, -cdrom and -drive if=ide or
+// if=floppy, and -device ide-hd, ide-cd, ich9-ahci. The IDE controller's places 0 to 3 are the two of channel 0 and the
+// two of channel 1; q35 has a SATA controller in its stead, with six places. Who names none takes the first that is
+// free, a CD-ROM of -cdrom place 2.
 #include <string.h>
 
 #include "cli/cli.h"
 
 enum { CDROM_PLACE = 2 };
 
-static enum cli_result put(struct cli *c, struct cli_drive *d, int place, bool cdrom, const char *serial)
+struct places { // of a controller
+	const char *name;
+	struct ide_config *drive;
+	int count;
+};
+
+static struct places places_of(struct ahci_config *a)
+{
+	if (!a->present)
+		a->slot = -1;
+	a->present = true;
+	return (struct places){"SATA", a->drive, AHCI_PORTS};
+}
+
+// q35 has a SATA controller where pc has an IDE one.
+static struct places board_places(struct cli *c)
+{
+	if (c->config.board == BOARD_Q35)
+		return places_of(&c->config.ahci[0]);
+	return (struct places){"IDE", c->config.ide, IDE_DRIVES};
+}
+
+static enum cli_result put(struct cli *c, struct cli_drive *d, struct places p, int place, bool cdrom,
+			   const char *serial)
 {
 	struct ide_config *to;
 
-	for (int i = 0; place < 0 && i < IDE_DRIVES; i++)
-		if (!c->config.ide[i].present)
+	for (int i = 0; place < 0 && i < p.count; i++)
+		if (!p.drive[i].present)
 			place = i;
-	if (place < 0 || place >= IDE_DRIVES)
-		return cli_error(c, "%s: the IDE controller has %d places; use if=virtio", d->image.file, IDE_DRIVES);
+	if (place < 0 || place >= p.count)
+		return cli_error(c, "%s: the %s controller has %d places; use if=virtio", d->image.file, p.name, p.count);
 	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
 		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for IDE", d->image.file);
-	to = &c->config.ide[place];
+	to = &p.drive[place];
 	if (to->present)
-		return cli_error(c, "%s: its place on the IDE controller (%d) belongs to %s; choose another", d->image.file,
-				 place, to->image.file);
+		return cli_error(c, "%s: its place on the %s controller (%d) belongs to %s; choose another", d->image.file,
+				 p.name, place, to->image.file);
 	d->attached = true;
 	*to = (struct ide_config){.present = true, .cdrom = cdrom, .image = d->image};
 	to->image.readonly |= cdrom;
@@ -33,11 +57,12 @@ static enum cli_result put(struct cli *c, struct cli_drive *d, int place, bool c
 
 enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d)
 {
-	int place = d->place;
+	struct places p = board_places(c);
+	int place = d->by_bus && c->config.board == BOARD_Q35 ? d->place / 2 : d->place;
 
-	if (place < 0 && d->cdrom && !c->config.ide[CDROM_PLACE].present)
+	if (place < 0 && d->cdrom && !p.drive[CDROM_PLACE].present)
 		place = CDROM_PLACE;
-	return put(c, d, place, d->cdrom, d->blk.serial);
+	return put(c, d, p, place, d->cdrom, d->blk.serial);
 }
 
 enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d)
@@ -71,7 +96,23 @@ enum cli_result cli_ide_place(struct cli *c, struct cli_drive *d, const struct c
 		d->place = (int)n;
 	else
 		d->place = MAX(d->place, 0) + (int)(bus ? n * 2 : n);
+	d->by_bus = !index;
 	return CLI_OK;
+}
+
+// bus=NAME.N
+static bool take_bus(struct cli_ide *w, const char *text)
+{
+	const char *dot = strrchr(text, '.');
+	uint64_t n;
+
+	if (!dot || dot == text || (size_t)(dot - text) >= sizeof(w->bus))
+		return false;
+	if (!cli_parse_number(dot + 1, &n) || n >= AHCI_PORTS)
+		return false;
+	snprintf(w->bus, sizeof(w->bus), "%.*s", (int)(dot - text), text);
+	w->nbus = (int)n;
+	return true;
 }
 
 static enum cli_result ide_device(struct cli *c, const char *props, bool cdrom)
@@ -81,16 +122,16 @@ static enum cli_result ide_device(struct cli *c, const char *props, bool cdrom)
 	struct cli_prop p;
 	uint64_t n;
 
-	if (c->ides == IDE_DRIVES)
-		return cli_error(c, "%s: the IDE controller has %d places", name, IDE_DRIVES);
-	*w = (struct cli_ide){.cdrom = cdrom, .bus = -1, .unit = -1};
+	if (c->ides == IDE_DEVICES)
+		return cli_error(c, "%s: more than %d are not built", name, IDE_DEVICES);
+	*w = (struct cli_ide){.cdrom = cdrom, .nbus = -1, .unit = -1};
 	while (cli_next_prop(&props, &p)) {
 		if (!strcmp(p.key, "drive"))
 			snprintf(w->drive, sizeof(w->drive), "%.63s", p.value);
 		else if (!strcmp(p.key, "serial"))
 			snprintf(w->serial, sizeof(w->serial), "%.20s", p.value);
-		else if (!strcmp(p.key, "bus") && !strncmp(p.value, "ide.", 4) && cli_parse_number(p.value + 4, &n) && n < 2)
-			w->bus = (int)n;
+		else if (!strcmp(p.key, "bus") && take_bus(w, p.value))
+			continue;
 		else if (!strcmp(p.key, "unit") && cli_parse_number(p.value, &n) && n < 2)
 			w->unit = (int)n;
 		else if (strcmp(p.key, "id") && strcmp(p.key, "bootindex") && strcmp(p.key, "model") && strcmp(p.key, "ver"))
@@ -100,6 +141,30 @@ static enum cli_result ide_device(struct cli *c, const char *props, bool cdrom)
 	if (!*w->drive)
 		return cli_error(c, "%s: name its image (drive=ID of a -drive with if=none)", name);
 	c->ides++;
+	return CLI_OK;
+}
+
+// A controller beside the board's.
+enum cli_result cli_ahci(struct cli *c, const char *props)
+{
+	struct ahci_config *a = NULL;
+	struct cli_prop p;
+
+	for (unsigned i = 1; i < AHCI_CONTROLLERS && !a; i++)
+		if (!c->config.ahci[i].present)
+			a = &c->config.ahci[i];
+	if (!a)
+		return cli_error(c, "ich9-ahci: more than %d controllers are not built", AHCI_CONTROLLERS - 1);
+	*a = (struct ahci_config){.present = true, .slot = -1};
+	while (cli_next_prop(&props, &p)) {
+		if (!strcmp(p.key, "id"))
+			snprintf(a->id, sizeof(a->id), "%.63s", p.value);
+		else if (!strcmp(p.key, "addr") && cli_parse_slot(p.value, &a->slot))
+			continue;
+		else if (strcmp(p.key, "bus") && strcmp(p.key, "multifunction"))
+			return cli_error(c, "ich9-ahci: property '%s%s%s' is unknown or not built", p.key, *p.key ? "=" : "",
+					 p.value);
+	}
 	return CLI_OK;
 }
 
@@ -113,23 +178,49 @@ enum cli_result cli_ide_cd(struct cli *c, const char *props)
 	return ide_device(c, props, true);
 }
 
+// The controller that a device's bus= means. count 0: there is none.
+static struct places find_places(struct cli *c, const struct cli_ide *w)
+{
+	if (!*w->bus || !strcmp(w->bus, "ide"))
+		return board_places(c);
+	for (unsigned i = 1; i < AHCI_CONTROLLERS; i++)
+		if (c->config.ahci[i].present && !strcmp(c->config.ahci[i].id, w->bus))
+			return places_of(&c->config.ahci[i]);
+	return (struct places){.count = 0};
+}
+
+// Two to a bus on an IDE controller, one on SATA.
+static int place_of(const struct cli_ide *w, struct places p)
+{
+	int place = MAX(w->nbus, 0) * 2 + MAX(w->unit, 0);
+
+	if (w->nbus < 0 && w->unit < 0)
+		return -1;
+	if (p.count == AHCI_PORTS)
+		return w->unit > 0 ? p.count : w->nbus;
+	return w->nbus >= 0 && w->unit < 0 && place < p.count && p.drive[place].present ? place + 1 : place;
+}
+
 enum cli_result cli_settle_ide(struct cli *c)
 {
 	c->option = "-device";
-	if (c->ides && c->config.board != BOARD_PC)
-		return cli_error(c, "this machine has no IDE controller; use virtio-blk-pci or -machine pc");
+	for (unsigned i = 1; i < AHCI_CONTROLLERS; i++)
+		if (c->config.ahci[i].present && c->config.board == BOARD_MICROVM)
+			return cli_error(c, "ich9-ahci: this machine has no PCI; use virtio-blk-device");
+	if (c->ides && c->config.board == BOARD_MICROVM)
+		return cli_error(c, "this machine has no IDE controller; use virtio-blk-device or -machine pc");
 	for (unsigned i = 0; i < c->ides; i++) {
 		const struct cli_ide *w = &c->ide[i];
 		struct cli_drive *d = cli_find_drive(c, w->drive);
-		int place = w->bus < 0 && w->unit < 0 ? -1 : MAX(w->bus, 0) * 2 + MAX(w->unit, 0);
+		struct places p = find_places(c, w);
 
-		if (w->bus >= 0 && w->unit < 0 && c->config.ide[place].present)
-			place++;
+		if (!p.count)
+			return cli_error(c, "bus=%s.%d: there is no controller '%s'", w->bus, w->nbus, w->bus);
 		if (!d)
 			return cli_error(c, "drive=%s: there is no such -drive or -blockdev", w->drive);
 		if (d->attached || d->interface != DRIVE_NONE)
 			return cli_error(c, "drive=%s: it belongs to another device already (if=none leaves it free)", w->drive);
-		if (put(c, d, place, w->cdrom, *w->serial ? w->serial : d->blk.serial) != CLI_OK)
+		if (put(c, d, p, place_of(w, p), w->cdrom, *w->serial ? w->serial : d->blk.serial) != CLI_OK)
 			return CLI_ERROR;
 	}
 	return CLI_OK;

@@ -9,7 +9,7 @@
 static const char *const off[] = { "off", "false", "no", NULL };
 
 // addr=SLOT[.FUNCTION], hexadecimal as QEMU has it.
-static bool parse_slot(const char *text, int *slot)
+bool cli_parse_slot(const char *text, int *slot)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 16);
@@ -88,7 +88,8 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 		return CLI_OK;
 	}
 	if (!strcmp(p->key, "addr"))
-		return parse_slot(p->value, &v->slot) ? CLI_OK : cli_error(c, "addr=%s is not a slot; give 2 to 1f", p->value);
+		return cli_parse_slot(p->value, &v->slot) ? CLI_OK :
+			cli_error(c, "addr=%s is not a slot; give 2 to 1f", p->value);
 	if (!strcmp(p->key, "bus"))
 		return cli_is_one_of(p->value, bus) ? CLI_OK : cli_error(c, "bus=%s is not built; there is pci.0", p->value);
 	if (!strcmp(p->key, "disable-legacy"))

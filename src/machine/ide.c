@@ -18,7 +18,7 @@ bool ide_is_present(const struct machine *m)
 	return false;
 }
 
-static int add_drive(struct ide_drive *d, const struct ide_config *c, unsigned place, char *err, size_t errlen)
+int ide_add_drive(struct ide_drive *d, const struct ide_config *c, unsigned place, char *err, size_t errlen)
 {
 	int r = block_open(&d->image, &c->image, err, errlen);
 
@@ -67,20 +67,22 @@ int ide_create(struct machine *m, char *err, size_t errlen)
 		s->channel[i].irq = (struct irq_line){machine_set_irq, m, IDE_IRQ + i};
 	for (unsigned i = 0; r == 0 && i < IDE_DRIVES; i++)
 		if (m->config->ide[i].present)
-			r = add_drive(&s->channel[i / 2].drive[i % 2], &m->config->ide[i], i, err, errlen);
+			r = ide_add_drive(&s->channel[i / 2].drive[i % 2], &m->config->ide[i], i, err, errlen);
 	ide_class.reset(&s->dev);
 	return r;
 }
 
+void ide_remove_drive(struct ide_drive *d)
+{
+	if (d->image)
+		block_close(d->image);
+	free(d->buffer);
+	d->image = NULL;
+	d->buffer = NULL;
+}
+
 void ide_destroy(struct machine *m)
 {
-	for (unsigned i = 0; i < IDE_DRIVES; i++) {
-		struct ide_drive *d = &m->pc.ide.channel[i / 2].drive[i % 2];
-
-		if (d->image)
-			block_close(d->image);
-		free(d->buffer);
-		d->image = NULL;
-		d->buffer = NULL;
-	}
+	for (unsigned i = 0; i < IDE_DRIVES; i++)
+		ide_remove_drive(&m->pc.ide.channel[i / 2].drive[i % 2]);
 }

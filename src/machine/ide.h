@@ -18,5 +18,8 @@ bool ide_is_present(const struct machine *m);
 // Opens the images. 0, or a negative errno with a line in err.
 int ide_create(struct machine *m, char *err, size_t errlen);
 void ide_destroy(struct machine *m);
+// Open the image of a drive, the controller's place n.
+int ide_add_drive(struct ide_drive *d, const struct ide_config *c, unsigned place, char *err, size_t errlen);
+void ide_remove_drive(struct ide_drive *d);
 
 #endif

@@ -176,6 +176,8 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	if (r == 0)
 		r = ide_create(m, err, errlen);
 	if (r == 0)
+		r = ahci_create(m, err, errlen);
+	if (r == 0)
 		r = floppy_create(m, err, errlen);
 	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
@@ -252,6 +254,7 @@ void machine_destroy(struct machine *m)
 	machine_kill_monitors(m);
 	virtio_bus_destroy(m);
 	ide_destroy(m);
+	ahci_destroy(m);
 	floppy_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);

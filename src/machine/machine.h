@@ -25,6 +25,7 @@
 #include "io/trace.h"
 #include "machine/control.h"
 #include "machine/floppy.h"
+#include "machine/ahci.h"
 #include "machine/ide.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
@@ -55,6 +56,7 @@ struct machine_config {
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
 	struct ide_config ide[IDE_DRIVES];
+	struct ahci_config ahci[AHCI_CONTROLLERS]; // the first is q35's own
 	struct floppy_config floppy[FDC_DRIVES];
 	struct virtio_config virtio[PCI_APP_MAX];
 	unsigned nvirtio;

@@ -11,6 +11,7 @@
 #include "dev/fdc.h"
 #include "dev/fw_cfg.h"
 #include "dev/i8042.h"
+#include "dev/ahci.h"
 #include "dev/ide.h"
 #include "dev/mc146818.h"
 #include "dev/pc_testdev.h"
@@ -41,6 +42,9 @@ struct pc {
 	struct mc146818 rtc;
 	struct i8042 i8042;
 	struct ide ide;
+	struct ahci ahci[AHCI_CONTROLLERS];
+	pthread_mutex_t ahci_lines; // of what follows
+	bool ahci_line[AHCI_CONTROLLERS];
 	struct fdc fdc;
 	struct i8237 dma;
 	struct debug_exit debug_exit;

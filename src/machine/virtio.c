@@ -152,6 +152,9 @@ static bool slot_taken(const struct machine *m, int slot)
 {
 	if (m->config->pc.watchdog && slot == I6300ESB_SLOT)
 		return true;
+	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
+		if (m->shared->config.ahci[i].present && m->shared->config.ahci[i].devfn >> 3 == slot)
+			return true;
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;
