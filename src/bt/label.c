@@ -26,7 +26,7 @@ static bool has_calls(const struct trans *t, unsigned i, const struct label *l)
 
 // Where flags are at a label. In the mapped form nothing takes them out of the host's, so there they stay; but if they
 // come noted, by another unit, and nobody reads them, to make them anew would be in vain. The first way decides it: a
-// loop without calls is not to note them in each turn.
+// loop without calls is not to note them in each turn, nor what only seldom comes by a call.
 static enum flag_state flags_at(struct trans *t, unsigned i)
 {
 	enum flag_state wanted = flags_wanted(t, t->in[i]);
@@ -35,7 +35,7 @@ static enum flag_state flags_at(struct trans *t, unsigned i)
 	if (!is_mapped(t) || !t->in[i].visible || wanted == FLAGS_HOST)
 		return wanted;
 	if (!l->settled) {
-		l->noted = l->back ? has_calls(t, i, l) : t->flags == FLAGS_NOTED;
+		l->noted = l->loop ? has_calls(t, i, l) : t->flags == FLAGS_NOTED;
 		l->settled = true;
 	}
 	return l->noted ? FLAGS_NOTED : FLAGS_HOST;
