@@ -255,7 +255,7 @@ static void run_some(struct str *s)
 }
 
 // v->rip is at the instruction; on return it is behind it, or still there if something pending wants attention first,
-// or a trap between two elements: then RF says that the instruction itself is under way.
+// or a trap, between two elements: then RF says that the instruction itself is under way.
 bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 {
 	struct str s = {.v = v, .insn = insn};
@@ -274,6 +274,7 @@ bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 		}
 		if (v->pending) {
 			set_flags(&s);
+			v->rflags |= RFLAGS_RF;
 			return false;
 		}
 	}

@@ -24,6 +24,7 @@ static uint64_t new_flags(const struct vcpu *v, uint64_t popped, unsigned opsize
 
 static void iret_real(struct vcpu *v, unsigned opsize)
 {
+	const uint64_t stays = RFLAGS_VIF | RFLAGS_VIP;
 	struct stack st = stack_current(v);
 	uint64_t items[3];
 
@@ -32,7 +33,7 @@ static void iret_real(struct vcpu *v, unsigned opsize)
 		vcpu_raise(v, VEC_GP, 0);
 	segment_load_real(v, X86_CS, (uint16_t)items[IRET_CS]);
 	v->rip = items[IRET_RIP];
-	v->rflags = new_flags(v, items[IRET_FLAGS], opsize, 0, 0);
+	v->rflags = (new_flags(v, items[IRET_FLAGS], opsize, 0, 0) & ~stays) | (v->rflags & stays);
 	stack_commit(v, &st);
 }
 

@@ -131,6 +131,7 @@ struct stack {
 	uint64_t sp, mask; // mask: the part of RSP that pushes change
 	enum vmem_access who;
 	bool flat;         // 64-bit mode: no base, no limit
+	uint16_t error;    // of #SS: the selector, if this is a stack to switch to
 };
 
 struct stack stack_current(const struct vcpu *v);

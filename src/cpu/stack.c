@@ -25,7 +25,7 @@ struct stack stack_current(const struct vcpu *v)
 struct stack stack_new(struct x86_seg ss, uint64_t sp, unsigned cpl, bool code64)
 {
 	return (struct stack){.ss = ss, .sp = sp, .mask = stack_mask(&ss, code64),
-			      .who = cpl == 3 ? VMEM_USER : VMEM_IMPLICIT, .flat = code64};
+			      .who = cpl == 3 ? VMEM_USER : VMEM_IMPLICIT, .flat = code64, .error = ss.sel & SEL_ERROR};
 }
 
 static gva_t stack_linear(struct vcpu *v, const struct stack *st, uint64_t sp, size_t size)
@@ -33,9 +33,9 @@ static gva_t stack_linear(struct vcpu *v, const struct stack *st, uint64_t sp, s
 	if (st->flat)
 		return sp;
 	if (vcpu_protected(v) && st->ss.attr & SEG_UNUSABLE)
-		vcpu_raise(v, VEC_SS, 0);
+		vcpu_raise(v, VEC_SS, st->error);
 	if (!segment_within(&st->ss, sp & st->mask, size))
-		vcpu_raise(v, VEC_SS, 0);
+		vcpu_raise(v, VEC_SS, st->error);
 	return (uint32_t)(st->ss.base + (sp & st->mask));
 }
 

@@ -238,6 +238,50 @@ static void gates(void)
 	check_trap("far call to absent code", TRY("lcall %0, $0", : "i"(SEL_SPARE + 8 * 9)), NP, SEL_SPARE + 8 * 9);
 }
 
+/* The stack of level 1, for a call gate and for INT: what is wrong with it. */
+__asm__(".pushsection .text\n.globl inner_target\ninner_target: ud2\n"
+	".globl inner_call\ninner_call: lcall $0x58 + 8 * 11 + 3, $0; int $0x81\n"
+	".globl inner_int\ninner_int: int $0x52\n.popsection");
+extern char inner_target[];
+void inner_call(void), inner_int(void);
+
+static void inner_stacks(void)
+{
+	const u16 sel = SEL_SPARE + 8 * 10;
+	static const struct {
+		const char *name;
+		u16 rpl;
+		u32 limit, attr, esp;
+		int vector;
+	} rows[] = {
+		{"a stack that is full", 1, 0xff, 0x40b3, 8, SS},
+		{"a stack of which the pointer is outside", 1, 0xff, 0x40b3, 0x200, SS},
+		{"an absent stack", 1, 0xff, 0x4033, 0x100, SS},
+		{"a stack of level 0", 1, 0xff, 0x4093, 0x100, TS},
+		{"a stack with RPL 0", 0, 0xff, 0x40b3, 0x100, TS},
+		{"a read-only stack", 1, 0xff, 0x40b1, 0x100, TS},
+		{"a stack of code", 1, 0xff, 0x40bb, 0x100, TS},
+	};
+
+	spare(11, gate(SEL_SPARE + 8 * 12 + 1, (u32)inner_target, 0xec));
+	spare(12, descriptor(0, 0xfffff, 0xc0bb));
+	idt[0x52] = gate(SEL_SPARE + 8 * 12 + 1, (u32)inner_target, 0xee);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (under_tcg() && rows[i].vector == SS) {
+			skip("an inner stack that is full or absent (TCG: no check, or #TS: SDM vol. 2, CALL, INT n)");
+			continue;
+		}
+		spare(10, descriptor((u32)area, rows[i].limit, rows[i].attr));
+		tss.ss1 = sel | rows[i].rpl;
+		tss.esp1 = rows[i].esp;
+		check_trap(rows[i].name, user_run(inner_call), rows[i].vector, sel);
+		check_trap(rows[i].name, user_run(inner_int), rows[i].vector, sel);
+	}
+	tss.ss1 = 0;
+	check_trap("a null stack", user_run(inner_call), TS, 0);
+	check_trap("a null stack", user_run(inner_int), TS, 0);
+}
+
 void legacy_main(void)
 {
 	loads();
@@ -246,4 +290,5 @@ void legacy_main(void)
 	local_table();
 	stacks_and_code();
 	gates();
+	inner_stacks();
 }
