@@ -16,5 +16,5 @@ for s in cold hot tiny_tc nochain irq one careful flush; do
 done
 # Not tlb: what it asks of A and D bits within one unit cannot be had twice.
 run --selfcheck=1 exceptions flow flags smc step irq clock
-run "--selfcheck=1 --stress=hot" exceptions flow flags smc step irq clock
+run "--selfcheck=1 --stress=hot" exceptions flow flags smc step irq clock loops
 exit $status

@@ -200,8 +200,15 @@ def main():
         masks = masks_of(os.path.join(folder, "metadata.json"))
         with open(os.path.join(folder, "..", "revocation_list.txt")) as f:
             revoked = {line.strip().lower() for line in f}
+        forms, covered, missing = 0, 0, []
         for path in args.files:
-            tests += read_moo(path, masks, revoked, args.limit, why)
+            some = list(read_moo(path, masks, revoked, args.limit, why))
+            tests += some
+            forms += 1
+            covered += bool(some)
+            if not some:
+                missing.append(os.path.basename(path).split(".MOO")[0])
+        print(f"coverage {100 * covered / forms:.1f}%: {covered} of {forms} forms; none of", *missing, file=sys.stderr)
     count = write(args.out, tests, args.kind == "text")
     print(f"{count} vectors;", ", ".join(f"{n} {reason}" for reason, n in sorted(why.items())), file=sys.stderr)
 
