@@ -14,7 +14,8 @@ extern char fast_load[];
 
 /* User's EIP comes in EDX, ESP in ECX. */
 __asm__(".pushsection .text\nfast_entry: mov %esp, fast_esp; pushf; popl fast_flags; mov %cs, %eax; shl $16, %eax\n"
-	"mov %ss, %esi; or %esi, %eax; mov %eax, fast_sels; incl fast_count; mov fast_ds, %eax; mov %eax, %ds; stc; sysexit\n"
+	"mov %ss, %esi; or %esi, %eax; mov %eax, fast_sels; incl fast_count; mov fast_ds, %eax; mov %eax, %ds; stc\n"
+	"sysexit\n"
 	"fast_call: mov $1f, %edx; mov %esp, %ecx; sysenter; 1: ret\n"
 	"fast_loop: xor %eax, %eax; mov $2000, %ebx\n"
 	"1: call fast_call; jnc 2f; dec %ebx; jnz 1b; 2: int $0x81\n"
