@@ -5,7 +5,8 @@
  */
 #include "lib/legacy.h"
 
-enum { MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, ROUNDS = 2000, SEL_SMALL = SEL_SPARE };
+enum { MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, ROUNDS = 2000,
+	SEL_SMALL = SEL_SPARE };
 
 static u8 fast_stack[1024] aligned(16);
 volatile u32 fast_count, fast_esp, fast_flags, fast_sels, fast_ds, fast_value = 0x77;
