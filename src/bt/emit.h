@@ -241,6 +241,19 @@ static inline void emit_rorx(struct emit *e, unsigned size, unsigned dst, unsign
 	emit_u8(e, n);
 }
 
+// NOPs up to a multiple of n, a power of two.
+static inline void emit_align(struct emit *e, unsigned n)
+{
+	static const uint8_t nops[][8] = {
+		{0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0}, {0x0f, 0x1f, 0x40}, {0x0f, 0x1f, 0x44}, {0x66, 0x0f, 0x1f, 0x44},
+		{0x0f, 0x1f, 0x80}, {0x0f, 0x1f, 0x84}};
+
+	for (unsigned left = -(uintptr_t)e->p & (n - 1), some; left; left -= some) {
+		some = left < 8 ? left : 8;
+		emit_bytes(e, nops[some - 1], some);
+	}
+}
+
 // To a place behind it, which emit_patch8 fills in. Keeps flags.
 static inline uint8_t *emit_jrcxz(struct emit *e)
 {

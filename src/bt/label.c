@@ -10,6 +10,8 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
+enum { LOOP_ALIGN = 32 };
+
 static struct label *label_at(struct trans *t, unsigned i)
 {
 	return t->label_of[i] == NOWHERE ? NULL : &t->label[t->label_of[i]];
@@ -79,6 +81,17 @@ static void meet(struct trans *t, struct label *l)
 	l->met = true;
 }
 
+// Short and with no other inside: all of it from one of the lines that the host keeps decoded instructions in.
+static bool is_tight(const struct trans *t, const struct label *l)
+{
+	enum { TIGHT = 24 }; // instructions
+
+	for (unsigned i = t->i + 1; i <= l->last; i++)
+		if (l->last - t->i > TIGHT || (t->label_of[i] != NOWHERE && t->label[t->label_of[i]].loop))
+			return false;
+	return l->loop;
+}
+
 static void start_loop(struct trans *t, struct label *l)
 {
 	counted_guard(t);
@@ -89,6 +102,8 @@ static void start_loop(struct trans *t, struct label *l)
 	for (unsigned i = 0; i < t->nwindows; i++)
 		t->window[i].joined = true;
 	flags_for(t, t->i);
+	if (is_tight(t, l))
+		emit_align(&t->hot, LOOP_ALIGN);
 	memcpy(l->window, t->window, sizeof(l->window));
 	memcpy(l->proof, t->proof, sizeof(l->proof));
 	l->at = emit_here(&t->hot);
