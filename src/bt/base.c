@@ -3,7 +3,8 @@
 // Units of the base tier. Instructions that name only registers in their homes stand as they are; a direct branch is an
 // exit of five bytes (a call of ROUTINE_EXIT, or a jump once it is linked), passed by a short branch if it is
 // conditional, or leads to its target if that is in the unit; a call is a host call, behind which the unit goes on;
-// everything else is a call of its thunk.
+// everything else is a call of its thunk. In the mapped form operands in memory are no reason for one: an instruction
+// stands here behind its zone check, if the unit's proofs do not have it.
 #include "bt/base.h"
 
 static bool names_homeless(const struct x86_insn *insn)
@@ -82,6 +83,12 @@ static bool is_simple(const struct trans *t, const struct x86_insn *insn)
 	default:
 		return false;
 	}
+}
+
+// In the mapped form an instruction has its operand where it stands, behind a zone check: no thunk.
+static bool stands_here(const struct trans *t, const struct x86_insn *insn)
+{
+	return !names_homeless(insn) && (is_simple(t, insn) || mapped_has_form(t, insn));
 }
 
 static uint32_t here(const struct trans *t)
@@ -381,7 +388,7 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 			    next_pc(t) + (uint64_t)insn->mem.disp);
 		return;
 	}
-	if (names_homeless(insn) || !is_simple(t, insn))
+	if (!stands_here(t, insn))
 		base_thunk(t, insn);
 	else if (is_same(insn))
 		emit_same(t, insn);
@@ -389,8 +396,34 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 		treat(t, insn)->emit(t, insn);
 }
 
+// Instructions that branches of the unit lead to: no proof holds there.
+static uint32_t find_heads(const struct trans *t)
+{
+	uint32_t heads = 0;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->insn[i].class == X86_CLASS_JCC || t->insn[i].class == X86_CLASS_JMP)
+			for (unsigned j = 0; j < t->n; j++)
+				heads |= insn_pc(t, j) == branch_target(t, i) ? BIT(j) : 0;
+	return heads;
+}
+
+// What holds behind the present instruction. Behind what may have been C's, or another unit's, nothing.
+static void note_proofs(struct trans *t)
+{
+	const struct x86_insn *insn = &t->insn[t->i];
+
+	if (insn->class == X86_CLASS_JCC || stands_here(t, insn))
+		mapped_after(t, insn);
+	else
+		mapped_drop_all(t);
+}
+
 static bool emit_all(struct trans *t)
 {
+	uint32_t heads = is_mapped(t) ? find_heads(t) : 0;
+
+	mapped_drop_all(t);
 	for (t->i = 0; t->i < t->n; t->i++) {
 		t->ended = false; // a branch may lead here
 		t->host[t->i] = here(t);
@@ -400,7 +433,11 @@ static bool emit_all(struct trans *t)
 		t->in[t->i] = t->out[t->i] = all_flags;
 		if (t->i + 2 < t->n)
 			thunk_expect(t, t->i + 2);
+		if (heads & BIT(t->i))
+			mapped_drop_all(t);
 		emit_insn(t, &t->insn[t->i]);
+		if (is_mapped(t))
+			note_proofs(t);
 		if (!t->ended)
 			emit_need_flags(t);
 	}

@@ -126,7 +126,7 @@ static void touched(struct proof *p, int64_t disp, unsigned size)
 
 void mapped_trust_stack(struct trans *t)
 {
-	if (is_mapped(t) && !t->v->counts)
+	if (is_mapped(t) && t->t->tier == TIER_HOT && !t->v->counts)
 		add(t, X86_RSP, X86_REG_NONE, 1, SLACK_STACK);
 }
 
@@ -134,7 +134,7 @@ static bool stack_is_settled(struct trans *t)
 {
 	const struct proof *p = &t->proof[STACK_PROOF];
 
-	return !is_mapped(t) || t->v->counts || (p->scale && p->slack <= SLACK_STACK);
+	return !is_mapped(t) || t->t->tier == TIER_BASE || t->v->counts || (p->scale && p->slack <= SLACK_STACK);
 }
 
 // Before the present instruction, which may lead to another unit, or behind it.
@@ -179,6 +179,20 @@ static bool has_own_form(const struct trans *t, const struct x86_insn *insn)
 	    insn->addrsize == 2)
 		return false;
 	return m->base != X86_REG_NONE || m->index != X86_REG_NONE || m->disp == (int32_t)m->disp;
+}
+
+bool mapped_has_form(const struct trans *t, const struct x86_insn *insn)
+{
+	switch (insn->class) {
+	case X86_CLASS_PUSH: case X86_CLASS_POP:
+		return is_mapped(t) && (!insn->mem.present || has_own_form(t, insn));
+	case X86_CLASS_LEAVE:
+		return is_mapped(t);
+	case X86_CLASS_PLAIN: case X86_CLASS_X87: case X86_CLASS_MMX: case X86_CLASS_SSE: case X86_CLASS_AVX:
+		return is_mapped(t) && insn->mem.present && has_own_form(t, insn);
+	default:
+		return false;
+	}
 }
 
 bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn)

@@ -128,22 +128,35 @@ static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *uco
 	return true;
 }
 
+// The instruction whose access faulted, in a hot unit or a base one.
+static const struct insn_map *accessing(struct bt *b, const struct host_fault *f, struct tu **t, struct insn_map *at)
+{
+	const uint8_t *rip = (const uint8_t *)f->rip;
+
+	*t = tc_owner(b, rip);
+	if (!*t || !((*t)->mode & MODE_MAPPED))
+		return NULL;
+	if ((*t)->tier == TIER_BASE)
+		return base_host_fault(b, rip, f->gpr, t, at) ? at : NULL;
+	return find_op(b, *t, (uint32_t)(rip - b->tc - (*t)->start));
+}
+
 // Memory accesses of the mapped form fault in the host: hidden, or the careful form finds out what it is - a true
 // fault, a device, an address in the zone, or none at all.
 static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucontext)
 {
 	const struct insn_map *m;
-	const struct tu *t;
+	struct insn_map at;
+	struct tu *t;
 
 	if (f->trapno != VEC_PF && f->trapno != VEC_GP && f->trapno != VEC_SS)
 		return false;
-	t = tc_owner(bt_of(v), (const uint8_t *)f->rip);
-	if (!t || !(t->mode & MODE_MAPPED) || t->tier == TIER_BASE)
+	m = accessing(bt_of(v), f, &t, &at);
+	if (!m)
 		return false;
 	if (f->trapno == VEC_PF && shadow_fault(v, f->cr2, f->err & PF_W))
 		return true;
-	m = find_op(bt_of(v), t, (uint32_t)(f->rip - (uint64_t)bt_of(v)->tc - t->start));
-	if (!m || m->saved_ax)
+	if (m->saved_ax)
 		return false;
 	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
 	v->count_left += m->left + 1;

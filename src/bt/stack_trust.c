@@ -5,8 +5,8 @@
 // (SLACK_STACK in mapped.c). So who uses the stack needs no zone check. Who keeps it so:
 //   hot units        settle it before they lead to another, if they have moved it far or set it anew (mapped.c);
 //                    calls and returns have just accessed it
-//   base units       are checked and may move it anywhere: it is tested on links to hot units, at indirect jumps,
-//                    calls and returns (routines.c)
+//   base units       check it for themselves and may move it anywhere: it is tested on links to hot units, at
+//                    indirect jumps, calls and returns (routines.c)
 //   SYSRET           tests it (system.c)
 //   C                runs the guest in the checked form, an instruction at a time, as long as it is there (run.c)
 #include "bt/trans.h"

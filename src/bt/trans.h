@@ -398,13 +398,14 @@ void emit_stack_test(struct emit *e, uint8_t **zone, uint8_t **upper);
 void narrow_after(struct trans *t, const struct x86_insn *insn);
 uint16_t narrow_counter(const struct trans *t);
 
-// -- mapped.c: the guest's own operands
+// -- mapped.c: the guest's own operands. Not in thunks, which do not know where a host fault leads.
 static inline bool is_mapped(const struct trans *t)
 {
-	return t->t->mode & MODE_MAPPED && t->t->tier == TIER_HOT;
+	return t->t->mode & MODE_MAPPED && !t->shared;
 }
 
-bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn); // all of its accesses take that form
+bool mapped_has_form(const struct trans *t, const struct x86_insn *insn); // all of its accesses take it
+bool mapped_keeps_flags(const struct trans *t, const struct x86_insn *insn); // the same, and nothing takes the flags
 bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, struct emit_mem *out);
 void mapped_prefetch(struct trans *t, const struct x86_insn *insn); // nothing in the checked form
 struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size);

@@ -66,6 +66,7 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	U(n_loop, "mov $8, %ecx\n lea -64(%rsp), %rsi\n mov $2, %edx\n 1: mov (%rsi,%rcx), %eax\n mov %rdi, %rcx\n"
 		" xor %esi, %esi\n dec %edx\n jnz 1b")
 	U(n_join, "mov %rdi, %rcx\n xor %esi, %esi\n test %rsp, %rsp\n jnz 1f\n mov $8, %ecx\n 1: mov (%rsi,%rcx), %eax")
+	U(n_skip, "mov %rdi, %rsi\n test %rsp, %rsp\n jnz 1f\n mov (%rsi), %ecx\n 1: mov (%rsi), %eax")
 	U(n_add, "xor %esi, %esi\n mov $8, %ecx\n add %rdi, %rcx\n mov -8(%rsi,%rcx), %eax")
 	U(c_base, "mov $8, %ecx\n 1: mov -8(%rdi,%rcx), %eax\n add $8, %rcx\n cmp $0x18, %rcx\n jne 1b")
 	U(c_scale, "mov $2, %ecx\n 1: mov -16(%rdi,%rcx,8), %eax\n add $1, %ecx\n cmp $4, %ecx\n jne 1b")
@@ -111,7 +112,7 @@ __asm__(".pushsection .user.text, \"ax\", @progbits\n"
 	_(r_halves) _(r_r13) _(r_r14_index) _(r_twice) _(r_copied) _(r_lea) _(r_cmov) _(r_xchg) _(r_stack) _(r_pop) \
 	_(r_pop_far) _(r_leave) _(r_push_mem) _(r_movzx) _(r_high) _(r_lods) _(r_movs) _(r_cmps) _(r_scas) _(r_bt) \
 	_(r_sse) _(r_avx) _(r_gather) _(r_mask) _(r_x87) _(r_loop) _(r_fs) _(r_fs_only) \
-	_(n_mov) _(n_cmov) _(n_xchg) _(n_shl) _(n_pop) _(n_load) _(n_loop) _(n_join) _(n_add) \
+	_(n_mov) _(n_cmov) _(n_xchg) _(n_shl) _(n_pop) _(n_load) _(n_loop) _(n_join) _(n_skip) _(n_add) \
 	_(c_base) _(c_scale) _(c_jump) _(c_after) _(c_inner)
 #define WRITES(_) _(w_base) _(w_imm) _(w_index) _(w_lock) _(w_xchg) _(w_push) _(w_pop_mem) _(w_stos) _(w_stos_down) \
 	_(w_movs) _(w_sse) _(w_mask) _(w_x87) _(w_nti)
