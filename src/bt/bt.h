@@ -14,7 +14,8 @@
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
 //   tlb.c        the software TLB and its misses; site.c: an entry per check site
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments; owner.c: whose code
-//   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now
+//   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now;
+//                family.c: which pages move together
 //   code.c       coherency: pages that hold translated code, retirement
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults
@@ -186,6 +187,9 @@ struct bt {
 	uint8_t holds[FOOTINGS_MAX]; // not 0: the present space has the footing's gpa at its va (and gpa2 behind it)
 	uint32_t footing_hash[FOOTING_HASH], held[FOOTINGS_MAX];
 	uint32_t nfootings, nheld, free_footing;
+	struct family *family;
+	uint32_t nfamilies, free_family;
+	uint64_t hold_epoch;         // how often all footings have been released
 	uint32_t *page_head;     // per guest frame: first unit on it (index << 1 | which), 0 none
 	struct code_page code_page[CODE_PAGES];
 	struct near_write near_write[NEAR_WRITES];
@@ -365,9 +369,17 @@ void footing_leave(struct bt *b, struct tu *t);
 void footing_flush(struct bt *b);
 bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta);
 void footing_hold(struct bt *b, uint32_t id);
+void footing_check(struct bt *b, uint32_t id);
 void footing_release(struct bt *b, uint32_t id);
 void footing_release_all(struct bt *b);
 void footing_release_at(struct bt *b, gva_t gva, unsigned shift);
+
+// -- family.c
+void family_flush(struct bt *b);
+void family_unite(struct bt *b, uint32_t from, uint32_t to, uint64_t distance); // footings
+void family_leave(struct bt *b, uint32_t id);
+bool family_hold(struct bt *b, uint32_t id);
+void family_release(struct bt *b, uint32_t id);
 
 // -- space.c
 void space_switch(struct vcpu *v, uint16_t pcid, bool keep);

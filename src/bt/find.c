@@ -29,6 +29,7 @@ static void link(struct vcpu *v, struct exit *x, struct tu *t, gpa_t gpa, bool g
 	if (x->target && &b->tu[x->target] != t)
 		tc_unlink(b, (uint32_t)(x - b->exit)); // its guard finds a footing that another space has
 	tc_link(b, x, t);
+	family_unite(b, from->footing, t->footing, b->footing[t->footing].va - b->footing[from->footing].va);
 }
 
 static void enter_table(struct vcpu *v, struct tu *t, gpa_t gpa, bool global)

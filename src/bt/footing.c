@@ -11,7 +11,7 @@
 //
 // Invariant: a link between two units whose footings are both held leads to the address it was made for. Moving units
 // (move.c) may break that for links to pages that have not moved yet; check_links() takes care of it when the later of
-// the two is held: of two ends that may disagree, one that is not held has `moved` set.
+// the two is held, if family.c does not know that all is well.
 #include "bt/bt.h"
 
 static unsigned hash_of(uint64_t va, gpa_t gpa, uint32_t mode)
@@ -55,6 +55,7 @@ void footing_flush(struct bt *b)
 	for (uint32_t i = 1; i < b->nfootings; i++)
 		b->footing_hash[hash_of(b->footing[i].va, b->footing[i].gpa, b->footing[i].mode)] = 0;
 	footing_release_all(b);
+	family_flush(b);
 	b->nfootings = 1;
 	b->free_footing = 0;
 }
@@ -112,6 +113,7 @@ void footing_leave(struct bt *b, struct tu *t)
 		b->tu[t->footing_next].footing_prev = t->footing_prev;
 	if (!f->first) {
 		footing_release(b, t->footing);
+		family_leave(b, t->footing);
 		take_out(b, t->footing);
 		f->va = 1; // no page
 		f->next = b->free_footing;
@@ -130,12 +132,8 @@ static bool is_held(const struct bt *b, const struct tu *t)
 // If the other end is not held, it is its turn to look when it is.
 static void check_link(struct bt *b, uint32_t exit, const struct tu *t, const struct tu *other)
 {
-	if (exit_pc(b, &b->exit[exit]) == t->pc)
-		return;
-	if (is_held(b, other))
+	if (exit_pc(b, &b->exit[exit]) != t->pc && is_held(b, other))
 		tc_unlink(b, exit);
-	else
-		b->footing[other->footing].moved = true;
 }
 
 static void check_links_of(struct bt *b, struct tu *t)
@@ -154,28 +152,35 @@ static void check_links_of(struct bt *b, struct tu *t)
 
 static void check_links(struct bt *b, uint32_t id)
 {
-	struct footing *f = &b->footing[id];
-
-	f->moved = false;
-	for (uint32_t unit = f->first; unit; unit = b->tu[unit].footing_next)
+	for (uint32_t unit = b->footing[id].first; unit; unit = b->tu[unit].footing_next)
 		if (b->tu[unit].crosses)
 			check_links_of(b, &b->tu[unit]);
+}
+
+// Links of its units are other units' now, or lead elsewhere; it may be held already.
+void footing_check(struct bt *b, uint32_t id)
+{
+	if (b->holds[id])
+		check_links(b, id);
 }
 
 // The footing at va becomes that of the same code, delta further on. False: there is one already.
 bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta)
 {
 	struct footing *f = &b->footing[id];
+	uint32_t there;
 
 	if (!id || f->va != va) // moved with another unit
 		return true;
-	if (find(b, va + delta, f->gpa, f->gpa2, f->mode))
+	there = find(b, va + delta, f->gpa, f->gpa2, f->mode);
+	if (there && f->family)
+		family_unite(b, id, there, 0); // links go over with the units
+	if (there)
 		return false;
 	footing_release(b, id);
 	take_out(b, id);
 	f->va += delta;
 	insert(b, id);
-	f->moved = true;
 	return true;
 }
 
@@ -194,7 +199,7 @@ void footing_hold(struct bt *b, uint32_t id)
 	tlb_note_user_code(b, f->va);
 	if (f->gpa2 != ~UINT64_C(0))
 		tlb_note_user_code(b, f->va + PAGE_SIZE);
-	if (f->moved)
+	if (family_hold(b, id))
 		check_links(b, id);
 }
 
@@ -204,6 +209,7 @@ void footing_release(struct bt *b, uint32_t id)
 
 	if (!b->holds[id])
 		return;
+	family_release(b, id);
 	b->holds[id] = 0;
 	b->held[f->place] = b->held[--b->nheld];
 	b->footing[b->held[f->place]].place = f->place;
@@ -214,6 +220,7 @@ void footing_release_all(struct bt *b)
 	for (uint32_t i = 0; i < b->nheld; i++)
 		b->holds[b->held[i]] = 0;
 	b->nheld = 0;
+	b->hold_epoch++;
 }
 
 // Those in the 2^shift bytes around gva.

@@ -155,6 +155,8 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 			move_one(b, t, delta, now, joins);
 		}
 	}
+	if (joins)
+		footing_check(b, found->footing);
 	tc_forget_calls(v);
 	return found;
 }

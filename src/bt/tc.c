@@ -44,6 +44,7 @@ void tc_init(struct vcpu *v)
 	b->reloc = carve(&at, TC_SEGMENTS * RELOCS_SEGMENT * sizeof(struct reloc));
 	b->recipe = carve(&at, RECIPES_MAX * sizeof(struct recipe));
 	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));
+	b->family = carve(&at, FOOTINGS_MAX * sizeof(struct family));
 	b->page_head = carve(&at, GFNS_MAX * sizeof(uint32_t));
 	b->page_writes = carve(&at, GFNS_MAX * sizeof(struct page_writes));
 	b->owner = carve(&at, (b->sh->config.tc_size >> OWNER_SHIFT) * sizeof(uint32_t));

@@ -221,7 +221,17 @@ struct footing {
 	uint32_t next;      // in the hash chain, or of free ones
 	uint32_t place;     // in bt.held
 	uint32_t first;     // of the units that stand on it
-	bool moved;         // its units or those they are linked with have moved: check_links when it is held
+	uint32_t family;    // or 0: none of its units has had a link with another footing's
+	uint32_t kin_next, kin_prev; // others of the family
+	uint64_t at;        // its place in the family
+};
+
+struct family { // footings that links tie together: see family.c
+	uint64_t base;      // of those held; differ: of some of them
+	uint64_t epoch;     // bt.hold_epoch that nheld is of
+	uint32_t first, n;  // members; first: of a free one, the next
+	uint32_t nheld;
+	bool differ, mixed;
 };
 
 #endif
