@@ -369,6 +369,7 @@ void footing_leave(struct bt *b, struct tu *t);
 void footing_flush(struct bt *b);
 bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta);
 void footing_hold(struct bt *b, uint32_t id);
+bool footing_lives(struct vcpu *v, uint32_t id);
 void footing_check(struct bt *b, uint32_t id);
 void footing_release(struct bt *b, uint32_t id);
 void footing_release_all(struct bt *b);

@@ -180,11 +180,29 @@ bool footing_move(struct bt *b, uint32_t id, uint64_t va, uint64_t delta)
 	footing_release(b, id);
 	take_out(b, id);
 	f->va += delta;
+	f->space[0] = f->space[1] = 0;
 	insert(b, id);
 	return true;
 }
 
 // -- held or not ------------------------------------------------------------------------------------------------------
+
+static void note_space(const struct bt *b, struct footing *f)
+{
+	uint64_t cr3 = ((const struct vcpu *)((const char *)b - BT_OFFSET))->cr3;
+
+	if (f->space[0] != cr3)
+		f->space[f->space[0] ? 1 : 0] = cr3;
+}
+
+// Is there still an address space that has the page there, of those that are remembered? It will want its units again.
+bool footing_lives(struct vcpu *v, uint32_t id)
+{
+	const struct footing *f = &bt_of(v)->footing[id];
+
+	return (f->space[0] && mmu_maps(v, f->space[0], f->va, f->gpa)) ||
+	       (f->space[1] && mmu_maps(v, f->space[1], f->va, f->gpa));
+}
 
 // The page tables of the present space say so.
 void footing_hold(struct bt *b, uint32_t id)
@@ -196,6 +214,7 @@ void footing_hold(struct bt *b, uint32_t id)
 	b->holds[id] = 1;
 	f->place = b->nheld;
 	b->held[b->nheld++] = id;
+	note_space(b, f);
 	tlb_note_user_code(b, f->va);
 	if (f->gpa2 != ~UINT64_C(0))
 		tlb_note_user_code(b, f->va + PAGE_SIZE);

@@ -8,8 +8,8 @@
 // All that stand on one footing (a page and mode) move together, so links between them stay as they are. Nothing may
 // lead to a moved unit by its old address: its slot of the indirect table is cleared, every indirect entry and return
 // landing compares with the address it has now, and links from other pages find that its footing is not held until it
-// is found to be there (footing.c). With several processes that take turns each comes to have its own: units do not go
-// back to where they came from, and those that came a moment ago stay. The child that ends gives its units to the next.
+// is found to be there (footing.c). What a living process has stays with it, as a rule: the page tables tell whether
+// there is one. The child that ends gives its units to the next.
 #include "bt/bt.h"
 
 enum {
@@ -102,9 +102,10 @@ static void move_one(struct bt *b, struct tu *t, uint64_t delta, uint32_t now, b
 	b->st->tu_moved++;
 }
 
-// The one that came last is likely to be another process's that has ended, and to be in the host's caches.
-static struct tu *candidate(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode, uint32_t now)
+// Rather one that no process will miss: of these the one that came last, which is likely to be in the host's caches.
+static struct tu *candidate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, uint32_t now)
 {
+	struct bt *b = bt_of(v);
 	struct tu *last = NULL, *first = NULL;
 	unsigned copies = 0;
 
@@ -114,14 +115,15 @@ static struct tu *candidate(struct bt *b, uint64_t pc, gpa_t gpa, uint32_t mode,
 		if (t->gpa != gpa || t->mode != mode || t->dead || t->fixed || !high_enough(t->pc))
 			continue;
 		copies++;
-		if (!(mode & MODE_ONE) && (now - t->since <= REST || t->was == page_number(pc)))
-			continue;
-		if (!last || now - t->since < now - last->since)
-			last = t;
-		if (!first || now - t->since > now - first->since)
-			first = t;
+		if (!t->footing || !footing_lives(v, t->footing)) {
+			if (!last || now - t->since < now - last->since)
+				last = t;
+		} else if (now - t->since > REST && t->was != page_number(pc)) {
+			if (!first || now - t->since > now - first->since)
+				first = t;
+		}
 	}
-	return copies > COPIES ? first : last;
+	return last ? last : copies > COPIES ? first : NULL;
 }
 
 // A unit for pc, from another address of the same code; NULL if there is none.
@@ -135,7 +137,7 @@ struct tu *move_unit(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode)
 
 	if (!move_is_possible(pc, mode) || mode & MODE_ALONE)
 		return NULL;
-	found = candidate(b, pc, gpa, mode, now);
+	found = candidate(v, pc, gpa, mode, now);
 	if (!found)
 		return NULL;
 	delta = pc - found->pc;

@@ -221,6 +221,7 @@ struct footing {
 	uint32_t next;      // in the hash chain, or of free ones
 	uint32_t place;     // in bt.held
 	uint32_t first;     // of the units that stand on it
+	uint64_t space[2];  // CR3 of who has held it at this address first, and of another one
 	uint32_t family;    // or 0: none of its units has had a link with another footing's
 	uint32_t kin_next, kin_prev; // others of the family
 	uint64_t at;        // its place in the family

@@ -338,6 +338,15 @@ bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out)
 	return true;
 }
 
+bool mmu_maps(struct vcpu *v, uint64_t cr3, gva_t gva, gpa_t gpa)
+{
+	struct path p;
+
+	mmu_reserved_bits(v);
+	return descend_wide(v, gva, cr3 & PTE_ADDR, v->cr4 & CR4_LA57 ? PML4 + 1 : PML4, 0, &p) == FOUND &&
+	       (p.page | (gva & (p.size - 1))) == gpa;
+}
+
 bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa)
 {
 	struct mmu_walk w;

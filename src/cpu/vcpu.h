@@ -201,6 +201,7 @@ bool mmu_walk(struct vcpu *v, gva_t gva, enum vmem_access access, struct mmu_wal
 bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
 
 // The whole of what the tables say, again without any effect. False: not mapped, or a format that is not walked.
+bool mmu_maps(struct vcpu *v, uint64_t cr3, gva_t gva, gpa_t gpa); // in long mode; do these tables lead there? No marks
 bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out);
 bool mmu_key_is_open(struct vcpu *v, const struct mmu_walk *w); // by PKRU, for user data
 
