@@ -31,7 +31,8 @@ static u32 run_from(const u8 *code, u32 first)
 {
 	u64 r;
 
-	__asm__ volatile("xor %%r10d, %%r10d\n call *%1" : "=a"(r) : "r"(code + (u64)first * LENGTH) : "r10", "memory", "cc");
+	__asm__ volatile("xor %%r10d, %%r10d\n call *%1" : "=a"(r) : "r"(code + (u64)first * LENGTH)
+		: "r10", "memory", "cc");
 	return (u32)r;
 }
 
