@@ -220,6 +220,8 @@ int machine_power_on(struct machine *m, char *err, size_t errlen)
 	}
 	int r = m->config->empty ? 0 : boot_load(&m->config->boot, &s->config, m->vcpu[0], err, errlen);
 
+	if (r >= 0 && s->config.vga)
+		pc_put_video_bios(m);
 	if (r >= 0 && m->config->boot.bios)
 		r = pc_put_acpi(m, err, errlen);
 	for (unsigned i = 0; r >= 0 && !m->config->empty && i < s->config.vcpus; i++)

@@ -161,24 +161,48 @@ static int put_smbios(struct machine *m, char *err, size_t errlen)
 	return 0;
 }
 
-// The video BIOS, which firmware looks for under the name of its function. Without it the screen stays dark.
-static void put_video_bios(struct machine *m)
+static void load_video_bios(struct pc *pc)
 {
 	enum { MAX = 256 << 10 };
 	static const char *const places[] = {"/usr/share/seabios/vgabios-stdvga.bin", "/usr/share/qemu/vgabios-stdvga.bin"};
-	size_t size = 0;
 	FILE *f = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(places) && !f; i++)
 		f = fopen(places[i], "rbe");
-	if (f && !m->pc.video_bios)
-		m->pc.video_bios = malloc(MAX);
-	if (f && m->pc.video_bios)
-		size = fread(m->pc.video_bios, 1, MAX, f);
+	if (f)
+		pc->video_bios = malloc(MAX);
+	if (pc->video_bios)
+		pc->video_bios_size = (uint32_t)fread(pc->video_bios, 1, MAX, f);
 	if (f)
 		fclose(f);
-	if (size)
-		fw_cfg_add_file(&m->pc.fw_cfg, "pci1234,1111.rom", m->pc.video_bios, (uint32_t)size);
+}
+
+// Where no firmware runs that would do it: the video BIOS's font of 16 lines into plane 2, as text mode has it. It is
+// found by its first two characters, a blank and a face.
+static void put_font(const struct pc *pc)
+{
+	static const uint8_t first[32] = {[18] = 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81, 0x81, 0x7e};
+	enum { LINES = 16, GLYPH = 32, FONT = 256 * LINES };
+	uint8_t *frame = (uint8_t *)(ZONE_RAM + MEM_FRAME);
+	const uint8_t *font;
+
+	font = pc->video_bios_size ? memmem(pc->video_bios, pc->video_bios_size, first, sizeof(first)) : NULL;
+	if (!font || font - pc->video_bios > (ptrdiff_t)pc->video_bios_size - FONT)
+		return;
+	for (unsigned i = 0; i < FONT; i++)
+		frame[4 * (i / LINES * GLYPH + i % LINES) + 2] = font[i];
+}
+
+void pc_put_video_bios(struct machine *m)
+{
+	struct pc *pc = &m->pc;
+
+	if (!pc->video_bios)
+		load_video_bios(pc);
+	if (!m->config->boot.bios)
+		put_font(pc);
+	else if (pc->video_bios_size) // firmware looks for it under the name of its function
+		fw_cfg_add_file(&pc->fw_cfg, "pci1234,1111.rom", pc->video_bios, pc->video_bios_size);
 }
 
 int pc_put_acpi(struct machine *m, char *err, size_t errlen)
@@ -193,8 +217,6 @@ int pc_put_acpi(struct machine *m, char *err, size_t errlen)
 			 "out of memory");
 		return f ? -ENOSPC : -ENOMEM;
 	}
-	if (m->shared->config.vga)
-		put_video_bios(m);
 	fw_cfg_add_file(c, ACPI_FILE_SCRIPT, f->script, f->script_size);
 	fw_cfg_add_file(c, ACPI_FILE_TABLES, f->tables, sizeof(f->tables));
 	fw_cfg_add_file(c, ACPI_FILE_RSDP, f->rsdp, sizeof(f->rsdp));

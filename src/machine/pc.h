@@ -53,6 +53,7 @@ struct pc {
 	struct fw_cfg fw_cfg;
 	struct acpi_files *acpi; // for firmware, or NULL
 	uint8_t *video_bios; // or NULL
+	uint32_t video_bios_size;
 	struct smbios *smbios;   // likewise
 	struct pc_testdev testdev;
 };
@@ -61,6 +62,7 @@ struct pc {
 int pc_create(struct machine *m, char *err, size_t errlen);
 int pc_open(struct machine *m, char *err, size_t errlen); // its host ends
 void pc_close(struct machine *m);
+void pc_put_video_bios(struct machine *m); // for firmware; without any, its font for text
 int pc_put_acpi(struct machine *m, char *err, size_t errlen); // the tables, for firmware
 void pc_reset(struct machine *m); // all devices, as the reset line does
 

@@ -17,6 +17,9 @@ import zlib
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RINGER = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, os.environ.get("RINGER_BUILD", "build"), "ringer")
 SOURCE = os.path.join(ROOT, "tests/boot/screen/mode.S")
+sys.path.insert(0, os.path.join(ROOT, "tests/cli"))
+from tiny_kernel import make_kernel  # noqa: E402
+
 TMP = tempfile.mkdtemp(prefix="ringer-screen-")
 failures = 0
 
@@ -146,6 +149,14 @@ def main():
         m.ask("screendump", filename=os.path.join(TMP, "shot.png"), format="png")
         check(f"mode {mode:x} as PNG", read_png(os.path.join(TMP, "shot.png")) == shot)
         m.end()
+    # a kernel that is started without firmware writes a letter: video memory, attribute, 'D' to port e9, halt
+    make_kernel(os.path.join(TMP, "kernel"), bytes.fromhex("c60500800b0041 c60501800b0007 b044 e6e9 f4 ebfd"))
+    m = Machine(RINGER, "-kernel", os.path.join(TMP, "kernel"), "-debugcon", "stdio")
+    m.p.stdout.read(1)
+    width, height, pixels = m.shot()
+    letter = "".join(f"{sum((pixels[3 * (width * y + x)] == 0xa8) << 7 - x for x in range(8)):02x}" for y in range(13))
+    check("a letter without firmware", (width, height, letter) == (720, 400, "000010386cc6c6fec6c6c6c600"), letter)
+    m.end()
     m = Machine(RINGER, "-drive", f"file={sector(3)},if=floppy,format=raw", "-boot", "a", "-vga", "none")
     check("no display", "error" in m.ask("screendump", filename="x"))
     m.end()
