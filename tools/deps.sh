@@ -7,7 +7,7 @@
 set -eu
 
 RUN="gcc libc6-dev make meson ninja-build pkg-config python3 libzydis-dev liburing-dev libnbd-dev libslirp-dev libjansson-dev busybox-static cpio gzip ca-certificates"
-TEST="clang gcc-multilib lz4 libcmocka-dev nasm binutils acpica-tools qemu-system-x86 qemu-utils seabios mmdebstrap e2fsprogs gdb stress-ng xz-utils bzip2 bc iproute2 iperf3"
+TEST="clang gcc-multilib lz4 libcmocka-dev nasm binutils acpica-tools qemu-system-x86 qemu-utils seabios ovmf mtools mmdebstrap e2fsprogs gdb stress-ng xz-utils bzip2 bc iproute2 iperf3"
 
 case "${1:-test}" in
 run) want=$RUN ;;

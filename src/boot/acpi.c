@@ -214,7 +214,7 @@ static uint8_t *build_mcfg(struct acpi *a)
 	uint8_t *t = take(a, 60);
 
 	put_header(t, "MCFG", 1);
-	put64(t + 44, PCI_ECAM_BASE);
+	put64(t + 44, a->cfg->ecam);
 	t[55] = PCI_ECAM_SIZE / (1 << 20) - 1; // the last bus
 	close_table(a, t, 60);
 	return t;

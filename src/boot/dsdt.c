@@ -171,9 +171,9 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	aml_window16(b, AML_RANGE_IO, 0, PCI_CONFIG - 1);
 	aml_window16(b, AML_RANGE_IO, PCI_CONFIG + 8, 0xffff);
 	aml_window32(b, AML_RANGE_MEMORY, 0xa0000, 0xbffff);
-	if (cfg->board == BOARD_Q35)
-		aml_window32(b, AML_RANGE_MEMORY, MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_ECAM_BASE - 1);
-	aml_window32(b, AML_RANGE_MEMORY, cfg->board == BOARD_Q35 ? PCI_ECAM_BASE + PCI_ECAM_SIZE :
+	if (cfg->board == BOARD_Q35 && cfg->ecam > MEM_LOW_MAX)
+		aml_window32(b, AML_RANGE_MEMORY, MEM_LOW_MAX_MB * UINT32_C(0x100000), cfg->ecam - 1);
+	aml_window32(b, AML_RANGE_MEMORY, cfg->board == BOARD_Q35 ? cfg->ecam + PCI_ECAM_SIZE :
 		     MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_HOLE_END);
 	aml_template_close(b, t);
 	put_routing(b);
@@ -181,14 +181,14 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	aml_close(b, pci);
 }
 
-static void put_ecam(struct aml *b)
+static void put_ecam(struct aml *b, const struct config *cfg)
 {
 	size_t device = open_device(b, "ECAM", "PNP0C02", 2);
 
 	aml_name(b, "_CRS");
 	struct aml_template t = aml_template_open(b);
 
-	aml_memory32(b, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	aml_memory32(b, cfg->ecam, PCI_ECAM_SIZE);
 	aml_template_close(b, t);
 	aml_close(b, device);
 }
@@ -243,7 +243,7 @@ void dsdt_build(struct aml *b, const struct config *cfg)
 		put_pci(b, cfg);
 	put_fw_cfg(b);
 	if (cfg->board == BOARD_Q35)
-		put_ecam(b);
+		put_ecam(b, cfg);
 	for (unsigned i = 0; i < cfg->mmio_devices; i++)
 		put_mmio_device(b, i);
 	if (cfg->hpet)

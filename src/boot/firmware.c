@@ -12,11 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ROM_UNIT = 64 << 10, ROM_MAX = 8 << 20, LOW_ROM = 128 << 10, LOW_ROM_END = 1 << 20 };
+enum { ROM_UNIT = 4 << 10, ROM_MAX = 8 << 20, LOW_ROM = 128 << 10, LOW_ROM_END = 1 << 20 };
 
 static int open_rom(const struct boot_args *a, uint64_t *size)
 {
-	static const char *const places[] = {"%s", "/usr/share/seabios/%s", "/usr/share/qemu/%s"};
+	static const char *const places[] = {"%s", "/usr/share/seabios/%s", "/usr/share/qemu/%s",
+		"/usr/share/ovmf/%s", "/usr/share/OVMF/%s"};
 	unsigned n = strchr(a->bios, '/') ? 1 : ARRAY_SIZE(places);
 	struct stat st;
 	char path[512];
@@ -55,7 +56,7 @@ int firmware_load(struct boot *b)
 	unsigned low;
 
 	if (fd == -EINVAL)
-		return boot_fail(b, fd, "%s: -bios: its size is not a multiple of 64 KiB, 8 MiB at most: give a ROM image",
+		return boot_fail(b, fd, "%s: -bios: its size is not a multiple of 4 KiB, 8 MiB at most: give a ROM image",
 				 path);
 	if (fd < 0)
 		return boot_fail(b, fd, "-bios: could not open '%s': %s: check the path", path, strerror(-fd));

@@ -26,6 +26,8 @@ enum pci_app_window { // offsets in BAR 0
 // Where other things of these devices are: configuration space in memory (q35), and virtio-mmio devices, one after the
 // other, which share a few lines of the I/O APIC (microvm).
 #define PCI_ECAM_BASE UINT32_C(0xe0000000)
+// Where firmware for q35 puts it.
+#define PCI_ECAM_FIRMWARE UINT32_C(0xb0000000)
 #define PCI_ECAM_SIZE UINT32_C(0x10000000)
 #define VIRTIO_MMIO_BASE UINT32_C(0xfeb00000)
 enum { VIRTIO_MMIO_SIZE = 0x200, VIRTIO_MMIO_GSI = 16, VIRTIO_MMIO_GSIS = 8 };

@@ -180,6 +180,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool watchdog, watchdog_mute; // i6300esb; its reset is left out
 	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
 	uint32_t board;         // enum board_kind
+	uint32_t ecam;          // q35: where configuration space is in memory
 	uint32_t mmio_devices;  // virtio-mmio
 };
 

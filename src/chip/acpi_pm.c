@@ -8,7 +8,7 @@
 
 #include "base/muldiv.h"
 
-enum { PM1_STATUS = 0, PM1_ENABLE = 2, PM1_CONTROL = 4, PM_TIMER = 8 };
+enum { PM1_STATUS = 0, PM1_ENABLE = 2, PM1_CONTROL = 4, PM_TIMER = 8, SMI_ENABLE = 0x30, SMI_APM_SET_UP = BIT(5) };
 enum { CONTROL_SCI_EN = BIT(0), CONTROL_SLP_EN = BIT(13), CONTROL_WRITABLE = 0x1c07 & ~1, CONTROL_SLP_TYP_SHIFT = 10 };
 enum { TIMER_HALF_SHIFT = 23, TIMER_MASK = 0xffffff };
 enum { EVENTS_SCI = ACPI_TMR | ACPI_GBL | ACPI_PWRBTN | ACPI_SLPBTN | ACPI_RTC };
@@ -73,6 +73,8 @@ static uint16_t pm_register(struct acpi_pm *c, uint64_t reg)
 		return c->control;
 	case PM_TIMER:
 		return pm_ticks(c);
+	case SMI_ENABLE:
+		return c->no_smm ? SMI_APM_SET_UP : 0;
 	case PM_TIMER + 2:
 		return (pm_ticks(c) & TIMER_MASK) >> 16;
 	}

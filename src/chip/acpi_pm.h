@@ -25,6 +25,7 @@ struct acpi_pm {
 	uint64_t half_periods;  // of the PM timer, seen so far: each toggles bit 23 and sets TMR_STS
 	struct irq_line sci;
 	struct timer timer;
+	bool no_smm;            // an ICH9's, which says that there is no SMM to be set up
 	void (*power_off)(void *opaque);
 	void *opaque;
 };

@@ -301,7 +301,9 @@ static void board_init_chip_set(struct board *b)
 	if (b->config->board != BOARD_Q35)
 		return;
 	bus_init_dev(b->bus, &b->q35.dev, &q35_class);
+	b->q35.ecam = b->config->ecam;
 	b->q35.pm_moved = board_move_pm;
+	b->pm.no_smm = true;
 	b->q35.opaque = b;
 	q35_init(&b->q35, &b->pci);
 }

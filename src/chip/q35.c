@@ -17,7 +17,7 @@ static const struct pci_identity host_bridge_id = {PCI_DEVFN(0, 0), 0x8086, 0x29
 static const struct pci_identity lpc_id = {PCI_DEVFN(31, 0), 0x8086, 0x2918, 0x02, 0x060100, 0x80, 0, 0x1af4, 0x1100};
 
 static const struct pci_preset host_bridge_presets[] = {
-	{0x04, 2, 0x0006}, {PCIEXBAR, 4, PCI_ECAM_BASE | PCIEXBAR_ENABLE}, {PCIEXBAR + 4, 4, 0},
+	{0x04, 2, 0x0006}, {PCIEXBAR + 4, 4, 0},
 };
 
 static const struct pci_preset lpc_presets[] = {
@@ -58,6 +58,7 @@ static void lpc_written(void *opaque, struct pci_function *f, unsigned off, unsi
 void q35_reset(struct q35 *c)
 {
 	pci_function_preset(&c->host_bridge, &host_bridge_id, host_bridge_presets, ARRAY_SIZE(host_bridge_presets));
+	pci_set(&c->host_bridge, PCIEXBAR, 4, c->ecam | PCIEXBAR_ENABLE);
 	pci_function_preset(&c->lpc, &lpc_id, lpc_presets, ARRAY_SIZE(lpc_presets));
 	for (unsigned i = 0; i < 4; i++) // PMBASE: 128 ports, bit 0 reads one
 		c->lpc.writable[LPC_PMBASE + i] = i == 0 ? 0x80 : i == 1 ? 0xff : 0;

@@ -11,6 +11,7 @@ struct q35 {
 	struct dev dev; // ECAM
 	struct pci_host *host;
 	struct pci_function host_bridge, lpc;
+	uint32_t ecam; // after a reset
 	void (*pm_moved)(void *opaque, uint16_t base); // as i440fx.pm_moved
 	void *opaque;
 };

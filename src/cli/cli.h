@@ -36,7 +36,7 @@ struct cli_object { // -object: a name that devices may use
 	enum cli_object_kind kind;
 };
 
-enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOPPY };
+enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOPPY, DRIVE_FLASH };
 
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	char id[64];
@@ -109,6 +109,7 @@ struct cli {
 	uint16_t debugcon_base; // -global isa-debugcon.iobase=; 0: not given
 	const char *gdb; // -gdb, -s; NULL: none
 	bool memory_named; // --memory
+	char flash[2][64]; // -machine pflash0=, pflash1=: nodes
 	const char *option; // being handled, as it was written
 	char err[600];
 };
@@ -197,6 +198,8 @@ enum cli_result cli_drive(struct cli *c, const char *arg);
 enum cli_result cli_blockdev(struct cli *c, const char *arg);
 enum cli_result cli_disk(struct cli *c, const char *file); // -hda, or a file name alone
 enum cli_result cli_cdrom(struct cli *c, const char *file);
+enum cli_result cli_flash(struct cli *c, const char *file);
+enum cli_result cli_settle_flash(struct cli *c); // firmware that comes as drives: before the rest is settled
 enum cli_result cli_settle_drives(struct cli *c);
 // werror=, rerror=. CLI_DONE: p is neither.
 enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read);

@@ -108,14 +108,15 @@ static enum cli_result take_aio(struct cli *c, struct cli_drive *d, const char *
 static enum cli_result take_interface(struct cli *c, struct cli_drive *d, const char *name)
 {
 	static const char *const names[] = { [DRIVE_NONE] = "none", [DRIVE_VIRTIO] = "virtio", [DRIVE_IDE] = "ide",
-		[DRIVE_SCSI] = "scsi", [DRIVE_FLOPPY] = "floppy" };
+		[DRIVE_SCSI] = "scsi", [DRIVE_FLOPPY] = "floppy", [DRIVE_FLASH] = "pflash" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(name, names[i])) {
 			d->interface = i;
 			return CLI_OK;
 		}
-	return cli_error(c, "if=%s is not built yet; use if=virtio, if=ide, if=scsi, if=floppy or if=none", name);
+	return cli_error(c, "if=%s is not built yet; use if=virtio, if=ide, if=scsi, if=floppy, if=pflash or if=none",
+			 name);
 }
 
 static enum cli_result take_id(struct cli *c, struct cli_drive *d, const char *id)
@@ -263,6 +264,15 @@ enum cli_result cli_cdrom(struct cli *c, const char *file)
 	return r;
 }
 
+enum cli_result cli_flash(struct cli *c, const char *file)
+{
+	enum cli_result r = cli_disk(c, file);
+
+	if (r == CLI_OK)
+		c->drive[c->drives - 1].interface = DRIVE_FLASH;
+	return r;
+}
+
 // driver=file (or host_device) names a file, driver=raw stands on such a node or names the file itself.
 static enum cli_result blockdev_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
 {
@@ -373,6 +383,60 @@ static enum cli_result attach(struct cli *c, struct cli_drive *d)
 	return CLI_OK;
 }
 
+// The first piece of flash memory is firmware's code, the second its variables.
+static enum cli_result give_flash(struct cli *c, struct cli_drive *d, unsigned n)
+{
+	const char *format = d->image.format;
+
+	c->option = "-drive";
+	if (*d->below && settle_node(c, d) != CLI_OK)
+		return CLI_ERROR;
+	d->attached = true;
+	if (n == 1) {
+		c->config.pflash = d->image;
+		if (c->snapshot && !d->snapshot_said)
+			c->config.pflash.snapshot = true;
+		return CLI_OK;
+	}
+	if (*format && strcmp(format, "raw"))
+		return cli_error(c, "%s: firmware's code is taken as format=raw only", d->image.file);
+	if (c->config.boot.bios)
+		return cli_error(c, "%s: -bios and if=pflash both give firmware; leave one of the two away", d->image.file);
+	c->config.boot.bios = d->image.file;
+	return CLI_OK;
+}
+
+enum cli_result cli_settle_flash(struct cli *c)
+{
+	struct cli_drive *flash[ARRAY_SIZE(c->flash)] = {NULL};
+
+	c->option = "-machine";
+	for (unsigned n = 0; n < ARRAY_SIZE(flash); n++)
+		if (*c->flash[n] && !(flash[n] = cli_find_drive(c, c->flash[n])))
+			return cli_error(c, "pflash%u=%s: there is no such -blockdev", n, c->flash[n]);
+	for (unsigned i = 0; i < c->drives; i++) {
+		struct cli_drive *d = &c->drive[i];
+		unsigned n = d->place >= 0 ? (unsigned)d->place : flash[0] ? 1 : 0;
+
+		c->option = "-drive";
+		if (d->interface != DRIVE_FLASH)
+			continue;
+		if (n >= ARRAY_SIZE(flash) || flash[n])
+			return cli_error(c, "%s: there are two pieces of flash memory, unit 0 for code and 1 for variables",
+					 d->image.file);
+		flash[n] = d;
+	}
+	if (flash[1] && !flash[0])
+		return cli_error(c, "%s: flash memory for variables, but none for code (unit=0)", flash[1]->image.file);
+	for (unsigned n = 0; n < ARRAY_SIZE(flash); n++)
+		if (flash[n] && give_flash(c, flash[n], n) != CLI_OK)
+			return CLI_ERROR;
+	if (flash[0] && !flash[1] && !flash[0]->image.readonly)
+		cli_warn("%s: what firmware writes to its own flash memory is not kept; give it a second for its variables",
+			 flash[0]->image.file);
+	return CLI_OK;
+}
+
 enum cli_result cli_settle_drives(struct cli *c)
 {
 	unsigned devices = c->config.nvirtio;
@@ -381,7 +445,7 @@ enum cli_result cli_settle_drives(struct cli *c)
 		struct cli_drive *d = &c->drive[i];
 
 		c->option = "-blockdev";
-		if (*d->below && settle_node(c, d) != CLI_OK)
+		if (*d->below && !d->attached && settle_node(c, d) != CLI_OK)
 			return CLI_ERROR;
 		if (c->snapshot && !d->snapshot_said)
 			d->image.snapshot = true;

@@ -103,6 +103,10 @@ static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 			return CLI_OK;
 		return cli_error(c, "%s=%s is not built yet; use %s", p->key, p->value, machine_props[i].values[0]);
 	}
+	if (!strcmp(p->key, "pflash0") || !strcmp(p->key, "pflash1")) {
+		snprintf(c->flash[p->key[6] - '0'], sizeof(c->flash[0]), "%.63s", p->value);
+		return CLI_OK;
+	}
 	if (microvm_prop(c, p) == CLI_OK)
 		return CLI_OK;
 	return *c->err ? CLI_ERROR : cli_error(c, "unknown or unbuilt property '%s'", p->key);

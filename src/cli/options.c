@@ -257,6 +257,7 @@ static const struct option options[] = {
 	{ "M", ARG_NEXT, NULL, NULL, cli_machine },
 	{ "accel", ARG_NEXT, "NAME[,...]", "engine: bt (binary translation, also called tcg)", cli_accel },
 	{ "enable-kvm", ARG_NONE, NULL, NULL, take_enable_kvm },
+	{ "pflash", ARG_NEXT, "FILE", "firmware, and the second time its variables, in flash memory", cli_flash },
 	{ "bios", ARG_NEXT, "FILE", "firmware to start with instead, such as bios-256k.bin", take_bios },
 	{ "kernel", ARG_NEXT, "FILE", "kernel to boot: bzImage or PVH ELF", take_kernel },
 	{ "initrd", ARG_NEXT, "FILE", "its initial RAM disk", take_initrd },
@@ -340,7 +341,7 @@ static const struct option options[] = {
 };
 
 static const char *const not_built[] = {
-	"sd", "pflash",
+	"sd",
 	"acpitable", "no-acpi", "incoming", "tpmdev", "add-fd",
 	"sandbox", "chroot", "runas", "icount",
 	"full-screen", "spice", "curses", "loadvm",
@@ -459,13 +460,15 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
 				 c->refused);
 	c->config.boot.smbios = &c->config.smbios;
+	if (cli_settle_flash(c) != CLI_OK)
+		return CLI_ERROR;
 	c->option = "-kernel";
 	if (!c->config.boot.kernel && !c->config.boot.bios && c->drives)
 		c->config.boot.bios = FIRMWARE_DEFAULT;
 	if (!c->config.boot.kernel && !c->config.boot.bios && !c->config.empty)
 		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
 	if (c->config.boot.kernel && c->config.boot.bios)
-		return cli_error(c, "the kernel is started without firmware: leave out -kernel or -bios");
+		return cli_error(c, "the kernel is started without firmware: leave out -kernel, or -bios and if=pflash");
 	if (cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK ||
 	    cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
@@ -476,8 +479,8 @@ static enum cli_result settle(struct cli *c)
 		return cli_error(c, "%s= is a property of microvm", c->microvm_prop);
 	if (c->hpet_asked && c->config.board == BOARD_MICROVM)
 		return cli_error(c, "hpet=on: microvm has none");
-	if (c->config.board != BOARD_PC && c->config.boot.bios)
-		return cli_error(c, "firmware is built for the pc machine only; give -kernel, or -machine pc");
+	if (c->config.board == BOARD_MICROVM && c->config.boot.bios)
+		return cli_error(c, "firmware is built for pc and q35 only; give -kernel, or -machine pc");
 	c->option = "-deterministic";
 	if (c->config.deterministic && c->config.nvirtio)
 		return cli_error(c, "virtio devices answer in the host's own time; leave one of the two away");

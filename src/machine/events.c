@@ -238,6 +238,7 @@ static void reset(struct machine *m)
 	machine_kill_monitors(m);
 	machine_drain(m);
 	virtio_bus_reset(m); // before guest memory goes
+	ahci_reset_all(m);
 	r = machine_clear_memory(m);
 	if (r < 0)
 		snprintf(err, sizeof(err), "cannot clear memory: %s", strerror(-r));

@@ -85,6 +85,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->tc_size = c->tc_size;
 	to->debug_exit = c->pc.debug_exit;
 	to->board = c->board;
+	to->ecam = c->boot.bios ? PCI_ECAM_FIRMWARE : PCI_ECAM_BASE;
 	to->pit = !c->no_pit;
 	to->hpet = !c->no_hpet && c->board != BOARD_MICROVM;
 	to->pci_testdev = c->pc.pci_testdev;
@@ -178,6 +179,8 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	if (r == 0)
 		r = ahci_create(m, err, errlen);
 	if (r == 0)
+		r = pflash_create(m, err, errlen);
+	if (r == 0)
 		r = floppy_create(m, err, errlen);
 	return r < 0 ? r : virtio_bus_create(m, err, errlen);
 }
@@ -255,6 +258,7 @@ void machine_destroy(struct machine *m)
 	virtio_bus_destroy(m);
 	ide_destroy(m);
 	ahci_destroy(m);
+	pflash_destroy(m);
 	floppy_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_close(&m->serial[i]);

@@ -27,6 +27,7 @@
 #include "machine/floppy.h"
 #include "machine/ahci.h"
 #include "machine/ide.h"
+#include "machine/pflash.h"
 #include "machine/pc.h"
 #include "machine/virtio.h"
 #include "p9/p9.h"
@@ -56,6 +57,7 @@ struct machine_config {
 	struct stream_config serial[SERIAL_PORTS];
 	struct pc_config pc;
 	struct ide_config ide[IDE_DRIVES];
+	struct block_config pflash;                // firmware's variables; no file: there are none
 	struct ahci_config ahci[AHCI_CONTROLLERS]; // the first is q35's own
 	struct floppy_config floppy[FDC_DRIVES];
 	struct virtio_config virtio[PCI_APP_MAX];

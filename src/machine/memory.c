@@ -11,6 +11,8 @@
 #include "machine/machine.h"
 #include "mem/zone.h"
 
+#define Q35_LOW_MAX (UINT64_C(2) << 30) // with firmware, of memory that reaches configuration space
+
 static int create(int *fd, const char *name, uint64_t size, char *err, size_t errlen)
 {
 	*fd = host_memfd_create(name, size);
@@ -70,7 +72,10 @@ int machine_map(struct machine *m, char *err, size_t errlen)
 	struct mem mem;
 	int r;
 
-	mem_layout(&mem, c->ram_size);
+	if (c->board == BOARD_Q35 && c->boot.bios)
+		mem_layout_below(&mem, c->ram_size, c->ram_size >= PCI_ECAM_FIRMWARE ? Q35_LOW_MAX : PCI_ECAM_FIRMWARE);
+	else
+		mem_layout(&mem, c->ram_size);
 	mem.rom_start -= boot_firmware_size(&c->boot);
 	mem.frame_size = machine_has_vga(c) ? SCREEN_MEMORY : 0;
 	if ((r = create(&m->state_fd, "ringer-state", STATE_FILE_SIZE, err, errlen)) < 0 ||

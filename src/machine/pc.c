@@ -255,7 +255,8 @@ void pc_reset(struct machine *m)
 			rows[i].class->reset(rows[i].dev);
 	if (ide_is_present(m))
 		ide_class.reset(&m->pc.ide.dev);
-	ahci_reset_all(m);
+	if (m->pc.pflash.image)
+		pflash_class.reset(&m->pc.pflash.dev);
 	if (floppy_is_present(m)) {
 		fdc_class.reset(&m->pc.fdc.dev);
 		i8237_class.reset(&m->pc.dma.dev);

@@ -13,6 +13,7 @@
 #include "dev/i8042.h"
 #include "dev/ahci.h"
 #include "dev/ide.h"
+#include "dev/pflash.h"
 #include "dev/mc146818.h"
 #include "dev/pc_testdev.h"
 #include "io/stream.h"
@@ -42,6 +43,7 @@ struct pc {
 	struct mc146818 rtc;
 	struct i8042 i8042;
 	struct ide ide;
+	struct pflash pflash;
 	struct ahci ahci[AHCI_CONTROLLERS];
 	pthread_mutex_t ahci_lines; // of what follows
 	bool ahci_line[AHCI_CONTROLLERS];

@@ -6,8 +6,13 @@
 
 void mem_layout(struct mem *m, uint64_t ram_size)
 {
+	mem_layout_below(m, ram_size, MEM_LOW_MAX);
+}
+
+void mem_layout_below(struct mem *m, uint64_t ram_size, uint64_t low_max)
+{
 	m->ram_size = ram_size;
-	m->low_end = MIN(ram_size, MEM_LOW_MAX);
+	m->low_end = MIN(ram_size, low_max);
 	m->rom_start = MEM_HIGH_START;
 	m->frame_size = m->frame_at = 0;
 	m->high_end = MEM_HIGH_START + (ram_size - m->low_end);

@@ -31,6 +31,7 @@ enum { MEM_LOW_MAX_MB = 3072 }; // RAM below 4 GiB at most
 
 // Lay out ram_size bytes (a multiple of 4 KiB) as the board does. Pure.
 void mem_layout(struct mem *m, uint64_t ram_size);
+void mem_layout_below(struct mem *m, uint64_t ram_size, uint64_t low_max); // with less of it below 4 GiB
 
 // Is [gpa, gpa+size) RAM, whole?
 static inline bool mem_is_ram(const struct mem *m, gpa_t gpa, uint64_t size)

@@ -285,6 +285,7 @@ static void setup_as(enum board_kind kind)
 	memset(&config, 0, sizeof(config));
 	config.pic = true;
 	config.board = kind;
+	config.ecam = PCI_ECAM_BASE;
 	messages = power_offs = resets = 0;
 	CHECK_IS(board_init(&board, &config, &bus, &host, NULL, NULL), 0);
 }
