@@ -21,7 +21,7 @@ grep -aq "sector: second sector" "$out/bios.log" && [ $code = 33 ] || fail "SeaB
 
 [ -e /usr/share/OVMF/OVMF_CODE.fd ] || fail "install the package ovmf"
 cp /usr/share/OVMF/OVMF_VARS.fd "$out/vars"
-id=8be4df61-93ca-11d2-aa0d-00e098032b8c
+id=5a1cd6d0-0f3b-4f7e-9c56-1f8a7c2b9e11
 printf 'fs0:\r\nsetvar found -guid %s -bs -rt -nv =0x414243\r\necho kept > fs0:\\mark\r\nreset -s\r\n' $id >"$out/first.nsh"
 printf 'fs0:\r\nsetvar found -guid %s\r\nreset -s\r\n' $id >"$out/second.nsh"
 rm -f "$out/esp"
