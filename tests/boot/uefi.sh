@@ -36,7 +36,7 @@ for start in first second; do
 	code=$?
 	[ $code = 0 ] || fail "$start: status $code: see $log"
 	mtype -i "$out/esp" ::mark 2>/dev/null | tr -d '\0' | grep -q kept || fail "$start: no file on the disk: see $log"
-	tr -d '\0' <"$out/vars" | grep -aq foundABC || fail "$start: no variable in the flash memory: see $log"
+	tr -d '\0' <"$out/vars" | grep -aq foundCBA || fail "$start: no variable in the flash memory: see $log"
 done
-grep -aq '41 *42 *43' "$out/second.log" || fail "the second start did not find the variable: see $log"
+grep -aq '43 *42 *41' "$out/second.log" || fail "the second start did not find the variable: see $log"
 echo "uefi: SeaBIOS and OVMF on q35"
