@@ -163,6 +163,10 @@ enum cli_result cli_msg(struct cli *c, const char *arg);
 enum cli_result cli_overcommit(struct cli *c, const char *arg);
 enum cli_result cli_readconfig(struct cli *c, const char *file);
 
+// For operators: names, one by one (struct known_names).
+const char *cli_device_name(unsigned i);
+const char *cli_board_name(unsigned i, const char **alias);
+
 // accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);

@@ -137,6 +137,11 @@ static const struct device_option {
 	{ "pci-testdev", "PCI", "a function whose accesses are counted, in memory and in ports", pci_testdev },
 };
 
+const char *cli_device_name(unsigned i)
+{
+	return i < ARRAY_SIZE(device_options) ? device_options[i].name : NULL;
+}
+
 static enum cli_result device_help(void)
 {
 	printf("Misc devices:\n");

@@ -42,6 +42,16 @@ static enum cli_result machine_help(void)
 	return CLI_DONE;
 }
 
+const char *cli_board_name(unsigned i, const char **alias)
+{
+	static const char *const boards[][2] = {
+		{ "pc-i440fx-7.2", "pc" }, { "pc-q35-7.2", "q35" }, { "microvm", NULL }, { "none", NULL },
+	};
+
+	*alias = i < ARRAY_SIZE(boards) ? boards[i][1] : NULL;
+	return i < ARRAY_SIZE(boards) ? boards[i][0] : NULL;
+}
+
 static bool find_machine(struct cli *c, const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(machine_names); i++)

@@ -351,6 +351,13 @@ static const char *const not_built[] = {
 	NULL,
 };
 
+static const char *option_name(unsigned i)
+{
+	return i < ARRAY_SIZE(options) ? options[i].name : NULL;
+}
+
+static const struct known_names known = { cli_device_name, option_name, cli_board_name };
+
 static enum cli_result take_help(struct cli *c, const char *arg)
 {
 	printf("%s\nusage: ringer [options]\n\n", VERSION_LINE);
@@ -519,6 +526,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 	memset(c, 0, sizeof(*c));
 	c->config.ram_size = UINT64_C(128) << 20;
 	c->config.vcpus = 1;
+	c->config.known = &known;
 	c->config.memory = MEMORY_AUTO;
 	c->config.topology = (struct topology){1, 1, 1, 1, 1};
 	c->config.tc_size = UINT64_C(64) << 20;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // The human monitor: a prompt, lines, and a table of the commands that scripts type.
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "ctl/operator.h"
+#include "ctl/hmp.h"
 #include "ctl/screendump.h"
 
-static void print(struct hmp_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void print(struct hmp_text *t, const char *fmt, ...)
+void hmp_print(struct hmp_text *t, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -21,71 +22,58 @@ static void print(struct hmp_text *t, const char *fmt, ...)
 		t->used = MIN(t->used + (size_t)n, sizeof(t->at) - 1);
 }
 
+bool hmp_word(const char **rest, char *word, size_t size)
+{
+	const char *at = *rest + strspn(*rest, " \t");
+	bool quoted = *at == '"';
+	size_t n;
+
+	at += quoted;
+	n = strcspn(at, quoted ? "\"" : " \t");
+	snprintf(word, size, "%.*s", (int)MIN(n, size - 1), at);
+	*rest = at + n + (quoted && at[n]);
+	return n > 0;
+}
+
+bool hmp_number(const char **rest, struct hmp_text *t, uint64_t *n)
+{
+	char word[64], *end;
+
+	errno = 0;
+	if (hmp_word(rest, word, sizeof(word))) {
+		*n = strtoull(word, &end, 0);
+		if (!*end && !errno && *word != '-')
+			return true;
+	}
+	hmp_print(t, "Error: '%s' is not a number; write it as 0x1000 or 4096\r\n", word);
+	return false;
+}
+
 static void help(struct machine *m, const char *rest, struct hmp_text *t);
-
-static void info_status(struct machine *m, struct hmp_text *t)
-{
-	const char *state = machine_run_state(m);
-
-	if (machine_is_running(m) || !strcmp(state, "paused"))
-		print(t, "VM status: %s\r\n", state);
-	else
-		print(t, "VM status: paused (%s)\r\n", state);
-}
-
-static void info_version(struct machine *m, struct hmp_text *t)
-{
-	print(t, "7.2.0 (ringer 0.1.0)\r\n");
-}
-
-static void info_kvm(struct machine *m, struct hmp_text *t)
-{
-	print(t, "kvm support: disabled\r\n");
-}
-
-static void info_name(struct machine *m, struct hmp_text *t)
-{
-	if (m->config->name)
-		print(t, "%s\r\n", m->config->name);
-}
-
-static void info_cpus(struct machine *m, struct hmp_text *t)
-{
-	for (unsigned i = 0; i < m->config->vcpus; i++)
-		print(t, "%c CPU #%u: thread_id=%d\r\n", i ? ' ' : '*', i, (int)m->monitor[i].pid);
-}
 
 static void info(struct machine *m, const char *rest, struct hmp_text *t)
 {
-	static const struct {
-		const char *name;
-		void (*show)(struct machine *m, struct hmp_text *t);
-	} infos[] = {
-		{ "cpus", info_cpus }, { "kvm", info_kvm }, { "name", info_name }, { "status", info_status },
-		{ "version", info_version },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(infos); i++)
-		if (!strcmp(rest, infos[i].name)) {
-			infos[i].show(m, t);
+	for (size_t i = 0; hmp_infos[i].name; i++)
+		if (!strcmp(rest, hmp_infos[i].name)) {
+			hmp_infos[i].show(m, t);
 			return;
 		}
-	print(t, "info %.100s is not built; there are:", rest);
-	for (size_t i = 0; i < ARRAY_SIZE(infos); i++)
-		print(t, " %s", infos[i].name);
-	print(t, "\r\n");
+	if (*rest)
+		hmp_print(t, "info %.100s is not built; there are:\r\n", rest);
+	for (size_t i = 0; hmp_infos[i].name; i++)
+		hmp_print(t, "info %-10s %s\r\n", hmp_infos[i].name, hmp_infos[i].help);
 }
 
 static void stop(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	if (machine_pause(m) < 0)
-		print(t, "Error: the machine has powered off, or a debugger has stopped it\r\n");
+		hmp_print(t, "Error: the machine has powered off, or a debugger has stopped it\r\n");
 }
 
 static void cont(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	if (machine_unpause(m) < 0)
-		print(t, "Error: the machine has powered off, or a debugger has stopped it\r\n");
+		hmp_print(t, "Error: the machine has powered off, or a debugger has stopped it\r\n");
 }
 
 static void quit(struct machine *m, const char *rest, struct hmp_text *t)
@@ -96,7 +84,7 @@ static void quit(struct machine *m, const char *rest, struct hmp_text *t)
 static void reset(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	if (machine_reset(m) < 0)
-		print(t, "Error: a debugger has stopped the machine\r\n");
+		hmp_print(t, "Error: a debugger has stopped the machine\r\n");
 }
 
 static void powerdown(struct machine *m, const char *rest, struct hmp_text *t)
@@ -110,9 +98,23 @@ static void dump_screen(struct machine *m, const char *rest, struct hmp_text *t)
 	char file[512] = "", format[16] = "ppm", why[600];
 
 	if (sscanf(rest, "-f %15s %511[^\n]", format, file) != 2 && sscanf(rest, "%511[^\n]", file) != 1)
-		print(t, "Error: give the name of a file\r\n");
+		hmp_print(t, "Error: give the name of a file\r\n");
 	else if (screendump(m, file, format, why, sizeof(why)) < 0)
-		print(t, "Error: %s\r\n", why);
+		hmp_print(t, "Error: %s\r\n", why);
+}
+
+static void nmi(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	machine_send_nmi(m);
+}
+
+// Which processor "info registers" and x look at.
+static void cpu(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	uint64_t n;
+
+	if (hmp_number(&rest, t, &n) && n)
+		hmp_print(t, "Error: only processor 0 can be looked at\r\n");
 }
 
 static const struct {
@@ -121,9 +123,17 @@ static const struct {
 } commands[] = {
 	{ "c", NULL, cont },
 	{ "cont", "go on", cont },
+	{ "cpu", NULL, cpu },
+	{ "dump-guest-memory", "[-p] FILE: all of it, as an ELF core", hmp_dump },
 	{ "help", "this list", help },
 	{ "?", NULL, help },
-	{ "info", "cpus, kvm, name, status, version", info },
+	{ "i", NULL, info },
+	{ "info", "WHAT: of the machine; alone: lists them", info },
+	{ "memsave", "ADDRESS SIZE FILE: guest memory, by virtual address", hmp_memsave },
+	{ "nmi", "a non-maskable interrupt for each processor", nmi },
+	{ "p", NULL, hmp_print_value },
+	{ "pmemsave", "ADDRESS SIZE FILE: guest memory, by physical address", hmp_pmemsave },
+	{ "print", "/FORMAT NUMBER", hmp_print_value },
 	{ "q", NULL, quit },
 	{ "quit", "end ringer", quit },
 	{ "screendump", "[-f ppm|png] FILE: a picture of the screen", dump_screen },
@@ -131,13 +141,15 @@ static const struct {
 	{ "s", NULL, stop },
 	{ "system_powerdown", "press the power button", powerdown },
 	{ "system_reset", "press the reset button", reset },
+	{ "x", "/COUNT FORMAT SIZE ADDRESS: guest memory, by virtual address", hmp_examine },
+	{ "xp", "/COUNT FORMAT SIZE ADDRESS: guest memory, by physical address", hmp_examine_physical },
 };
 
 static void help(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].help)
-			print(t, "%-18s %s\r\n", commands[i].name, commands[i].help);
+			hmp_print(t, "%-18s %s\r\n", commands[i].name, commands[i].help);
 }
 
 void hmp_obey(struct machine *m, const char *line, struct hmp_text *t)
@@ -145,7 +157,7 @@ void hmp_obey(struct machine *m, const char *line, struct hmp_text *t)
 	size_t n;
 
 	line += strspn(line, " \t");
-	n = strcspn(line, " \t");
+	n = strcspn(line, " \t/");
 	if (!n)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
@@ -154,7 +166,7 @@ void hmp_obey(struct machine *m, const char *line, struct hmp_text *t)
 			commands[i].run(m, line + strspn(line, " \t"), t);
 			return;
 		}
-	print(t, "unknown command: '%.*s'\r\n", (int)MIN(n, (size_t)100), line);
+	hmp_print(t, "unknown command: '%.*s'\r\n", (int)MIN(n, (size_t)100), line);
 }
 
 void hmp_greet(struct operator *op)
@@ -180,7 +192,7 @@ size_t hmp_take(struct operator *op, const char *in, size_t n)
 	hmp_obey(op->all->machine, line, &answer);
 	if (in[end] == '\r' && end + 1 < n && in[end + 1] == '\n')
 		end++;
-	print(&answer, HMP_PROMPT);
+	hmp_print(&answer, HMP_PROMPT);
 	operator_put(op, answer.at, answer.used);
 	return end + 1;
 }

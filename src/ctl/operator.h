@@ -65,7 +65,7 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 
 // hmp.c
 struct hmp_text { // an answer
-	char at[8192];
+	char at[32768];
 	size_t used;
 };
 #define HMP_GREETING "QEMU 7.2.0 monitor (ringer 0.1.0) - type 'help' for more information\r\n"

@@ -22,6 +22,8 @@ struct qmp_command {
 };
 
 const struct qmp_command *qmp_find(const char *name); // or NULL
+const char *qmp_name(unsigned i); // of each command; NULL: no more
+extern const struct qmp_command qmp_queries[], qmp_acts[]; // qmp_query.c, qmp_act.c; end with a name that is NULL
 json_t *qmp_version(void);
 json_t *qmp_text(const char *s); // a string; what is no UTF-8 in s, as after a cut, becomes question marks
 

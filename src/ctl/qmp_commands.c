@@ -7,9 +7,6 @@
 #include "ctl/qmp.h"
 #include "ctl/screendump.h"
 
-static const struct qmp_command commands[];
-static size_t commands_count(void);
-
 static struct machine *machine_of(const struct qmp_call *c)
 {
 	return c->op->all->machine;
@@ -82,7 +79,21 @@ static json_t *query_cpus(struct qmp_call *c)
 
 static json_t *query_chardev(struct qmp_call *c)
 {
-	return json_array();
+	const struct machine_config *m = machine_of(c)->config;
+	json_t *list = json_array();
+	char label[32];
+
+	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+		if (m->serial[i].kind == STREAM_NONE)
+			continue;
+		snprintf(label, sizeof(label), "serial%u", i);
+		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", label, "filename",
+						      stream_describe(&m->serial[i]), "frontend-open", true));
+	}
+	for (unsigned i = 0; i < m->ports; i++)
+		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", m->port[i].to.label, "filename",
+						      stream_describe(&m->port[i].to), "frontend-open", true));
+	return list;
 }
 
 static json_t *query_memory(struct qmp_call *c)
@@ -101,8 +112,10 @@ static json_t *query_commands(struct qmp_call *c)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < commands_count(); i++)
-		json_array_append_new(list, json_pack("{s:s}", "name", commands[i].name));
+	const char *name;
+
+	for (unsigned i = 0; (name = qmp_name(i)); i++)
+		json_array_append_new(list, json_pack("{s:s}", "name", name));
 	return list;
 }
 
@@ -166,18 +179,33 @@ static const struct qmp_command commands[] = {
 	{ "query-events", query_events }, { "query-kvm", query_kvm }, { "query-memory-size-summary", query_memory },
 	{ "query-name", query_name }, { "query-status", query_status }, { "query-target", query_target },
 	{ "query-version", query_version }, { "quit", quit }, { "screendump", dump_screen }, { "stop", stop },
-	{ "system_powerdown", powerdown }, { "system_reset", system_reset },
+	{ "system_powerdown", powerdown }, { "system_reset", system_reset }, { NULL, NULL },
 };
 
-static size_t commands_count(void)
+static const struct qmp_command *at(unsigned i)
 {
-	return ARRAY_SIZE(commands);
+	const struct qmp_command *const tables[] = { commands, qmp_queries, qmp_acts };
+
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
+		for (const struct qmp_command *c = tables[t]; c->name; c++)
+			if (!i--)
+				return c;
+	return NULL;
+}
+
+const char *qmp_name(unsigned i)
+{
+	const struct qmp_command *c = at(i);
+
+	return c ? c->name : NULL;
 }
 
 const struct qmp_command *qmp_find(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(commands[i].name, name))
-			return &commands[i];
+	const struct qmp_command *c;
+
+	for (unsigned i = 0; (c = at(i)); i++)
+		if (!strcmp(c->name, name))
+			return c;
 	return NULL;
 }

@@ -35,6 +35,7 @@ int stream_parse(const char *text, struct stream_config *out, char *err, size_t 
 // A property of -chardev. 0, -ENOENT: this kind has none such, or -EINVAL with a line in err. check: all are there.
 int stream_prop(struct stream_config *c, const char *key, const char *value, char *err, size_t errlen);
 int stream_check(struct stream_config *c, char *err, size_t errlen);
+const char *stream_describe(const struct stream_config *c); // for people
 int stream_kind_find(const char *backend); // of -chardev: enum stream_kind, or -1
 const char *stream_kind_name(unsigned i);  // NULL after the last
 static inline bool stream_uses_stdio(const struct stream_config *c)

@@ -29,6 +29,23 @@ const char *stream_kind_name(unsigned i)
 	return i < ARRAY_SIZE(backends) ? backends[i].name : NULL;
 }
 
+const char *stream_describe(const struct stream_config *c)
+{
+	switch (c->kind) {
+	case STREAM_FILE:
+	case STREAM_PIPE:
+	case STREAM_SOCKET:
+		return c->path;
+	case STREAM_STDIO:
+	case STREAM_MON_STDIO:
+		return "stdio";
+	case STREAM_PTY:
+		return "pty";
+	default:
+		return "null";
+	}
+}
+
 static int refuse(char *err, size_t errlen, const char *key, const char *value, const char *what)
 {
 	snprintf(err, errlen, "%s%s%s%s", key, *key ? "=" : "", value, what);

@@ -6,8 +6,12 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <time.h>
 
 #include "machine/events.h"
+
+enum { FREEZE_MS = 2000 };
 
 static void signal_monitors(struct machine *m, int sig)
 {
@@ -102,6 +106,43 @@ void machine_press_power(struct machine *m)
 	atomic_store(&m->shared->power_pressed, 1);
 	machine_tell_lines(m);
 	machine_tell(m, NOTE_POWERDOWN, false, "");
+}
+
+void machine_send_nmi(struct machine *m)
+{
+	for (unsigned i = 0; i < m->config->vcpus; i++) {
+		atomic_fetch_add(&m->vcpu[i]->nmis, 1);
+		machine_pend(m, i, PENDING_NMI);
+	}
+}
+
+// A debugger's stop without a debugger. What else may happen meanwhile ends the wait.
+bool machine_freeze(struct machine *m, char *why, size_t n)
+{
+	const struct timespec moment = {.tv_nsec = 1000 * 1000};
+
+	if (m->config->vcpus > 1 || m->stopped || m->config->empty) {
+		snprintf(why, n, "%s", m->stopped ? "a debugger has the processor" :
+			 m->config->empty ? "there is no processor" : "registers can be looked at with one processor only");
+		return false;
+	}
+	if (m->paused)
+		signal_monitors(m, SIGCONT);
+	machine_ask_stop(m);
+	for (int i = 0; i < FREEZE_MS && now(m) == EVENT_NONE; i++)
+		nanosleep(&moment, NULL);
+	if (now(m) == EVENT_STOPPED)
+		return true;
+	atomic_fetch_and(&m->vcpu[0]->pending, ~(uint32_t)PENDING_STOP); // if it comes late, the loop lets it go on
+	machine_hold(m);
+	snprintf(why, n, "the processor does not stop");
+	return false;
+}
+
+void machine_thaw(struct machine *m)
+{
+	machine_hold(m);
+	machine_resume(m, RESUME_RUN);
 }
 
 void machine_quit(struct machine *m)

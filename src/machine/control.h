@@ -20,6 +20,19 @@ int machine_reset(struct machine *m);
 void machine_press_power(struct machine *m); // the guest decides what comes of it
 void machine_quit(struct machine *m);
 
+void machine_send_nmi(struct machine *m); // to each processor
+
+// Stop the one processor where its registers are all in struct vcpu, and let it go on. False: why says why not.
+bool machine_freeze(struct machine *m, char *why, size_t n);
+void machine_thaw(struct machine *m);
+
+// What ringer has, by name; NULL: no more. alias: its other name, or NULL.
+struct known_names {
+	const char *(*device)(unsigned i);
+	const char *(*option)(unsigned i);
+	const char *(*board)(unsigned i, const char **alias);
+};
+
 enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN };
 
 // Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it.

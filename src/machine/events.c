@@ -32,7 +32,7 @@ void machine_post(struct machine *m, enum machine_event event, uint64_t value)
 	loop_event_raise(&m->event_raised);
 }
 
-static void pend(struct machine *m, unsigned i, uint32_t what)
+void machine_pend(struct machine *m, unsigned i, uint32_t what)
 {
 	struct vcpu *v = m->vcpu[i];
 
@@ -43,7 +43,7 @@ static void pend(struct machine *m, unsigned i, uint32_t what)
 
 void machine_tell_lines(struct machine *m)
 {
-	pend(m, 0, PENDING_LINES);
+	machine_pend(m, 0, PENDING_LINES);
 }
 
 void machine_tell_written(void *machine, gpa_t gpa, uint64_t size)
@@ -77,7 +77,7 @@ void machine_set_irq(void *machine, unsigned gsi, bool level)
 
 void machine_ask_stop(struct machine *m)
 {
-	pend(m, 0, PENDING_STOP);
+	machine_pend(m, 0, PENDING_STOP);
 }
 
 // What the servers have waited for has been dealt with.
@@ -281,6 +281,8 @@ static void on_stopped(struct machine *m, uint64_t reason)
 {
 	if (m->stopped)
 		m->stopped(m->stopped_opaque, 0, (uint32_t)reason, m->shared->request[0].addr);
+	else
+		machine_resume(m, RESUME_RUN); // machine_freeze had given up
 }
 
 void machine_on_event(void *opaque)

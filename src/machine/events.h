@@ -18,4 +18,6 @@ void machine_on_event(void *machine);
 void machine_terminate(void *machine, int sig, pid_t sender);
 void machine_suspend(void *machine, bool stop);
 
+void machine_pend(struct machine *m, unsigned vcpu, uint32_t what); // enum vcpu_pending; wakes it
+
 #endif

@@ -82,6 +82,7 @@ struct machine_config {
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
 	bool prealloc; // -mem-prealloc
+	const struct known_names *known; // for operators who ask
 	int64_t rtc_offset; // -rtc base=: nanoseconds from the host's time
 };
 
@@ -137,7 +138,7 @@ struct machine {
 	struct monitor monitor[VCPUS_MAX];
 
 	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason,
-			uint64_t addr); // the debugger's; NULL: stay stopped
+			uint64_t addr); // the debugger's; NULL: nobody stops it for long
 	void *stopped_opaque;
 	struct machine_listener listener_of_events;
 	void (*started)(void *opaque); // nothing can fail any more; or NULL

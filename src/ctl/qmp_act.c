@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, what a reset means.
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/dump.h"
+#include "ctl/qmp.h"
+
+static struct machine *machine_of(const struct qmp_call *c)
+{
+	return c->op->all->machine;
+}
+
+static json_t *missing(struct qmp_call *c, const char *what)
+{
+	snprintf(c->why, sizeof(c->why), "Parameter '%s' is missing", what);
+	return NULL;
+}
+
+static json_t *save(struct qmp_call *c, const char *address, bool physical)
+{
+	json_t *at = json_object_get(c->args, address), *size = json_object_get(c->args, "size");
+	const char *file = json_string_value(json_object_get(c->args, "filename"));
+
+	if (!json_is_integer(at) || !json_is_integer(size) || !file)
+		return missing(c, !json_is_integer(at) ? address : !file ? "filename" : "size");
+	if (!memory_save(machine_of(c), physical, (uint64_t)json_integer_value(at),
+			 (uint64_t)json_integer_value(size), file, c->why, sizeof(c->why)))
+		return NULL;
+	return json_object();
+}
+
+static json_t *memsave(struct qmp_call *c)
+{
+	return save(c, "val", false);
+}
+
+static json_t *pmemsave(struct qmp_call *c)
+{
+	return save(c, "val", true);
+}
+
+static json_t *dump(struct qmp_call *c)
+{
+	const char *to = json_string_value(json_object_get(c->args, "protocol"));
+	const char *format = json_string_value(json_object_get(c->args, "format"));
+
+	if (!to)
+		return missing(c, "protocol");
+	if (strncmp(to, "file:", 5))
+		return missing(c, "protocol=file:PATH (others are not built)");
+	if (format && strcmp(format, "elf"))
+		return missing(c, "format=elf (others are not built)");
+	return memory_dump(machine_of(c), to + 5, c->why, sizeof(c->why)) ? json_object() : NULL;
+}
+
+static json_t *dump_formats(struct qmp_call *c)
+{
+	return json_pack("{s:[s]}", "formats", "elf");
+}
+
+static json_t *nmi(struct qmp_call *c)
+{
+	machine_send_nmi(machine_of(c));
+	return json_object();
+}
+
+static json_t *not_built(struct qmp_call *c)
+{
+	snprintf(c->why, sizeof(c->why), "this is not built in ringer");
+	return NULL;
+}
+
+const struct qmp_command qmp_acts[] = {
+	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "memsave", memsave }, { "migrate", not_built },
+	{ "pmemsave", pmemsave }, { "query-dump-guest-memory-capability", dump_formats }, { "system_wakeup", not_built },
+	{ NULL, NULL },
+};
