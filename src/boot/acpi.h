@@ -65,4 +65,8 @@ void dsdt_build(struct aml *b, const struct config *cfg);
 // The MP configuration table for those who know no ACPI, MPTABLE_SIZE bytes that the guest sees at base (mptable.c).
 void mptable_build(const struct config *cfg, gpa_t base, uint8_t *mem);
 
+// Slots that devices come to and go from (hotplug.c): within PCI0; and, at the root, the method that is told of it.
+void hotplug_put_slots(struct aml *b);
+void hotplug_put_event(struct aml *b);
+
 #endif

@@ -17,6 +17,16 @@ enum aml_op {
 	AML_BUFFER = 0x11,
 	AML_PACKAGE = 0x12,
 	AML_EXT = 0x5b,
+	AML_METHOD = 0x14,
+	AML_ROOT = '\\',
+	AML_MULTI_NAME = 0x2f,
+	AML_LOCAL0 = 0x60,
+	AML_STORE = 0x70,
+	AML_AND = 0x7b,
+	AML_NOTIFY = 0x86,
+	AML_IF = 0xa0,
+	AML_EXT_REGION = 0x80,
+	AML_EXT_FIELD = 0x81,
 	AML_EXT_DEVICE = 0x82,
 };
 
@@ -101,6 +111,107 @@ size_t aml_device(struct aml *b, const char *name)
 	at = open_length(b);
 	emit_name(b, name);
 	return at;
+}
+
+static void emit_path(struct aml *b, const char *path)
+{
+	unsigned segments = 1;
+
+	for (const char *p = path; *p; p++)
+		segments += *p == '.';
+	if (segments == 1) {
+		emit_name(b, path);
+		return;
+	}
+	if (*path == '\\') {
+		emit8(b, AML_ROOT);
+		path++;
+	}
+	emit8(b, AML_MULTI_NAME);
+	emit8(b, segments);
+	while (segments--) {
+		char segment[SEGMENT_SIZE + 1] = "";
+
+		memcpy(segment, path, MIN(strcspn(path, "."), (size_t)SEGMENT_SIZE));
+		emit_name(b, segment);
+		path += strcspn(path, ".") + (segments != 0);
+	}
+}
+
+size_t aml_method(struct aml *b, const char *name, unsigned args)
+{
+	size_t at;
+
+	emit8(b, AML_METHOD);
+	at = open_length(b);
+	emit_name(b, name);
+	emit8(b, args);
+	return at;
+}
+
+size_t aml_if_bits(struct aml *b, unsigned local, uint32_t bits)
+{
+	size_t at;
+
+	emit8(b, AML_IF);
+	at = open_length(b);
+	emit8(b, AML_AND);
+	emit8(b, AML_LOCAL0 + local);
+	aml_int(b, bits);
+	emit8(b, 0); // the result goes nowhere else
+	return at;
+}
+
+void aml_load_local(struct aml *b, const char *path, unsigned local)
+{
+	emit8(b, AML_STORE);
+	emit_path(b, path);
+	emit8(b, AML_LOCAL0 + local);
+}
+
+void aml_store_int(struct aml *b, uint64_t value, const char *name)
+{
+	emit8(b, AML_STORE);
+	aml_int(b, value);
+	emit_name(b, name);
+}
+
+void aml_notify(struct aml *b, const char *path, uint8_t value)
+{
+	emit8(b, AML_NOTIFY);
+	emit_path(b, path);
+	aml_int(b, value);
+}
+
+void aml_io_region(struct aml *b, const char *name, uint16_t base, uint8_t len)
+{
+	enum { SPACE_IO = 1 };
+
+	emit8(b, AML_EXT);
+	emit8(b, AML_EXT_REGION);
+	emit_name(b, name);
+	emit8(b, SPACE_IO);
+	aml_int(b, base);
+	aml_int(b, len);
+}
+
+size_t aml_field(struct aml *b, const char *region)
+{
+	enum { ACCESS_DWORD = 3, WRITE_ZEROS = 0x40 };
+	size_t at;
+
+	emit8(b, AML_EXT);
+	emit8(b, AML_EXT_FIELD);
+	at = open_length(b);
+	emit_name(b, region);
+	emit8(b, ACCESS_DWORD | WRITE_ZEROS);
+	return at;
+}
+
+void aml_field_part(struct aml *b, const char *name, unsigned bits)
+{
+	emit_name(b, name);
+	emit8(b, bits); // below 64: a length of one byte
 }
 
 size_t aml_package(struct aml *b, unsigned elements)

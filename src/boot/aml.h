@@ -26,6 +26,16 @@ void aml_int(struct aml *b, uint64_t value);
 void aml_eisaid(struct aml *b, const char *id);  // "PNP0501"
 void aml_string(struct aml *b, const char *s);
 
+// Methods, as far as devices that come and go need them. path: segments with dots between, "\\" before the first.
+size_t aml_method(struct aml *b, const char *name, unsigned args); // open
+size_t aml_if_bits(struct aml *b, unsigned local, uint32_t bits);  // open: if any of them is set in LocalN
+void aml_load_local(struct aml *b, const char *path, unsigned local);
+void aml_store_int(struct aml *b, uint64_t value, const char *name);
+void aml_notify(struct aml *b, const char *path, uint8_t value);
+void aml_io_region(struct aml *b, const char *name, uint16_t base, uint8_t len);
+size_t aml_field(struct aml *b, const char *region); // open: its parts follow, accessed 32 bits at a time
+void aml_field_part(struct aml *b, const char *name, unsigned bits);
+
 // A resource template: open, descriptors, close.
 struct aml_template {
 	size_t buffer, size_at, start;

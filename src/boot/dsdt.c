@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The DSDT: power-off, processors, the PCI host bridge with its windows and interrupt routing, and the devices of the
-// ISA bus as a table. Methods are not needed: everything the board has is fixed when it starts.
+// ISA bus as a table. Methods are needed only for devices that come and go (hotplug.c).
 #include "boot/acpi.h"
 
 enum {
@@ -178,6 +178,8 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	aml_template_close(b, t);
 	put_routing(b);
 	put_isa(b, cfg);
+	if (cfg->pci_hotplug)
+		hotplug_put_slots(b);
 	aml_close(b, pci);
 }
 
@@ -249,4 +251,6 @@ void dsdt_build(struct aml *b, const struct config *cfg)
 	if (cfg->hpet)
 		put_hpet(b);
 	aml_close(b, sb);
+	if (cfg->pci_hotplug)
+		hotplug_put_event(b);
 }

@@ -177,6 +177,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool pit, pic, hpet, rtc, i8042, vga, ide, floppy;
 	struct ahci_place ahci[AHCI_CONTROLLERS];
 	bool pci_testdev;
+	bool pci_hotplug; // devices may come and go while the guest runs
 	bool watchdog, watchdog_mute; // i6300esb; its reset is left out
 	bool bios_state;        // the chips start as a BIOS leaves them: see board_firmware_setup
 	uint32_t board;         // enum board_kind
@@ -252,6 +253,8 @@ struct shared {
 	_Atomic uint32_t power_pressed; // the power button; then PENDING_LINES
 	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
 	struct screen screen;
+	_Atomic uint32_t pci_plugged, pci_unplug; // functions that have come, that the guest is asked to let go
+	_Atomic uint32_t pci_ejected; // by the monitor: it has; then the doorbell
 	struct pci_app pci[PCI_APP_MAX];
 	struct ring serial_tx[SERIAL_PORTS], serial_rx[SERIAL_PORTS];
 	struct ring trace;      // -d text, written by the monitor

@@ -51,6 +51,12 @@ void acpi_pm_event(struct acpi_pm *c, enum acpi_pm_event event)
 	pm_update(c);
 }
 
+void acpi_pm_gpe(struct acpi_pm *c, uint8_t bits)
+{
+	c->gpe_status[0] |= bits;
+	pm_update(c);
+}
+
 static void pm_write_control(struct acpi_pm *c, uint16_t value)
 {
 	unsigned type = value >> CONTROL_SLP_TYP_SHIFT & 7;

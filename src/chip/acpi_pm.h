@@ -35,4 +35,6 @@ extern const struct dev_class acpi_pm_class;
 // Set fixed event status bits, such as a press of the power button.
 void acpi_pm_event(struct acpi_pm *c, enum acpi_pm_event event);
 
+void acpi_pm_gpe(struct acpi_pm *c, uint8_t bits); // of the first eight general-purpose events
+
 #endif

@@ -40,6 +40,7 @@ static const struct board_range {
 	{AT(pci), 0, BUS_PORT, PCI_HOST_BASE, PCI_HOST_LEN, 0},
 	{AT(ioapic), 0, BUS_MMIO, IOAPIC_BASE, IOAPIC_SIZE, 0},
 	{AT(hpet), IF(hpet), BUS_MMIO, HPET_BASE, HPET_SIZE, 0},
+	{AT(hotplug), IF(pci_hotplug), BUS_PORT, PCI_HOTPLUG_BASE, PCI_HOTPLUG_LEN, 0},
 };
 
 static const struct board_line {
@@ -78,6 +79,7 @@ static const struct board_dev {
 	{AT(vga), IF(vga), &vga_class},
 	{AT(testdev), IF(pci_testdev), &pci_testdev_class},
 	{AT(watchdog), IF(watchdog), &i6300esb_class},
+	{AT(hotplug), IF(pci_hotplug), &pci_hotplug_class},
 };
 
 static void *board_at(struct board *b, size_t offset)
@@ -163,6 +165,7 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 {
 	b->pci_hooks = (struct pci_app_hooks){b->host.opaque, b->host.pci_access, b->host.pci_kick, b->host.msi,
 		board_pci_lines, b};
+	b->apps = apps;
 	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
 		if (!apps[i].present)
 			continue;
@@ -173,6 +176,46 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 		}
 		bus_init_dev(b->bus, &b->pci_app[i].dev, &pci_app_class);
 		pci_app_add(&b->pci_app[i], i, &apps[i], &b->pci, &b->pci_hooks);
+	}
+}
+
+void board_plug_pci(struct board *b, uint32_t functions)
+{
+	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
+		struct pci_app_function *f = &b->pci_app[i];
+
+		if (!(functions & BIT(i)) || f->app)
+			continue;
+		memset(f, 0, sizeof(*f));
+		bus_init_dev(b->bus, &f->dev, &pci_app_class);
+		pci_app_add(f, i, &b->apps[i], &b->pci, &b->pci_hooks);
+		b->hotplug.up |= BIT(b->apps[i].devfn >> 3);
+	}
+	acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
+}
+
+void board_ask_eject(struct board *b, uint32_t functions)
+{
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (functions & BIT(i) && b->pci_app[i].app)
+			b->hotplug.down |= BIT(b->apps[i].devfn >> 3);
+	acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
+}
+
+static void board_eject(void *opaque, unsigned slot)
+{
+	struct board *b = opaque;
+
+	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
+		struct pci_app_function *f = &b->pci_app[i];
+
+		if (!f->app || b->apps[i].devfn >> 3 != slot)
+			continue;
+		pci_app_reset(f);
+		pci_host_remove(&b->pci, &f->pci);
+		f->app = NULL;
+		if (b->host.ejected)
+			b->host.ejected(b->host.opaque, i);
 	}
 }
 
@@ -270,6 +313,8 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->pci.opaque = b->host.opaque;
 	b->watchdog.bite = b->config->watchdog_mute ? NULL : b->host.reset;
 	b->watchdog.opaque = b->host.opaque;
+	b->hotplug.ejected = board_eject;
+	b->hotplug.opaque = b;
 	b->hpet.set_gsi = board_hpet_set;
 	b->hpet.legacy_changed = board_hpet_legacy;
 	b->hpet.opaque = b;

@@ -19,6 +19,7 @@
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
 #include "chip/piix_ide.h"
+#include "chip/pci_hotplug.h"
 #include "chip/pci_testdev.h"
 #include "chip/q35.h"
 #include "chip/uart16550.h"
@@ -39,6 +40,7 @@ struct board_host {
 	void (*screen_moved)(void *opaque, uint32_t at); // the frame buffer: where the guest has it, 0: nowhere
 	struct screen *screen;  // what is to be seen, and the frame buffer; NULL: nobody looks
 	uint8_t *screen_memory;
+	void (*ejected)(void *opaque, unsigned function);  // the guest has let it go
 };
 
 struct board {
@@ -63,6 +65,8 @@ struct board {
 	struct vga vga;
 	struct pci_testdev testdev;
 	struct i6300esb watchdog;
+	struct pci_hotplug hotplug;
+	struct pci_app *apps; // of board_add_pci
 	uint16_t gsi_sources[IOAPIC_PINS]; // who drives each line: enum board_source bits; the line is their OR
 };
 
@@ -82,6 +86,9 @@ void board_set_app_lines(struct board *b, uint64_t lines);
 
 // Functions whose device is in the app: those that are present in apps[PCI_APP_MAX], once, after board_init.
 void board_add_pci(struct board *b, struct pci_app *apps);
+// Those in the set have come; are to go, which the guest decides: then host.ejected is called.
+void board_plug_pci(struct board *b, uint32_t functions);
+void board_ask_eject(struct board *b, uint32_t functions);
 // Those in the set have new interrupts: shared.pci_events.
 void board_serve_pci(struct board *b, uint32_t functions);
 

@@ -116,6 +116,20 @@ void pci_host_add(struct pci_host *c, struct pci_function *f)
 	c->functions[c->nfunctions++] = f;
 }
 
+void pci_host_remove(struct pci_host *c, struct pci_function *f)
+{
+	unsigned i = 0;
+
+	pci_function_unmap(f);
+	while (i < c->nfunctions && c->functions[i] != f)
+		i++;
+	if (i == c->nfunctions)
+		return;
+	c->nfunctions--;
+	for (; i < c->nfunctions; i++)
+		c->functions[i] = c->functions[i + 1];
+}
+
 unsigned pci_intx_line(uint8_t devfn)
 {
 	static const uint8_t lines[] = {10, 10, 11, 11};

@@ -58,6 +58,7 @@ extern const struct dev_class pci_host_class;
 unsigned pci_intx_line(uint8_t devfn);
 
 void pci_host_add(struct pci_host *c, struct pci_function *f);
+void pci_host_remove(struct pci_host *c, struct pci_function *f); // nothing of it is decoded any more
 
 // Fill in a function's identity and the writable bits of the standard header (type 0), all BARs absent.
 struct pci_identity {

@@ -209,6 +209,12 @@ enum cli_result cli_settle_drives(struct cli *c);
 enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read);
 struct cli_drive *cli_find_drive(struct cli *c, const char *id);
 
+enum cli_result cli_settle_node(struct cli *c, struct cli_drive *d); // one that stands on another finds it
+enum cli_result cli_give_drive(struct cli *c, unsigned device);      // the drive that a virtio device wants
+
+// plug.c: what operators add while the machine runs
+void cli_let_plug(struct cli *c, struct machine *m);
+
 // ide_opts.c
 enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d); // a drive for this image
 enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d); // a floppy drive for this image

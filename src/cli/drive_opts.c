@@ -317,10 +317,12 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg)
 }
 
 // A node that stands on another takes its file, and what was said of the file.
-static enum cli_result settle_node(struct cli *c, struct cli_drive *d)
+enum cli_result cli_settle_node(struct cli *c, struct cli_drive *d)
 {
 	struct cli_drive *below = cli_find_drive(c, d->below);
 
+	if (!*d->below)
+		return CLI_OK;
 	if (!below || !below->protocol || below == d)
 		return cli_error(c, "%s: there is no file node '%s'", d->id, d->below);
 	if (below->attached)
@@ -347,11 +349,10 @@ static void give(struct virtio_config *v, struct cli_drive *d)
 		memcpy(v->blk.serial, d->blk.serial, sizeof(v->blk.serial));
 }
 
-static enum cli_result give_to_device(struct cli *c, unsigned i)
+enum cli_result cli_give_drive(struct cli *c, unsigned i)
 {
 	struct cli_drive *d = cli_find_drive(c, c->wants_drive[i]);
 
-	c->option = "-device";
 	if (!d)
 		return cli_error(c, "drive=%s: there is no such -drive or -blockdev", c->wants_drive[i]);
 	if (d->attached || (d->interface != DRIVE_NONE && !(d->interface == DRIVE_IDE && c->config.board == BOARD_MICROVM)))
@@ -389,7 +390,7 @@ static enum cli_result give_flash(struct cli *c, struct cli_drive *d, unsigned n
 	const char *format = d->image.format;
 
 	c->option = "-drive";
-	if (*d->below && settle_node(c, d) != CLI_OK)
+	if (cli_settle_node(c, d) != CLI_OK)
 		return CLI_ERROR;
 	d->attached = true;
 	if (n == 1) {
@@ -445,13 +446,14 @@ enum cli_result cli_settle_drives(struct cli *c)
 		struct cli_drive *d = &c->drive[i];
 
 		c->option = "-blockdev";
-		if (*d->below && !d->attached && settle_node(c, d) != CLI_OK)
+		if (!d->attached && cli_settle_node(c, d) != CLI_OK)
 			return CLI_ERROR;
 		if (c->snapshot && !d->snapshot_said)
 			d->image.snapshot = true;
 	}
+	c->option = "-device";
 	for (unsigned i = 0; i < devices; i++)
-		if (*c->wants_drive[i] && give_to_device(c, i) != CLI_OK)
+		if (*c->wants_drive[i] && cli_give_drive(c, i) != CLI_OK)
 			return CLI_ERROR;
 	c->option = "-drive";
 	for (unsigned i = 0; i < c->drives; i++) // those with a place of their own come first

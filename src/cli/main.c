@@ -99,6 +99,7 @@ static int create_and_run(struct cli *c)
 		return complain(err);
 	if (c->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		cli_warn("-overcommit mem-lock=on: %s; memory is not locked (ulimit -l)", strerror(errno));
+	cli_let_plug(c, &m);
 	m.started = c->daemonize ? started : NULL;
 	m.started_opaque = &daemon;
 	r = c->pidfile ? write_pidfile(c->pidfile) : 0;

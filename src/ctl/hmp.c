@@ -103,6 +103,49 @@ static void dump_screen(struct machine *m, const char *rest, struct hmp_text *t)
 		hmp_print(t, "Error: %s\r\n", why);
 }
 
+static void plug(struct machine *m, enum plug_kind what, const char *text, struct hmp_text *t)
+{
+	char why[512] = "";
+
+	if (!m->plug || m->plug(m->plug_opaque, m, what, text, why, sizeof(why)) < 0)
+		hmp_print(t, "Error: %s\r\n", why);
+	else if (what == PLUG_DRIVE)
+		hmp_print(t, "OK\r\n");
+}
+
+static void device_add(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	plug(m, PLUG_DEVICE, rest, t);
+}
+
+static void netdev_add(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	plug(m, PLUG_NETWORK, rest, t);
+}
+
+static void object_add(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	plug(m, PLUG_OBJECT, rest, t);
+}
+
+// drive_add [-n] PCI-ADDRESS file=...: the address is of no importance with if=none.
+static void drive_add(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char word[512];
+
+	while (hmp_word(&rest, word, sizeof(word)) && !strchr(word, '='))
+		;
+	plug(m, PLUG_DRIVE, word, t);
+}
+
+static void device_del(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char why[200] = "";
+
+	if (virtio_bus_unplug(m, rest, why, sizeof(why)) < 0)
+		hmp_print(t, "Error: %s\r\n", why);
+}
+
 static void nmi(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	machine_send_nmi(m);
@@ -124,6 +167,11 @@ static const struct {
 	{ "c", NULL, cont },
 	{ "cont", "go on", cont },
 	{ "cpu", NULL, cpu },
+	{ "device_add", "DRIVER,id=ID,...: on -machine pc, a virtio device", device_add },
+	{ "device_del", "ID: the guest is asked to let it go", device_del },
+	{ "drive_add", "0 if=none,id=ID,file=F: for device_add", drive_add },
+	{ "netdev_add", "TYPE,id=ID: for device_add", netdev_add },
+	{ "object_add", "KIND,id=ID: for device_add", object_add },
 	{ "dump-guest-memory", "[-p] FILE: all of it, as an ELF core", hmp_dump },
 	{ "help", "this list", help },
 	{ "?", NULL, help },

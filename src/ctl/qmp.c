@@ -74,8 +74,10 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 	} notes[] = {
 		[NOTE_STOP] = {"STOP", false}, [NOTE_RESUME] = {"RESUME", false}, [NOTE_RESET] = {"RESET", true},
 		[NOTE_SHUTDOWN] = {"SHUTDOWN", true}, [NOTE_POWERDOWN] = {"POWERDOWN", false},
+		[NOTE_DELETED] = {"DEVICE_DELETED", false},
 	};
 	struct timespec t;
+	char path[128];
 	json_t *e;
 
 	clock_gettime(CLOCK_REALTIME, &t);
@@ -83,6 +85,11 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 		      "microseconds", (json_int_t)t.tv_nsec / 1000);
 	if (e && notes[note].reasoned)
 		json_object_set_new(e, "data", json_pack("{s:b,s:s}", "guest", guest, "reason", why));
+	if (e && note == NOTE_DELETED) {
+		snprintf(path, sizeof(path), "/machine/peripheral/%.63s", why);
+		json_object_set_new(e, "data", *why ? json_pack("{s:s,s:s}", "device", why, "path", path) :
+				    json_pack("{s:s}", "path", "/machine/peripheral-anon/device"));
+	}
 	say(op, e);
 }
 

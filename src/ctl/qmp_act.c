@@ -2,6 +2,7 @@
 //
 // QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, what a reset means.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/dump.h"
@@ -66,6 +67,49 @@ static json_t *nmi(struct qmp_call *c)
 	return json_object();
 }
 
+static json_t *plug(struct qmp_call *c, enum plug_kind what, json_t *args)
+{
+	struct machine *m = machine_of(c);
+	char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+	bool ok;
+
+	if (!text)
+		return missing(c, "arguments");
+	ok = m->plug && m->plug(m->plug_opaque, m, what, text, c->why, sizeof(c->why)) == 0;
+	free(text);
+	return ok ? json_object() : NULL;
+}
+
+static json_t *device_add(struct qmp_call *c)
+{
+	return plug(c, PLUG_DEVICE, c->args);
+}
+
+static json_t *blockdev_add(struct qmp_call *c)
+{
+	return plug(c, PLUG_NODE, c->args);
+}
+
+static json_t *netdev_add(struct qmp_call *c)
+{
+	return plug(c, PLUG_NETWORK, c->args);
+}
+
+static json_t *object_add(struct qmp_call *c)
+{
+	return plug(c, PLUG_OBJECT, c->args);
+}
+
+static json_t *device_del(struct qmp_call *c)
+{
+	const char *id = json_string_value(json_object_get(c->args, "id"));
+
+	if (!id)
+		return missing(c, "id");
+	c->class = "DeviceNotFound";
+	return virtio_bus_unplug(machine_of(c), id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
+}
+
 static json_t *not_built(struct qmp_call *c)
 {
 	snprintf(c->why, sizeof(c->why), "this is not built in ringer");
@@ -73,7 +117,8 @@ static json_t *not_built(struct qmp_call *c)
 }
 
 const struct qmp_command qmp_acts[] = {
+	{ "blockdev-add", blockdev_add }, { "device_add", device_add }, { "device_del", device_del },
 	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "memsave", memsave }, { "migrate", not_built },
-	{ "pmemsave", pmemsave }, { "query-dump-guest-memory-capability", dump_formats }, { "system_wakeup", not_built },
-	{ NULL, NULL },
+	{ "netdev_add", netdev_add }, { "object-add", object_add }, { "pmemsave", pmemsave },
+	{ "query-dump-guest-memory-capability", dump_formats }, { "system_wakeup", not_built }, { NULL, NULL },
 };

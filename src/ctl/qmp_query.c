@@ -210,7 +210,7 @@ static json_t *query_pci(struct qmp_call *c)
 
 	for (unsigned i = 0; i < m->virtio.count; i++) {
 		const struct pci_app *p = &m->shared->pci[i];
-		const char *id = m->virtio.pci[i].device->name;
+		const char *id = m->virtio.pci[i].device ? m->virtio.pci[i].device->name : NULL;
 
 		if (p->present && !p->mmio)
 			json_array_append_new(devices, json_pack(

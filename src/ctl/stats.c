@@ -32,6 +32,8 @@ static void print_json(FILE *f, const struct row *rows, size_t n, const struct v
 	for (size_t i = 0; i < n; i++)
 		fprintf(f, "%s\n  \"%s\": %" PRIu64, i ? "," : "{", rows[i].name, rows[i].value);
 	for (unsigned i = 0; i < b->count; i++) {
+		if (!b->pci[i].device)
+			continue;
 		const struct pci_app *a = b->pci[i].app;
 
 		fprintf(f, "%s\n    {\"name\": ", i ? "," : ",\n  \"devices\": [");
@@ -46,6 +48,8 @@ static void print_json(FILE *f, const struct row *rows, size_t n, const struct v
 static void print_devices(FILE *f, const struct virtio_bus *b)
 {
 	for (unsigned i = 0; i < b->count; i++) {
+		if (!b->pci[i].device)
+			continue;
 		const struct pci_app *a = b->pci[i].app;
 
 		fprintf(f, "%-16.40s %16" PRIu64 " %-12s  %s; %" PRIu64 " interrupts, %" PRIu64 " world switches, %" PRIu64

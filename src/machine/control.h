@@ -33,9 +33,11 @@ struct known_names {
 	const char *(*board)(unsigned i, const char **alias);
 };
 
-enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN };
+enum plug_kind { PLUG_DEVICE, PLUG_DRIVE, PLUG_NODE, PLUG_NETWORK, PLUG_OBJECT };
 
-// Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it.
+enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN, NOTE_DELETED };
+
+// Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it, or the device that is deleted.
 struct machine_listener {
 	void (*heard)(void *opaque, enum machine_note note, bool guest, const char *why);
 	void *opaque;

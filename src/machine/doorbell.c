@@ -22,11 +22,13 @@ struct doorbell {
 	struct virtio_pci *function;
 	pthread_t thread;
 	bool runs;
+	_Atomic bool quit; // its device goes
 };
 
 static bool has_work(struct doorbell *d)
 {
-	return atomic_load_explicit(&d->function->app->kicks, memory_order_acquire) || atomic_load(&d->machine->quit);
+	return atomic_load_explicit(&d->function->app->kicks, memory_order_acquire) || atomic_load(&d->machine->quit) ||
+	       atomic_load(&d->quit);
 }
 
 static void look(struct doorbell *d, bool last)
@@ -70,7 +72,7 @@ static void *listen_to(void *opaque)
 	uint64_t patience = d->machine->shared->config.tsc_hz / (UINT64_C(1000000000) / LOOK_ON_NS), since;
 	bool was_short = false;
 
-	while (!atomic_load(&d->machine->quit)) {
+	while (!atomic_load(&d->machine->quit) && !atomic_load(&d->quit)) {
 		virtio_pci_kicked(d->function);
 		since = __rdtsc();
 		if (!was_short || !look_on(d, patience))
@@ -81,6 +83,27 @@ static void *listen_to(void *opaque)
 	return NULL;
 }
 
+int doorbell_start(struct machine *m, unsigned i)
+{
+	struct doorbell *d = &m->virtio.doorbell[i];
+	int r;
+
+	*d = (struct doorbell){.machine = m, .function = &m->virtio.pci[i]};
+	r = pthread_create(&d->thread, NULL, listen_to, d);
+	d->runs = !r;
+	return -r;
+}
+
+void doorbell_stop(struct machine *m, unsigned i)
+{
+	struct doorbell *d = &m->virtio.doorbell[i];
+
+	atomic_store(&d->quit, true);
+	if (d->runs)
+		host_join_woken(d->thread, &m->virtio.pci[i].app->bell);
+	d->runs = false;
+}
+
 int doorbells_start(struct machine *m)
 {
 	struct virtio_bus *b = &m->virtio;
@@ -89,23 +112,15 @@ int doorbells_start(struct machine *m)
 	b->doorbell = calloc(PCI_APP_MAX, sizeof(*b->doorbell));
 	if (!b->doorbell)
 		return -ENOMEM;
-	for (unsigned i = 0; !r && i < b->count; i++) {
-		struct doorbell *d = &b->doorbell[i];
-
-		*d = (struct doorbell){.machine = m, .function = &b->pci[i]};
-		r = pthread_create(&d->thread, NULL, listen_to, d);
-		d->runs = !r;
-	}
-	return -r;
+	for (unsigned i = 0; !r && i < b->count; i++)
+		r = doorbell_start(m, i);
+	return r;
 }
 
 void doorbells_stop(struct machine *m)
 {
-	struct virtio_bus *b = &m->virtio;
-
-	for (unsigned i = 0; b->doorbell && i < b->count; i++)
-		if (b->doorbell[i].runs)
-			host_join_woken(b->doorbell[i].thread, &b->pci[i].app->bell);
-	free(b->doorbell);
-	b->doorbell = NULL;
+	for (unsigned i = 0; m->virtio.doorbell && i < m->virtio.count; i++)
+		doorbell_stop(m, i);
+	free(m->virtio.doorbell);
+	m->virtio.doorbell = NULL;
 }

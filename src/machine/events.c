@@ -237,6 +237,7 @@ static void reset(struct machine *m)
 
 	machine_kill_monitors(m);
 	machine_drain(m);
+	virtio_bus_ejected(m);
 	virtio_bus_reset(m); // before guest memory goes
 	ahci_reset_all(m);
 	r = machine_clear_memory(m);
@@ -249,6 +250,8 @@ static void reset(struct machine *m)
 	atomic_store(&m->shared->a20_masked, 0);
 	atomic_store(&m->shared->power_pressed, 0);
 	atomic_store(&m->shared->pci_events, 0);
+	atomic_store(&m->shared->pci_plugged, 0); // a new monitor finds what there is
+	atomic_store(&m->shared->pci_unplug, 0);
 	pc_reset(m);
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0)

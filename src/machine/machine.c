@@ -31,6 +31,7 @@ static void on_doorbell(void *opaque)
 
 	for (int i = 0; i < SERIAL_PORTS; i++)
 		serial_doorbell(&m->serial[i]);
+	virtio_bus_ejected(m);
 	trace_drain(&m->trace, &m->shared->trace, m->signals.lf.fd);
 }
 
@@ -90,6 +91,7 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->hpet = !c->no_hpet && c->board != BOARD_MICROVM;
 	to->pci_testdev = c->pc.pci_testdev;
 	to->watchdog = c->pc.watchdog;
+	to->pci_hotplug = c->board == BOARD_PC;
 	to->watchdog_mute = c->pc.watchdog_mute;
 	to->pic = !c->no_pic;
 	to->rtc = !c->no_rtc;

@@ -141,6 +141,9 @@ struct machine {
 			uint64_t addr); // the debugger's; NULL: nobody stops it for long
 	void *stopped_opaque;
 	struct machine_listener listener_of_events;
+	// What operators add while the machine runs, in the command line's words; it ends in virtio_bus_plug.
+	int (*plug)(void *opaque, struct machine *m, enum plug_kind what, const char *text, char *err, size_t errlen);
+	void *plug_opaque;
 	void (*started)(void *opaque); // nothing can fail any more; or NULL
 	void *started_opaque;
 	int status; // exit status, once the loop has ended

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine/doorbell.h"
 #include "machine/machine.h"
 #include "virtio/9p.h"
 #include "virtio/net.h"
@@ -210,15 +211,27 @@ static struct virtio_device *create(struct machine *m, const struct virtio_confi
 	return d;
 }
 
+// The first place without a device.
+static unsigned free_place(const struct virtio_bus *b)
+{
+	unsigned i = 0;
+
+	while (i < b->count && b->pci[i].device)
+		i++;
+	return i;
+}
+
+// The place that the device has got, or a negative errno.
 static int add(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	bool mmio = m->config->board == BOARD_MICROVM;
 	struct virtio_bus *b = &m->virtio;
-	struct virtio_pci *p = &b->pci[b->count];
+	unsigned n = free_place(b);
+	struct virtio_pci *p = &b->pci[n];
 	int slot = mmio ? 0 : choose_slot(m, c);
 	struct virtio_device *d;
 
-	if (slot < 0 || b->count == PCI_APP_MAX) {
+	if (slot < 0 || n == PCI_APP_MAX) {
 		snprintf(err, errlen, "-device: %s%s%s", *c->id ? c->id : "", *c->id ? ": " : "", slot == -EBUSY ?
 			 "its address (addr=) belongs to another device; choose another" : "the bus is full");
 		return -EBUSY;
@@ -229,12 +242,13 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	p->raise = raise_interrupt;
 	p->opaque = m;
 	if (mmio)
-		virtio_mmio_init(p, d, &m->shared->pci[b->count], b->count, b->count);
+		virtio_mmio_init(p, d, &m->shared->pci[n], n, n);
 	else
-		virtio_pci_init(p, d, &m->shared->pci[b->count], b->count, (uint8_t)(slot << 3), c->vectors);
-	b->count++;
+		virtio_pci_init(p, d, &m->shared->pci[n], n, (uint8_t)(slot << 3), c->vectors);
+	b->config[n] = c;
+	b->count = MAX(b->count, n + 1);
 	m->shared->config.mmio_devices = mmio ? b->count : 0;
-	return 0;
+	return (int)n;
 }
 
 int virtio_bus_create(struct machine *m, char *err, size_t errlen)
@@ -251,13 +265,80 @@ int virtio_bus_create(struct machine *m, char *err, size_t errlen)
 	return 0;
 }
 
+// -- while the machine runs
+
+int virtio_bus_plug(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
+{
+	int n;
+
+	if (m->config->board != BOARD_PC) {
+		snprintf(err, errlen, "Bus '%s' does not support hotplugging; -machine pc's does",
+			 m->config->board == BOARD_Q35 ? "pcie.0" : "virtio-mmio");
+		return -ENOTSUP;
+	}
+	n = add(m, c, err, errlen);
+	if (n < 0)
+		return n;
+	if (doorbell_start(m, (unsigned)n) < 0) {
+		virtio_destroy(m->virtio.pci[n].device);
+		free(m->virtio.pci[n].device);
+		m->virtio.pci[n].device = NULL;
+		m->shared->pci[n].present = false;
+		snprintf(err, errlen, "no more threads");
+		return -EAGAIN;
+	}
+	atomic_fetch_or(&m->shared->pci_plugged, BIT((unsigned)n));
+	machine_tell_lines(m);
+	return 0;
+}
+
+int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errlen)
+{
+	struct virtio_bus *b = &m->virtio;
+	unsigned i = 0;
+
+	while (i < b->count && !(b->pci[i].device && *id && !strcmp(b->config[i]->id, id)))
+		i++;
+	if (i == b->count) {
+		snprintf(err, errlen, "Device '%.100s' not found", id);
+		return -ENOENT;
+	}
+	if (m->config->board != BOARD_PC) {
+		snprintf(err, errlen, "Bus 'pcie.0' does not support hotplugging; -machine pc's does");
+		return -ENOTSUP;
+	}
+	atomic_fetch_or(&m->shared->pci_unplug, BIT(i));
+	machine_tell_lines(m);
+	return 0;
+}
+
+// The guest cannot reach them any more.
+void virtio_bus_ejected(struct machine *m)
+{
+	uint32_t gone = atomic_load(&m->shared->pci_ejected) ? atomic_exchange(&m->shared->pci_ejected, 0) : 0;
+
+	for (unsigned i = 0; i < m->virtio.count; i++) {
+		struct virtio_device *d = m->virtio.pci[i].device;
+
+		if (!(gone & BIT(i)) || !d)
+			continue;
+		doorbell_stop(m, i);
+		virtio_reset(d);
+		m->virtio.pci[i].device = NULL;
+		virtio_destroy(d);
+		free(d);
+		m->shared->pci[i].present = false;
+		machine_tell(m, NOTE_DELETED, true, m->virtio.config[i]->id);
+	}
+}
+
 // The next console at or after *i.
 static struct virtio_console *next_console(struct machine *m, unsigned *i)
 {
 	while (*i < m->virtio.count) {
 		struct virtio_device *d = m->virtio.pci[(*i)++].device;
 
-		if (d->class->id == VIRTIO_ID_CONSOLE)
+		if (d && d->class->id == VIRTIO_ID_CONSOLE)
 			return container_of(d, struct virtio_console, dev);
 	}
 	return NULL;
@@ -288,17 +369,19 @@ void virtio_bus_destroy(struct machine *m)
 	struct virtio_bus *b = &m->virtio;
 
 	virtio_bus_reset(m);
-	for (unsigned i = 0; i < b->count; i++) {
-		virtio_destroy(b->pci[i].device);
-		free(b->pci[i].device);
-	}
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->pci[i].device) {
+			virtio_destroy(b->pci[i].device);
+			free(b->pci[i].device);
+		}
 	b->count = 0;
 }
 
 void virtio_bus_reset(struct machine *m)
 {
 	for (unsigned i = 0; i < m->virtio.count; i++) {
-		virtio_reset(m->virtio.pci[i].device);
+		if (m->virtio.pci[i].device)
+			virtio_reset(m->virtio.pci[i].device);
 		atomic_store(&m->shared->pci[i].kicks, 0);
 	}
 }
@@ -309,7 +392,7 @@ uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsi
 	uint32_t off = (uint32_t)address;
 	struct virtio_pci *p;
 
-	if (index >= m->virtio.count || (size != 1 && size != 2 && size != 4 && size != 8))
+	if (index >= m->virtio.count || !m->virtio.pci[index].device || (size != 1 && size != 2 && size != 4 && size != 8))
 		return UINT64_MAX;
 	p = &m->virtio.pci[index];
 	if (!write)

@@ -41,7 +41,8 @@ struct virtio_config { // one -device
 };
 
 struct virtio_bus {
-	struct virtio_pci pci[PCI_APP_MAX];
+	struct virtio_pci pci[PCI_APP_MAX]; // without a device: it has gone
+	const struct virtio_config *config[PCI_APP_MAX]; // of each
 	unsigned count;
 	struct doorbell *doorbell; // machine/doorbell.c
 };
@@ -49,6 +50,10 @@ struct virtio_bus {
 int virtio_bus_create(struct machine *m, char *err, size_t errlen); // 0, or a negative errno with a line in err
 void virtio_bus_destroy(struct machine *m);
 void virtio_bus_reset(struct machine *m); // nothing touches guest memory after this until the guest starts a device
+// A device for a machine that runs; ask the guest to let one go, by id; take away those that it has let go.
+int virtio_bus_plug(struct machine *m, const struct virtio_config *c, char *err, size_t errlen);
+int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errlen);
+void virtio_bus_ejected(struct machine *m);
 int virtio_bus_open(struct machine *m, char *err, size_t errlen); // consoles' host ends: when all else stands
 void virtio_bus_drain(struct machine *m, int until_fd); // what the guest has sent to consoles goes out
 

@@ -7,6 +7,7 @@
 #include "cpu/system.h"
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
+#include <stdatomic.h>
 
 static void log_access(void *opaque, const char *dev, enum bus_space s, bool write, uint64_t addr, unsigned size,
 		       uint64_t value)
@@ -114,6 +115,12 @@ static void on_pci_kick(void *opaque, unsigned function)
 	world_kick(vmm_self()->shared, function);
 }
 
+static void on_ejected(void *opaque, unsigned function)
+{
+	atomic_fetch_or(&vmm_self()->shared->pci_ejected, BIT(function));
+	world_ring_doorbell(vmm_self()->shared);
+}
+
 static void on_eoi(void *opaque, uint8_t vector)
 {
 	struct chips *c = vmm_self()->chips;
@@ -174,6 +181,7 @@ static void init_board(struct vmm *vm)
 		.pci_kick = on_pci_kick, .port_access = on_port_access, .screen_moved = on_screen_moved,
 		.screen = &vm->shared->screen,
 		.screen_memory = vm->shared->config.vga ? (uint8_t *)ZONE_RAM + MEM_FRAME : NULL,
+		.ejected = on_ejected,
 	};
 	struct shared *sh = vm->shared;
 	struct chips *c = vm->chips;

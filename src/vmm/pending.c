@@ -35,6 +35,10 @@ void vmm_take_app_lines(struct vmm *vm)
 		board_press_power(board);
 	if (functions)
 		board_serve_pci(board, functions);
+	if (atomic_load(&vm->shared->pci_plugged))
+		board_plug_pci(board, atomic_exchange(&vm->shared->pci_plugged, 0));
+	if (atomic_load(&vm->shared->pci_unplug))
+		board_ask_eject(board, atomic_exchange(&vm->shared->pci_unplug, 0));
 }
 
 // A device of the app has changed a line, or a serial ring wants attention: vCPU 0 is told.

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Devices that come and go while Debian's kernel runs: a disk by lines (drive_add, device_add), one by QMP
+(blockdev-add, device_add), written and read by the guest; a network card; all let go by device_del, and the first one's
+drive and id used again. And the monitor on the console's terminal (Ctrl-a c), the processor's registers, a core dump, a break.
+  hotplug.py         RINGER_BUILD: build directory"""
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+
+os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+build = os.environ.get("RINGER_BUILD", "build")
+limit = float(os.environ.get("BOOT_TIMEOUT", 60))
+out = os.path.join(build, "hotplug")
+os.makedirs(out, exist_ok=True)
+kernel, modules = [subprocess.run([f"tools/guest_{w}.sh", "cloud"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+                   for w in ("kernel", "modules")]
+with open(f"{out}/test.sh", "w") as f:
+    f.write("""modprobe virtio_pci && modprobe virtio_blk && modprobe virtio_net
+echo HAS READY
+while read line; do eval "$line"; done
+""")
+subprocess.run(["tools/guest_initramfs.sh", "-t", f"{out}/test.sh", "-a", modules, "-o", f"{out}/init.gz"], check=True)
+for name in "ab":
+    with open(f"{out}/{name}.img", "wb") as f:
+        f.write(name.encode() * 512)
+        f.truncate(8 << 20)
+g = subprocess.Popen([f"{build}/ringer", "-m", "256M", "-kernel", kernel, "-initrd", f"{out}/init.gz", "-append",
+                      "console=ttyS0 quiet panic=-1 sysrq_always_enabled", "-nographic", "-no-reboot", "-qmp",
+                      f"unix:{out}/qmp,server=on,wait=off", *sys.argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+seen, mark, deadline, log = b"", 0, time.time() + limit, open(f"{out}/log", "wb")
+
+
+def expect(text):
+    global seen, mark
+    while text not in seen[mark:]:
+        if not select.select([g.stdout], [], [], max(0, deadline - time.time()))[0]:
+            raise SystemExit(f"FAILED: no {text} in time; {out}/log has the rest")
+        data = os.read(g.stdout.fileno(), 65536)
+        log.write(data)
+        log.flush()
+        if not data:
+            raise SystemExit(f"FAILED: ended before {text}")
+        seen += data
+    mark = seen.index(text, mark) + len(text)
+
+
+def say(text):
+    g.stdin.write(text)
+    g.stdin.flush()
+
+
+def sh(command, answer):
+    say(command.encode() + b"\n")
+    expect(answer)
+
+
+def ask(name, **arguments):
+    q.write(json.dumps({"execute": name, "arguments": arguments}).encode())
+    while True:
+        answer = json.loads(q.readline())
+        if "event" not in answer:
+            return answer
+        events.append(answer)
+
+
+def deleted(device):
+    while not any(e["event"] == "DEVICE_DELETED" and e["data"].get("device") == device for e in events):
+        answer = json.loads(q.readline())
+        events.append(answer)
+    events.clear()
+
+
+def wait_for(what, present):
+    sh(f"n=0; while {'!' if present else ''} [ -e {what} ] && [ $n -lt 200 ]; do n=$((n+1)); usleep 20000; done; "
+       f"[ {'' if present else '!'} -e {what} ] && echo HAS $((40 + 2))", b"HAS 42")
+
+
+expect(b"HAS READY")
+s = socket.socket(socket.AF_UNIX)
+s.connect(f"{out}/qmp")
+s.settimeout(limit)
+q, events = s.makefile("rwb", buffering=0), []
+q.readline()
+ask("qmp_capabilities")
+say(b"\x01c")
+expect(b"(qemu) ")
+sh(f"drive_add 0 file={out}/a.img,if=none,format=raw,id=a", b"OK")
+sh("device_add virtio-blk-pci,drive=a,id=da", b"(qemu) ")
+sh("device_add virtio-blk-pci,drive=a,id=da", b"Error: device_add: Duplicate")
+sh("device_add isa-serial", b"Error: ")
+sh("info registers", b"RIP=")
+expect(b"EFER=")
+sh(f"dump-guest-memory {out}/core", b"(qemu) ")
+sh("info pci", b'id "da"')
+say(b"\x01c")
+wait_for("/dev/vda", True)
+sh("head -c 4 /dev/vda; echo HAS", b"aaaaHAS")
+assert "return" in ask("blockdev-add", **{"driver": "raw", "node-name": "b", "file": {"driver": "file", "filename": f"{out}/b.img"}})
+assert "return" in ask("device_add", driver="virtio-blk-pci", drive="b", id="db")
+wait_for("/dev/vdb", True)
+sh("echo written | dd of=/dev/vdb conv=fsync 2>/dev/null; head -c 4 /dev/vdb; echo HAS", b"writHAS")
+assert "return" in ask("netdev_add", type="user", id="n0")
+assert "return" in ask("device_add", driver="virtio-net-pci", netdev="n0", id="dn")
+wait_for("/sys/class/net/eth0", True)
+assert "error" in ask("device_del", id="none")
+for device, node in [("da", "/dev/vda"), ("dn", "/sys/class/net/eth0")]:
+    assert "return" in ask("device_del", id=device), device
+    deleted(device)
+    wait_for(node, False)
+assert "return" in ask("device_add", driver="virtio-blk-pci", drive="a", id="da")
+wait_for("/dev/vda", True)
+sh("head -c 4 /dev/vda; echo HAS", b"aaaaHAS")
+say(b"\x01b")
+time.sleep(0.3)
+say(b"h")
+expect(b"sysrq: HELP")
+say(b"\x01x")
+assert g.wait(10) == 0
+assert open(f"{out}/b.img", "rb").read(8) == b"written\n"
+head = subprocess.run(["readelf", "-hl", f"{out}/core"], stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT).stdout
+assert "CORE" in head and "0x0000000010000000" in head and os.path.getsize(f"{out}/core") > 256 << 20, head
+os.unlink(f"{out}/core")
+print("hotplug: passed")
