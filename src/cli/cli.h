@@ -90,6 +90,7 @@ struct cli {
 	bool stopped, daemonize;
 	unsigned objects, wants;
 	struct cli_object object[OBJECTS_MAX], wanted[OBJECTS_MAX];
+	char memory_backend[64]; // -machine memory-backend=
 	unsigned memdevs;
 	struct cli_memdev memdev[NODES_MAX];
 	struct cli_node { // -numa node
@@ -161,6 +162,7 @@ enum cli_result cli_global(struct cli *c, const char *arg);
 // process_opts.c
 enum cli_result cli_msg(struct cli *c, const char *arg);
 enum cli_result cli_overcommit(struct cli *c, const char *arg);
+enum cli_result cli_sandbox(struct cli *c, const char *arg);
 enum cli_result cli_readconfig(struct cli *c, const char *file);
 
 // For operators: names, one by one (struct known_names).

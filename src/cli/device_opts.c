@@ -109,6 +109,32 @@ enum cli_result cli_debugcon(struct cli *c, const char *arg)
 	return debugcon_to(c, arg);
 }
 
+// A serial port by its device's name: the next one, or that of index=.
+static enum cli_result isa_serial(struct cli *c, const char *arg)
+{
+	uint64_t index = c->serials;
+	char to[600] = "", why[300];
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		if (!strcmp(p.key, "chardev"))
+			snprintf(to, sizeof(to), "chardev:%s", p.value);
+		else if (!strcmp(p.key, "index") && (!cli_parse_number(p.value, &index) || index >= SERIAL_PORTS))
+			return cli_error(c, "isa-serial: index=%s: give 0 to %d", p.value, SERIAL_PORTS - 1);
+		else if (strcmp(p.key, "index") && strcmp(p.key, "id"))
+			return cli_error(c, "isa-serial has no property '%s' that is built; it has chardev and index",
+					 *p.key ? p.key : p.value);
+	}
+	if (!*to)
+		return cli_error(c, "isa-serial: say where it goes (chardev=ID)");
+	if (index >= SERIAL_PORTS || (index < c->serials && c->config.serial[index].kind != STREAM_NONE))
+		return cli_error(c, "isa-serial: port %llu is taken, or more than %d", (unsigned long long)index, SERIAL_PORTS);
+	if (stream_parse(to, &c->config.serial[index], why, sizeof(why)) < 0)
+		return cli_error(c, "%s", why);
+	c->serials = MAX(c->serials, (unsigned)index + 1);
+	return CLI_OK;
+}
+
 static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
@@ -130,6 +156,7 @@ static const struct device_option {
 	{ "ahci", "PCI", NULL, cli_ahci },
 	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE or SATA controller", cli_ide_hd },
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
+	{ "isa-serial", "ISA", "chardev=ID,index=N: a serial port", isa_serial },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
 	{ "i6300esb", "PCI", "a watchdog, which resets a guest that does not keep it quiet", watchdog },

@@ -106,6 +106,10 @@ static enum cli_result machine_prop(struct cli *c, const struct cli_prop *p)
 			c->config.no_hpet = absent;
 		return CLI_OK;
 	}
+	if (!strcmp(p->key, "memory-backend")) {
+		snprintf(c->memory_backend, sizeof(c->memory_backend), "%.63s", p->value);
+		return CLI_OK;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(machine_props); i++) {
 		if (strcmp(machine_props[i].name, p->key))
 			continue;

@@ -54,6 +54,7 @@ enum cli_result cli_object(struct cli *c, const char *arg)
 		const char *name;
 		enum cli_object_kind kind;
 	} kinds[] = { { "rng-random", OBJECT_RNG }, { "rng-builtin", OBJECT_RNG }, { "iothread", OBJECT_THREAD } };
+	static const char *const memories[] = { "memory-backend-ram", "memory-backend-memfd", "memory-backend-file", NULL };
 	char text[1024];
 	struct cli_prop p;
 
@@ -64,8 +65,10 @@ enum cli_result cli_object(struct cli *c, const char *arg)
 	}
 	if (!cli_next_prop(&arg, &p))
 		return cli_error(c, "name an object");
-	if (!strcmp(p.value, "memory-backend-ram"))
+	if (cli_is_one_of(p.value, memories))
 		return cli_memory_object(c, arg);
+	if (!strcmp(p.value, "secret")) // for what is encrypted, which is refused where it is asked for
+		return CLI_OK;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(p.value, kinds[i].name))
 			return add(c, kinds[i].kind, arg);

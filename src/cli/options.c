@@ -302,6 +302,7 @@ static const struct option options[] = {
 	{ "mem-path", ARG_NEXT, NULL, NULL, take_without_effect },
 	{ "global", ARG_NEXT, "DRIVER.PROPERTY=VALUE", "a device's default; few are built", cli_global },
 	{ "readconfig", ARG_NEXT, "FILE", "options from a file of sections, as QEMU's", cli_readconfig },
+	{ "sandbox", ARG_NEXT, "on[,spawn=deny,...]", "a jail for ringer itself (docs/SAFETY.md)", cli_sandbox },
 	{ "msg", ARG_NEXT, "timestamp=on", "the time before each message", cli_msg },
 	{ "overcommit", ARG_NEXT, "mem-lock=on", "lock memory in the host's", cli_overcommit },
 	{ "realtime", ARG_NEXT, NULL, NULL, cli_overcommit },
@@ -343,7 +344,7 @@ static const struct option options[] = {
 static const char *const not_built[] = {
 	"sd",
 	"acpitable", "no-acpi", "incoming", "tpmdev", "add-fd",
-	"sandbox", "chroot", "runas", "icount",
+	"chroot", "runas", "icount",
 	"full-screen", "spice", "curses", "loadvm",
 	"trace", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
 	"cpu-pm", "dfilter", "seed", "enable-fips", "no-quit", "alt-grab", "ctrl-grab", "g", "sdl",
@@ -474,8 +475,10 @@ static enum cli_result settle(struct cli *c)
 		c->config.boot.bios = FIRMWARE_DEFAULT;
 	if (!c->config.boot.kernel && !c->config.boot.bios && !c->config.empty)
 		return cli_error(c, "nothing to boot; name a kernel, a disk (-hda, -cdrom, -drive), or firmware with -bios");
-	if (c->config.boot.kernel && c->config.boot.bios)
-		return cli_error(c, "the kernel is started without firmware: leave out -kernel, or -bios and if=pflash");
+	if (c->config.boot.kernel && c->config.boot.bios) {
+		cli_warn("firmware %s: the kernel is started directly, without it", c->config.boot.bios);
+		c->config.boot.bios = NULL;
+	}
 	if (cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK ||
 	    cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;

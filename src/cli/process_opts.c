@@ -60,6 +60,42 @@ enum cli_result cli_overcommit(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+// -sandbox on,obsolete=,elevateprivileges=,spawn=,resourcecontrol=: see host/confine.c.
+enum cli_result cli_sandbox(struct cli *c, const char *arg)
+{
+	static const char *const values[] = { "allow", "deny", "children", NULL };
+	struct confine *to = &c->config.confine;
+	bool obsolete; // is always denied
+	const struct {
+		const char *key;
+		bool *deny;
+	} rules[] = {
+		{ "obsolete", &obsolete }, { "elevateprivileges", &to->no_privileges }, { "spawn", &to->no_spawn },
+		{ "resourcecontrol", &to->no_scheduling },
+	};
+	struct cli_prop p;
+
+	for (bool first = true; cli_next_prop(&arg, &p); first = false) {
+		size_t i = 0;
+
+		if ((first && !*p.key) || !strcmp(p.key, "enable")) {
+			strcpy(p.key, "enable");
+			if (take_switch(c, &p, &to->on) != CLI_OK)
+				return CLI_ERROR;
+			continue;
+		}
+		while (i < ARRAY_SIZE(rules) && strcmp(p.key, rules[i].key))
+			i++;
+		if (i == ARRAY_SIZE(rules))
+			return cli_error(c, "unknown property '%s'; obsolete=, elevateprivileges=, spawn= and resourcecontrol= "
+					 "are there", *p.key ? p.key : p.value);
+		if (!cli_is_one_of(p.value, values))
+			return cli_error(c, "%s=%s: give allow or deny", p.key, p.value);
+		*rules[i].deny = !strcmp(p.value, "deny");
+	}
+	return CLI_OK;
+}
+
 // -- -readconfig ------------------------------------------------------------------------------------------------------
 
 enum { CONFIG_LINE = 1024, CONFIG_TEXT = 2048 };

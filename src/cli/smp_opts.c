@@ -89,7 +89,8 @@ enum cli_result cli_smp(struct cli *c, const char *arg)
 enum cli_result cli_memory_object(struct cli *c, const char *arg)
 {
 	static const char *const host_only[] = {"share", "prealloc", "merge", "dump", "policy", "host-nodes", "reserve",
-						"prealloc-threads", NULL};
+						"prealloc-threads", "mem-path", "discard-data", "pmem",
+						"readonly", "seal", "hugetlb", "x-use-canonical-path-for-ramblock-id", NULL};
 	struct cli_memdev *m = &c->memdev[c->memdevs];
 	struct cli_prop p;
 
@@ -101,10 +102,10 @@ enum cli_result cli_memory_object(struct cli *c, const char *arg)
 		else if (!strcmp(p.key, "size") && !cli_parse_size(p.value, 1, &m->size))
 			return cli_error(c, "size=%s is not a size; write it like 512M or 2G", p.value);
 		else if (strcmp(p.key, "size") && !cli_is_one_of(p.key, host_only))
-			return cli_error(c, "memory-backend-ram has no property '%s'", *p.key ? p.key : p.value);
+			return cli_error(c, "memory has no property '%s'", *p.key ? p.key : p.value);
 	}
 	if (!*m->id || !m->size || m->size % PAGE_SIZE)
-		return cli_error(c, "memory-backend-ram wants id=ID and size=N, whole pages");
+		return cli_error(c, "memory wants id=ID and size=N, whole pages");
 	c->memdevs++;
 	return CLI_OK;
 }
@@ -271,11 +272,31 @@ static enum cli_result settle_memory(struct cli *c)
 	return CLI_OK;
 }
 
+// -machine memory-backend=ID: all of the machine's memory. Whatever kind it is, it is a memory file here.
+static enum cli_result settle_backend(struct cli *c)
+{
+	for (unsigned i = 0; *c->memory_backend && i < c->memdevs; i++) {
+		struct cli_memdev *m = &c->memdev[i];
+
+		if (strcmp(m->id, c->memory_backend))
+			continue;
+		m->used = true;
+		return m->size == c->config.ram_size ? CLI_OK :
+			cli_error(c, "memory-backend=%s has %llu MiB, the machine %llu (-m): make them equal", m->id,
+				  (unsigned long long)(m->size >> 20), (unsigned long long)(c->config.ram_size >> 20));
+	}
+	return !*c->memory_backend ? CLI_OK : cli_error(c, "memory-backend=%s: there is no such -object memory-backend-ram",
+							c->memory_backend);
+}
+
 enum cli_result cli_settle_nodes(struct cli *c)
 {
 	struct numa *numa = &c->config.numa;
 	const struct topology *t = &c->config.topology;
 
+	c->option = "-machine";
+	if (settle_backend(c) != CLI_OK)
+		return CLI_ERROR;
 	c->option = numa->nodes ? "-numa" : "-object";
 	if (numa->nodes && settle_memory(c) != CLI_OK)
 		return CLI_ERROR;

@@ -16,7 +16,7 @@
 
 #include "host/process.h"
 
-enum { FIRST_FD = 3, SAFE_FD = 64 };
+enum { FIRST_FD = 3, SAFE_FD = 64, CLOSE_AT_EXEC = 4 /* CLOSE_RANGE_CLOEXEC */ };
 
 int process_find_monitor(char *path, size_t size)
 {
@@ -49,7 +49,7 @@ static void reset_signals(void)
 }
 
 // Descriptors are first moved out of the way, so that none of the targets is overwritten before it was copied.
-static int place_fds(const int *fds, unsigned nfds, int report)
+static int place_fds(const int *fds, unsigned nfds, int report, bool at_exec)
 {
 	int high[8], null;
 
@@ -67,11 +67,12 @@ static int place_fds(const int *fds, unsigned nfds, int report)
 			return -errno;
 	if (dup2(report, FIRST_FD + (int)nfds) < 0 || fcntl(FIRST_FD + (int)nfds, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
-	syscall(SYS_close_range, FIRST_FD + nfds + 1, ~0u, 0);
+	syscall(SYS_close_range, FIRST_FD + nfds + 1, ~0u, at_exec ? CLOSE_AT_EXEC : 0);
 	return FIRST_FD + (int)nfds;
 }
 
-static _Noreturn void child(const char *path, char *arg, const int *fds, unsigned nfds, int report, pid_t parent)
+static _Noreturn void child(const char *path, int exec_fd, char *arg, const int *fds, unsigned nfds, int report,
+			    pid_t parent)
 {
 	char *argv[] = { "ringer-vmm", arg, NULL }, *envp[] = { NULL };
 	int err;
@@ -81,10 +82,13 @@ static _Noreturn void child(const char *path, char *arg, const int *fds, unsigne
 	if (getppid() != parent)
 		_exit(127);
 	reset_signals();
-	err = place_fds(fds, nfds, report);
+	err = place_fds(fds, nfds, report, exec_fd >= 0);
 	if (err >= 0) {
 		report = err;
-		execve(path, argv, envp);
+		if (exec_fd >= 0)
+			syscall(SYS_execveat, exec_fd, "", argv, envp, AT_EMPTY_PATH);
+		else
+			execve(path, argv, envp);
 		err = -errno;
 	}
 	ssize_t n = write(report, &err, sizeof(err));
@@ -92,7 +96,7 @@ static _Noreturn void child(const char *path, char *arg, const int *fds, unsigne
 	_exit(n == sizeof(err) ? 127 : 126);
 }
 
-pid_t process_spawn(const char *path, const char *arg, const int *fds, unsigned nfds, int *pidfd)
+pid_t process_spawn(const char *path, int exec_fd, const char *arg, const int *fds, unsigned nfds, int *pidfd)
 {
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0;
@@ -101,7 +105,7 @@ pid_t process_spawn(const char *path, const char *arg, const int *fds, unsigned 
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		child(path, (char *)(uintptr_t)arg, fds, nfds, report[1], parent);
+		child(path, exec_fd, (char *)(uintptr_t)arg, fds, nfds, report[1], parent);
 	err = pid < 0 ? -errno : 0;
 	close(report[1]);
 	if (pid > 0) {

@@ -16,7 +16,8 @@ int process_find_monitor(char *path, size_t size);
 // /dev/null, the environment
 // is empty, its process group its own. It dies with the calling thread. Returns the pid, with a pidfd of it; or a
 // negative errno, that of a failed exec included. Call from the main thread only.
-pid_t process_spawn(const char *path, const char *arg, const int *fds, unsigned nfds, int *pidfd);
+// exec_fd: what to execute instead of path, or -1.
+pid_t process_spawn(const char *path, int exec_fd, const char *arg, const int *fds, unsigned nfds, int *pidfd);
 
 // Kill and reap.
 void process_kill(pid_t pid, int *pidfd);

@@ -172,7 +172,7 @@ static int spawn(struct machine *m, struct monitor *mon, char *err, size_t errle
 	char arg[12];
 
 	snprintf(arg, sizeof(arg), "%u", mon->vcpu);
-	r = process_spawn(m->monitor_path, arg, fds, ARRAY_SIZE(fds), &mon->pidfd);
+	r = process_spawn(m->monitor_path, m->monitor_fd, arg, fds, ARRAY_SIZE(fds), &mon->pidfd);
 	if (r < 0) {
 		snprintf(err, errlen, "cannot start the monitor %s: %s", m->monitor_path, strerror(-r));
 		return r;

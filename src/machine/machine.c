@@ -209,7 +209,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 
 	memset(m, 0, sizeof(*m));
 	m->config = c;
-	m->state_fd = m->ram_fd = -1;
+	m->state_fd = m->ram_fd = m->monitor_fd = -1;
 	for (unsigned i = 0; i < VCPUS_MAX; i++) {
 		m->tc_fd[i] = -1;
 		m->monitor[i] = (struct monitor){.machine = m, .vcpu = i, .pidfd = -1};
@@ -231,6 +231,24 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	return r;
 }
 
+// From here on the app may do less. Its monitor is executed by a descriptor that is not in the way of others.
+static int confine(struct machine *m, char *err, size_t errlen)
+{
+	enum { OUT_OF_THE_WAY = 200 };
+	int fd, r;
+
+	if (!m->config->confine.on)
+		return 0;
+	fd = open(m->monitor_path, O_PATH | O_CLOEXEC);
+	m->monitor_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
+	if (fd >= 0)
+		close(fd);
+	r = m->monitor_fd < 0 ? -errno : confine_close(&m->config->confine, m->monitor_fd);
+	if (r < 0)
+		snprintf(err, errlen, "-sandbox: the host refuses it: %s", strerror(-r));
+	return r;
+}
+
 int machine_run(struct machine *m, char *err, size_t errlen)
 {
 	int r = machine_power_on(m, err, errlen);
@@ -238,6 +256,9 @@ int machine_run(struct machine *m, char *err, size_t errlen)
 	// The terminal is touched last: what cannot start leaves it alone.
 	if (r < 0 || (r = open_serial(m, err, errlen)) < 0 || (r = pc_open(m, err, errlen)) < 0 ||
 	    (r = virtio_bus_open(m, err, errlen)) < 0)
+		return r;
+	r = confine(m, err, errlen);
+	if (r < 0)
 		return r;
 	r = machine_start_threads(m);
 	if (r == 0 && m->started)
@@ -274,5 +295,7 @@ void machine_destroy(struct machine *m)
 	loop_destroy(&m->loop);
 	trace_close(&m->trace);
 	machine_unmap(m);
+	if (m->monitor_fd >= 0 && !m->config->confine.no_spawn)
+		close(m->monitor_fd);
 	pthread_mutex_destroy(&m->lock);
 }

@@ -18,6 +18,7 @@
 #include "bus/peers.h"
 #include "bus/shared.h"
 #include "cpu/vcpu.h"
+#include "host/confine.h"
 #include "host/loop.h"
 #include "host/signals.h"
 #include "io/net.h"
@@ -82,6 +83,7 @@ struct machine_config {
 	const char *log_file; // -D; NULL: stderr
 	bool perfmap;
 	bool prealloc; // -mem-prealloc
+	struct confine confine; // -sandbox
 	const struct known_names *known; // for operators who ask
 	int64_t rtc_offset; // -rtc base=: nanoseconds from the host's time
 };
@@ -135,6 +137,7 @@ struct machine {
 	struct virtio_bus virtio; // its devices have locks of their own
 
 	char monitor_path[4096];
+	int monitor_fd; // it is executed by this; -1: by its path
 	struct monitor monitor[VCPUS_MAX];
 
 	void (*stopped)(void *opaque, unsigned vcpu, uint32_t reason,

@@ -118,6 +118,10 @@ def test_bad_input():
         (BOOT + ["--stats=xml"], "xml"), (BOOT + ["-rtc", "base=frob"], "base=frob"),
         (BOOT + ["-rtc", "clock=x"], "clock=x"), (BOOT + ["-rtc", "base=2024-02-29T1"], "2024"), (BOOT + ["-msg", "x=on"], "x"),
         (BOOT + ["-overcommit", "cpu-pm=on"], "cpu-pm"), (BOOT + ["-overcommit", "mem-lock=x"], "mem-lock=x"),
+        (BOOT + ["-M", "pc,memory-backend=m"], "memory-backend=m"),
+        (BOOT + ["-M", "pc,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=32M"], "32 MiB"),
+        (BOOT + ["-device", "isa-serial"], "chardev="), (BOOT + ["-device", "isa-serial,chardev=x,index=9"], "index=9"),
+        (BOOT + ["-sandbox", "maybe"], "maybe"), (BOOT + ["-sandbox", "on,spawn=x"], "spawn=x"), (BOOT + ["-sandbox", "on,frob=deny"], "frob"),
         (BOOT + ["-usbdevice", "disk:x"], "disk:x"), (BOOT + ["-global", "x"], "DRIVER.PROPERTY"), (BOOT + ["-incoming", "tcp:0:1"], "-incoming"),
         (BOOT + ["-global", "isa-debugcon.iobase=x"], "iobase"), (BOOT + ["-readconfig", "/none"], "/none"),
         (BOOT + ["-readconfig", "text"], "line 1"), (BOOT + ["-readconfig", "bad.cfg"], "frob"),
@@ -260,6 +264,8 @@ def test_accepted():
         ["-nographic", "-readconfig", "good.cfg", "-msg", "timestamp=on", "-overcommit", "mem-lock=off", "-realtime", "mlock=off"],
         ["-nographic", "-rtc", "base=localtime,clock=vm,driftfix=none", "-global", "kvm-pit.lost_tick_policy=delay", "-mem-prealloc"],
         ["-nographic", "-rtc", "base=2024-02-29", "-fw_cfg", "name=opt/x,string=y", "-fw_cfg", "opt/z,file=text", "-audiodev", "none,id=a"],
+        ["-nographic", "-M", "pc,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=64M,share=on"],
+        ["-nographic", "-M", "pc,memory-backend=m", "-object", "memory-backend-file,id=m,size=64M,mem-path=/dev/shm,share=on"],
         ["-nographic", "-cpu", "Nehalem", "-global", "virtio-blk-pci.scsi=off"],
     ]:
         status, out, err = run(*BOOT, *args, data=b"s")
@@ -297,6 +303,30 @@ def test_ends():
     check("-no-shutdown", status == 0, (status, out, err))
     out = run(*CONSOLE, data=b"ps")[1]
     check("world switches", out == "stub\nones\n", out)
+
+
+def test_sandbox():
+    """The app's jail: it is there, a reset starts a new monitor in it, nothing else is executed; bad values."""
+    deny = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+    status, out, err = run(*BOOT, "-nographic", "-sandbox", deny, data=b"rtas")
+    check("resets in a sandbox", status == 0 and out.count("stub\n") == 3, (status, out, err))
+    p = subprocess.Popen([RINGER, *CONSOLE, "-sandbox", deny], env=dict(os.environ, RINGER_VMM=STUB), stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p.stdout.read(4)
+    time.sleep(0.3)
+    state = open(f"/proc/{p.pid}/status").read()
+    check("seccomp", "Seccomp:\t2" in state and "NoNewPrivs:\t1" in state, state)
+    p.communicate(b"s")
+    check("after seccomp", p.returncode == 0, p.returncode)
+    status, out, err = run(*CONSOLE, "-sandbox", "off", data=b"s")
+    check("no sandbox", status == 0 and not err, (status, err))
+    if not os.path.exists("/usr/bin/qemu-img"):
+        return
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "s.qcow2", "1M"])
+    add = b"\x01cdrive_add 0 file=s.qcow2,if=none,id=q\ndevice_add virtio-blk-pci,drive=q\nquit\n"
+    for sandbox in ["off", deny]:
+        status, out, err = run(*CONSOLE, "-sandbox", sandbox, data=add)
+        check(f"sandbox {sandbox}: qemu-nbd", status == 0 and ("Error" in out) == (sandbox == deny), (status, out, err))
 
 
 def test_flow():
