@@ -16,7 +16,7 @@ enum cli_result { CLI_OK, CLI_DONE /* helped: exit with status 0 */, CLI_ERROR }
 
 enum cli_accel { ACCEL_UNDECIDED, ACCEL_BT, ACCEL_REFUSED /* asked for, but none of those named is built */ };
 
-enum { CHARDEVS_MAX = 40 };
+enum { CHARDEVS_MAX = 40, CLI_FDSETS = 32 };
 struct cli_chardev {
 	char id[64];
 	bool mux, used;
@@ -107,6 +107,7 @@ struct cli {
 	const char *stats_file; // NULL: stderr
 	const char *pidfile;
 	bool mem_lock; // -overcommit mem-lock=on
+	int fdset[CLI_FDSETS]; // -add-fd: a descriptor + 1; 0: none
 	uint16_t debugcon_base; // -global isa-debugcon.iobase=; 0: not given
 	const char *gdb; // -gdb, -s; NULL: none
 	bool memory_named; // --memory
@@ -162,6 +163,8 @@ enum cli_result cli_global(struct cli *c, const char *arg);
 // process_opts.c
 enum cli_result cli_msg(struct cli *c, const char *arg);
 enum cli_result cli_overcommit(struct cli *c, const char *arg);
+enum cli_result cli_add_fd(struct cli *c, const char *arg);
+enum cli_result cli_settle_fdsets(struct cli *c); // file names /dev/fdset/N become the descriptors that were given
 enum cli_result cli_sandbox(struct cli *c, const char *arg);
 enum cli_result cli_readconfig(struct cli *c, const char *file);
 

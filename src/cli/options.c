@@ -302,6 +302,7 @@ static const struct option options[] = {
 	{ "mem-path", ARG_NEXT, NULL, NULL, take_without_effect },
 	{ "global", ARG_NEXT, "DRIVER.PROPERTY=VALUE", "a device's default; few are built", cli_global },
 	{ "readconfig", ARG_NEXT, "FILE", "options from a file of sections, as QEMU's", cli_readconfig },
+	{ "add-fd", ARG_NEXT, "fd=N,set=M", "an open file, to be named /dev/fdset/M", cli_add_fd },
 	{ "sandbox", ARG_NEXT, "on[,spawn=deny,...]", "a jail for ringer itself (docs/SAFETY.md)", cli_sandbox },
 	{ "msg", ARG_NEXT, "timestamp=on", "the time before each message", cli_msg },
 	{ "overcommit", ARG_NEXT, "mem-lock=on", "lock memory in the host's", cli_overcommit },
@@ -343,7 +344,7 @@ static const struct option options[] = {
 
 static const char *const not_built[] = {
 	"sd",
-	"acpitable", "no-acpi", "incoming", "tpmdev", "add-fd",
+	"acpitable", "no-acpi", "incoming", "tpmdev",
 	"chroot", "runas", "icount",
 	"full-screen", "spice", "curses", "loadvm",
 	"trace", "set", "semihosting", "plugin", "dtb", "option-rom", "only-migratable", "nouserconfig",
@@ -479,8 +480,8 @@ static enum cli_result settle(struct cli *c)
 		cli_warn("firmware %s: the kernel is started directly, without it", c->config.boot.bios);
 		c->config.boot.bios = NULL;
 	}
-	if (cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK || cli_settle_ports(c) != CLI_OK ||
-	    cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
+	if (cli_settle_fdsets(c) != CLI_OK || cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK ||
+	    cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
 	if (cli_settle_places(c) != CLI_OK)
 		return CLI_ERROR;

@@ -2,6 +2,8 @@
 //
 // Options about ringer's own process and memory, not the guest's: messages, locked memory, and -readconfig.
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +60,57 @@ enum cli_result cli_overcommit(struct cli *c, const char *arg)
 			c->mem_lock = on;
 	}
 	return CLI_OK;
+}
+
+// -add-fd fd=N,set=M,opaque=TEXT: one descriptor for each set.
+enum cli_result cli_add_fd(struct cli *c, const char *arg)
+{
+	uint64_t fd = UINT64_MAX, set = UINT64_MAX;
+	struct cli_prop p;
+
+	while (cli_next_prop(&arg, &p)) {
+		bool is_fd = !strcmp(p.key, "fd");
+
+		if (!strcmp(p.key, "opaque"))
+			continue;
+		if ((!is_fd && strcmp(p.key, "set")) || !cli_parse_number(p.value, is_fd ? &fd : &set))
+			return cli_error(c, "%s=%s: write it as fd=N,set=M, numbers", p.key, p.value);
+	}
+	if (set >= CLI_FDSETS)
+		return cli_error(c, "set= must be given, 0 to %d", CLI_FDSETS - 1);
+	if (fd > INT_MAX - 1 || fcntl((int)fd, F_GETFD) < 0)
+		return cli_error(c, "fd= must be given, and be an open descriptor");
+	c->fdset[set] = (int)fd + 1;
+	return CLI_OK;
+}
+
+static enum cli_result settle_path(struct cli *c, char *path, size_t size)
+{
+	static const char prefix[] = "/dev/fdset/";
+	uint64_t set;
+
+	if (strncmp(path, prefix, sizeof(prefix) - 1))
+		return CLI_OK;
+	if (!cli_parse_number(path + sizeof(prefix) - 1, &set) || set >= CLI_FDSETS || !c->fdset[set])
+		return cli_error(c, "%s: there is no such -add-fd", path);
+	snprintf(path, size, "/proc/self/fd/%d", c->fdset[set] - 1);
+	return CLI_OK;
+}
+
+enum cli_result cli_settle_fdsets(struct cli *c)
+{
+	enum cli_result r = CLI_OK;
+
+	c->option = "-chardev";
+	for (unsigned i = 0; r == CLI_OK && i < c->chardevs; i++)
+		r = settle_path(c, c->chardev[i].stream.path, sizeof(c->chardev[i].stream.path));
+	for (unsigned i = 0; r == CLI_OK && i < SERIAL_PORTS; i++)
+		r = settle_path(c, c->config.serial[i].path, sizeof(c->config.serial[i].path));
+	if (r == CLI_OK)
+		c->option = "-drive";
+	for (unsigned i = 0; r == CLI_OK && i < c->drives; i++)
+		r = settle_path(c, c->drive[i].image.file, sizeof(c->drive[i].image.file));
+	return r;
 }
 
 // -sandbox on,obsolete=,elevateprivileges=,spawn=,resourcecontrol=: see host/confine.c.

@@ -78,6 +78,26 @@ static json_t *query_properties(struct qmp_call *c)
 	return refused(c, "Device type not found");
 }
 
+// Of boards and objects: those that programs look for.
+static json_t *query_object_properties(struct qmp_call *c)
+{
+	static const struct {
+		const char *type, *properties[12];
+	} of_types[] = {
+		{ "machine", { "usb", "dump-guest-core", "mem-merge", "accel", "memory-backend", "graphics",
+			       "kernel-irqchip", "hpet", "vmport", "smm", "pit" } },
+		{ "memory-backend", { "size", "share", "prealloc", "merge", "dump", "host-nodes", "policy" } },
+	};
+	const char *type = text_of(c, "typename");
+	json_t *list = json_array();
+
+	for (size_t i = 0; type && i < ARRAY_SIZE(of_types); i++)
+		for (unsigned k = 0; strstr(type, of_types[i].type) && of_types[i].properties[k]; k++)
+			json_array_append_new(list, json_pack("{s:s,s:s}", "name", of_types[i].properties[k], "type",
+							      "str"));
+	return list;
+}
+
 static json_t *query_machines(struct qmp_call *c)
 {
 	json_t *list = json_array();
@@ -93,7 +113,7 @@ static json_t *query_machines(struct qmp_call *c)
 		if (!strcmp(name, "pc-i440fx-7.2"))
 			json_object_set_new(one, "is-default", json_true());
 		if (strcmp(name, "none")) {
-			json_object_set_new(one, "default-cpu-type", json_string("host-x86_64-cpu"));
+			json_object_set_new(one, "default-cpu-type", json_string("qemu64-x86_64-cpu"));
 			json_object_set_new(one, "default-ram-id", json_string("pc.ram"));
 		}
 		json_array_append_new(list, one);
@@ -245,6 +265,7 @@ static json_t *query_migrate(struct qmp_call *c)
 
 const struct qmp_command qmp_queries[] = {
 	{ "device-list-properties", query_properties }, { "qom-list-types", query_types },
+	{ "qom-list-properties", query_object_properties },
 	{ "query-acpi-ospm-status", nothing },
 	{ "query-balloon", query_balloon }, { "query-block", query_block }, { "query-block-jobs", nothing },
 	{ "query-blockstats", nothing }, { "query-command-line-options", query_options },

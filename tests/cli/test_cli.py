@@ -121,7 +121,8 @@ def test_bad_input():
         (BOOT + ["-M", "pc,memory-backend=m"], "memory-backend=m"),
         (BOOT + ["-M", "pc,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=32M"], "32 MiB"),
         (BOOT + ["-device", "isa-serial"], "chardev="), (BOOT + ["-device", "isa-serial,chardev=x,index=9"], "index=9"),
-        (BOOT + ["-sandbox", "maybe"], "maybe"), (BOOT + ["-sandbox", "on,spawn=x"], "spawn=x"), (BOOT + ["-sandbox", "on,frob=deny"], "frob"),
+        (BOOT + ["-add-fd", "fd=1"], "set="), (BOOT + ["-add-fd", "fd=99,set=1"], "fd="), (BOOT + ["-add-fd", "fd=x,set=1"], "fd=x"),
+        (BOOT + ["-serial", "file:/dev/fdset/3"], "/dev/fdset/3"), (BOOT + ["-sandbox", "maybe"], "maybe"), (BOOT + ["-sandbox", "on,spawn=x"], "spawn=x"), (BOOT + ["-sandbox", "on,frob=deny"], "frob"),
         (BOOT + ["-usbdevice", "disk:x"], "disk:x"), (BOOT + ["-global", "x"], "DRIVER.PROPERTY"), (BOOT + ["-incoming", "tcp:0:1"], "-incoming"),
         (BOOT + ["-global", "isa-debugcon.iobase=x"], "iobase"), (BOOT + ["-readconfig", "/none"], "/none"),
         (BOOT + ["-readconfig", "text"], "line 1"), (BOOT + ["-readconfig", "bad.cfg"], "frob"),
@@ -266,6 +267,7 @@ def test_accepted():
         ["-nographic", "-rtc", "base=2024-02-29", "-fw_cfg", "name=opt/x,string=y", "-fw_cfg", "opt/z,file=text", "-audiodev", "none,id=a"],
         ["-nographic", "-M", "pc,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=64M,share=on"],
         ["-nographic", "-M", "pc,memory-backend=m", "-object", "memory-backend-file,id=m,size=64M,mem-path=/dev/shm,share=on"],
+        ["-nographic", "-add-fd", "fd=0,set=3,opaque=x", "-chardev", "file,id=f,path=/dev/fdset/3,append=on"],
         ["-nographic", "-cpu", "Nehalem", "-global", "virtio-blk-pci.scsi=off"],
     ]:
         status, out, err = run(*BOOT, *args, data=b"s")
