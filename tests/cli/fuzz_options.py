@@ -76,6 +76,7 @@ def run(words):
         except subprocess.TimeoutExpired:
             p.kill()
             return "hangs"
+    err = re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z ", "", err, flags=re.M)  # -msg timestamp=on
     lines = [x for x in err.split("\n") if x.strip() and "warning: " not in x and "waiting for a connection" not in x]
     if p.returncode == 0:
         return ""
