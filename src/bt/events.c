@@ -41,6 +41,8 @@ void bt_try_interrupt(struct vcpu *v)
 	*bt_slot(v, SLOT_IRQ_WAIT) = waits;
 	if (!waits || v->shadow || !(v->rflags & RFLAGS_IF))
 		return;
+	if (v->nmis)
+		return; // sent before the interrupt, perhaps, and of higher priority: PENDING_NMI is set, or will be at once
 	if (bt_of(v)->step && v->activity == VCPU_RUNNING)
 		return; // a debugger's step does not end in a handler
 	v->activity = VCPU_RUNNING;

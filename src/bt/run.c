@@ -229,10 +229,10 @@ static void step(struct vcpu *v)
 	}
 	if (v->pending && !v->shadow && !b->careful)
 		bt_service(v);
-	else if (*bt_slot(v, SLOT_IRQ_WAIT) && v->rflags & RFLAGS_IF && !v->shadow && !b->careful)
-		bt_try_interrupt(v);
 	else if (b->nmi_waits && !v->nmi_blocked && !v->shadow)
 		bt_try_nmi(v);
+	else if (*bt_slot(v, SLOT_IRQ_WAIT) && v->rflags & RFLAGS_IF && !v->shadow && !b->careful)
+		bt_try_interrupt(v);
 	if (v->activity == VCPU_RUNNING)
 		run_unit(v);
 	if (b->sh->config.stress & STRESS_FLUSH && !b->careful && flush_is_due(b)) {

@@ -2,7 +2,8 @@
 //
 // After the "IA-PC HPET Specification". The main counter is the virtual clock plus an offset while it runs. A
 // comparator matches when the counter equals it; one that is already behind waits for the counter to come round.
-// Periodic ones that could not be served in time are served once, not once for each period missed.
+// Periodic ones that could not be served in time are served once, not once for each period missed. One of which nothing
+// would be heard (edges, interrupts disabled: what Linux leaves behind) has no deadline; it catches up when looked at.
 #include "chip/hpet.h"
 
 enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100,
@@ -77,18 +78,41 @@ static void timer_interrupt(struct hpet_timer *t)
 		timer_drive(t, false);
 }
 
+static bool timer_is_heard(const struct hpet_timer *t)
+{
+	return t->config & (TC_ENABLE | TC_LEVEL);
+}
+
+// Ticks from the counter's value since to the match.
+static uint64_t timer_left(const struct hpet_timer *t, uint64_t since)
+{
+	uint64_t left = (t->comparator - since) & timer_mask(t);
+
+	return left ? left : timer_mask(t); // within a tick of a whole round
+}
+
 static void timer_arm(struct hpet_timer *t)
 {
 	struct hpet *c = t->hpet;
-	uint64_t mask = timer_mask(t), counter = hpet_counter(c);
-	uint64_t left = (t->comparator - counter) & mask;
-	uint64_t deadline = 0;
+	uint64_t left, deadline = 0;
 
-	if (!left)
-		left = mask; // within a tick of a whole round
-	if (hpet_runs(c) && left < FAR_AWAY)
+	t->since = hpet_counter(c);
+	left = timer_left(t, t->since);
+	if (hpet_runs(c) && left < FAR_AWAY && timer_is_heard(t))
 		deadline = (hpet_ticks(c) + left) * HPET_NS_PER_TICK;
 	timer_set(c->dev.bus, &t->timer, deadline);
+}
+
+// A periodic comparator that has matched since it was armed is a number of periods on.
+static void timer_catch_up(struct hpet_timer *t)
+{
+	uint64_t mask = timer_mask(t), period = t->period & mask;
+	uint64_t gone = hpet_counter(t->hpet) - t->since, left = timer_left(t, t->since);
+
+	if (!(t->config & TC_PERIODIC) || !period || gone < left)
+		return;
+	t->comparator = (t->comparator + ((gone - left) / period + 1) * period) & mask;
+	t->since += gone;
 }
 
 static void hpet_arm_all(struct hpet *c)
@@ -100,19 +124,15 @@ static void hpet_arm_all(struct hpet *c)
 static void timer_fire(void *opaque, uint64_t now)
 {
 	struct hpet_timer *t = opaque;
-	uint64_t mask = timer_mask(t), late;
 
-	if ((t->config & TC_PERIODIC) && (t->period & mask)) {
-		late = (hpet_counter(t->hpet) - t->comparator) & mask;
-		t->comparator += (late / (t->period & mask) + 1) * (t->period & mask);
-		t->comparator &= mask;
-	}
+	timer_catch_up(t);
 	timer_interrupt(t);
 	timer_arm(t);
 }
 
 static void timer_write_config(struct hpet_timer *t, uint64_t value)
 {
+	timer_catch_up(t);
 	if (t->config & TC_ENABLE & ~value)
 		timer_drive(t, false);
 	t->config = TC_FIXED | (value & TC_WRITABLE);
@@ -139,6 +159,8 @@ static void hpet_write_config(struct hpet *c, uint64_t value)
 	bool legacy = hpet_legacy(c);
 	uint64_t counter = hpet_counter(c);
 
+	for (unsigned i = 0; i < HPET_TIMERS; i++)
+		timer_catch_up(&c->timers[i]);
 	c->config = value & (CONFIG_ENABLE | CONFIG_LEGACY);
 	c->counter = hpet_runs(c) ? counter - hpet_ticks(c) : counter;
 	if (legacy != hpet_legacy(c) && c->legacy_changed)
@@ -176,6 +198,7 @@ static uint64_t hpet_register(struct hpet *c, uint64_t reg)
 	case T_CONFIG:
 		return c->timers[n].config;
 	case T_COMPARATOR:
+		timer_catch_up(&c->timers[n]);
 		return c->timers[n].comparator;
 	case T_FSB:
 		return c->timers[n].fsb;
@@ -195,8 +218,10 @@ static void hpet_write_register(struct hpet *c, uint64_t reg, uint64_t value)
 		hpet_write_status(c, value);
 		return;
 	case REG_COUNTER: // only while halted
-		if (!hpet_runs(c))
-			c->counter = value;
+		if (hpet_runs(c))
+			return;
+		c->counter = value;
+		hpet_arm_all(c);
 		return;
 	}
 	if (reg < REG_TIMERS || n >= HPET_TIMERS)
@@ -244,7 +269,7 @@ static void hpet_reset(struct dev *d)
 		t->hpet = c;
 		t->config = TC_FIXED;
 		t->comparator = UINT64_MAX;
-		t->period = t->fsb = 0;
+		t->period = t->fsb = t->since = 0;
 		timer_set(c->dev.bus, &t->timer, 0);
 	}
 }

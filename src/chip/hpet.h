@@ -15,6 +15,7 @@ struct hpet;
 struct hpet_timer {
 	struct hpet *hpet;
 	uint64_t config, comparator, period, fsb;
+	uint64_t since; // the counter when it was armed, or has caught up
 	struct timer timer;
 };
 

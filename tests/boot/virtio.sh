@@ -135,7 +135,7 @@ try scsi-packed "scsi" yes raw -drive "file=$out/raw,format=raw,if=none,id=d" -d
 	-device virtio-scsi-pci,packed=on -device scsi-hd,drive=d,lun=1,scsi-id=0 -device scsi-cd,drive=c,scsi-id=0,lun=0
 try scsi-if "scsi" yes raw -drive "file=$out/raw,format=raw,if=scsi" \
 	-drive "file=$out/disc,format=raw,if=scsi,media=cdrom"
-try q35 "" yes raw -machine q35 -drive "$raw" -device virtio-rng-pci,addr=1 -smp 2
+try q35 "" yes raw -machine q35 -vga none -drive "$raw" -device virtio-rng-pci,addr=1 -smp 2
 try microvm "" yes raw -machine microvm -drive "$raw"
 try microvm-bare "scsi" yes raw -M microvm,pit=off,pic=off,rtc=off -m 4G -drive "file=$out/raw,format=raw,if=none,id=d" \
 	-drive "$cd" -device virtio-scsi-device,packed=on -device scsi-hd,drive=d -device scsi-cd,drive=c

@@ -236,6 +236,15 @@ static void test_hpet(void)
 	bus_run_timers(&bus);
 	CHECK_IS(messages, 4);
 	CHECK_IS(hpet_in(0x108), 3700);
+	hpet_out(0x100, 4, 2 << 9 | 8); // nobody hears it: no deadline, and on in step
+	test_ns += 25000;
+	CHECK_IS(bus_run_timers(&bus), 0);
+	CHECK_IS(hpet_in(0x108), 6200);
+	CHECK_IS(messages, 4);
+	hpet_out(0x100, 4, 2 << 9 | 4 | 8);
+	run_for(1000);
+	CHECK_IS(messages, 5);
+	CHECK_IS(hpet_in(0x108), 6300);
 	hpet_out(0x100, 4, 0);
 	hpet_out(0x120, 4, 2 << 9 | 4 | 2); // level
 	route(2, 0x8042);
