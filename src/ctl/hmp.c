@@ -92,12 +92,12 @@ static void powerdown(struct machine *m, const char *rest, struct hmp_text *t)
 	machine_press_power(m);
 }
 
-// screendump [-f ppm|png] FILE
+// screendump FILE [-f ppm|png], or the format first
 static void dump_screen(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	char file[512] = "", format[16] = "ppm", why[600];
 
-	if (sscanf(rest, "-f %15s %511[^\n]", format, file) != 2 && sscanf(rest, "%511[^\n]", file) != 1)
+	if (sscanf(rest, "-f %15s %511s", format, file) != 2 && sscanf(rest, "%511s -f %15s", file, format) < 1)
 		hmp_print(t, "Error: give the name of a file\r\n");
 	else if (screendump(m, file, format, why, sizeof(why)) < 0)
 		hmp_print(t, "Error: %s\r\n", why);
@@ -184,7 +184,7 @@ static const struct {
 	{ "print", "/FORMAT NUMBER", hmp_print_value },
 	{ "q", NULL, quit },
 	{ "quit", "end ringer", quit },
-	{ "screendump", "[-f ppm|png] FILE: a picture of the screen", dump_screen },
+	{ "screendump", "FILE [-f ppm|png]: a picture of the screen", dump_screen },
 	{ "stop", "pause the machine", stop },
 	{ "s", NULL, stop },
 	{ "system_powerdown", "press the power button", powerdown },

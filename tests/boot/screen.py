@@ -148,6 +148,9 @@ def main():
             check(f"mode {mode:x}", got == b"D" and text(shot), shot[:2])
         m.ask("screendump", filename=os.path.join(TMP, "shot.png"), format="png")
         check(f"mode {mode:x} as PNG", read_png(os.path.join(TMP, "shot.png")) == shot)
+        if mode == modes[0][0]:
+            m.ask("human-monitor-command", **{"command-line": f"screendump {TMP}/line.png -f png"})
+            check("by a line", read_png(os.path.join(TMP, "line.png")) == shot)
         m.end()
     # a kernel that is started without firmware writes a letter: video memory, attribute, 'D' to port e9, halt
     make_kernel(os.path.join(TMP, "kernel"), bytes.fromhex("c60500800b0041 c60501800b0007 b044 e6e9 f4 ebfd"))
