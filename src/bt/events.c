@@ -118,8 +118,8 @@ void bt_service(struct vcpu *v)
 		unsigned came = __atomic_exchange_n((uint32_t *)&v->nmis, 0, __ATOMIC_SEQ_CST);
 
 		bt_of(v)->nmi_waits = MIN(bt_of(v)->nmi_waits + came, v->nmi_blocked ? 1u : 2u);
-		bt_try_nmi(v);
 	}
+	bt_try_nmi(v);
 	bt_try_interrupt(v);
 }
 

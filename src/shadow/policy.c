@@ -4,8 +4,7 @@
 // while without a break may have them, and keeps them as long as what they cost - host faults, host calls, looks at
 // flushed pages, translating once more - stays a small part of the time that it runs. One that proves too dear, or
 // takes turns with others all the time, goes back to the checked form for a while, each time for longer; time in which
-// it was cheap is set against that. The longer it has run in the checked form the more may its mappings cost when it
-// tries again: who has much memory needs them all before any pays. All of it is measured in time-stamp cycles.
+// it was cheap is set against that. All of it is measured in time-stamp cycles.
 #include "shadow/shadow.h"
 
 enum {
@@ -13,8 +12,7 @@ enum {
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
 	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
-	SHARE = 6,             // and this part of the time that the space runs: what the form gains is more, as a rule;
-	CREDIT = 4, CREDIT_MAX = 100, // and this of what it ran checked, up to so many ms
+	SHARE = 6,             // and this part of the time that the space runs: what the form gains is more, as a rule
 	TRANSLATION = 4,       // for translating again counts that part only: it is done once, and the next space has it
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
@@ -45,26 +43,6 @@ static struct account *account_of(struct shadow *s, gpa_t root)
 	if (a->root != root)
 		*a = (struct account){.root = root};
 	return a;
-}
-
-static void count_checked(struct shadow *s)
-{
-	struct account *a = &s->account[s->last_root >> PAGE_SHIFT & (SHADOW_ACCOUNTS - 1)];
-
-	if (a->root == s->last_root)
-		a->checked += now() - s->arrived;
-}
-
-// The present space becomes the owner.
-void policy_claim(struct vcpu *v)
-{
-	struct shadow *s = shadow_of(v);
-	struct account *a = account_of(s, s->root);
-	uint64_t before = now() >= a->until ? a->checked : 0; // else that was another's
-
-	a->credit = MIN((before + now() - s->arrived) / CREDIT, milliseconds(v, CREDIT_MAX));
-	a->checked = 0;
-	policy_start_counting(v);
 }
 
 // From here on.
@@ -98,8 +76,6 @@ void policy_switch(struct vcpu *v, gpa_t root)
 		s->asked = ASKED;
 		bt_of(v)->st->shadow_leaves++;
 		s->left = s->counted;
-	} else {
-		count_checked(s);
 	}
 	s->last_root = root;
 	policy_start_counting(v);
@@ -185,10 +161,9 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 static void pause_space(struct vcpu *v, struct account *a)
 {
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
-	shadow_of(v)->arrived = now();
-	a->until = shadow_of(v)->arrived + milliseconds(v, a->pause);
+	a->until = now() + milliseconds(v, a->pause);
 	a->print = fingerprint(v, a->root);
-	a->ran = a->cost = a->stints = a->checked = a->credit = 0;
+	a->ran = a->cost = a->stints = 0;
 	bt_of(v)->st->shadow_demotions++;
 }
 
@@ -214,14 +189,13 @@ bool policy_too_dear(struct vcpu *v)
 	if (forced(v))
 		return false;
 	count_time(v);
-	if (a->cost > milliseconds(v, ALLOWANCE) + a->credit + a->ran / SHARE || is_restless(v, a)) {
+	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE || is_restless(v, a)) {
 		pause_space(v, a);
 		return true;
 	}
 	if (a->ran > milliseconds(v, MEMORY)) {
 		a->ran /= 2;
 		a->cost /= 2;
-		a->credit /= 2;
 		a->stints /= 2;
 		a->pause -= a->pause / 4;
 	}

@@ -23,8 +23,6 @@ struct shadow_page {
 struct account { // of an address space, see policy.c; times in cycles
 	gpa_t root;
 	uint64_t cost, ran; // as the owner
-	uint64_t checked;   // in the checked form, since that was last decided
-	uint64_t credit;    // what its mappings may cost for that
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
 	uint64_t print;     // fingerprint of its tables when that began
@@ -78,7 +76,6 @@ void shadow_drop(struct vcpu *v); // all
 // -- policy.c
 void policy_switch(struct vcpu *v, gpa_t root);
 void policy_start_counting(struct vcpu *v);
-void policy_claim(struct vcpu *v);
 bool policy_may_claim(struct vcpu *v, gpa_t root);
 bool policy_too_dear(struct vcpu *v);
 bool policy_is_due(struct vcpu *v);

@@ -131,6 +131,7 @@ static void recheck(struct vcpu *v, struct shadow *s)
 static void claim(struct vcpu *v, struct shadow *s)
 {
 	shadow_drop(v);
+	policy_start_counting(v);
 	s->large = PAGE_SHIFT;
 	s->valid = true;
 	s->stale = false;
@@ -138,7 +139,6 @@ static void claim(struct vcpu *v, struct shadow *s)
 	s->root = root_of(v);
 	s->pcid = pcid_of(v);
 	s->checked = s->check_cost = 0;
-	policy_claim(v);
 	bt_of(v)->st->shadow_claims++;
 }
 
