@@ -12,7 +12,7 @@
 #include "bus/topology.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e39 /* "RGN9": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e41 /* "RGNA": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, AHCI_CONTROLLERS = 3, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What the tests of chips and devices share: a bus with a clock that the test moves, port and MMIO access, an
-// interrupt line that remembers, and CHECK.
+// interrupt line that remembers, random bits, and CHECK.
 #ifndef CHIP_TEST_H
 #define CHIP_TEST_H
 
@@ -31,6 +31,16 @@ _Noreturn void base_panic(const char *file, int line, const char *what)
 			printf("%s:%d: %s is %#llx, not %#llx\n", __FILE__, __LINE__, #x, got_, want_);               \
 		}                                                                                                     \
 	} while (0)
+
+static inline uint32_t random_bits(void) // the same in every run
+{
+	static uint64_t x = 88172645463325252u;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 16);
+}
 
 struct probe { // the far end of an irq_line
 	bool level;

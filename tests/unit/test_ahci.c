@@ -274,16 +274,6 @@ static void test_cdrom(void)
 	CHECK(get(port(1, TFD)) & IDE_ERR && get(port(1, TFD)) >> 12 == 5);
 }
 
-static uint32_t random_bits(void)
-{
-	static uint64_t x = 88172645463325252u;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return (uint32_t)(x >> 16);
-}
-
 static uint32_t random_address(void)
 {
 	uint32_t r = random_bits();

@@ -205,16 +205,6 @@ static void test_cdrom(void)
 	outb(0xc008, 0);
 }
 
-static uint32_t random_bits(void)
-{
-	static uint64_t x = 88172645463325252u;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return (uint32_t)(x >> 16);
-}
-
 static void test_random(void)
 {
 	static const uint16_t bases[] = {0x1f0, 0x1f0, 0x170, 0x170, 0xc000, 0x3f6, 0x376};
