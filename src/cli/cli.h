@@ -211,7 +211,9 @@ enum cli_result cli_flash(struct cli *c, const char *file);
 enum cli_result cli_settle_flash(struct cli *c); // firmware that comes as drives: before the rest is settled
 enum cli_result cli_settle_drives(struct cli *c);
 // werror=, rerror=. CLI_DONE: p is neither.
-enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read);
+enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, struct block_policies *to);
+// The drive's image for a device of which that was said.
+struct block_config cli_image_of(const struct cli_drive *d, const struct block_policies *said);
 struct cli_drive *cli_find_drive(struct cli *c, const char *id);
 
 enum cli_result cli_settle_node(struct cli *c, struct cli_drive *d); // one that stands on another finds it

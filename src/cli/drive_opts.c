@@ -181,18 +181,36 @@ static enum cli_result image_prop(struct cli *c, struct cli_drive *d, const stru
 	return passed_over(p) ? CLI_OK : CLI_DONE;
 }
 
-enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, bool *ignore_write, bool *ignore_read)
+enum cli_result cli_error_policy(struct cli *c, const struct cli_prop *p, struct block_policies *to)
 {
-	static const char *const report[] = { "report", "auto", NULL }, *const stops[] = { "stop", "enospc", NULL };
-	bool *to = !strcmp(p->key, "werror") ? ignore_write : !strcmp(p->key, "rerror") ? ignore_read : NULL;
+	static const struct {
+		const char *name;
+		enum block_policy policy;
+	} policies[] = { { "report", BLOCK_REPORT }, { "auto", BLOCK_REPORT }, { "ignore", BLOCK_IGNORE },
+			 { "stop", BLOCK_STOP }, { "enospc", BLOCK_ENOSPC } };
+	bool write = !strcmp(p->key, "werror");
 
-	if (!to)
+	if (!write && strcmp(p->key, "rerror"))
 		return CLI_DONE;
-	if (cli_is_one_of(p->value, stops))
-		return cli_error(c, "%s=%s is not built: no error stops the machine; use report", p->key, p->value);
-	*to = !strcmp(p->value, "ignore");
-	return *to || cli_is_one_of(p->value, report) ? CLI_OK :
-		cli_error(c, "%s=%s: give report or ignore", p->key, p->value);
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
+		if (strcmp(p->value, policies[i].name) || (!write && policies[i].policy == BLOCK_ENOSPC))
+			continue;
+		*(write ? &to->write : &to->read) = policies[i].policy;
+		return CLI_OK;
+	}
+	return cli_error(c, "%s=%s: give report, ignore%s or stop", p->key, p->value, write ? ", enospc" : "");
+}
+
+struct block_config cli_image_of(const struct cli_drive *d, const struct block_policies *said)
+{
+	struct block_config image = d->image;
+
+	if (said->write != BLOCK_REPORT)
+		image.on_error.write = said->write;
+	if (said->read != BLOCK_REPORT)
+		image.on_error.read = said->read;
+	snprintf(image.name, sizeof(image.name), "%s", d->id);
+	return image;
 }
 
 static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
@@ -224,7 +242,7 @@ static enum cli_result drive_prop(struct cli *c, struct cli_drive *d, const stru
 		snprintf(d->blk.serial, sizeof(d->blk.serial), "%.20s", p->value);
 		return CLI_OK;
 	}
-	r = cli_error_policy(c, p, &d->blk.ignore_write_errors, &d->blk.ignore_read_errors);
+	r = cli_error_policy(c, p, &d->image.on_error);
 	if (r == CLI_DONE)
 		r = image_prop(c, d, p);
 	return r != CLI_DONE ? r : cli_error(c, "property '%s%s%s' is unknown or not built", p->key, *p->key ? "=" : "",
@@ -301,6 +319,7 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg)
 	if (!d)
 		return CLI_ERROR;
 	d->image.keep_discarded = true; // unlike -drive, as QEMU has it
+	d->image.is_node = true;
 	if (*arg == '{') {
 		if (cli_from_json(c, arg, "driver", text, sizeof(text)) != CLI_OK)
 			return CLI_ERROR;
@@ -341,10 +360,8 @@ enum cli_result cli_settle_node(struct cli *c, struct cli_drive *d)
 static void give(struct virtio_config *v, struct cli_drive *d)
 {
 	d->attached = true;
-	v->image = d->image;
+	v->image = cli_image_of(d, &v->image.on_error);
 	v->blk.write_cache = d->blk.write_cache;
-	v->blk.ignore_write_errors |= d->blk.ignore_write_errors;
-	v->blk.ignore_read_errors |= d->blk.ignore_read_errors;
 	if (!*v->blk.serial)
 		memcpy(v->blk.serial, d->blk.serial, sizeof(v->blk.serial));
 }

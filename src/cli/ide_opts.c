@@ -42,8 +42,8 @@ static enum cli_result put(struct cli *c, struct cli_drive *d, struct places p, 
 			place = i;
 	if (place < 0 || place >= p.count)
 		return cli_error(c, "%s: the %s controller has %d places; use if=virtio", d->image.file, p.name, p.count);
-	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
-		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for IDE", d->image.file);
+	if (d->image.on_error.write || d->image.on_error.read)
+		return cli_error(c, "%s: werror= and rerror= other than report are not built for IDE and SATA", d->image.file);
 	to = &p.drive[place];
 	if (to->present)
 		return cli_error(c, "%s: its place on the %s controller (%d) belongs to %s; choose another", d->image.file,
@@ -75,8 +75,8 @@ enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d)
 	if (place >= FDC_DRIVES || to[place].present)
 		return cli_error(c, "%s: the floppy controller has %d drives, and this one is %s", d->image.file, FDC_DRIVES,
 				 place >= FDC_DRIVES ? "none of them" : "taken");
-	if (d->blk.ignore_write_errors || d->blk.ignore_read_errors)
-		return cli_error(c, "%s: werror=ignore and rerror=ignore are not built for floppy disks", d->image.file);
+	if (d->image.on_error.write || d->image.on_error.read)
+		return cli_error(c, "%s: werror= and rerror= other than report are not built for floppy disks", d->image.file);
 	d->attached = true;
 	to[place] = (struct floppy_config){.present = true, .image = d->image};
 	return CLI_OK;

@@ -81,7 +81,7 @@ static enum cli_result disk_prop(struct cli *c, struct scsi_disk_config *d, cons
 	r = cli_take_text(c, texts, ARRAY_SIZE(texts), p);
 	if (r != CLI_DONE)
 		return r;
-	r = cli_error_policy(c, p, &d->ignore_write_errors, &d->ignore_read_errors);
+	r = cli_error_policy(c, p, &d->image.on_error);
 	if (r != CLI_DONE)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
@@ -142,11 +142,9 @@ enum cli_result cli_scsi_cd(struct cli *c, const char *arg)
 static void give(struct scsi_disk_config *s, struct cli_drive *d)
 {
 	d->attached = true;
-	s->image = d->image;
+	s->image = cli_image_of(d, &s->image.on_error);
 	s->image.readonly |= s->type == SCSI_CDROM;
 	s->write_cache = d->blk.write_cache;
-	s->ignore_write_errors |= d->blk.ignore_write_errors;
-	s->ignore_read_errors |= d->blk.ignore_read_errors;
 	if (!*s->serial)
 		memcpy(s->serial, d->blk.serial, MIN(sizeof(s->serial), sizeof(d->blk.serial)));
 	if (!*s->id)

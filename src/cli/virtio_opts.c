@@ -220,7 +220,7 @@ enum cli_result cli_virtio_blk(struct cli *c, const char *arg)
 		enum cli_result r = cli_virtio_prop(c, v, &p);
 
 		if (r == CLI_DONE)
-			r = cli_error_policy(c, &p, &v->blk.ignore_write_errors, &v->blk.ignore_read_errors);
+			r = cli_error_policy(c, &p, &v->image.on_error);
 		if (r == CLI_DONE)
 			r = blk_prop(c, v, &p);
 		if (r == CLI_DONE)

@@ -111,6 +111,15 @@ static void heard(void *opaque, enum machine_note note, bool guest, const char *
 			qmp_tell(o->one[i], note, guest, why);
 }
 
+static void heard_failure(void *opaque, const struct block_failure *f)
+{
+	struct operators *o = opaque;
+
+	for (unsigned i = 0; i < o->count; i++)
+		if (o->one[i]->qmp && o->one[i]->ready)
+			qmp_tell_failure(o->one[i], f);
+}
+
 static int open_one(struct operators *o, const struct operator_config *c, char *err, size_t errlen)
 {
 	struct operator *op = calloc(1, sizeof(*op));
@@ -144,7 +153,7 @@ int operators_open(struct operators *o, struct machine *m, const struct operator
 		snprintf(err, errlen, "-monitor: the host has no more descriptors");
 		return -EMFILE;
 	}
-	m->listener_of_events = (struct machine_listener){heard, o};
+	m->listener_of_events = (struct machine_listener){heard, heard_failure, o};
 	for (unsigned i = 0; i < n; i++)
 		if (open_one(o, &c[i], why, sizeof(why)) < 0) {
 			snprintf(err, errlen, "%s: %s", c[i].qmp ? "-qmp" : "-monitor", why);
@@ -156,7 +165,7 @@ int operators_open(struct operators *o, struct machine *m, const struct operator
 void operators_close(struct operators *o)
 {
 	if (o->machine)
-		o->machine->listener_of_events.heard = NULL;
+		o->machine->listener_of_events = (struct machine_listener){NULL, NULL, NULL};
 	console_close(&o->console);
 	for (unsigned i = 0; i < o->count; i++) {
 		send_out(o->one[i]);

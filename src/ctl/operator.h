@@ -62,6 +62,7 @@ void qmp_greet(struct operator *op);
 size_t qmp_take(struct operator *op, const char *in, size_t n);
 void qmp_complain(struct operator *op, const char *why);
 void qmp_tell(struct operator *op, enum machine_note note, bool guest, const char *why);
+void qmp_tell_failure(struct operator *op, const struct block_failure *f);
 
 // hmp.c
 struct hmp_text { // an answer

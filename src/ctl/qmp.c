@@ -2,6 +2,7 @@
 //
 // QMP: whole JSON objects out of a stream of bytes, and the frame around a command. An object ends where its braces are
 // closed, whatever lines it has. The commands themselves are a table in qmp_commands.c.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,28 @@ void qmp_complain(struct operator *op, const char *why)
 	answer_error(op, NULL, "GenericError", why);
 }
 
+static json_t *event(const char *name)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return json_pack("{s:s,s:{s:I,s:I}}", "event", name, "timestamp", "seconds", (json_int_t)t.tv_sec,
+			 "microseconds", (json_int_t)t.tv_nsec / 1000);
+}
+
+void qmp_tell_failure(struct operator *op, const struct block_failure *f)
+{
+	static const char *const actions[] = { "report", "ignore", "stop" };
+	json_t *e = event("BLOCK_IO_ERROR");
+
+	if (e)
+		json_object_set_new(e, "data", json_pack("{s:s,s:s,s:s,s:s,s:b,s:s}", "device",
+				    f->image->is_node ? "" : f->image->name, "node-name", f->image->is_node ? f->image->name : "",
+				    "operation", f->read ? "read" : "write", "action", actions[f->action], "nospace",
+				    f->error == -ENOSPC, "reason", strerror(-f->error)));
+	say(op, e);
+}
+
 void qmp_tell(struct operator *op, enum machine_note note, bool guest, const char *why)
 {
 	static const struct {
@@ -76,13 +99,9 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 		[NOTE_SHUTDOWN] = {"SHUTDOWN", true}, [NOTE_POWERDOWN] = {"POWERDOWN", false},
 		[NOTE_DELETED] = {"DEVICE_DELETED", false},
 	};
-	struct timespec t;
+	json_t *e = event(notes[note].name);
 	char path[128];
-	json_t *e;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	e = json_pack("{s:s,s:{s:I,s:I}}", "event", notes[note].name, "timestamp", "seconds", (json_int_t)t.tv_sec,
-		      "microseconds", (json_int_t)t.tv_nsec / 1000);
 	if (e && notes[note].reasoned)
 		json_object_set_new(e, "data", json_pack("{s:b,s:s}", "guest", guest, "reason", why));
 	if (e && note == NOTE_DELETED) {

@@ -104,8 +104,8 @@ static json_t *query_memory(struct qmp_call *c)
 
 static json_t *query_events(struct qmp_call *c)
 {
-	return json_pack("[{s:s},{s:s},{s:s},{s:s},{s:s}]", "name", "SHUTDOWN", "name", "RESET", "name", "STOP", "name",
-			 "RESUME", "name", "POWERDOWN");
+	return json_pack("[{s:s},{s:s},{s:s},{s:s},{s:s},{s:s},{s:s}]", "name", "SHUTDOWN", "name", "RESET", "name", "STOP",
+			 "name", "RESUME", "name", "POWERDOWN", "name", "DEVICE_DELETED", "name", "BLOCK_IO_ERROR");
 }
 
 static json_t *query_commands(struct qmp_call *c)

@@ -24,3 +24,7 @@ void qmp_complain(struct operator *op, const char *why)
 void qmp_tell(struct operator *op, enum machine_note note, bool guest, const char *why)
 {
 }
+
+void qmp_tell_failure(struct operator *op, const struct block_failure *f)
+{
+}

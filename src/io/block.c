@@ -3,6 +3,7 @@
 // Opening an image: its format, the layers above it, its engine. And what all images have in common while they run: a
 // failure of the host's is said once for each kind of operation and error, so that a full disk is one line.
 #include "io/block.h"
+#include "io/block_waiting.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -49,15 +50,30 @@ unsigned block_slice(const struct block_request *r, uint64_t skip, uint64_t size
 	return used;
 }
 
-static void complain(struct block *b, const struct block_request *r, int error)
+static enum block_action choose_action(const struct block *b, const struct block_request *r)
 {
+	enum block_policy p = r->op == BLOCK_READ ? b->config.on_error.read : b->config.on_error.write;
+
+	if (r->error == -EPERM) // ours: no second attempt would end otherwise
+		return BLOCK_REPORTED;
+	if (p == BLOCK_IGNORE)
+		return BLOCK_IGNORED;
+	return b->waiting && (p == BLOCK_STOP || (p == BLOCK_ENOSPC && r->error == -ENOSPC)) ? BLOCK_STOPPED : BLOCK_REPORTED;
+}
+
+static void complain(struct block *b, const struct block_request *r, int error, enum block_action action)
+{
+	static const char *const what_then[] = {
+		[BLOCK_REPORTED] = "the guest has an I/O error", [BLOCK_IGNORED] = "the guest is not told",
+		[BLOCK_STOPPED] = "the machine stops; cont (-monitor, -qmp) has it tried again",
+	};
 	static const char *const ops[] = { "read", "write", "flush", "discard", "write zeroes" };
 	uint32_t bit = BIT((r->op * 4 + (error == -ENOSPC ? 1 : error == -EIO ? 2 : 3)) % 32);
 
 	if (atomic_fetch_or(&b->complained, bit) & bit)
 		return;
-	fprintf(stderr, "ringer: %s: %s at %llu failed: %s; the guest has an I/O error\n", b->config.file, ops[r->op],
-		(unsigned long long)r->offset, strerror(-error));
+	fprintf(stderr, "ringer: %s: %s at %llu failed: %s; %s\n", b->config.file, ops[r->op],
+		(unsigned long long)r->offset, strerror(-error), what_then[action]);
 }
 
 // A guest that may write any first block could make the image another format the next time it is opened.
@@ -79,9 +95,17 @@ static bool forges_header(const struct block *b, const struct block_request *r)
 
 int block_run(struct block *b, struct block_request *r, unsigned worker)
 {
-	r->error = forges_header(b, r) ? -EPERM : b->ops->run(b, r, worker);
-	if (r->error)
-		complain(b, r, r->error);
+	enum block_action action;
+
+	do {
+		r->error = forges_header(b, r) ? -EPERM : b->ops->run(b, r, worker);
+		if (!r->error)
+			return 0;
+		action = choose_action(b, r);
+		complain(b, r, r->error, action);
+	} while (block_failed(b, r, action));
+	if (action == BLOCK_IGNORED)
+		r->error = 0;
 	return r->error;
 }
 
@@ -154,7 +178,7 @@ static int start_engine(struct block *b, char *err, size_t errlen)
 	return b->engine ? 0 : -EAGAIN;
 }
 
-int block_open(struct block **b, const struct block_config *c, char *err, size_t errlen)
+int block_open(struct block **b, const struct block_config *c, struct block_waiting *w, char *err, size_t errlen)
 {
 	struct block_config config = *c;
 	bool probed = false;
@@ -167,6 +191,7 @@ int block_open(struct block **b, const struct block_config *c, char *err, size_t
 		r = block_overlay_open(b, *b, err, errlen);
 	if (r == 0) {
 		(*b)->probed_raw = probed && !config.snapshot;
+		(*b)->waiting = w;
 		r = start_engine(*b, err, errlen);
 	}
 	if (r < 0 && *b) {
@@ -181,6 +206,7 @@ void block_close(struct block *b)
 	struct block_request flush = {.op = BLOCK_FLUSH};
 
 	b->engine->stop(b->engine);
+	b->waiting = NULL;
 	if (!b->readonly)
 		block_run(b, &flush, 0);
 	b->ops->close(b);

@@ -16,9 +16,20 @@ enum { BLOCK_SECTOR = 512, BLOCK_PATH_MAX = 512 };
 
 enum block_aio { BLOCK_AIO_AUTO, BLOCK_AIO_THREADS, BLOCK_AIO_URING };
 
+// What the host's failures are to the guest: an error, nothing, or a stop of the machine until an operator lets the
+// request be tried again (BLOCK_ENOSPC: that where the host's disk is full, an error else).
+enum block_policy { BLOCK_REPORT, BLOCK_IGNORE, BLOCK_STOP, BLOCK_ENOSPC };
+
+struct block_policies {
+	enum block_policy write, read;
+};
+
 struct block_config {
 	char file[BLOCK_PATH_MAX];
 	char format[16];     // "": by its first bytes, and raw if these say nothing
+	char name[64];       // as operators know it
+	bool is_node;        // ... which is a node's, not a drive's
+	struct block_policies on_error;
 	bool readonly, snapshot, no_lock;
 	bool direct;         // around the host's page cache
 	bool no_flush;       // cache=unsafe: a flush does nothing
@@ -64,10 +75,11 @@ struct block {
 	void (*completed)(void *opaque, struct block_request *list);
 	void *opaque;
 	_Atomic uint32_t complained; // errors that the user has been told, a bit each
+	struct block_waiting *waiting; // where requests wait that stop the machine; NULL: they fail
 };
 
 // Open an image, lock it, and start its engine. 0, or a negative errno with a line in err.
-int block_open(struct block **b, const struct block_config *c, char *err, size_t errlen);
+int block_open(struct block **b, const struct block_config *c, struct block_waiting *w, char *err, size_t errlen);
 
 // No request may be under way. What was written is flushed.
 void block_close(struct block *b);
@@ -86,7 +98,8 @@ int block_nbd_open(struct block **b, const struct block_config *c, char *err, si
 int block_overlay_open(struct block **b, struct block *base, char *err, size_t errlen); // takes base, also on failure
 int block_lock(int fd, const struct block_config *c, bool readonly, char *err, size_t errlen);
 const char *block_probe(const uint8_t *start, size_t size); // a format's name by an image's first bytes, or NULL
-int block_run(struct block *b, struct block_request *r, unsigned worker); // ops->run, and what the user must hear of it
+// ops->run, what the user must hear of it, and what the policy makes of it
+int block_run(struct block *b, struct block_request *r, unsigned worker);
 
 struct block_engine {
 	const char *name;

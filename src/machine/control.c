@@ -47,6 +47,8 @@ const char *machine_run_state(const struct machine *m)
 		return "shutdown";
 	if (now(m) == EVENT_STOPPED)
 		return "debug";
+	if (m->io_error)
+		return "io-error";
 	if (m->paused)
 		return m->has_run ? "paused" : "prelaunch";
 	return "running";
@@ -80,6 +82,31 @@ int machine_pause(struct machine *m)
 	return 0;
 }
 
+// A disk's requests have failed on the host.
+void machine_on_disk_failed(void *opaque)
+{
+	struct machine_listener *to;
+	struct block_failure f[BLOCK_FAILURES];
+	struct machine *m = opaque;
+	unsigned n = block_waiting_take(&m->waiting, f);
+	bool stop = false;
+
+	to = &m->listener_of_events;
+	for (unsigned i = 0; i < n; i++) {
+		if (to->heard_failure)
+			to->heard_failure(to->opaque, &f[i]);
+		stop |= f[i].action == BLOCK_STOPPED;
+	}
+	if (!stop)
+		return;
+	m->io_error = true;
+	if (m->paused)
+		return;
+	m->paused = true;
+	signal_monitors(m, SIGSTOP);
+	machine_tell(m, NOTE_STOP, false, "");
+}
+
 int machine_unpause(struct machine *m)
 {
 	if (is_out_of_hand(m))
@@ -89,6 +116,9 @@ int machine_unpause(struct machine *m)
 		return 0;
 	m->paused = false;
 	signal_monitors(m, SIGCONT);
+	if (m->io_error)
+		block_waiting_retry(&m->waiting);
+	m->io_error = false;
 	machine_tell(m, NOTE_RESUME, false, "");
 	return 0;
 }
@@ -97,6 +127,7 @@ int machine_reset(struct machine *m)
 {
 	if (now(m) == EVENT_STOPPED)
 		return -EBUSY;
+	m->io_error = false; // the requests that wait are given up
 	machine_reset_now(m, RESET_REQUESTED, false);
 	return 0;
 }

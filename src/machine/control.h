@@ -37,9 +37,13 @@ enum plug_kind { PLUG_DEVICE, PLUG_DRIVE, PLUG_NODE, PLUG_NETWORK, PLUG_OBJECT }
 
 enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN, NOTE_DELETED };
 
+struct block_failure;
+
+
 // Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it, or the device that is deleted.
 struct machine_listener {
 	void (*heard)(void *opaque, enum machine_note note, bool guest, const char *why);
+	void (*heard_failure)(void *opaque, const struct block_failure *f);
 	void *opaque;
 };
 void machine_tell(struct machine *m, enum machine_note note, bool guest, const char *why);

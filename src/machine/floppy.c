@@ -18,7 +18,7 @@ bool floppy_is_present(const struct machine *m)
 
 static int add_drive(struct fdc_drive *d, const struct floppy_config *c, char *err, size_t errlen)
 {
-	int r = block_open(&d->image, &c->image, err, errlen);
+	int r = block_open(&d->image, &c->image, NULL, err, errlen);
 	const struct fdc_format *format = r < 0 ? NULL : fdc_format_of(d->image->size);
 
 	if (r < 0)

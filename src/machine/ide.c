@@ -20,7 +20,7 @@ bool ide_is_present(const struct machine *m)
 
 int ide_add_drive(struct ide_drive *d, const struct ide_config *c, unsigned place, char *err, size_t errlen)
 {
-	int r = block_open(&d->image, &c->image, err, errlen);
+	int r = block_open(&d->image, &c->image, NULL, err, errlen);
 
 	if (r < 0)
 		return r;

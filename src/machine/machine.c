@@ -113,6 +113,13 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	return r;
 }
 
+static void disk_failed(void *opaque)
+{
+	struct machine *m = opaque;
+
+	loop_event_raise(&m->disk_failed);
+}
+
 static int open_serial(struct machine *m, char *err, size_t errlen)
 {
 	char why[400] = "";
@@ -149,6 +156,7 @@ static int create_loop(struct machine *m, char *err, size_t errlen)
 
 	if (r < 0 || (r = loop_event_add(&m->loop, &m->doorbell, on_doorbell, m)) < 0 ||
 	    (r = loop_event_add(&m->loop, &m->event_raised, machine_on_event, m)) < 0 ||
+	    (r = loop_event_add(&m->loop, &m->disk_failed, machine_on_disk_failed, m)) < 0 ||
 	    (r = loop_timer_add(&m->loop, &m->timer, on_timer, m)) < 0 ||
 	    (r = signals_add(&m->loop, &m->signals, machine_terminate, m)) < 0)
 		snprintf(err, errlen, "cannot set up the event loop: %s", strerror(-r));
@@ -215,6 +223,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 		m->monitor[i] = (struct monitor){.machine = m, .vcpu = i, .pidfd = -1};
 	}
 	m->loop.epoll_fd = -1;
+	block_waiting_init(&m->waiting, disk_failed, m);
 	m->paused = c->start_paused;
 	m->has_run = !c->start_paused;
 	m->mux = (struct mux){.quit = mux_quit, .opaque = m, .escape = c->escape};
@@ -291,6 +300,7 @@ void machine_destroy(struct machine *m)
 	signals_remove(&m->loop, &m->signals);
 	loop_timer_remove(&m->loop, &m->timer);
 	loop_event_remove(&m->loop, &m->event_raised);
+	loop_event_remove(&m->loop, &m->disk_failed);
 	loop_event_remove(&m->loop, &m->doorbell);
 	loop_destroy(&m->loop);
 	trace_close(&m->trace);

@@ -21,6 +21,7 @@
 #include "host/confine.h"
 #include "host/loop.h"
 #include "host/signals.h"
+#include "io/block_waiting.h"
 #include "io/net.h"
 #include "io/serial.h"
 #include "io/trace.h"
@@ -117,6 +118,9 @@ struct machine {
 	struct loop loop;
 	struct signals signals;
 	bool paused, has_run; // by an operator; ever let go
+	bool io_error; // ... paused by a disk's failure (werror=stop)
+	struct block_waiting waiting; // requests of virtio disks that have failed
+	struct loop_event disk_failed;
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct mux mux; // what the keys of a multiplexed standard input do
 	struct serial serial[SERIAL_PORTS];

@@ -21,7 +21,7 @@ int pflash_create(struct machine *m, char *err, size_t errlen)
 	if (!*c->file)
 		return 0;
 	bus_init_dev(&m->bus, &f->dev, &pflash_class);
-	e = block_open(&f->image, c, err, errlen);
+	e = block_open(&f->image, c, NULL, err, errlen);
 	if (e < 0)
 		return e;
 	if (!f->image->size || f->image->size % PFLASH_BLOCK || f->image->size > PFLASH_MAX) {

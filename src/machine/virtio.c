@@ -92,7 +92,7 @@ static struct virtio_device *create_blk(struct machine *m, const struct virtio_c
 	struct virtio_device *d;
 	struct block *image;
 
-	if (block_open(&image, &c->image, err, errlen) < 0)
+	if (block_open(&image, &c->image, &m->waiting, err, errlen) < 0)
 		return NULL;
 	d = virtio_blk_create(image, &c->blk, &m->shared->config.mem);
 	if (!d)
@@ -111,7 +111,7 @@ static struct virtio_device *create_scsi(struct machine *m, const struct virtio_
 
 		if (s->device != index)
 			continue;
-		if (block_open(&image, &s->image, err, errlen) < 0) {
+		if (block_open(&image, &s->image, &m->waiting, err, errlen) < 0) {
 			virtio_destroy(d);
 			free(d);
 			return NULL;
@@ -323,7 +323,9 @@ void virtio_bus_ejected(struct machine *m)
 		if (!(gone & BIT(i)) || !d)
 			continue;
 		doorbell_stop(m, i);
+		block_waiting_give_up(&m->waiting, true); // its requests must end, should it have any
 		virtio_reset(d);
+		block_waiting_give_up(&m->waiting, false);
 		m->virtio.pci[i].device = NULL;
 		virtio_destroy(d);
 		free(d);
@@ -379,11 +381,13 @@ void virtio_bus_destroy(struct machine *m)
 
 void virtio_bus_reset(struct machine *m)
 {
+	block_waiting_give_up(&m->waiting, true);
 	for (unsigned i = 0; i < m->virtio.count; i++) {
 		if (m->virtio.pci[i].device)
 			virtio_reset(m->virtio.pci[i].device);
 		atomic_store(&m->shared->pci[i].kicks, 0);
 	}
+	block_waiting_give_up(&m->waiting, false);
 }
 
 uint64_t virtio_bus_access(struct machine *m, bool write, uint64_t address, unsigned size, uint64_t value)

@@ -58,7 +58,6 @@ struct virtio_blk {
 	struct virtio_device dev;
 	struct block *image;
 	struct blk_config_space space;
-	bool ignore_write_errors, ignore_read_errors;
 	char serial[VIRTIO_BLK_SERIAL];
 	struct blk_request *free;
 	uint64_t pushed;        // queues with pushes that have not been signalled
@@ -101,11 +100,6 @@ static void signal_pushed(struct virtio_blk *b)
 			virtq_signal(&b->dev.queue[i]);
 }
 
-static bool failed(const struct virtio_blk *b, const struct block_request *r)
-{
-	return r->error && !(r->op == BLOCK_READ ? b->ignore_read_errors : b->ignore_write_errors);
-}
-
 static void finish_all(struct virtio_blk *b, struct block_request *list)
 {
 	while (list) {
@@ -115,7 +109,7 @@ static void finish_all(struct virtio_blk *b, struct block_request *list)
 		b->under_way--;
 		if (r->r.op == BLOCK_READ)
 			virtio_wrote(&b->dev, r->r.iov, r->r.niov);
-		finish(b, r, failed(b, &r->r) ? S_IOERR : S_OK, r->r.op == BLOCK_READ ? r->r.size : 0);
+		finish(b, r, r->r.error ? S_IOERR : S_OK, r->r.op == BLOCK_READ ? r->r.size : 0);
 	}
 	signal_pushed(b);
 	if (!b->under_way)
@@ -361,8 +355,6 @@ struct virtio_device *virtio_blk_create(struct block *image, const struct virtio
 	b->image = image;
 	image->completed = blk_completed;
 	image->opaque = b;
-	b->ignore_write_errors = c->ignore_write_errors;
-	b->ignore_read_errors = c->ignore_read_errors;
 	memcpy(b->serial, c->serial, strnlen(c->serial, sizeof(b->serial)));
 	pthread_cond_init(&b->idle, NULL);
 	describe(b, c);

@@ -16,7 +16,6 @@ struct virtio_blk_config {
 	unsigned block_size;  // logical, 0: 512
 	unsigned physical_size; // 0: as the logical
 	bool write_cache;     // the guest is told to flush
-	bool ignore_write_errors, ignore_read_errors; // werror=ignore, rerror=ignore
 };
 
 struct virtio_blk;

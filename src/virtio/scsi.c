@@ -127,8 +127,6 @@ static void finish_all(struct virtio_scsi *v, struct block_request *list)
 		list = list->next;
 		if (r->r.op == BLOCK_READ)
 			virtio_wrote(&v->dev, r->r.iov, r->r.niov);
-		if (r->r.op == BLOCK_READ ? r->disk->config.ignore_read_errors : r->disk->config.ignore_write_errors)
-			r->r.error = 0;
 		v->under_way--;
 		r->disk->under_way--;
 		if (r->r.error)

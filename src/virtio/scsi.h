@@ -20,7 +20,7 @@ struct scsi_disk_config { // -device scsi-hd, scsi-cd
 	unsigned target, lun;
 	char serial[37], id[64], vendor[9], product[17];
 	unsigned block_size, physical_size; // 0: as usual
-	bool write_cache, ignore_write_errors, ignore_read_errors;
+	bool write_cache;
 	struct block_config image;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A host disk that fails, for LD_PRELOAD: transfers that touch the megabyte at FAIL_AT (bytes) end with EIO, and so
-// does every fdatasync once the file FAIL_FLUSH exists.
+// A host disk that fails, for LD_PRELOAD: transfers that touch the megabyte at FAIL_AT (bytes) end with EIO, if FAIL_WHILE is
+// set as long as that file exists, and so does every fdatasync once the file FAIL_FLUSH exists.
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -15,6 +15,8 @@ static int is_bad(off_t at, const struct iovec *v, int n)
 	for (int i = 0; i < n; i++)
 		end += (off_t)v[i].iov_len;
 	errno = EIO;
+	if (getenv("FAIL_WHILE") && access(getenv("FAIL_WHILE"), F_OK))
+		return 0;
 	return at < bad + (1 << 20) && end > bad;
 }
 

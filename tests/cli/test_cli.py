@@ -190,8 +190,8 @@ def test_disks():
     good, blk = "file=disk,format=raw,if=none,id=d", ["-device", "virtio-blk-pci,drive=d"]
     node = ["-blockdev", "driver=file,node-name=f,filename=disk"]
     for args, named in [
-        (["-drive", good + ",werror=stop"] + blk, "werror=stop"), (["-drive", good, "-device", "virtio-scsi-pci", "-device",
-         "scsi-hd,drive=d,rerror=stop"], "rerror=stop"), (["-drive", good, "-device", "scsi-hd,drive=d"], "virtio-scsi-pci"),
+        (["-drive", good + ",werror=frob"] + blk, "werror=frob"), (["-drive", good, "-device", "virtio-scsi-pci", "-device",
+         "scsi-hd,drive=d,rerror=enospc"], "rerror=enospc"), (["-drive", "file=disk,format=raw,werror=stop"], "werror="), (["-drive", good, "-device", "scsi-hd,drive=d"], "virtio-scsi-pci"),
         (["-device", "virtio-scsi-pci,hotplug=on"], "hotplug=on"), (["-device", "scsi-hd"], "drive="),
         (["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=x"], "drive=x"),
         (["-drive", good, "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=d,scsi-id=999"], "scsi-id=999"),
@@ -226,7 +226,7 @@ def test_disks():
         check(f"bad disk {args}", ok, (status, out, err))
     for args in [
         ["-drive", "file=disk,format=raw,if=virtio,cache=none,aio=threads,discard=unmap,serial=S,index=0,media=disk"],
-        ["-drive", good] + blk, blk + ["-drive", good], ["-drive", good + ",cache=unsafe,werror=report"] + blk,
+        ["-drive", good] + blk, blk + ["-drive", good], ["-drive", good + ",cache=unsafe,werror=enospc,rerror=stop"] + blk,
         node + ["-blockdev", "driver=raw,node-name=d,file=f,cache.direct=off"] + blk,
         ["-blockdev", "driver=raw,node-name=d,file.driver=file,file.filename=disk,file.aio=io_uring,read-only=on"] + blk,
         ["-drive", "file=disk,format=raw,if=virtio,readonly=on"] * 2,
