@@ -58,7 +58,9 @@ static enum block_action choose_action(const struct block *b, const struct block
 		return BLOCK_REPORTED;
 	if (p == BLOCK_IGNORE)
 		return BLOCK_IGNORED;
-	return b->waiting && (p == BLOCK_STOP || (p == BLOCK_ENOSPC && r->error == -ENOSPC)) ? BLOCK_STOPPED : BLOCK_REPORTED;
+	if (p == BLOCK_ENOSPC && r->error == -ENOSPC)
+		p = BLOCK_STOP;
+	return p == BLOCK_STOP && b->waiting ? BLOCK_STOPPED : BLOCK_REPORTED;
 }
 
 static void complain(struct block *b, const struct block_request *r, int error, enum block_action action)

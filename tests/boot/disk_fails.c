@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A host disk that fails, for LD_PRELOAD: transfers that touch the megabyte at FAIL_AT (bytes) end with EIO, if FAIL_WHILE is
-// set as long as that file exists, and so does every fdatasync once the file FAIL_FLUSH exists.
+// A host disk that fails, for LD_PRELOAD: transfers that touch the megabyte at FAIL_AT (bytes) end with EIO (if
+// FAIL_WHILE is set: as long as that file exists), and so does every fdatasync once the file FAIL_FLUSH exists.
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
