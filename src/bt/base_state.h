@@ -66,7 +66,8 @@ struct base {
 	uint16_t passes[PASSES];  // counters of places and targets by hash; hot when one becomes 0
 	uint64_t seen[SEEN / 64]; // by hash: instructions met once, which have no thunk of their own yet
 	uint8_t retired[RETIRED]; // by guest frame, hashed: how many hot units have been
-	struct thunk_key key[THUNK_HASH]; // by hash; KEYS_MAX of them are filled
+	uint32_t key_hash[THUNK_HASH];    // number of a key, or 0
+	struct thunk_key key[KEYS_MAX];
 	struct thunk thunk[THUNKS_MAX];
 	struct base_site site[BASE_SITES_MAX];
 	uint32_t site_hash[BASE_SITE_HASH];

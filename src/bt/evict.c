@@ -288,8 +288,8 @@ static unsigned next_segment(const struct bt *b)
 	return b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to ? next : less_live(b);
 }
 
-// What was not used of the segment this time, of the cache and of the tables: nothing will be written there until it is
-// opened again.
+// What is not used of the segment at hand, of the cache and of the tables. When the segment is left, nothing will be
+// written there until it is opened again; when it is opened, that is all of it, and it fills slowly.
 static void release_rest(struct vcpu *v)
 {
 	const struct bt *b = bt_of(v);
@@ -330,6 +330,7 @@ void tc_make_room(struct vcpu *v)
 	release_rest(v);
 	empty_segment(v, next);
 	open_segment(b, next);
+	release_rest(v);
 }
 
 // Somebody found none, in this pool or in the other.

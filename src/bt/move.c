@@ -27,9 +27,9 @@ bool move_is_possible(uint64_t pc, uint32_t mode)
 	return mode & MODE_USER && (mode & MODE_CODE) == MODE_CODE64 && high_enough(pc);
 }
 
-static uint32_t page_number(uint64_t pc)
+static uint16_t page_number(uint64_t pc)
 {
-	return (uint32_t)(pc >> PAGE_SHIFT);
+	return (uint16_t)(pc >> PAGE_SHIFT);
 }
 
 uint32_t move_clock(void)

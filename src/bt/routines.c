@@ -536,8 +536,8 @@ void base_flush(struct bt *b)
 	struct base *s = &b->base;
 
 	if (s->nkeys)
-		memset(s->key, 0, sizeof(s->key));
-	s->nkeys = 0;
+		memset(s->key_hash, 0, sizeof(s->key_hash));
+	s->nkeys = 1; // number 0 means none
 	memset(s->seen, 0, sizeof(s->seen));
 	memset(s->site_hash, 0, sizeof(s->site_hash));
 	for (unsigned i = 0; i < PASSES; i++)

@@ -19,13 +19,15 @@ static unsigned key_hash(uint64_t lo, uint64_t hi, uint32_t mode)
 struct thunk_key *base_key(struct bt *b, uint64_t lo, uint64_t hi, uint32_t mode)
 {
 	for (unsigned i = key_hash(lo, hi, mode);; i = (i + 1) & (THUNK_HASH - 1)) {
-		struct thunk_key *k = &b->base.key[i];
+		uint32_t *number = &b->base.key_hash[i];
+		struct thunk_key *k;
 
-		if (!k->hi) {
+		if (!*number) {
 			ASSERT(b->base.nkeys < KEYS_MAX);
-			b->base.nkeys++;
-			*k = (struct thunk_key){.lo = lo, .hi = hi, .mode = mode};
+			*number = b->base.nkeys++;
+			b->base.key[*number] = (struct thunk_key){.lo = lo, .hi = hi, .mode = mode};
 		}
+		k = &b->base.key[*number];
 		if (k->lo == lo && k->hi == hi && k->mode == mode)
 			return k;
 	}
@@ -256,11 +258,12 @@ static void make(struct trans *m, const struct x86_insn *insn)
 // One that stands as it is asks for nothing later; what is fetched for it is in vain.
 void thunk_expect(struct trans *t, unsigned i)
 {
+	const struct base *s = &t->b->base;
 	const struct x86_mem *m = &t->insn[i].mem;
 	struct identity id = identity_of(t, i, m->present && m->base == X86_REG_RIP);
 
 	if (m->present)
-		__builtin_prefetch(&t->b->base.key[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]);
+		__builtin_prefetch(&s->key[s->key_hash[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]]);
 }
 
 // TC offset of the thunk for the present instruction.

@@ -84,28 +84,29 @@ struct tu {
 	uint16_t before;        // as many bytes in front of pc
 	uint16_t first, end;    // of the bytes of the page (gpa's) that its translation depends on: offsets
 	uint16_t ninsns;
-	uint8_t tier;           // enum tier: TIER_BASE or TIER_HOT
-	uint8_t favour;         // enum favour
+	uint8_t tier : 2;       // enum tier: TIER_BASE or TIER_HOT
+	uint8_t favour : 2;     // enum favour
 	bool dead : 1;
 	bool crosses : 1;       // it has had links with units on other footings
 	bool late : 1;          // it has code in another segment than its own
 	bool fixed : 1;         // cannot move: its code depends on its address in other ways
 	bool looked_up : 1;     // it has been entered in the base tier's look-up
 	bool uncheckable : 1;   // MODE_ALONE: its only instruction cannot be run twice
+	uint16_t footing;       // see footing.c; 0 if its code is mapped in every address space
 	uint32_t hot;           // its struct hot_tu, or 0
 	uint32_t hash_next;
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
-	uint32_t footing;       // see footing.c; 0 if its code is mapped in every address space
 	uint32_t footing_next, footing_prev; // units on the same one
 	uint32_t first_map;     // struct insn_map
 	uint32_t first_exit;
 	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
 	uint16_t nmaps, nexits, nrelocs;
-	uint32_t was;           // the page number (the lower bits of it) of the address it came from, or 0
+	uint16_t was;           // the page number (the lower bits of it) of the address it came from, or 0
 	uint32_t since;         // move_clock() when it came to this address
 };
 #define NO_FRAME UINT32_MAX
+_Static_assert(sizeof(struct tu) == 104 && FOOTINGS_MAX <= BIT(16), "there are very many");
 
 struct hot_tu {
 	uint64_t lines;         // of 64 bytes each, of the page, that its translation depends on
@@ -142,11 +143,12 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
 	int16_t guest;      // offset from tu.pc
 	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
-	uint8_t left;       // as in struct exit, behind this instruction
 	uint16_t recipe;    // number in bt.recipe, with FLAGS_RECIPE
+	uint8_t left;       // as in struct exit, behind this instruction
 	uint8_t flags : 3;  // enum flag_state at its operation
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 };
+_Static_assert(sizeof(struct insn_map) == 10, "there are many");
 
 enum exit_kind {
 	EXIT_DIRECT,   // to a known linear address, may be chained
