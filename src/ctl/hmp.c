@@ -151,6 +151,24 @@ static void nmi(struct machine *m, const char *rest, struct hmp_text *t)
 	machine_send_nmi(m);
 }
 
+// sendkey KEY-KEY... [HOLD-MS]: all down, all up; the keyboard keeps them in their order
+static void send_key(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char word[200], *name[16], *save = NULL;
+	unsigned n = 0;
+
+	if (!hmp_word(&rest, word, sizeof(word)))
+		hmp_print(t, "Error: name the keys, as ctrl-alt-f1\r\n");
+	else
+		for (char *w = strtok_r(word, "-", &save); w && n < ARRAY_SIZE(name); w = strtok_r(NULL, "-", &save))
+			name[n++] = w;
+	for (unsigned i = 0; i < n; i++)
+		if (!machine_press_key(m, name[i], true))
+			hmp_print(t, "Error: unknown key: '%.50s'\r\n", name[i]);
+	while (n--)
+		machine_press_key(m, name[n], false);
+}
+
 // Which processor "info registers" and x look at.
 static void cpu(struct machine *m, const char *rest, struct hmp_text *t)
 {
@@ -185,6 +203,7 @@ static const struct {
 	{ "q", NULL, quit },
 	{ "quit", "end ringer", quit },
 	{ "screendump", "FILE [-f ppm|png]: a picture of the screen", dump_screen },
+	{ "sendkey", "KEY-KEY...: typed on the keyboard, as ctrl-alt-delete", send_key },
 	{ "stop", "pause the machine", stop },
 	{ "s", NULL, stop },
 	{ "system_powerdown", "press the power button", powerdown },

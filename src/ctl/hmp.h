@@ -27,6 +27,8 @@ void hmp_print_value(struct machine *m, const char *rest, struct hmp_text *t);  
 void hmp_memsave(struct machine *m, const char *rest, struct hmp_text *t);
 void hmp_pmemsave(struct machine *m, const char *rest, struct hmp_text *t);
 void hmp_dump(struct machine *m, const char *rest, struct hmp_text *t);
+void hmp_mappings(struct machine *m, struct hmp_text *t); // info mem
+void hmp_pages(struct machine *m, struct hmp_text *t);    // info tlb
 void hmp_registers(struct machine *m, struct hmp_text *t);
 
 #endif

@@ -110,12 +110,33 @@ static void info_mtree(struct machine *m, struct hmp_text *t)
 			  (unsigned long long)mem->high_end - 1);
 }
 
+// The bus with what is on it; of disks their images.
+static void info_qtree(struct machine *m, struct hmp_text *t)
+{
+	struct disk_seen d;
+
+	hmp_print(t, "bus: main-system-bus\r\n  type System\r\n");
+	for (unsigned i = 0; i < m->virtio.count; i++) {
+		const struct pci_app *p = &m->shared->pci[i];
+		const struct virtio_device *v = m->virtio.pci[i].device;
+
+		if (!v)
+			continue;
+		hmp_print(t, "  dev: %s%s, id \"%s\"\r\n", v->class->name, p->mmio ? "-device" : "-pci", v->name ? v->name : "");
+		if (!p->mmio)
+			hmp_print(t, "    addr = %02x.%x\r\n    class = %04x, pci id %04x:%04x\r\n", p->devfn >> 3, p->devfn & 7u,
+				  p->class_code >> 8, p->vendor, p->device);
+	}
+	for (unsigned i = 0; disk_see(m->config, i, &d); i++)
+		hmp_print(t, "  drive: %s\r\n    file = \"%s\"\r\n", d.name, d.image ? d.image->file : "");
+}
 
 const struct hmp_info hmp_infos[] = {
 	{ "block", "disks", info_block }, { "chardev", "serial ports and consoles", info_chardev },
 	{ "cpus", "processors", info_cpus }, { "kvm", "whether KVM runs the guest", info_kvm },
-	{ "mtree", "memory", info_mtree }, { "name", "-name", info_name }, { "network", "network cards", info_network },
+	{ "mem", "what the guest has mapped", hmp_mappings }, { "mtree", "memory", info_mtree }, { "name", "-name", info_name }, { "network", "network cards", info_network },
 	{ "pci", "virtio functions", info_pci }, { "registers", "of the processor", hmp_registers },
-	{ "status", "does the machine run", info_status }, { "version", "ringer's", info_version },
+	{ "qtree", "devices", info_qtree },
+	{ "status", "does the machine run", info_status }, { "tlb", "the guest's pages", hmp_pages }, { "version", "ringer's", info_version },
 	{ NULL, NULL, NULL },
 };

@@ -68,6 +68,56 @@ bool peek_translate(const struct mem *m, const struct vcpu *v, gva_t gva, gpa_t 
 	return true;
 }
 
+static gva_t canonical(const struct format *f, gva_t gva)
+{
+	unsigned bits = PAGE_SHIFT + f->levels * f->bits;
+
+	return f->levels < 4 ? gva & UINT32_MAX : (gva_t)((int64_t)(gva << (64 - bits)) >> (64 - bits));
+}
+
+// Walk to gva. 0: *page is its leaf; else log2 of the size of the hole it lies in.
+static unsigned walk_to(const struct mem *m, const struct vcpu *v, const struct format *f, gva_t gva, struct peek_page *page)
+{
+	gpa_t table = v->cr3 & (f->levels == 3 ? 0xffffffe0 : PTE_ADDR);
+
+	*page = (struct peek_page){.user = true, .write = true};
+	for (unsigned level = f->levels; level--;) {
+		unsigned shift = PAGE_SHIFT + level * f->bits;
+		unsigned width = level == f->levels - 1 ? f->top_bits : f->bits;
+		bool of_pae = f->levels == 3 && level == 2; // these have no rights
+
+		if (!read_entry(m, table, gva >> shift & (BIT(width) - 1), f->entry_size, &page->entry))
+			return shift;
+		page->user &= of_pae || page->entry & PTE_U;
+		page->write &= of_pae || page->entry & PTE_W;
+		table = page->entry & (f->entry_size == 4 ? 0xfffff000 : PTE_ADDR);
+		if (level && !(level < f->large_from && page->entry & PTE_PS))
+			continue;
+		page->size = BIT64(shift);
+		page->gva = gva & ~(page->size - 1);
+		page->gpa = level ? large_page(f, page->entry, shift, page->gva) : table;
+		break;
+	}
+	return 0;
+}
+
+bool peek_next_page(const struct mem *m, const struct vcpu *v, gva_t from, struct peek_page *page)
+{
+	struct format f = format_of(v);
+	gva_t gva = canonical(&f, from), next;
+	unsigned hole;
+
+	if (!vcpu_paging(v) || gva != from)
+		return false;
+	while ((hole = walk_to(m, v, &f, gva, page))) {
+		next = canonical(&f, (gva & ~(BIT64(hole) - 1)) + BIT64(hole));
+		if (next <= gva)
+			return false;
+		gva = next;
+	}
+	return true;
+}
+
 // The host address of as much of [gva, gva+*n) as one page holds; NULL: not there.
 static uint8_t *piece(const struct mem *m, const struct vcpu *v, gva_t gva, size_t *n)
 {

@@ -14,4 +14,14 @@ bool peek_translate(const struct mem *m, const struct vcpu *v, gva_t gva, gpa_t 
 size_t peek_read(const struct mem *m, const struct vcpu *v, gva_t gva, void *out, size_t n);
 size_t peek_write(const struct mem *m, const struct vcpu *v, gva_t gva, const void *in, size_t n);
 
+struct peek_page { // a leaf of the guest's page tables
+	gva_t gva;
+	gpa_t gpa;
+	uint64_t size, entry;
+	bool user, write; // by the entries of all levels
+};
+
+// The first page at or above from. False: none, or no paging.
+bool peek_next_page(const struct mem *m, const struct vcpu *v, gva_t from, struct peek_page *page);
+
 #endif

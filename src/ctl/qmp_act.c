@@ -110,6 +110,80 @@ static json_t *device_del(struct qmp_call *c)
 	return virtio_bus_unplug(machine_of(c), id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
 }
 
+// -- keys: {"type": "qcode", "data": "ret"} or {"type": "number", "data": 28}
+
+static bool key_name(json_t *key, char *name, size_t size)
+{
+	json_t *data = json_object_get(key, "data");
+
+	if (json_is_integer(data))
+		snprintf(name, size, "%#llx", (unsigned long long)json_integer_value(data));
+	else
+		snprintf(name, size, "%s", json_is_string(data) ? json_string_value(data) : "");
+	return *name;
+}
+
+static bool press(struct qmp_call *c, json_t *key, bool down)
+{
+	char name[40];
+
+	if (key_name(key, name, sizeof(name)) && machine_press_key(machine_of(c), name, down))
+		return true;
+	snprintf(c->why, sizeof(c->why), "Invalid parameter '%s'", *name ? name : "keys");
+	return false;
+}
+
+// All down, all up: hold-time passes at once, as the keyboard keeps them in their order.
+static json_t *send_key(struct qmp_call *c)
+{
+	json_t *keys = json_object_get(c->args, "keys");
+	size_t n = json_array_size(keys);
+
+	if (!n)
+		return missing(c, "keys");
+	for (size_t i = 0; i < n; i++)
+		if (!press(c, json_array_get(keys, i), true))
+			return NULL;
+	while (n--)
+		press(c, json_array_get(keys, n), false);
+	return json_object();
+}
+
+static json_t *send_event(struct qmp_call *c)
+{
+	json_t *events = json_object_get(c->args, "events"), *one, *data;
+	size_t i;
+
+	json_array_foreach(events, i, one) {
+		const char *type = json_string_value(json_object_get(one, "type"));
+
+		data = json_object_get(one, "data");
+		if (!type || strcmp(type, "key"))
+			return missing(c, "type=key (there is no pointer)");
+		if (!press(c, json_object_get(data, "key"), json_is_true(json_object_get(data, "down"))))
+			return NULL;
+	}
+	return json_object();
+}
+
+// -- migration: there is none, and what is asked of it can only be switched off
+
+static json_t *set_capabilities(struct qmp_call *c)
+{
+	json_t *list = json_object_get(c->args, "capabilities"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one) {
+		const char *name = json_string_value(json_object_get(one, "capability"));
+
+		if (!name || (json_is_true(json_object_get(one, "state")) && strcmp(name, "events"))) {
+			snprintf(c->why, sizeof(c->why), "migration is not built: %.100s", name ? name : "capabilities");
+			return NULL;
+		}
+	}
+	return json_object();
+}
+
 static json_t *not_built(struct qmp_call *c)
 {
 	snprintf(c->why, sizeof(c->why), "this is not built in ringer");
@@ -118,7 +192,9 @@ static json_t *not_built(struct qmp_call *c)
 
 const struct qmp_command qmp_acts[] = {
 	{ "blockdev-add", blockdev_add }, { "device_add", device_add }, { "device_del", device_del },
-	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "memsave", memsave }, { "migrate", not_built },
+	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave }, { "migrate", not_built },
+	{ "migrate-set-capabilities", set_capabilities },
 	{ "netdev_add", netdev_add }, { "object-add", object_add }, { "pmemsave", pmemsave },
-	{ "query-dump-guest-memory-capability", dump_formats }, { "system_wakeup", not_built }, { NULL, NULL },
+	{ "query-dump-guest-memory-capability", dump_formats }, { "send-key", send_key },
+	{ "system_wakeup", not_built }, { NULL, NULL },
 };

@@ -182,7 +182,8 @@ static json_t *query_options(struct qmp_call *c)
 // Commands and events, without their members: those are the same as QEMU's.
 static json_t *query_schema(struct qmp_call *c)
 {
-	static const char *const events[] = { "SHUTDOWN", "RESET", "STOP", "RESUME", "POWERDOWN" };
+	static const char *const events[] = { "SHUTDOWN", "RESET", "STOP", "RESUME", "POWERDOWN", "DEVICE_DELETED",
+					      "BLOCK_IO_ERROR" };
 	json_t *list = json_array();
 	const char *name;
 
@@ -258,6 +259,11 @@ static json_t *query_balloon(struct qmp_call *c)
 	return refused(c, "No balloon device has been activated");
 }
 
+static json_t *query_migration(struct qmp_call *c)
+{
+	return json_pack("[{s:s,s:b}]", "capability", "events", "state", false);
+}
+
 static json_t *query_migrate(struct qmp_call *c)
 {
 	return json_object();
@@ -273,7 +279,8 @@ const struct qmp_command qmp_queries[] = {
 	{ "query-current-machine", query_current }, { "query-hotpluggable-cpus", nothing }, { "query-iothreads", nothing },
 	{ "query-jobs", nothing }, { "query-machines", query_machines }, { "query-memdev", nothing },
 	{ "query-memory-devices", nothing }, { "query-mice", nothing }, { "query-migrate", query_migrate },
-	{ "query-migrate-capabilities", nothing }, { "query-named-block-nodes", nothing }, { "query-pci", query_pci },
+	{ "query-migrate-capabilities", query_migration }, { "query-named-block-nodes", nothing },
+	{ "query-pci", query_pci },
 	{ "query-qmp-schema", query_schema }, { "query-rx-filter", nothing }, { "query-spice", off },
 	{ "query-tpm-models", nothing }, { "query-tpm-types", nothing }, { "query-tpm", nothing }, { "query-vnc", off },
 	{ "query-vnc-servers", nothing }, { NULL, NULL },

@@ -3,8 +3,8 @@
 // Intel 8042 with the firmware of a PS/2 keyboard controller (IBM PS/2 Hardware Interface Technical Reference,
 // "Keyboard and Auxiliary Device Controller" and "Keyboards"), as far as software needs it that looks for a keyboard,
 // switches A20 or resets the machine. A keyboard is plugged in, as on every PC, and answers its commands - there is
-// software that waits for that for ever - but nobody types on it. Nothing is plugged into the second port: what is sent
-// there is answered at once with a resend and the time-out status; its loop and test say that there is none.
+// software that waits for that for ever; its keys are in dev/keys.c. Nothing is plugged into the second port: what is
+// sent there is answered at once with a resend and the time-out status; its loop and test say that there is none.
 #include "dev/i8042.h"
 
 enum { STATUS_OUT_FULL = BIT(0), STATUS_SYSTEM = BIT(2), STATUS_COMMAND = BIT(3), STATUS_UNLOCKED = BIT(4),
@@ -21,7 +21,7 @@ enum { P92_RESET = BIT(0), P92_A20 = BIT(1) };
 enum { TEST_OK = 0x55, PORT_OK = 0x00, PORT_CLOCK_STUCK_HIGH = 0x02, RESEND = 0xfe, IN_UNLOCKED = 0xa0 };
 enum { CTL_TRANSLATE = BIT(6) };
 enum { KBD_LEDS = 0xed, KBD_ECHO = 0xee, KBD_SET = 0xf0, KBD_IDENTIFY = 0xf2, KBD_RATE = 0xf3, KBD_ENABLE = 0xf4,
-	KBD_DEFAULTS = 0xf6, KBD_KEYS_LAST = 0xfa, KBD_RESET = 0xff, KBD_ACK = 0xfa, KBD_GOOD = 0xaa };
+	KBD_DISABLE = 0xf5, KBD_DEFAULTS = 0xf6, KBD_KEYS_LAST = 0xfa, KBD_RESET = 0xff, KBD_ACK = 0xfa, KBD_GOOD = 0xaa };
 
 static void kbc_answer(struct i8042 *c, uint8_t value, uint8_t status)
 {
@@ -34,7 +34,7 @@ static void kbc_answer(struct i8042 *c, uint8_t value, uint8_t status)
 
 static void kbd_next(struct i8042 *c)
 {
-	if (!c->queued || c->status & STATUS_OUT_FULL)
+	if (!c->queued || c->status & STATUS_OUT_FULL || c->ram[0] & CTL_KBD_OFF)
 		return;
 	c->kbd_last = c->queue[0];
 	for (unsigned i = 1; i < c->queued; i++)
@@ -50,8 +50,23 @@ static void kbd_say(struct i8042 *c, uint8_t value)
 	kbd_next(c);
 }
 
+bool i8042_translates(const struct i8042 *c)
+{
+	return c->ram[0] & CTL_TRANSLATE;
+}
+
+bool i8042_type(struct i8042 *c, const uint8_t *bytes, unsigned n)
+{
+	if (c->kbd_mute || c->kbd_awaits || c->queued + n > I8042_QUEUE)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		kbd_say(c, bytes[i]);
+	return true;
+}
+
 static void kbd_defaults(struct i8042 *c)
 {
+	c->kbd_mute = false;
 	c->kbd_set = 2;
 	c->kbd_awaits = 0;
 }
@@ -88,6 +103,8 @@ static void kbd_command(struct i8042 *c, uint8_t value)
 	case KBD_ENABLE ... KBD_KEYS_LAST:
 		if (value <= KBD_DEFAULTS && value != KBD_ENABLE)
 			kbd_defaults(c);
+		if (value <= KBD_DISABLE)
+			c->kbd_mute = value == KBD_DISABLE;
 		kbd_say(c, KBD_ACK);
 		break;
 	case RESEND:
@@ -158,6 +175,7 @@ static void kbc_command(struct i8042 *c, uint8_t command)
 		break;
 	case CMD_KBD_ON:
 		c->ram[0] &= ~CTL_KBD_OFF;
+		kbd_next(c);
 		break;
 	case CMD_AUX_TEST:
 		kbc_answer(c, PORT_CLOCK_STUCK_HIGH, 0);
@@ -190,6 +208,7 @@ static void kbc_data(struct i8042 *c, uint8_t value)
 	switch (command) {
 	case CMD_WRITE_RAM ... CMD_WRITE_RAM + I8042_RAM - 1:
 		c->ram[command - CMD_WRITE_RAM] = value;
+		kbd_next(c);
 		break;
 	case CMD_WRITE_OUT:
 		kbc_set_out_port(c, value);

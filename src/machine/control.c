@@ -7,8 +7,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "dev/keys.h"
 #include "machine/events.h"
 
 enum { FREEZE_MS = 2000 };
@@ -137,6 +140,20 @@ void machine_press_power(struct machine *m)
 	atomic_store(&m->shared->power_pressed, 1);
 	machine_tell_lines(m);
 	machine_tell(m, NOTE_POWERDOWN, false, "");
+}
+
+bool machine_press_key(struct machine *m, const char *name, bool down)
+{
+	unsigned key = strncmp(name, "0x", 2) ? key_find(name) : (unsigned)strtoul(name, NULL, 16);
+
+	if (!key || key > UINT8_MAX)
+		return false;
+	if (m->config->board != BOARD_MICROVM) {
+		pthread_mutex_lock(&m->lock);
+		i8042_key(&m->pc.i8042, key, down);
+		pthread_mutex_unlock(&m->lock);
+	}
+	return true;
 }
 
 void machine_send_nmi(struct machine *m)

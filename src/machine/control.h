@@ -20,6 +20,8 @@ int machine_reset(struct machine *m);
 void machine_press_power(struct machine *m); // the guest decides what comes of it
 void machine_quit(struct machine *m);
 
+// A key of the keyboard by its name (dev/keys.h), or its code of set 1 as "0x1c". False: there is no such key.
+bool machine_press_key(struct machine *m, const char *name, bool down);
 void machine_send_nmi(struct machine *m); // to each processor
 
 // Stop the one processor where its registers are all in struct vcpu, and let it go on. False: why says why not.

@@ -87,6 +87,9 @@ s.settimeout(limit)
 q, events = s.makefile("rwb", buffering=0), []
 q.readline()
 ask("qmp_capabilities")
+for what in ["mem", "tlb"]:  # Linux maps all memory at one place
+    shown = ask("human-monitor-command", **{"command-line": f"info {what}"})["return"]
+    assert "\r\nffff" in shown and ("-rw" in shown or " X" in shown), shown[:300]
 say(b"\x01c")
 expect(b"(qemu) ")
 sh(f"drive_add 0 file={out}/a.img,if=none,format=raw,id=a", b"OK")

@@ -199,6 +199,17 @@ def test_probes():
     check("info block", "d.img (raw)" in hmp("info block"), hmp("info block"))
     check("info", "info pci" in hmp("info") and "1af4:1044" in hmp("info pci"), hmp("info pci"))
     check("info mtree", "ram-below-4g" in hmp("info mtree"))
+    check("info qtree", "virtio-blk-pci" in hmp("info qtree") and 'id "r0"' in hmp("info qtree"), hmp("info qtree"))
+    check("no paging", hmp("info mem") == hmp("info tlb") == "PG disabled\r\n", hmp("info mem"))
+    check("sendkey", hmp("sendkey ctrl-alt-f1") == "" and hmp("sendkey 0x1c 100") == "" and "unknown key" in hmp("sendkey a-frob"))
+    keys = [{"type": "qcode", "data": "ctrl"}, {"type": "number", "data": 28}]
+    check("send-key", q.ask("send-key", keys=keys) == {})
+    for bad in [[], [{"type": "qcode", "data": "frob"}], [{"type": "number", "data": 9999}], [7]]:
+        check(f"keys {bad}", "error" in q.send({"execute": "send-key", "arguments": {"keys": bad}}))
+    down = {"type": "key", "data": {"down": True, "key": keys[0]}}
+    check("input-send-event", q.ask("input-send-event", events=[down]) == {})
+    check("migration", q.ask("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]) == {} and
+          "error" in q.send({"execute": "migrate-set-capabilities", "arguments": {"capabilities": [{"capability": "xbzrle", "state": True}]}}))
     check("xp", hmp("xp /4xb 0x100000").startswith("0000000000100000: 0x"), hmp("xp /4xb 0x100000"))
     check("xp out of range", "Cannot" in hmp("xp 0xfffffff0000"), hmp("xp 0xfffffff0000"))
     for bad in ["x /0x 0", "x", "x /4k 0", "pmemsave 0", "pmemsave 0 16", "pmemsave 0 99999999999 big", "memsave x 1 f", "cpu 7", "frob",

@@ -9,6 +9,7 @@
 #include "dev/debug_exit.h"
 #include "dev/fw_cfg.h"
 #include "dev/i8042.h"
+#include "dev/keys.h"
 #include "dev/mc146818.h"
 #include "dev/rtc_time.h"
 
@@ -185,6 +186,50 @@ static unsigned command(uint8_t c)
 	return inb(0x64) & 1 ? inb(0x60) : 0x100;
 }
 
+// An operator's keys: in set 2, or as set 1 where the controller translates; all of a key or nothing.
+static void test_keys(struct i8042 *kbc)
+{
+	unsigned typed = 0;
+
+	outb(0x64, 0x60);
+	outb(0x60, 0x05); // no translation
+	while (inb(0x64) & 1)
+		inb(0x60);
+	CHECK(i8042_key(kbc, key_find("up"), true));
+	CHECK(i8042_key(kbc, key_find("up"), false));
+	CHECK_IS(inb(0x60), 0xe0);
+	CHECK_IS(inb(0x60), 0x75);
+	CHECK_IS(inb(0x60), 0xe0);
+	CHECK_IS(inb(0x60), 0xf0);
+	CHECK_IS(inb(0x60), 0x75);
+	CHECK_IS(inb(0x64) & 1, 0);
+	outb(0x64, 0x60);
+	outb(0x60, 0x45);
+	CHECK(i8042_key(kbc, key_find("a"), true));
+	CHECK(i8042_key(kbc, key_find("a"), false));
+	CHECK_IS(inb(0x60), 0x1e);
+	CHECK_IS(inb(0x60), 0x9e);
+	CHECK(!key_find("nokey") && !i8042_key(kbc, 0x7f, true) && !i8042_key(kbc, 0x80, true));
+	outb(0x64, 0xad); // its clock is held: it keeps what is typed
+	CHECK(i8042_key(kbc, key_find("menu"), true));
+	CHECK_IS(inb(0x64) & 1, 0);
+	outb(0x64, 0xae);
+	CHECK_IS(inb(0x60), 0xe0);
+	CHECK_IS(inb(0x60), 0x5d);
+	while (typed < 1000 && i8042_key(kbc, key_find("delete"), true))
+		typed++;
+	CHECK_IS(typed, (I8042_QUEUE + 1) / 2);
+	while (inb(0x64) & 1)
+		CHECK(inb(0x60) == 0xe0 && inb(0x60) == 0x53);
+	outb(0x60, 0xf5); // not to scan
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK(!i8042_key(kbc, key_find("a"), true));
+	outb(0x60, 0xf4);
+	CHECK_IS(inb(0x60), 0xfa);
+	CHECK(i8042_key(kbc, key_find("a"), true));
+	CHECK_IS(inb(0x60), 0x1e);
+}
+
 static void test_i8042(void)
 {
 	static struct i8042 kbc;
@@ -265,6 +310,7 @@ static void test_i8042(void)
 	CHECK_IS(resets, 2);
 	outb(0x64, 0xff);
 	CHECK_IS(resets, 2);
+	test_keys(&kbc);
 	bus_init_dev(&bus, &de.dev, &debug_exit_class);
 	de.exit = on_exit_status;
 	CHECK(!bus_add(&bus, BUS_PORT, 0xf4, 4, &de.dev, 0));
