@@ -122,7 +122,8 @@ static void info_qtree(struct machine *m, struct hmp_text *t)
 
 		if (!v)
 			continue;
-		hmp_print(t, "  dev: %s%s, id \"%s\"\r\n", v->class->name, p->mmio ? "-device" : "-pci", v->name ? v->name : "");
+		hmp_print(t, "  dev: %s%s, id \"%s\"\r\n", v->class->name, p->mmio ? "-device" : "-pci",
+			  v->name ? v->name : "");
 		if (!p->mmio)
 			hmp_print(t, "    addr = %02x.%x\r\n    class = %04x, pci id %04x:%04x\r\n", p->devfn >> 3, p->devfn & 7u,
 				  p->class_code >> 8, p->vendor, p->device);
@@ -134,9 +135,11 @@ static void info_qtree(struct machine *m, struct hmp_text *t)
 const struct hmp_info hmp_infos[] = {
 	{ "block", "disks", info_block }, { "chardev", "serial ports and consoles", info_chardev },
 	{ "cpus", "processors", info_cpus }, { "kvm", "whether KVM runs the guest", info_kvm },
-	{ "mem", "what the guest has mapped", hmp_mappings }, { "mtree", "memory", info_mtree }, { "name", "-name", info_name }, { "network", "network cards", info_network },
+	{ "mem", "what the guest has mapped", hmp_mappings }, { "mtree", "memory", info_mtree },
+	{ "name", "-name", info_name }, { "network", "network cards", info_network },
 	{ "pci", "virtio functions", info_pci }, { "registers", "of the processor", hmp_registers },
 	{ "qtree", "devices", info_qtree },
-	{ "status", "does the machine run", info_status }, { "tlb", "the guest's pages", hmp_pages }, { "version", "ringer's", info_version },
+	{ "status", "does the machine run", info_status }, { "tlb", "the guest's pages", hmp_pages },
+	{ "version", "ringer's", info_version },
 	{ NULL, NULL, NULL },
 };

@@ -76,7 +76,8 @@ static gva_t canonical(const struct format *f, gva_t gva)
 }
 
 // Walk to gva. 0: *page is its leaf; else log2 of the size of the hole it lies in.
-static unsigned walk_to(const struct mem *m, const struct vcpu *v, const struct format *f, gva_t gva, struct peek_page *page)
+static unsigned walk_to(const struct mem *m, const struct vcpu *v, const struct format *f, gva_t gva,
+			struct peek_page *page)
 {
 	gpa_t table = v->cr3 & (f->levels == 3 ? 0xffffffe0 : PTE_ADDR);
 

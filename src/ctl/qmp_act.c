@@ -192,7 +192,8 @@ static json_t *not_built(struct qmp_call *c)
 
 const struct qmp_command qmp_acts[] = {
 	{ "blockdev-add", blockdev_add }, { "device_add", device_add }, { "device_del", device_del },
-	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave }, { "migrate", not_built },
+	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave },
+	{ "migrate", not_built },
 	{ "migrate-set-capabilities", set_capabilities },
 	{ "netdev_add", netdev_add }, { "object-add", object_add }, { "pmemsave", pmemsave },
 	{ "query-dump-guest-memory-capability", dump_formats }, { "send-key", send_key },
