@@ -28,7 +28,8 @@ void hmp_pages(struct machine *m, struct hmp_text *t)
 	static const struct {
 		uint64_t bit;
 		char name;
-	} bits[] = { {PTE_NX, 'X'}, {PTE_G, 'G'}, {PTE_PS, 'P'}, {PTE_D, 'D'}, {PTE_A, 'A'}, {PTE_PCD, 'C'}, {PTE_PWT, 'T'} };
+	} bits[] = { {PTE_NX, 'X'}, {PTE_G, 'G'}, {PTE_PS, 'P'}, {PTE_D, 'D'}, {PTE_A, 'A'},
+		    {PTE_PCD, 'C'}, {PTE_PWT, 'T'} };
 	struct peek_page p = {.size = 0};
 	char text[ARRAY_SIZE(bits) + 3];
 
