@@ -20,6 +20,7 @@ struct emit {
 
 struct emit_mem { // base + index * scale + disp, in host registers
 	uint8_t base, index, scale;
+	bool addr32; // the sum is cut to 32 bits
 	int32_t disp;
 };
 
@@ -91,9 +92,16 @@ static inline void emit_modrm_mem(struct emit *e, unsigned reg, struct emit_mem 
 		emit_u32(e, (uint32_t)m.disp);
 }
 
+static inline void emit_addr32(struct emit *e) // the sum of base, index and displacement is cut to 32 bits
+{
+	emit_u8(e, 0x67);
+}
+
 // op reg, mem with an optional 66, REX and one- or two-byte opcode (0x0fXX).
 static inline void emit_op_mem(struct emit *e, unsigned size, unsigned opcode, unsigned reg, struct emit_mem m)
 {
+	if (m.addr32)
+		emit_addr32(e);
 	if (size == 2)
 		emit_u8(e, 0x66);
 	emit_rex(e, size, reg, m.index == X86_REG_NONE ? 0 : m.index, m.base == X86_REG_NONE ? 0 : m.base);
@@ -275,11 +283,6 @@ static inline void emit_movzwl(struct emit *e, unsigned dst, unsigned src)
 static inline void emit_gs(struct emit *e)
 {
 	emit_u8(e, 0x65);
-}
-
-static inline void emit_addr32(struct emit *e) // the sum of base, index and displacement is cut to 32 bits
-{
-	emit_u8(e, 0x67);
 }
 
 // Jumps with a rel32 to be filled in; they return the place of the rel32 (writable mapping).

@@ -189,7 +189,7 @@ static void emit_narrow_jump(struct trans *t, uint32_t mode)
 		if (r != X86_RSP)
 			emit_mov(e, 4, r, r);
 	emit_mov(e, 4, HOST_GUEST_RSP, HOST_GUEST_RSP);
-	emit_enter_mode(t, mode);
+	emit_enter_user(t, mode);
 }
 
 void sys_sysret(struct trans *t, const struct x86_insn *insn)
@@ -256,7 +256,7 @@ void sys_sysenter(struct trans *t, const struct x86_insn *insn)
 	emit_calls_of_kernel(e);
 	emit_load_state(e, wide ? 8 : 4, HOST_GUEST_RSP, offsetof(struct vcpu, sysenter_esp));
 	emit_load_state(e, wide ? 8 : 4, HOST_T0, offsetof(struct vcpu, sysenter_eip));
-	emit_mode_jump(t, wide ? (t->t->mode & KEEPS) | MODE_CODE64 : t->t->mode & ~(uint32_t)MODE_USER);
+	emit_mode_jump(t, wide ? (t->t->mode & KEEPS) | MODE_CODE64 : t->t->mode & ~(uint32_t)(MODE_USER | MODE_MAPPED));
 }
 
 void sys_sysexit(struct trans *t, const struct x86_insn *insn)

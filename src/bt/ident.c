@@ -164,6 +164,7 @@ static void use_operand(struct rewrite *rw, struct emit_mem m)
 	rw->base = m.base;
 	rw->index = m.index;
 	rw->scale = m.scale;
+	rw->addr32 = m.addr32;
 	rw->disp = m.disp;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory operands in the mapped form (MODE_MAPPED, user code of 64-bit mode): the guest's own, as the host maps guest
-// memory at the guest's addresses (shadow/), behind a proof that they do not lie in the monitor's zone. The check
+// Memory operands in the mapped form (MODE_MAPPED, flat user code): the guest's own, as the host maps guest memory at
+// the guest's addresses (shadow/), behind a proof that they do not lie in the monitor's zone. Code of 32 bits needs no
+// proof: its operands are cut to 32 bits as they are on a processor (address size prefix). In 64-bit code, the check
 // reads a byte of a table by the address's bits 63-32, which is not there for addresses of the zone: no flags, no
 // branch, nothing out of line. What faults is sorted out by bt_host_fault. For addresses that are not of the lower half
 // it may read anything, or fault, as they do themselves (docs/MEMORY.md).
@@ -12,8 +13,8 @@
 // check: it would have faulted in the gap. So a pointer that walks by constants and is used at each step is checked
 // once.
 //
-// What has no such form - operands that need two instructions, strings - takes the inline look-up (check.c). Masked
-// operands have it, but prove nothing: one of whose bytes none is touched does not fault.
+// What has no such form - operands that need two instructions, strings, FS and GS in 32-bit code - takes the inline
+// look-up (check.c). Masked operands have it, but prove nothing: one of whose bytes none is touched does not fault.
 #include "bt/trans.h"
 
 #define SLACK_MAX BIT64(38)
@@ -23,6 +24,11 @@
 _Static_assert(SLACK_MAX + BIT64(36) < ZONE_GAP, "the gap makes up for a proof's slack, a step and a displacement");
 
 enum { STACK_PROOF = 0 };
+
+static bool is_long(const struct trans *t)
+{
+	return t->code == X86_MODE64;
+}
 
 // -- proofs -----------------------------------------------------------------------------------------------------------
 
@@ -69,7 +75,7 @@ static struct emit_mem host_operand(const struct trans *t, unsigned base, unsign
 	return (struct emit_mem){
 		.base = base == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, base),
 		.index = index == X86_REG_NONE ? X86_REG_NONE : (uint8_t)host_of(t, index),
-		.scale = (uint8_t)scale, .disp = disp,
+		.scale = (uint8_t)scale, .disp = disp, .addr32 = !is_long(t),
 	};
 }
 
@@ -126,7 +132,7 @@ static void touched(struct proof *p, int64_t disp, unsigned size)
 
 void mapped_trust_stack(struct trans *t)
 {
-	if (is_mapped(t) && t->t->tier == TIER_HOT && !t->v->counts)
+	if (is_mapped(t) && is_long(t) && t->t->tier == TIER_HOT && !t->v->counts)
 		add(t, X86_RSP, X86_REG_NONE, 1, SLACK_STACK);
 }
 
@@ -134,7 +140,8 @@ static bool stack_is_settled(struct trans *t)
 {
 	const struct proof *p = &t->proof[STACK_PROOF];
 
-	return !is_mapped(t) || t->t->tier == TIER_BASE || t->v->counts || (p->scale && p->slack <= SLACK_STACK);
+	return !is_mapped(t) || !is_long(t) || t->t->tier == TIER_BASE || t->v->counts ||
+	       (p->scale && p->slack <= SLACK_STACK);
 }
 
 // Before the present instruction, which may lead to another unit, or behind it.
@@ -178,6 +185,8 @@ static bool has_own_form(const struct trans *t, const struct x86_insn *insn)
 	if (!m->present || !m->access || !plain_class(insn) || names_high(insn) || m->bitstring || m->vsib ||
 	    insn->addrsize == 2)
 		return false;
+	if (!is_long(t))
+		return m->seg < X86_FS && (m->seg != X86_CS || !(m->access & X86_WRITE));
 	return m->base != X86_REG_NONE || m->index != X86_REG_NONE || m->disp == (int32_t)m->disp;
 }
 
@@ -213,7 +222,7 @@ static struct emit_mem constant_operand(struct trans *t, const struct x86_insn *
 	int64_t ea = insn->mem.disp + (insn->mem.base == X86_REG_RIP ? (int64_t)next_pc(t) : 0);
 
 	if (ea == (int32_t)ea && !move_is_possible(t->t->pc, t->t->mode))
-		return (struct emit_mem){X86_REG_NONE, X86_REG_NONE, 1, (int32_t)ea};
+		return mem_base(X86_REG_NONE, (int32_t)ea);
 	emit_ea(t, insn, 0);
 	return mem_base(HOST_T0, 0);
 }
@@ -241,6 +250,11 @@ bool mapped_operand(struct trans *t, const struct x86_insn *insn, int adjust, st
 
 	if (!is_mapped(t) || !has_own_form(t, insn))
 		return false;
+	if (!is_long(t)) {
+		*out = host_operand(t, m->base, m->index, m->scale ? m->scale : 1, (int)m->disp + adjust);
+		note_fault(t);
+		return true;
+	}
 	if (m->seg < X86_FS && insn->addrsize == 8 && is_constant(m)) {
 		*out = constant_operand(t, insn);
 	} else if (m->seg >= X86_FS || insn->addrsize != 8 || !has_place(t, m->base) || !has_place(t, m->index)) {
@@ -275,11 +289,10 @@ void mapped_prefetch(struct trans *t, const struct x86_insn *insn)
 // disp(base) for RSP, and RBP of LEAVE. Uses T1.
 struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size)
 {
-	struct proof *p = prove(t, base, X86_REG_NONE, 1);
-
-	used(t, p, disp, size);
+	if (is_long(t))
+		used(t, prove(t, base, X86_REG_NONE, 1), disp, size);
 	note_fault(t);
-	return mem_base(host_of(t, base), disp);
+	return host_operand(t, base, X86_REG_NONE, 1, disp);
 }
 
 // -- what instructions do to proofs -----------------------------------------------------------------------------------
@@ -358,7 +371,7 @@ void mapped_after(struct trans *t, const struct x86_insn *insn)
 	const struct proof *p;
 	uint64_t slack = ~UINT64_C(0);
 
-	if (!is_mapped(t))
+	if (!is_mapped(t) || !is_long(t))
 		return;
 	from = copied_from(insn, &to, &distance);
 	p = from < X86_GPRS && from != to ? find(t, from, X86_REG_NONE, 1) : NULL;
@@ -522,7 +535,7 @@ static unsigned count(const struct trans *t)
 // through it if it moves by constants.
 void mapped_enter_loop(struct trans *t, unsigned last)
 {
-	if (!is_mapped(t))
+	if (!is_mapped(t) || !is_long(t))
 		return;
 	for (unsigned i = 0; i < PROOFS; i++) {
 		struct proof *p = &t->proof[i];

@@ -14,7 +14,7 @@ uint32_t bt_mode(const struct vcpu *v)
 	uint32_t m = vcpu_code64(v) ? MODE_CODE64 : segments_mode(v);
 
 	if (v->cpl == 3)
-		m |= MODE_USER | (vcpu_code64(v) ? (uint32_t)*bt_slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
+		m |= MODE_USER | (mode_is_flat(m) ? (uint32_t)*bt_slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
 	else if (v->cpl)
 		m |= MODE_INNER;
 	if (v->cpl != 3 && v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)

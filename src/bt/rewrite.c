@@ -349,6 +349,7 @@ static uint8_t disp8_scale(const struct x86_insn *insn, const uint8_t *bytes)
 
 static bool take_given_mem(struct operands *o, const struct rewrite *rw)
 {
+	o->addr32 = rw->addr32;
 	o->base = rw->base;
 	o->disp = rw->disp;
 	if (o->vsib)

@@ -16,6 +16,7 @@ struct rewrite {
 	uint8_t base;          // host register, or X86_REG_RIP, or X86_REG_NONE for none (absolute)
 	uint8_t index;         // host register or X86_REG_NONE
 	uint8_t scale;
+	bool addr32;           // the sum of these is cut to 32 bits
 	int32_t disp;
 	// For byte registers AH CH DH BH that can no longer be named because the output needs a REX prefix the function
 	// returns REWRITE_NEED_LOW (see below).

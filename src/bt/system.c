@@ -318,6 +318,10 @@ static void emit_enter_mapped(struct trans *t, uint32_t mode)
 	struct emit *e = &t->hot;
 	uint8_t *zone, *upper;
 
+	if ((mode & MODE_CODE) != MODE_CODE64) {
+		emit_enter_mode(t, mode);
+		return;
+	}
 	emit_stack_test(e, &zone, &upper);
 	emit_enter_mode(t, mode);
 	emit_patch32(zone, e->delta, emit_here(e));
@@ -340,13 +344,12 @@ void emit_mode_jump(struct trans *t, uint32_t mode)
 	emit_enter_mode(t, mode);
 }
 
-// On to user code at the address in T0, in the form that its address space has: `mode` says nothing of that.
-void emit_user_jump(struct trans *t, uint32_t mode)
+// User code, in the form that its address space has: `mode` says nothing of that.
+void emit_enter_user(struct trans *t, uint32_t mode)
 {
 	struct emit *e = &t->hot;
 	uint8_t *mapped;
 
-	emit_ready_to_go(t);
 	if (t->b->sh->config.memory == MEMORY_CHECKED) {
 		emit_enter_mode(t, mode);
 		return;
@@ -356,6 +359,12 @@ void emit_user_jump(struct trans *t, uint32_t mode)
 	emit_enter_mode(t, mode);
 	emit_patch32(mapped, e->delta, emit_here(e));
 	emit_enter_mapped(t, mode | MODE_MAPPED);
+}
+
+void emit_user_jump(struct trans *t, uint32_t mode)
+{
+	emit_ready_to_go(t);
+	emit_enter_user(t, mode);
 }
 
 // STAC, CLAC: the mode says what the flag is now.

@@ -435,8 +435,9 @@ void emit_rflags(struct trans *t, bool keep);                       // the guest
 void emit_take_flags(struct trans *t);                              // RFLAGS from T0, where DF is clear
 void emit_ready_to_go(struct trans *t);                             // before all ways into another mode
 void emit_enter_mode(struct trans *t, uint32_t mode);               // on to the address in T0
+void emit_enter_user(struct trans *t, uint32_t mode);               // the same into user code
 void emit_mode_jump(struct trans *t, uint32_t mode);                // both of these
-void emit_user_jump(struct trans *t, uint32_t mode);                // the same into user code
+void emit_user_jump(struct trans *t, uint32_t mode);                // both of these
 
 // -- fastcall.c
 bool fastcall_inline(const struct trans *t, const struct x86_insn *insn);

@@ -90,12 +90,24 @@ void shadow_drop(struct vcpu *v)
 	bt_of(v)->st->shadow_drops++;
 }
 
+// What 32-bit code reaches for across its 4 GiB goes on at 0. So the pages on both sides are never there together, and
+// such an access faults in the host.
+static bool meets_edge(struct shadow *s, gva_t gva, uint64_t size)
+{
+	const gva_t edge = BIT64(32);
+
+	return (edge - PAGE_SIZE - gva < size && shadow_find(s, edge)) ||
+	       (edge - gva < size && shadow_find(s, edge - PAGE_SIZE));
+}
+
 bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write)
 {
 	struct shadow *s = shadow_of(v);
 	uint64_t size = (uint64_t)pages << PAGE_SHIFT;
 	int err;
 
+	if (meets_edge(s, gva, size))
+		return false;
 	if (s->n + pages > SHADOW_PAGES)
 		shadow_drop(v);
 	err = vmm_map_guest(v, gva, gpa, size, write);

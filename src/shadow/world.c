@@ -142,6 +142,12 @@ static void claim(struct vcpu *v, struct shadow *s)
 	bt_of(v)->st->shadow_claims++;
 }
 
+// Other code has no mapped form.
+static bool is_flat(const struct vcpu *v)
+{
+	return vcpu_code64(v) || mode_is_flat(segments_mode(v));
+}
+
 // Is the present space's user code to run in the mapped form? MODE_MAPPED or 0. Called whenever something has changed
 // that the mode depends on, in kernel mode too: for the way back.
 uint32_t shadow_mode(struct vcpu *v)
@@ -158,7 +164,7 @@ uint32_t shadow_mode(struct vcpu *v)
 		s->valid = false;
 	}
 	if (!s->valid || s->root != root_of(v)) {
-		if (!user || !vcpu_code64(v) || !policy_may_claim(v, root_of(v))) // 32-bit code has no mapped form
+		if (!user || !is_flat(v) || !policy_may_claim(v, root_of(v)))
 			return 0;
 		claim(v, s);
 	}

@@ -258,6 +258,7 @@ static bool random_rewrite(struct rewrite *rw, const struct x86_insn *insn)
 		rw->index = X86_REG_NONE;
 	rw->scale = scales[random32() % 4];
 	rw->disp = (int32_t)random32();
+	rw->addr32 = chance(30);
 	if (chance(60))
 		rw->disp = chance(50) ? 0 : (int8_t)random32() * (1 << random32() % 7);
 	if (!rw->has_mem && insn->mem.present && !insn->mem.vsib && insn->mem.index < X86_GPRS && insn->mem.scale > 1)
@@ -304,6 +305,9 @@ static bool same_memory(const struct x86_insn *insn, const ZydisDecodedOperand *
 		return address_register(a->mem.base) == address_register(b->mem.base); // implicit, of strings
 	if (!rw->has_mem)
 		return same_own_memory(insn, b, rw);
+	if (b->mem.base != ZYDIS_REGISTER_NONE &&
+	    (ZydisRegisterGetClass(b->mem.base) == ZYDIS_REGCLASS_GPR32) != rw->addr32)
+		return false;
 	return address_register(b->mem.base) == rw->base && address_register(b->mem.index) == index &&
 	       (index == X86_REG_NONE || b->mem.scale == scale) && b->mem.disp.value == rw->disp &&
 	       (!insn->mem.vsib || a->mem.index == b->mem.index);
