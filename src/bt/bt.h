@@ -16,7 +16,7 @@
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments; owner.c: whose code
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now;
 //                family.c: which pages move together
-//   code.c       coherency: pages that hold translated code, retirement
+//   code.c       coherency: pages that hold translated code, retirement; vpage.c: where links rely on a mapping
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults
 //   sample.c     which hot units the timer meets again and again
@@ -51,6 +51,7 @@ struct vpage { // a linear page of kernel code that direct links rely on
 	uint64_t va;
 	gpa_t gpa;
 	bool global;
+	uint16_t next; // number + 1 of another one in the chain
 };
 
 enum { BOUNCES = 4, BOUNCE_SIZE = 8192 };
@@ -230,6 +231,7 @@ struct bt {
 	uint64_t key;            // what all units depend on besides their mode (translation_key)
 	struct code_fetch fetch[2][CODE_FETCH];
 	struct vpage vpage[CODE_VPAGES];
+	uint16_t vpage_head[VPAGE_HASH + 1]; // chains of global ones by address; the last one: of all others
 	uint32_t nvpages;
 	bool vpages_overflow;
 	struct bounce bounce[BOUNCES];
@@ -454,6 +456,8 @@ static inline bool code_is_watched(const struct bt *b, gpa_t gpa)
 {
 	return code_is_here(b, gpa) || (b->smp && peers_code_elsewhere(b, gpa));
 }
+
+// -- vpage.c
 // After flushes: links over changed pages die.
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global);
 void code_drop_vpages(struct bt *b);                        // those without units

@@ -124,6 +124,7 @@ void tc_flush(struct vcpu *v)
 	memset(b->recipe, 0, b->nrecipes ? RECIPES_MAX * sizeof(struct recipe) : 0);
 	b->nrecipes = 0;
 	b->nvpages = b->nonglobal = 0;
+	memset(b->vpage_head, 0, sizeof(b->vpage_head));
 	b->vpages_overflow = false;
 	b->link_exit = 0;
 	tc_forget_calls(v);

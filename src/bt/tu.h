@@ -16,7 +16,7 @@ enum {
 	TU_PLACES = 12,           // host registers for guest registers besides RSP, and for what goes with them
 	RECIPES_MAX = 1 << 16,    // a table by hash: filled to three quarters
 	TU_HASH = 1 << 17, ITAB_SIZE = 1 << 16, MODES_MAX = 24, MODES_SPARE = 6, ITAB_LOG = 8192,
-	CODE_VPAGES = 8192, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
+	CODE_VPAGES = 8192, VPAGE_HASH = 1024, GFNS_MAX = 1 << 24, FOOTINGS_MAX = 1 << 15, FOOTING_HASH = 1 << 14,
 	EMIT_ROOM = 64 << 10,     // bytes one unit may take in each half of the cache,
 	BASE_ROOM = 16 << 10,     // and one of TRACE_INSNS
 	TC_SEGMENTS = 14, BASE_SEGMENTS = 6, TC_SEGMENT_MIN = 448 << 10, // of cache and tables of records: see evict.c
