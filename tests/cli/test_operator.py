@@ -192,6 +192,9 @@ def test_probes():
     props = q.ask("query-cpu-model-expansion", type="full", model={"name": "Nehalem"})["model"]["props"]
     check("expansion", props["sse4.2"] and not props["avx2"], props)
     check("types", "virtio-blk-pci" in [t["name"] for t in q.ask("qom-list-types")])
+    below = lambda path: [o["name"] for o in q.ask("qom-list", path=path)]
+    check("objects", "r0" in below("/machine/peripheral") and "device[0]" in below("/machine/unattached") and "type" in below("/machine/unattached/device[0]"))
+    check("no object", q.send({"execute": "qom-list", "arguments": {"path": "/machine/x"}})["error"]["class"] == "DeviceNotFound")
     check("block", q.ask("query-block")[0]["inserted"]["file"] == "d.img")
     check("pci", "r0" in [d["qdev_id"] for d in q.ask("query-pci")[0]["devices"]])
     check("no such type", q.send({"execute": "device-list-properties", "arguments": {"typename": "x"}})["error"]["class"] == "DeviceNotFound")

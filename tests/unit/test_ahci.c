@@ -306,10 +306,10 @@ static void random_command(void)
 	set(port(r >> 8 & 1, CI), BIT(slot));
 }
 
-static void test_random(void)
+static void test_random(unsigned rounds)
 {
 	setup();
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		uint32_t r = random_bits(), v = random_bits();
 		unsigned n = r >> 8 & 1;
 
@@ -334,7 +334,7 @@ static void test_random(void)
 		complete(0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	mem_layout(&mem, RAM);
 	if (mmap((void *)ZONE_RAM, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
@@ -346,7 +346,7 @@ int main(void)
 	test_errors();
 	test_queued();
 	test_cdrom();
-	test_random();
+	test_random(argc > 1 ? (unsigned)atoi(argv[1]) : ROUNDS);
 	ahci_free(&ahci);
 	return test_result();
 }
