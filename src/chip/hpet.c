@@ -4,6 +4,8 @@
 // comparator matches when the counter equals it; one that is already behind waits for the counter to come round.
 // Periodic ones that could not be served in time are served once, not once for each period missed. One of which nothing
 // would be heard (edges, interrupts disabled: what Linux leaves behind) has no deadline; it catches up when looked at.
+// An edge stays high until the next one or until its timer is turned off or led elsewhere: the 8259A forgets a request
+// that has gone before it is acknowledged.
 #include "chip/hpet.h"
 
 enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0, REG_TIMERS = 0x100,
@@ -11,8 +13,8 @@ enum { REG_CAPS = 0x00, REG_CONFIG = 0x10, REG_STATUS = 0x20, REG_COUNTER = 0xf0
 enum { T_CONFIG = 0x00, T_COMPARATOR = 0x08, T_FSB = 0x10 };
 enum { CONFIG_ENABLE = BIT(0), CONFIG_LEGACY = BIT(1) };
 enum { TC_LEVEL = BIT(1), TC_ENABLE = BIT(2), TC_PERIODIC = BIT(3), TC_PERIODIC_CAP = BIT(4), TC_64 = BIT(5),
-	TC_SET = BIT(6), TC_32MODE = BIT(8), TC_ROUTE_SHIFT = 9,
-	TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET | TC_32MODE | 0x3e00 };
+	TC_SET = BIT(6), TC_32MODE = BIT(8), TC_ROUTE_SHIFT = 9, TC_ROUTE = 31 << TC_ROUTE_SHIFT,
+	TC_WRITABLE = TC_LEVEL | TC_ENABLE | TC_PERIODIC | TC_SET | TC_32MODE | TC_ROUTE };
 #define HPET_CAPS (UINT64_C(10000000) << 32 | 0x8086a001 | (HPET_TIMERS - 1) << 8)
 #define TC_FIXED ((uint64_t)BIT(HPET_GSI) << 32 | TC_PERIODIC_CAP | TC_64)
 #define FAR_AWAY (UINT64_C(1) << 60) // ticks: no such deadline is armed
@@ -73,9 +75,22 @@ static void timer_interrupt(struct hpet_timer *t)
 		c->status |= BIT(timer_index(t));
 	if (!(t->config & TC_ENABLE))
 		return;
-	timer_drive(t, true);
 	if (!(t->config & TC_LEVEL))
 		timer_drive(t, false);
+	timer_drive(t, true);
+}
+
+// Before a timer's line becomes another, or its way of driving it.
+static void timer_let_go(struct hpet_timer *t)
+{
+	if (t->config & TC_ENABLE)
+		timer_drive(t, false);
+}
+
+static void timer_take_up(struct hpet_timer *t)
+{
+	if ((t->config & TC_ENABLE) && (t->config & TC_LEVEL) && (t->hpet->status & BIT(timer_index(t))))
+		timer_drive(t, true);
 }
 
 static bool timer_is_heard(const struct hpet_timer *t)
@@ -132,10 +147,14 @@ static void timer_fire(void *opaque, uint64_t now)
 
 static void timer_write_config(struct hpet_timer *t, uint64_t value)
 {
+	bool moves = (t->config ^ value) & (TC_ENABLE | TC_LEVEL | TC_ROUTE);
+
 	timer_catch_up(t);
-	if (t->config & TC_ENABLE & ~value)
-		timer_drive(t, false);
+	if (moves)
+		timer_let_go(t);
 	t->config = TC_FIXED | (value & TC_WRITABLE);
+	if (moves)
+		timer_take_up(t);
 	if (t->config & TC_32MODE) {
 		t->comparator = (uint32_t)t->comparator;
 		t->period = (uint32_t)t->period;
@@ -156,15 +175,20 @@ static void timer_write_comparator(struct hpet_timer *t, uint64_t value)
 
 static void hpet_write_config(struct hpet *c, uint64_t value)
 {
-	bool legacy = hpet_legacy(c);
+	bool moves = (c->config ^ value) & CONFIG_LEGACY;
 	uint64_t counter = hpet_counter(c);
 
-	for (unsigned i = 0; i < HPET_TIMERS; i++)
+	for (unsigned i = 0; i < HPET_TIMERS; i++) {
 		timer_catch_up(&c->timers[i]);
+		if (moves)
+			timer_let_go(&c->timers[i]);
+	}
 	c->config = value & (CONFIG_ENABLE | CONFIG_LEGACY);
 	c->counter = hpet_runs(c) ? counter - hpet_ticks(c) : counter;
-	if (legacy != hpet_legacy(c) && c->legacy_changed)
+	if (moves && c->legacy_changed)
 		c->legacy_changed(c->opaque, hpet_legacy(c));
+	for (unsigned i = 0; moves && i < HPET_TIMERS; i++)
+		timer_take_up(&c->timers[i]);
 	hpet_arm_all(c);
 }
 
@@ -267,6 +291,7 @@ static void hpet_reset(struct dev *d)
 		struct hpet_timer *t = &c->timers[i];
 
 		t->hpet = c;
+		timer_let_go(t);
 		t->config = TC_FIXED;
 		t->comparator = UINT64_MAX;
 		t->period = t->fsb = t->since = 0;
