@@ -226,6 +226,11 @@ static void emit_operation_again(const struct trans *t, struct emit *e)
 	case RECIPE_IMUL:
 		emit_imul_b(t, e);
 		break;
+	case RECIPE_ADC: case RECIPE_SBB:
+		emit_op_state(e, 4, 0x0fba, 4, SLOT_NOTE_CARRY, 1); // bt $0
+		emit_u8(e, 0);
+		emit_with_b(t, e, r->op == RECIPE_ADC ? ALU_ADC : ALU_SBB, X86_RAX, true);
+		break;
 	case RECIPE_NONE:
 		NOT_REACHED();
 	}
@@ -497,7 +502,8 @@ void emit_announcement(struct trans *t, const struct x86_insn *insn)
 // The operation with the memory operand in T1.
 static void emit_from_t1(struct trans *t, const struct x86_insn *insn, const struct producer *p)
 {
-	static const uint8_t ops[] = {[RECIPE_ADD] = ALU_ADD, [RECIPE_SUB] = ALU_SUB, [RECIPE_AND] = ALU_TEST};
+	static const uint8_t ops[] = {[RECIPE_ADD] = ALU_ADD, [RECIPE_SUB] = ALU_SUB, [RECIPE_AND] = ALU_TEST,
+		[RECIPE_ADC] = ALU_ADC, [RECIPE_SBB] = ALU_SBB};
 	unsigned op = ops[p->recipe.op], size = insn->opsize;
 
 	if (op == ALU_SUB && !p->recipe.result)
@@ -527,9 +533,11 @@ bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem
 	struct producer p;
 
 	if (t->careful || t->lost || takes_operand(t, insn) || !t->out[t->i].shown || !recipe_of(insn, &p) ||
-	    !(p.old || p.memory) || in_work_register(t, &p))
+	    !(p.old || p.memory) || in_work_register(t, &p) || (p.carry && t->out[t->i].live))
 		return false;
 	t->noted = true;
+	if (p.carry)
+		emit_op_state(&t->hot, 4, 0x0f90 | CC_B, 0, SLOT_NOTE_CARRY, 0); // setc
 	if (p.old)
 		emit_store_state(&t->hot, 8, host_of(t, p.dst), SLOT_NOTES);
 	if (!p.memory)

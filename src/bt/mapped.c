@@ -289,6 +289,7 @@ void mapped_prefetch(struct trans *t, const struct x86_insn *insn)
 // disp(base) for RSP, and RBP of LEAVE. Uses T1.
 struct emit_mem mapped_stack(struct trans *t, unsigned base, int disp, unsigned size)
 {
+	disp += base == X86_RSP ? t->ahead : 0;
 	if (is_long(t))
 		used(t, prove(t, base, X86_REG_NONE, 1), disp, size);
 	note_fault(t);

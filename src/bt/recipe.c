@@ -63,6 +63,15 @@ static void of_result(struct producer *p, enum recipe_op op)
 	p->memory = false;
 }
 
+static void with_carry(struct producer *p, enum recipe_op op)
+{
+	compare(p, op);
+	p->old = p->carry = true;
+	p->recipe.a = RECIPE_NOTE_A;
+	if (p->src == p->dst)
+		p->recipe.b = RECIPE_NOTE_A;
+}
+
 static bool of_alu(struct producer *p, enum alu op)
 {
 	bool same = p->dst == p->src;
@@ -95,12 +104,17 @@ static bool of_alu(struct producer *p, enum alu op)
 	case ALU_IS_AND: case ALU_IS_OR:
 		of_result(p, RECIPE_AND);
 		return true;
-	case ALU_IS_SBB: // of a register from itself: 0 or -1, flags as of the negation of 0 or 1
-		of_result(p, RECIPE_NEG);
-		return same;
-	default:
-		return false;
+	case ALU_IS_SBB:
+		if (same) // 0 or -1, flags as of the negation of 0 or 1
+			of_result(p, RECIPE_NEG);
+		else
+			with_carry(p, RECIPE_SBB);
+		return true;
+	case ALU_IS_ADC:
+		with_carry(p, RECIPE_ADC);
+		return true;
 	}
+	return false;
 }
 
 static bool of_arithmetic(const struct x86_insn *insn, struct producer *p)
@@ -205,7 +219,7 @@ unsigned recipe_quick(const struct recipe *r)
 		[RECIPE_SHL] = 25, [RECIPE_SHR] = 29, [RECIPE_SAR] = 33};
 	unsigned log = r->size == 8 ? 3 : r->size / 2;
 
-	return r->op == RECIPE_IMUL ? 0 : first[r->op] + (r->result ? 4 : 0) + log;
+	return r->op >= RECIPE_IMUL ? 0 : first[r->op] + (r->result ? 4 : 0) + log;
 }
 
 uint16_t recipe_registers(const struct recipe *r)
@@ -239,6 +253,21 @@ static uint64_t from_ax(uint64_t ax)
 		__asm__(insn "\n lahf\n seto %%al" : [x] "+r"(x), "=&a"(ax) : [y] constraint(y) : "cc"); \
 		return from_ax(ax); \
 	} while (0)
+#define DO_CARRY(insn, type) \
+	do { \
+		type x = (type)a, y = (type)b; \
+		uint64_t ax; \
+		__asm__("addb $0xff, %%al\n " insn "\n lahf\n seto %%al" : [x] "+r"(x), "=&a"(ax) \
+			: [y] "r"(y), "1"((uint64_t)carry) : "cc"); \
+		return from_ax(ax); \
+	} while (0)
+#define CARRY_SIZES(name) \
+	switch (size) { \
+	case 1: DO_CARRY(name "b %[y], %[x]", uint8_t); \
+	case 2: DO_CARRY(name "w %[y], %[x]", uint16_t); \
+	case 4: DO_CARRY(name "l %[y], %[x]", uint32_t); \
+	default: DO_CARRY(name "q %[y], %[x]", uint64_t); \
+	}
 #define SIZES(name, constraint) \
 	switch (size) { \
 	case 1: DO(name "b %[y], %[x]", uint8_t, constraint); \
@@ -271,7 +300,7 @@ static uint64_t flags_of_neg(unsigned size, uint64_t a)
 	SIZES("sub", "r");
 }
 
-uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_t *notes)
+uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_t *notes, bool carry)
 {
 	uint64_t a = operand(r, r->a, gpr, notes), b = operand(r, r->b, gpr, notes);
 	unsigned size = r->size;
@@ -289,6 +318,8 @@ uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_
 	case RECIPE_SHR: SHIFTS("shr");
 	case RECIPE_SAR: SHIFTS("sar");
 	case RECIPE_IMUL: return flags_of_imul(size, a, b);
+	case RECIPE_ADC: CARRY_SIZES("adc");
+	case RECIPE_SBB: CARRY_SIZES("sbb");
 	case RECIPE_NONE: break;
 	}
 	return 0;

@@ -12,6 +12,7 @@
 
 enum recipe_op {
 	RECIPE_NONE, RECIPE_ADD, RECIPE_SUB, RECIPE_AND, RECIPE_NEG, RECIPE_SHL, RECIPE_SHR, RECIPE_SAR, RECIPE_IMUL,
+	RECIPE_ADC, RECIPE_SBB,
 };
 
 enum { RECIPE_IMM = X86_GPRS, RECIPE_NOTE_A, RECIPE_NOTE_B }; // operands besides the guest's registers
@@ -29,6 +30,7 @@ struct recipe {
 struct producer {
 	struct recipe recipe;
 	bool old;        // NOTE_A: the destination's value before the instruction
+	bool carry;      // the third note: the carry flag before it
 	bool memory;     // NOTE_A or NOTE_B (`as`): the memory operand's value
 	uint8_t as;
 	uint8_t dst, src; // registers, or RECIPE_IMM, or X86_REG_NONE for memory
@@ -41,6 +43,6 @@ _Static_assert(sizeof(struct recipe) == 16 && offsetof(struct recipe, a) == 2 &&
 bool recipe_of(const struct x86_insn *insn, struct producer *out); // false: no way to make its flags anew
 unsigned recipe_quick(const struct recipe *r);
 uint16_t recipe_registers(const struct recipe *r);                // guest registers it reads
-uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_t *notes);
+uint64_t recipe_flags(const struct recipe *r, const uint64_t *gpr, const uint64_t *notes, bool carry);
 
 #endif

@@ -19,7 +19,8 @@ static uint64_t flags_from_slot(const struct vcpu *v)
 static uint64_t flags_by_recipe(const struct vcpu *v, uint32_t number, const uint64_t *gpr)
 {
 	ASSERT(number < RECIPES_MAX);
-	return recipe_flags(&bt_of(v)->recipe[number], gpr, (const uint64_t *)((const char *)v + SLOT_NOTES));
+	return recipe_flags(&bt_of(v)->recipe[number], gpr, (const uint64_t *)((const char *)v + SLOT_NOTES),
+			    *((const char *)v + SLOT_NOTE_CARRY) & 1);
 }
 
 // The flags that FLAGS_NOTED stands for.
@@ -51,8 +52,8 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra)
 }
 
 // host[]: the 16 host registers; host_flags: the host's RFLAGS.
-static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned homed, enum flag_state flags,
-		    uint16_t recipe, const uint64_t *host, uint64_t host_flags)
+static void recover(struct vcpu *v, const struct tu *t, int guest_off, int ahead, unsigned homed,
+		    enum flag_state flags, uint16_t recipe, const uint64_t *host, uint64_t host_flags)
 {
 	bool iflag = *(const uint64_t *)((const char *)v + SLOT_IF) & 1;
 	uint64_t arith = host_flags & RFLAGS_ARITH;
@@ -61,6 +62,10 @@ static void recover(struct vcpu *v, const struct tu *t, int guest_off, unsigned 
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		if (map[r] != X86_REG_NONE && !(homed & BIT(r)))
 			v->gpr[r] = host[map[r]];
+	if (ahead && (t->mode & MODE_CODE) == MODE_CODE64)
+		v->gpr[X86_RSP] += (uint64_t)(ahead * 8);
+	else if (ahead)
+		v->gpr[X86_RSP] = (uint32_t)(v->gpr[X86_RSP] + (uint64_t)(ahead * 4));
 	switch (flags) {
 	case FLAGS_RECIPE: arith = flags_by_recipe(v, recipe, v->gpr); break;
 	case FLAGS_SLOT: arith = flags_from_slot(v); break;
@@ -76,7 +81,7 @@ void recover_site(struct vcpu *v, const struct site *s)
 {
 	const char *state = (const char *)v;
 
-	recover(v, &bt_of(v)->tu[s->tu], s->guest, s->homed, s->flags, s->recipe,
+	recover(v, &bt_of(v)->tu[s->tu], s->guest, 0, s->homed, s->flags, s->recipe,
 		(const uint64_t *)(state + SLOT_HOST_REGS),
 		*(const uint64_t *)(state + SLOT_HOST_FLAGS));
 }
@@ -158,7 +163,7 @@ static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucont
 		return true;
 	if (m->saved_ax)
 		return false;
-	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
+	recover(v, t, m->guest, m->ahead, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
 	v->count_left += m->left + 1;
 	bt_of(v)->st->shadow_true++;
 	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_CAREFUL);
@@ -190,7 +195,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 	}
 	if (!m)
 		return false;
-	recover(v, t, m->guest, m->homed, m->flags, m->recipe, f.gpr, f.rflags);
+	recover(v, t, m->guest, m->ahead, m->homed, m->flags, m->recipe, f.gpr, f.rflags);
 	if (m->saved_ax) {
 		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
 		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);

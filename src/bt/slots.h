@@ -43,6 +43,7 @@
 #define SLOT_STUB_AT SLOT(38)      // see base.h
 #define SLOT_STUB_BASE_MISS SLOT(39)
 #define SLOT_NOTES SLOT(48)         // two words: operands of a recipe (recipe.h)
+#define SLOT_NOTE_CARRY SLOT(62)    // the carry flag that went into it, a byte
 #define SLOT_STUB_SYS SLOT(40)
 #define SLOT_STUB_SITE SLOT(50)
 #define SLOT_RECIPE SLOT(52)        // number of the recipe for flags that are noted; 0: they are in SLOT_FLAGS

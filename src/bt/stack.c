@@ -2,11 +2,56 @@
 //
 // PUSH, POP and LEAVE. Guest RSP is in a host register and changes only after the last access that can fault. A value
 // on its way from one checked operand to another waits on the host's stack.
+//
+// In the mapped form pushes, pops and a call or return behind them that follow one another move RSP once, behind the
+// last of them (a run). Meanwhile the guest's is `ahead` of its register, which stands with each access.
 #include "bt/trans.h"
 
+enum { RUN_MAX = 7 }; // words: struct insn_map
+
+static unsigned opcode_reg(const struct x86_insn *insn)
+{
+	return (insn->opcode & 7) | (insn->rex & 1) << 3;
+}
+
+static unsigned rm_reg(const struct x86_insn *insn)
+{
+	return (insn->modrm & 7) | (insn->rex & 1) << 3;
+}
+
+// A push or pop of a register or a constant.
+static bool is_plain_move(const struct trans *t, const struct x86_insn *insn)
+{
+	return (insn->class == X86_CLASS_PUSH || insn->class == X86_CLASS_POP) && !insn->mem.present &&
+	       insn->opsize == word(t) &&
+	       (insn->imm_size || (insn->has_modrm ? rm_reg(insn) : opcode_reg(insn)) != X86_RSP);
+}
+
+// The same, or what has nothing to do with RSP but by its address.
+static bool can_follow(const struct trans *t, const struct x86_insn *insn)
+{
+	return is_plain_move(t, insn) ||
+	       ((insn->class == X86_CLASS_CALL || insn->class == X86_CLASS_RET) && insn->opsize == word(t));
+}
+
+static bool run_goes_on(const struct trans *t, int ahead)
+{
+	unsigned next = t->i + 1;
+	int limit = RUN_MAX * (int)word(t);
+
+	return is_mapped(t) && is_flat(t) && t->t->tier == TIER_HOT && !t->v->counts && next < t->n &&
+	       t->next[t->i] == next && t->label_of[next] == NOWHERE && !t->poll_before[next] &&
+	       ahead >= -limit && ahead <= limit && is_plain_move(t, &t->insn[t->i]) &&
+	       can_follow(t, &t->insn[next]);
+}
+
+// The last that an instruction does with RSP.
 void emit_rsp_add(struct trans *t, int n)
 {
-	emit_lea(&t->hot, stack_addr_size(t), HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, n));
+	n += t->ahead;
+	t->ahead = run_goes_on(t, n) ? n : 0;
+	if (n && !t->ahead)
+		emit_lea(&t->hot, stack_addr_size(t), HOST_GUEST_RSP, mem_base(HOST_GUEST_RSP, n));
 }
 
 // push or pop of a checked 64-bit operand on the host's stack
@@ -37,16 +82,6 @@ void emit_host_pop_to_mem(struct trans *t, unsigned size)
 	emit_lea(e, 8, HOST_T1, checked_mem());
 	emit_host_pop_t0(e);
 	emit_store(e, size, HOST_T0, mem_base(HOST_T1, 0));
-}
-
-static unsigned opcode_reg(const struct x86_insn *insn)
-{
-	return (insn->opcode & 7) | (insn->rex & 1) << 3;
-}
-
-static unsigned rm_reg(const struct x86_insn *insn)
-{
-	return (insn->modrm & 7) | (insn->rex & 1) << 3;
 }
 
 static unsigned stack_size(const struct trans *t, const struct x86_insn *insn)

@@ -103,6 +103,7 @@ struct trans {
 	struct recipe recipe;                // of the present flags, if there is one
 	bool noted;                          // the present instruction has noted what its recipe needs
 	bool announced;                      // it is in SLOT_RECIPE before the operation
+	int ahead;                           // bytes that guest RSP is ahead of its register (stack.c)
 	bool exported;                       // SLOT_RECIPE and its notes are the present recipe,
 	uint16_t exported_lost;              // even if these registers change
 	enum x86_mode code;

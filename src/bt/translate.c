@@ -144,7 +144,8 @@ void note_fault(struct trans *t)
 	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
 	b->map[b->nmaps++] = (struct insn_map){
 		.host = (uint16_t)(here(&t->hot, t->b) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
-		.flags = (uint8_t)t->flags, .left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t)};
+		.flags = (uint8_t)t->flags, .left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t),
+		.ahead = (signed char)(t->ahead / (int)word(t))};
 }
 
 void note_saved_ax(struct trans *t)

@@ -147,6 +147,7 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 	uint8_t left;       // as in struct exit, behind this instruction
 	uint8_t flags : 3;  // enum flag_state at its operation
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
+	signed char ahead : 4; // words that RSP is ahead of its register (stack.c)
 };
 _Static_assert(sizeof(struct insn_map) == 10, "there are many");
 

@@ -179,7 +179,7 @@ static bool try(const struct form *f, uint64_t *count)
 	if (p.memory)
 		notes[p.as == RECIPE_NOTE_B] = before.memory;
 	want = after.flags & RFLAGS_ARITH;
-	got = recipe_flags(&p.recipe, after.gpr, notes);
+	got = recipe_flags(&p.recipe, after.gpr, notes, p.carry ? before.flags & 1 : random64() & 1);
 	++*count;
 	if (want == got && recipe_quick(&p.recipe))
 		got = by_stub(&p.recipe, &after, notes) & RFLAGS_ARITH;

@@ -2,7 +2,7 @@
 /*
  * Operands of flat 32-bit user code under 64-bit paging, in loops that become hot: sums of base, index and displacement
  * are cut to 32 bits, and an access across 4 GiB goes on at 0, though a page is mapped above, too. Faults tell the
- * address that was cut. For --memory=mapped as for the checked form.
+ * address that was cut. And runs of pushes and pops, of which one faults. For --memory=mapped as for the checked form.
  */
 #include "lib/metal.h"
 
@@ -21,10 +21,14 @@ enum { TURNS = 6000 };
 
 USER_DATA volatile u32 narrow_words[64] aligned(64);
 extern char n_fault_at[], n_cs_at[], n_ro_at[];
+extern char n_push_at[], n_pop_at[], n_call_at[], w_push_at[], w_pop_at[], w_call_at[];
 
 /* Each loop adds up what it reads in EAX. EBP counts. */
 #define N(name, before, turn) "\n.globl " #name "\n" #name ": mov $0x23, %eax\n mov %eax, %ds\n mov %eax, %es\n" \
 	"xor %eax, %eax\n mov $6000, %ebp\n" before "\n1: " turn "\n dec %ebp\n jnz 1b\n int $0x81\n"
+/* In 64-bit code RSP begins each turn where RDI is; RSI is 16 bytes above the end of a page that may be read only. */
+#define N64(name, turn) "\n.globl " #name "\n" #name ": mov $0xffe12010, %esi\n mov %rsp, %rdi\n mov $6000, %ebp\n" \
+	"1: mov %rdi, %rsp\n" turn "\n dec %ebp\n jnz 1b\n int $0x81\n"
 __asm__(".pushsection .user, \"ax\", @progbits\n.code32\n"
 	N(n_index, "mov $narrow_words + 64, %ebx\n mov $-4, %ecx", "add (%ebx,%ecx,4), %eax")
 	N(n_index_only, "mov $narrow_words, %ecx\n shr $2, %ecx\n or $0x40000000, %ecx", "add 4(,%ecx,4), %eax")
@@ -49,11 +53,25 @@ __asm__(".pushsection .user, \"ax\", @progbits\n.code32\n"
 	  "mov %cs:(%ebx), %eax\n cmp $1, %ebp\n jne 3f\n n_cs_at: mov %eax, %cs:(%ebx)\n 3:")
 	N(n_short, "mov $0x12340000, %ebx", "add %cs:4(%bx), %eax")
 	N(n_high_byte, "mov $narrow_words, %ebx", "mov (%ebx), %ah\n mov %ah, 1(%ebx)")
+	N(n_pushes, "mov %esp, %edi", "mov %edi, %esp\n cmp $1, %ebp\n jne 2f\n mov $0xffe12008, %esp\n"
+	  "2: push %eax\n push %ecx\n n_push_at: push %edx\n pop %edx\n pop %ecx\n pop %eax")
+	N(n_pops, "mov %esp, %edi", "mov %edi, %esp\n push $5\n push $6\n push $7\n cmp $1, %ebp\n jne 2f\n"
+	  "mov $0xffe12ff8, %esp\n 2: pop %edx\n pop %ecx\n n_pop_at: pop %esi")
+	N(n_call, "mov %esp, %edi", "mov %edi, %esp\n cmp $1, %ebp\n jne 2f\n mov $0xffe12004, %esp\n"
+	  "2: push %eax\n n_call_at: call 3f\n jmp 4f\n 3: ret\n 4: pop %eax")
 	".code64\n.globl n_touch\nn_touch: movabs $0x100000000, %rdi\n mov (%rdi), %eax\n mov %eax, (%rdi)\n"
-	"mov %eax, -8(%rdi)\n mov (%rdi), %eax\n int $0x81\n.popsection");
+	"mov %eax, -8(%rdi)\n mov (%rdi), %eax\n int $0x81\n"
+	N64(w_pushes, "cmp $1, %ebp\n jne 2f\n mov %rsi, %rsp\n 2: push %rax\n push $5\n w_push_at: push %r9\n pop %r9\n"
+	    "pop %rcx\n pop %rax")
+	N64(w_pops, "push $5\n push $6\n push $7\n cmp $1, %ebp\n jne 2f\n lea 0xfe0(%rsi), %rsp\n"
+	    "2: pop %rdx\n pop %r10\n w_pop_at: pop %rcx")
+	N64(w_call, "cmp $1, %ebp\n jne 2f\n lea -8(%rsi), %rsp\n 2: push %rax\n w_call_at: call 3f\n jmp 4f\n 3: ret\n"
+	    "4: pop %rax")
+	".popsection");
 
 #define CASES(_) _(n_index) _(n_index_only) _(n_both) _(n_up) _(n_half) _(n_down) _(n_beyond) _(n_high) _(n_write) \
-	_(n_across) _(n_wide) _(n_push) _(n_stack) _(n_fault) _(n_ro) _(n_cs) _(n_short) _(n_high_byte) _(n_touch)
+	_(n_across) _(n_wide) _(n_push) _(n_stack) _(n_fault) _(n_ro) _(n_cs) _(n_short) _(n_high_byte) _(n_touch) \
+	_(n_pushes) _(n_pops) _(n_call) _(w_pushes) _(w_pops) _(w_call)
 #define DECLARE(name) void name(void);
 CASES(DECLARE)
 
@@ -74,6 +92,7 @@ static void map_ends(void)
 	page_map(TOP, (u64)top | RW);
 	page_map(EDGE, (u64)above | RW);
 	page_map(HOLE + 0x1000, page_alloc() | PTE_P | PTE_U);
+	page_map(HOLE + 0x2000, page_alloc() | RW);
 	write_cr3(read_cr3());
 }
 
@@ -147,6 +166,31 @@ static void faults(void)
 	check_trap("a write by CS", GP, 0, (u64)n_cs_at);
 }
 
+/* The third, or a call: RSP is as the others left it. */
+static void run(const char *name, void (*code)(void), bool wide, bool write, const char *at, u32 where, u32 rsp)
+{
+	static char text[80];
+
+	if (wide)
+		user_run(code, 0);
+	else
+		go(code);
+	format(text, sizeof(text), "%s, %d bits", name, wide ? 64 : 32);
+	check_trap(text, PF, write ? PTE_P | PTE_W | PTE_U : PTE_U, (u64)at);
+	check_eq(text, read_cr2(), HOLE + where);
+	check_eq(text, trap.f.rsp, HOLE + rsp);
+}
+
+static void runs(void)
+{
+	run("pushes", n_pushes, false, true, n_push_at, 0x1ffc, 0x2000);
+	run("pushes", w_pushes, true, true, w_push_at, 0x1ff8, 0x2000);
+	run("pops", n_pops, false, false, n_pop_at, 0x3000, 0x3000);
+	run("pops", w_pops, true, false, w_pop_at, 0x3000, 0x3000);
+	run("a push and a call", n_call, false, true, n_call_at, 0x1ffc, 0x2000);
+	run("a push and a call", w_call, true, true, w_call_at, 0x1ff8, 0x2000);
+}
+
 void metal_main(void)
 {
 	map_ends();
@@ -154,5 +198,6 @@ void metal_main(void)
 		sums();
 		edge();
 		faults();
+		runs();
 	}
 }
