@@ -221,8 +221,8 @@ void spill_before(struct trans *t, const struct x86_insn *insn)
 	t->lost = named & t->in_memory;
 	if (!t->lost)
 		return;
-	if (insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND) {
-		t->lost = 0; // see emit_target
+	if (insn->class == X86_CLASS_JMP_IND || insn->class == X86_CLASS_CALL_IND || treat(t, insn)->emit == sys_callout) {
+		t->lost = 0; // see emit_target; and C has it where it is
 		return;
 	}
 	for (unsigned r = 0; r < X86_GPRS; r++)

@@ -129,6 +129,7 @@ void gdt_reload(void);
  */
 int user_run(void (*fn)(void), u64 arg);
 int user_run_flags(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp);
+int user_run_segments(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp, u64 ss);
 extern u8 user_stack[0x2000];
 #define user_stack_top ((u64)user_stack + sizeof user_stack)
 

@@ -144,12 +144,17 @@ void trap_enter(struct frame *f)
 	f->rflags &= ~drop;
 }
 
-int user_run_flags(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp)
+int user_run_segments(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp, u64 ss)
 {
 	trap.vector = NO_TRAP;
 	user_active = true;
-	user_enter((u64)fn, arg, rsp, rflags, cs, SEL_USER_DATA);
+	user_enter((u64)fn, arg, rsp, rflags, cs, ss);
 	return trap.vector;
+}
+
+int user_run_flags(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp)
+{
+	return user_run_segments(fn, arg, rflags, cs, rsp, SEL_USER_DATA);
 }
 
 int user_run(void (*fn)(void), u64 arg)
