@@ -4,7 +4,7 @@
 # A guest's network against the host: iperf3 to it and from it, and ping one after the other; through the user-mode
 # network and through a tap interface, under ringer and under QEMU TCG, in one run. All in a network namespace of its
 # own, where no other traffic is. Prints Mbit/s, and the mean round trip in milliseconds.
-#   tests/soak/iperf.sh [SECONDS]        RINGER_BUILD: build directory. Needs root, iperf3 and /dev/net/tun.
+#   tests/soak/iperf.sh [SECONDS [user|tap]]        RINGER_BUILD: build directory. Needs root, iperf3 and /dev/net/tun.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-3} build=${RINGER_BUILD:-build}
@@ -44,6 +44,7 @@ guest() {
 }
 qemu=${QEMU-qemu-system-x86_64}
 for net in user tap,ifname=tap0,script=no,downscript=no; do
+	[ "${net%%,*}" = "${2-${net%%,*}}" ] || continue
 	echo "${net%%,*}, ringer:" && guest "$build/ringer" -netdev "$net,id=n0"
 	[ -z "$qemu" ] || { echo "${net%%,*}, QEMU TCG:" && guest "$qemu" -accel tcg -cpu max -netdev "$net,id=n0"; }
 done
