@@ -78,7 +78,9 @@ try() {
 	case $name in packed*|*packed) grep -q '^features .*1' "$log" || why="$why no packed rings;" ;; esac
 	if [ "$disk" = qcow2 ]; then
 		qemu-img check -q "$out/qcow2" || why="$why qemu-img check;"
-		qemu-img convert -O raw "$out/qcow2" "$out/raw.new" && mv "$out/raw.new" "$out/raw"
+		qemu-img convert -O raw "$out/qcow2" "$out/raw.new" &&
+			qemu-img compare -q -f qcow2 -F raw "$out/qcow2" "$out/raw.new" || why="$why qemu-img compare;"
+		mv "$out/raw.new" "$out/raw"
 	fi
 	dd if="$out/raw" bs=4k skip=1024 2>/dev/null | head -c "$(stat -Lc %s $busybox)" | cmp -s - $busybox && found=yes || found=no
 	[ $found = $written ] || why="$why written to the image: $found;"
