@@ -15,9 +15,11 @@ import sys
 import vm
 
 FILES = "for f in decode rewrite mmu machine options i8254; do gcc -O2 -w -c /bench/src/$f.i -o /tmp/$k$f.o; done"
-BITS32 = {"primes": "primes 4000000", "fib": "fib 40", "memsweep": "memsweep 2", "getppid": "getppid 2000000"}
+# fib as in the bench (-O1), and with its recursion unfolded by the compiler
+BITS32 = {"primes": "five{} primes 4000000", "fib": "five{} fib 38", "fib-O2": "fiveO2-{} fib 40", "memsweep": "five{} memsweep 2",
+          "getppid": "five{} getppid 2000000"}
 PROGRAMS = {"one": f"k=0; {FILES}; {FILES}", "two": f"for k in 1 2; do ({FILES}) & done; wait"}
-PROGRAMS |= {name + bits: f"/bench/five{bits} {args}" for name, args in BITS32.items() for bits in ("32", "64")}
+PROGRAMS |= {name + bits: "/bench/" + command.format(bits) for name, command in BITS32.items() for bits in ("32", "64")}
 
 
 def build_initrd(build):
@@ -26,8 +28,9 @@ def build_initrd(build):
     out = os.path.abspath(f"{build}/bench/extra")
     os.makedirs(f"{out}/bench", exist_ok=True)
     for bits in ("32", "64"):
-        subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-w", "-static", f"-m{bits}", "-o", f"{out}/bench/five{bits}",
-                        "bench/programs/five.c"], check=True)
+        for level, program in (("-O1", "five"), ("-O2", "fiveO2-")):
+            subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", level, "-w", "-static", f"-m{bits}", "-o",
+                            f"{out}/bench/{program}{bits}", "bench/programs/five.c"], check=True)
     with open(f"{out}/bench/programs.txt", "w", encoding="ascii") as f:
         f.writelines(f"{name} {command}\n" for name, command in PROGRAMS.items())
     subprocess.run(f"(cat {build}/bench/init.cpio; cd {out}; find bench | cpio --quiet -o -H newc) >{out}.cpio", shell=True, check=True)
@@ -61,7 +64,7 @@ def compile_times(build, kernel, initrd, rounds):
 def bits32_times(build, kernel, initrd, out, rounds):
     wanted = os.environ.get("ONLY", " ".join(n + "32" for n in BITS32)).split()
     place = guest(build, kernel, initrd, 1)
-    for name, args in BITS32.items():
+    for name, command in BITS32.items():
         if name + "32" not in wanted:
             continue
         ratio = {}
@@ -69,7 +72,7 @@ def bits32_times(build, kernel, initrd, out, rounds):
             native, ours = [], []
             for _ in range(rounds):
                 before = os.times().children_user + os.times().children_system
-                subprocess.run([f"{out}/bench/five{bits}", *args.split()], stdout=subprocess.DEVNULL, check=True)
+                subprocess.run(f"{out}/bench/{command.format(bits)}".split(), stdout=subprocess.DEVNULL, check=True)
                 native.append(os.times().children_user + os.times().children_system - before)
                 ours.append(run(place, name + bits, "cpu"))
             ratio[bits] = min(ours) / min(native)
