@@ -18,7 +18,7 @@
 //                family.c: which pages move together
 //   code.c       coherency: pages that hold translated code, retirement; vpage.c: where links rely on a mapping
 //   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
-//   recover.c    from host state back to guest state: misses, host faults
+//   recover.c    from host state back to guest state: misses, host faults; insn_map.c: at which instruction
 //   sample.c     which hot units the timer meets again and again
 //   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier
 //   known.c      answers of CPUID and RDMSR that translated code gives by itself
@@ -181,7 +181,9 @@ struct bt {
 	struct site *site;
 	struct x86_insn *insn;
 	struct vector_op *vop;   // beside insn, where that is a vector instruction
-	struct insn_map *map;
+	uint8_t *map;            // see insn_map.c
+	struct insn_map new_map[NEW_MAPS]; // of the unit that is being made
+	uint32_t nnew_maps;
 	struct recipe *recipe;
 	struct reloc *reloc;
 	struct footing *footing;
@@ -476,6 +478,10 @@ void known_note(struct vcpu *v, const struct x86_insn *insn); // it is about to 
 bool known_depends_on(const struct x86_insn *insn);           // may it change what is known?
 void known_init(struct bt *b);
 void known_forget(struct bt *b);
+
+// -- insn_map.c
+void insn_map_keep(struct bt *b, struct tu *t);
+bool insn_map_find(const struct bt *b, const struct tu *t, uint32_t host, struct insn_map *m);
 
 // -- recover.c
 void recover_site(struct vcpu *v, const struct site *s); // SLOT_HOST_REGS -> canonical state at the site's instruction

@@ -55,7 +55,8 @@ bool tc_has_room(const struct bt *b)
 	       b->ntus + 1 < n * TUS_SEGMENT && b->nhots + 1 < n * HOTS_SEGMENT &&
 	       b->nexits + 4 * TU_INSNS_MAX < n * EXITS_SEGMENT &&
 	       b->nsites + 4 * TU_INSNS_MAX < n * SITES_SEGMENT && b->ninsns + TU_INSNS_MAX < n * INSNS_SEGMENT &&
-	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT && b->nmaps + 6 * TU_INSNS_MAX < n * MAPS_SEGMENT &&
+	       b->nrelocs + 8 * TU_INSNS_MAX < n * RELOCS_SEGMENT &&
+	       b->nmaps + NEW_MAPS * MAP_BYTES_MAX < n * MAPS_SEGMENT &&
 	       b->base.nmaps + 2 * TRACE_INSNS < n * BASE_MAPS_SEGMENT;
 }
 

@@ -151,7 +151,7 @@ void mapped_settle_stack(struct trans *t, bool behind)
 		return;
 	emit_zone_check(t, HOST_GUEST_RSP);
 	if (behind) {
-		struct insn_map *m = &t->b->map[t->b->nmaps - 1];
+		struct insn_map *m = &t->b->new_map[t->b->nnew_maps - 1];
 
 		m->guest = (int16_t)(m->guest + t->insn[t->i].len);
 		m->left--;

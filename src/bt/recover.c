@@ -86,15 +86,6 @@ void recover_site(struct vcpu *v, const struct site *s)
 		*(const uint64_t *)(state + SLOT_HOST_FLAGS));
 }
 
-static const struct insn_map *find_op(const struct bt *b, const struct tu *t, uint32_t host)
-{
-	const struct insn_map *m = &b->map[t->first_map], *found = NULL;
-
-	for (uint32_t i = 0; i < t->nmaps && m[i].host <= host; i++)
-		found = &m[i];
-	return found;
-}
-
 // Which exception of the guest a host signal in its translated instruction stands for.
 static bool guest_exception(const struct vcpu *v, const struct host_fault *f, struct vcpu_fault *out)
 {
@@ -134,37 +125,35 @@ static bool calls_overflow(struct vcpu *v, const struct host_fault *f, void *uco
 }
 
 // The instruction whose access faulted, in a hot unit or a base one.
-static const struct insn_map *accessing(struct bt *b, const struct host_fault *f, struct tu **t, struct insn_map *at)
+static bool accessing(struct bt *b, const struct host_fault *f, struct tu **t, struct insn_map *m)
 {
 	const uint8_t *rip = (const uint8_t *)f->rip;
 
 	*t = tc_owner(b, rip);
 	if (!*t || !((*t)->mode & MODE_MAPPED))
-		return NULL;
+		return false;
 	if ((*t)->tier == TIER_BASE)
-		return base_host_fault(b, rip, f->gpr, t, at) ? at : NULL;
-	return find_op(b, *t, (uint32_t)(rip - b->tc - (*t)->start));
+		return base_host_fault(b, rip, f->gpr, t, m);
+	return insn_map_find(b, *t, (uint32_t)(rip - b->tc - (*t)->start), m);
 }
 
 // Memory accesses of the mapped form fault in the host: hidden, or the careful form finds out what it is - a true
 // fault, a device, an address in the zone, or none at all.
 static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucontext)
 {
-	const struct insn_map *m;
-	struct insn_map at;
+	struct insn_map m;
 	struct tu *t;
 
 	if (f->trapno != VEC_PF && f->trapno != VEC_GP && f->trapno != VEC_SS)
 		return false;
-	m = accessing(bt_of(v), f, &t, &at);
-	if (!m)
+	if (!accessing(bt_of(v), f, &t, &m))
 		return false;
 	if (f->trapno == VEC_PF && shadow_fault(v, f->cr2, f->err & PF_W))
 		return true;
-	if (m->saved_ax)
+	if (m.saved_ax)
 		return false;
-	recover(v, t, m->guest, m->ahead, m->homed, m->flags, m->recipe, f->gpr, f->rflags);
-	v->count_left += m->left + 1;
+	recover(v, t, m.guest, m.ahead, m.homed, m.flags, m.recipe, f->gpr, f->rflags);
+	v->count_left += m.left + 1;
 	bt_of(v)->st->shadow_true++;
 	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_CAREFUL);
 	return true;
@@ -174,9 +163,8 @@ static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucont
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 {
 	struct bt *b = bt_of(v);
-	struct insn_map at;
-	const struct insn_map *m = &at;
 	struct vcpu_fault fault;
+	struct insn_map m;
 	struct host_fault f;
 	struct tu *t;
 
@@ -189,18 +177,17 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext)
 		return true;
 	if (!guest_exception(v, &f, &fault))
 		return false;
-	if (!base_host_fault(b, (const uint8_t *)f.rip, f.gpr, &t, &at)) {
+	if (!base_host_fault(b, (const uint8_t *)f.rip, f.gpr, &t, &m)) {
 		t = tc_owner(b, (const uint8_t *)f.rip);
-		m = t ? find_op(b, t, (uint32_t)(f.rip - (uint64_t)b->tc - t->start)) : NULL;
+		if (!t || !insn_map_find(b, t, (uint32_t)(f.rip - (uint64_t)b->tc - t->start), &m))
+			return false;
 	}
-	if (!m)
-		return false;
-	recover(v, t, m->guest, m->ahead, m->homed, m->flags, m->recipe, f.gpr, f.rflags);
-	if (m->saved_ax) {
+	recover(v, t, m.guest, m.ahead, m.homed, m.flags, m.recipe, f.gpr, f.rflags);
+	if (m.saved_ax) {
 		v->gpr[X86_RAX] = *(const uint64_t *)((const char *)v + SLOT_RAX);
 		v->gpr[X86_RDX] = *(const uint64_t *)((const char *)v + SLOT_TMP);
 	}
-	v->count_left += m->left;
+	v->count_left += m.left;
 	v->fault = fault;
 	b->st->host_faults++;
 	host_fault_leave(ucontext, (uint64_t)bt_leave, LEAVE_FAULT);

@@ -40,7 +40,7 @@ void tc_init(struct vcpu *v)
 	b->site = carve(&at, TC_SEGMENTS * SITES_SEGMENT * sizeof(struct site));
 	b->insn = carve(&at, (TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX) * sizeof(struct x86_insn));
 	b->vop = carve(&at, (TC_SEGMENTS * INSNS_SEGMENT + BASE_INSNS_MAX) * sizeof(struct vector_op));
-	b->map = carve(&at, TC_SEGMENTS * MAPS_SEGMENT * sizeof(struct insn_map));
+	b->map = carve(&at, TC_SEGMENTS * MAPS_SEGMENT);
 	b->reloc = carve(&at, TC_SEGMENTS * RELOCS_SEGMENT * sizeof(struct reloc));
 	b->recipe = carve(&at, RECIPES_MAX * sizeof(struct recipe));
 	b->footing = carve(&at, FOOTINGS_MAX * sizeof(struct footing));

@@ -141,8 +141,8 @@ void note_fault(struct trans *t)
 		base_note_op(t);
 		return;
 	}
-	ASSERT(b->nmaps < (b->segment + 1) * MAPS_SEGMENT);
-	b->map[b->nmaps++] = (struct insn_map){
+	ASSERT(b->nnew_maps < NEW_MAPS);
+	b->new_map[b->nnew_maps++] = (struct insn_map){
 		.host = (uint16_t)(here(&t->hot, t->b) - t->t->start), .guest = t->off[t->i], .homed = t->borrowed,
 		.flags = (uint8_t)t->flags, .left = (uint8_t)(t->n - 1 - t->i), .recipe = flags_recipe(t),
 		.ahead = (signed char)(t->ahead / (int)word(t))};
@@ -153,7 +153,7 @@ void note_saved_ax(struct trans *t)
 	if (t->t->tier == TIER_BASE)
 		base_note_saved_ax(t);
 	else
-		t->b->map[t->b->nmaps - 1].saved_ax = true;
+		t->b->new_map[t->b->nnew_maps - 1].saved_ax = true;
 }
 
 static void undefined(struct trans *t, const struct x86_insn *insn)
@@ -170,6 +170,7 @@ static void start_emission(struct trans *t)
 	t->hot = (struct emit){b->tc_rw + b->hot, b->tc_rw + b->hot_end, b->delta, state, 0, 0};
 	t->cold = (struct emit){b->tc_rw + b->cold, b->tc_rw + b->cold_end, b->delta, state, 0, 0};
 	t->t->first_map = b->nmaps;
+	b->nnew_maps = 0;
 	t->t->first_exit = b->nexits;
 	hot_of(b, t->t)->first_entry = b->nentries;
 	t->t->first_reloc = b->nrelocs;
@@ -383,7 +384,7 @@ struct tu *bt_translate(struct vcpu *v, uint64_t pc, gpa_t gpa, uint32_t mode, e
 	} else {
 		place_registers(&t);
 		emit_unit(&t);
-		t.t->nmaps = (uint16_t)(b->nmaps - t.t->first_map);
+		insn_map_keep(b, t.t);
 	}
 	ASSERT(t.hot.p <= t.hot.end && t.cold.p <= t.cold.end);
 	t.t->nexits = (uint16_t)(b->nexits - t.t->first_exit);

@@ -22,7 +22,7 @@ enum {
 	TC_SEGMENTS = 14, BASE_SEGMENTS = 6, TC_SEGMENT_MIN = 448 << 10, // of cache and tables of records: see evict.c
 	TUS_SEGMENT = 48 << 10, HOTS_SEGMENT = 8 << 10, EXITS_SEGMENT = 1 << 18, SITES_SEGMENT = 1 << 17,
 	INSNS_SEGMENT = 1 << 15,
-	MAPS_SEGMENT = 1 << 17, RELOCS_SEGMENT = 1 << 16, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
+	MAPS_SEGMENT = 1 << 20, RELOCS_SEGMENT = 1 << 15, ENTRIES_SEGMENT = SITE_ENTRIES / TC_SEGMENTS,
 	OWNER_SHIFT = 9,          // log of the blocks by which owner.c looks for units
 	TC_STUB_SITE = 0,         // a jump to bt_stub_site
 };
@@ -98,7 +98,7 @@ struct tu {
 	uint32_t page_next[2];  // list of units on the guest page (index << 1 | which)
 	uint32_t incoming;      // exits chained to this unit
 	uint32_t footing_next, footing_prev; // units on the same one
-	uint32_t first_map;     // struct insn_map
+	uint32_t first_map;     // bytes in bt.map, of a base unit struct base_map
 	uint32_t first_exit;
 	uint32_t first_reloc;   // where its code names its own address, or one that moves with it
 	uint16_t nmaps, nexits, nrelocs;
@@ -139,7 +139,7 @@ struct reloc { // see move.c
 };
 #define RELOC_COPY BIT(31)
 
-struct insn_map { // host address -> guest instruction that can raise an exception there, ascending
+struct insn_map { // host address -> guest instruction that can raise an exception there, ascending: insn_map.c
 	uint16_t host;      // offset of the instruction's first host byte from tu.start
 	int16_t guest;      // offset from tu.pc
 	uint16_t homed;     // guest registers that are in vcpu.gpr[] for the moment
@@ -149,7 +149,7 @@ struct insn_map { // host address -> guest instruction that can raise an excepti
 	bool saved_ax : 1;  // RAX and RDX are in SLOT_RAX and SLOT_TMP for the moment
 	signed char ahead : 4; // words that RSP is ahead of its register (stack.c)
 };
-_Static_assert(sizeof(struct insn_map) == 10, "there are many");
+enum { NEW_MAPS = 6 * TU_INSNS_MAX, MAP_BYTES_MAX = 11 };
 
 enum exit_kind {
 	EXIT_DIRECT,   // to a known linear address, may be chained
