@@ -72,12 +72,12 @@ static unsigned count_segments(uint32_t size, unsigned max)
 	return MIN(MAX(size / TC_SEGMENT_MIN, 1), max);
 }
 
-// What is behind the shared part of base code: seven sixteenths are for base units.
+// What is behind the shared part of base code: half of it is for base units.
 static void lay_out(struct bt *b)
 {
 	struct pool *base = &b->pool[POOL_BASE], *hot = &b->pool[POOL_HOT];
 	uint32_t start = b->base.cold_end, size = b->tc_size - start;
-	uint32_t part = (uint32_t)align_down(MAX(size / 16 * 7, TC_SEGMENT_MIN), PAGE_SIZE);
+	uint32_t part = (uint32_t)align_down(MAX(size / 2, TC_SEGMENT_MIN), PAGE_SIZE);
 
 	*base = (struct pool){.start = start, .n = count_segments(part, BASE_SEGMENTS)};
 	base->size = part / base->n;

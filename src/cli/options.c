@@ -533,7 +533,7 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 	c->config.known = &known;
 	c->config.memory = MEMORY_AUTO;
 	c->config.topology = (struct topology){1, 1, 1, 1, 1};
-	c->config.tc_size = UINT64_C(48) << 20;
+	c->config.tc_size = UINT64_C(44) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);
 	return r == CLI_OK ? settle(c) : r;
