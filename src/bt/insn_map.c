@@ -27,7 +27,8 @@ static uint8_t *encode(uint8_t *to, const struct insn_map *m, const struct insn_
 	int host = m->host - last->host, guest = m->guest - last->guest;
 	bool wide = host < 0 || host > UINT8_MAX || guest != (int8_t)guest;
 	unsigned has = m->flags | (m->saved_ax ? HAS_SAVED_AX : 0) | (m->homed != last->homed ? HAS_HOMED : 0) |
-		       (m->recipe != last->recipe ? HAS_RECIPE : 0) | (m->left || m->ahead ? HAS_REST : 0) | (wide ? HAS_WIDE : 0);
+		       (m->recipe != last->recipe ? HAS_RECIPE : 0) | (m->left || m->ahead ? HAS_REST : 0) |
+		       (wide ? HAS_WIDE : 0);
 
 	*to++ = (uint8_t)has;
 	if (wide) {
