@@ -280,9 +280,9 @@ static bool state_is(const struct fault *f, u64 rip, const u64 *regs)
 
 static void try_fault(const struct fault *f, unsigned *bad)
 {
-	u64 *regs = (u64 *)(scratch + 1024);
-	u64 rip = TEXT + length(&loader);
-	u8 bytes[16];
+	u64 *regs = (u64 *)(scratch + 1024), at = TEXT + 0x100000 + 0x2000 * (u64)(f - faults);
+	u8 bytes[16], *page = direct_page(at, RW); /* of its own: what holds another back is not to hold back all */
+	u64 rip = at + length(&loader);
 
 	for (unsigned i = 0; i < 17; i++)
 		regs[i] = 0x1122334455667788ull * (i + 3) + i;
@@ -290,10 +290,10 @@ static void try_fault(const struct fault *f, unsigned *bad)
 	memset(bytes, 0x66, sizeof bytes);
 	if (f->bytes[0])
 		memcpy(bytes, f->bytes, f->len);
-	memset(put_code(text[0], &loader), 0x90, 0x200);
-	memcpy(text[0] + length(&loader), bytes, f->bytes[0] ? f->len : sizeof bytes);
+	memset(put_code(page, &loader), 0x90, 0x200);
+	memcpy(page + length(&loader), bytes, f->bytes[0] ? f->len : sizeof bytes);
 	for (unsigned round = 0; round < 4; round++) {
-		int vector = direct_run(TEXT, (u64)regs);
+		int vector = direct_run(at, (u64)regs);
 
 		if ((vector != f->vector || !state_is(f, rip, regs)) && !(*bad)++)
 			print("  first: %s: vector %d, error %lx, rip %lx for %lx, rsp %lx, flags %lx\n", f->name, vector,

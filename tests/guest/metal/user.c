@@ -61,18 +61,33 @@ __asm__(".pushsection .rodata\n"
 	_(xm) _(mf) _(steps) _(divide)
 CODES(CODE_DECLARE)
 
-static u8 *text; /* TEXT's page */
+static u8 *text; /* of the present code's page, a page of its own: what holds another back is not to hold back all */
+static u64 text_at;
 static u64 data; /* DATA's frame */
 static volatile unsigned ticks;
 static void (*volatile on_tick)(struct frame *f);
 
 static u64 put(const u8 *start, const u8 *end)
 {
+	static struct {
+		const u8 *start;
+		u8 *page;
+	} pages[32];
+	unsigned i = 0;
+
+	while (pages[i].start && pages[i].start != start)
+		i++;
+	text_at = TEXT + 0x2000 * i;
+	if (!pages[i].start) {
+		pages[i].start = start;
+		pages[i].page = direct_page(text_at, RW);
+	}
+	text = pages[i].page;
 	memcpy(text, start, (size_t)(end - start));
-	return TEXT;
+	return text_at;
 }
 #define PUT(name) put(name##_start, name##_end)
-#define AT_END(name, back) (TEXT + (u64)(name##_end - name##_start) - (back)) /* so many bytes before its end */
+#define AT_END(name, back) (text_at + (u64)(name##_end - name##_start) - (back)) /* so many bytes before its end */
 
 static void tick(struct frame *f)
 {
@@ -252,7 +267,7 @@ static void expect_bits(const u8 *start, const u8 *end, u64 back, int vector, un
 {
 	u64 at = put(start, end);
 
-	*bad += direct_run(at, 0) != vector || (vector != NO_TRAP && trap.f.rip != TEXT + (u64)(end - start) - back);
+	*bad += direct_run(at, 0) != vector || (vector != NO_TRAP && trap.f.rip != text_at + (u64)(end - start) - back);
 }
 #define EXPECT(name, back, vector) expect_bits(name##_start, name##_end, back, vector, &bad)
 
@@ -328,7 +343,7 @@ static void try_end(const char *name, const u8 *start, const u8 *end, u64 to, in
 
 static void try_ends(void)
 {
-	const u64 page = TEXT + 0x20000, last = 0x7ffffffff000;
+	const u64 page = TEXT + 0x50000, last = 0x7ffffffff000;
 	u8 *p = direct_page(page, RW);
 
 	memset(p, 0x90, 4096);
@@ -407,7 +422,7 @@ static void try_changes(void)
 
 static void try_code_change(void)
 {
-	u64 code = *page_entry(TEXT, 1) & PTE_ADDR, kept = *page_entry(TEXT, 1), other = page_alloc();
+	u64 at = PUT(count_up), kept = *page_entry(at, 1), code = kept & PTE_ADDR, other = page_alloc();
 	static const struct { u64 flags; int vector; u64 error; } to[] = {{0, PF, 0x14}, {RW | PTE_NX, PF, 0x15},
 		{PTE_P | PTE_W, PF, 0x15}};
 	unsigned bad = 0;
@@ -415,7 +430,7 @@ static void try_code_change(void)
 	for (unsigned k = 0; k < 2 * ARRAY_SIZE(to); k++) {
 		((u64 *)data)[1] = 77;
 		countdown = 5;
-		change_at = TEXT;
+		change_at = at;
 		change_to = code | to[k / 2].flags;
 		change_by_cr3 = k & 1;
 		on_tick = change;
@@ -423,7 +438,7 @@ static void try_code_change(void)
 		bad += direct_run(PUT(count_up), DATA) != to[k / 2].vector || trap.f.error != to[k / 2].error ||
 			trap.cr2 != trap.f.rip;
 		timer_off();
-		page_map(TEXT, kept);
+		page_map(at, kept);
 	}
 	memset((void *)other, 0x06, 4096); /* what stands there now is no instruction */
 	countdown = 5;
@@ -433,7 +448,7 @@ static void try_code_change(void)
 	direct_run(PUT(count_up), DATA);
 	bad += trap.vector != UD;
 	timer_off();
-	page_map(TEXT, kept);
+	page_map(at, kept);
 	check_eq("its code taken away, or exchanged", bad, 0);
 }
 
@@ -441,10 +456,11 @@ static void try_code_change(void)
 
 static void try_processes(void)
 {
-	u64 root[PROCESSES], frame[PROCESSES], first = read_cr3() & PTE_ADDR, shared;
+	u64 root[PROCESSES], frame[PROCESSES], first = read_cr3() & PTE_ADDR, shared, at;
 	unsigned bad = 0;
 
-	shared = *page_entry(TEXT, 1) & PTE_ADDR;
+	at = PUT(process);
+	shared = *page_entry(at, 1) & PTE_ADDR;
 	for (unsigned i = 0; i < PROCESSES; i++) {
 		root[i] = page_alloc();
 		memcpy((void *)root[i], (void *)first, 4096);
@@ -452,16 +468,15 @@ static void try_processes(void)
 		frame[i] = page_alloc();
 		((u64 *)frame[i])[1] = 0x1000 + i;
 		write_cr3(root[i]);
-		page_map(TEXT, shared | RO);
+		page_map(at, shared | RO);
 		page_map(DATA, frame[i] | RW | PTE_NX);
 		page_map(STACK_TOP - 0x1000, page_alloc() | RW | PTE_NX);
 	}
-	PUT(process);
 	timer_on();
 	for (unsigned round = 0; round < 40; round++)
 		for (unsigned i = 0; i < PROCESSES; i++) {
 			write_cr3(root[i]);
-			bad += direct_run(TEXT, DATA) != NO_TRAP || trap.f.rax != 2000 * (round + 1);
+			bad += direct_run(at, DATA) != NO_TRAP || trap.f.rax != 2000 * (round + 1);
 		}
 	timer_off();
 	write_cr3(first);
@@ -507,7 +522,7 @@ static struct {
 static void step(struct frame *f)
 {
 	if (stepped.n < ARRAY_SIZE(stepped.rip))
-		stepped.rip[stepped.n] = f->rip - TEXT;
+		stepped.rip[stepped.n] = f->rip - text_at;
 	stepped.n++;
 	write_dr6(0xffff0ff0);
 }
@@ -535,7 +550,6 @@ static void try_steps(void)
 void metal_main(void)
 {
 	direct_setup();
-	text = direct_page(TEXT, RW);
 	data = (u64)direct_page(DATA, RW | PTE_NX);
 	apic_enable();
 	trap_handle(TIMER, tick);
