@@ -261,6 +261,11 @@ static inline struct bt *bt_of(const struct vcpu *v)
 	return (struct bt *)((char *)(uintptr_t)v + BT_OFFSET);
 }
 
+static inline struct vcpu *bt_vcpu(struct bt *b)
+{
+	return (struct vcpu *)((char *)b - BT_OFFSET);
+}
+
 // -- run.c, and its parts mode.c, find.c, leave.c
 void bt_init(struct vcpu *v);
 _Noreturn void bt_run(struct vcpu *v);
@@ -490,12 +495,17 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra);
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
 // -- shadow/: the host's mappings of guest user pages
-uint32_t shadow_mode(struct vcpu *v);       // MODE_MAPPED if the present space's user code may run so, or 0
+uint32_t shadow_mode(struct vcpu *v); // MODE_MAPPED, MODE_DIRECT if the present space's user code may run so, or 0
+// MODE_DIRECT: run it. STEP: the next instruction must be translated; TRANSLATE: so must all on its page, in this mode.
+enum shadow_ran { SHADOW_RAN, SHADOW_STEP, SHADOW_TRANSLATE };
+enum shadow_ran shadow_run(struct vcpu *v);
 bool shadow_fault(struct vcpu *v, gva_t gva, bool write); // true: it was hidden, the page is mapped now
 void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
 void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
 void shadow_flush_page(struct vcpu *v, gva_t gva);
 void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
+bool shadow_runs(const struct vcpu *v, gpa_t gpa);  // may code of this page be run as it is?
+void shadow_claim_write(struct vcpu *v, gpa_t gpa); // before a write entry leads there, and at writes by C
 
 // -- segment.c
 uint32_t segments_mode(const struct vcpu *v); // what bt_mode says outside 64-bit code

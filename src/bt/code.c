@@ -99,7 +99,7 @@ static void unlist(struct bt *b, gpa_t gpa, uint32_t node)
 		p = &b->tu[*p >> 1].page_next[*p & 1];
 	if (*p)
 		*p = b->tu[node >> 1].page_next[node & 1];
-	if (!b->page_head[gpa >> PAGE_SHIFT])
+	if (!b->page_head[gpa >> PAGE_SHIFT] && !shadow_runs(bt_vcpu(b), gpa))
 		peers_forget_code(b, gpa);
 	slot_of(b, gpa)->stale = true;
 }
@@ -210,6 +210,7 @@ void vcpu_ram_written(struct vcpu *v, gpa_t gpa, size_t size)
 	while (size) {
 		unsigned part = (unsigned)MIN(size, PAGE_SIZE - (gpa & PAGE_OFFSET));
 
+		shadow_claim_write(v, gpa);
 		if (code_is_here(b, gpa))
 			code_written(v, gpa, part);
 		peers_written(b, gpa, part);

@@ -120,7 +120,7 @@ void sys_syscall(struct trans *t, const struct x86_insn *insn)
 	emit_set_segs(t, SEG_L, 8, 0);
 	emit_calls_of_kernel(e);
 	emit_mov_imm(e, HOST_T0, t->v->lstar);
-	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC | MODE_MAPPED));
+	emit_mode_jump(t, t->t->mode & ~(uint32_t)(MODE_USER | MODE_AC | MODE_MAPPED | MODE_DIRECT));
 }
 
 // -- to 32-bit code from code of 64 bits: what bt_set_mode and enter_narrow do

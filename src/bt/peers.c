@@ -42,6 +42,7 @@ static void serve_writes(struct vcpu *v)
 		unsigned size = peer_write_size(m);
 
 		peer_done(q);
+		shadow_claim_write(v, gpa);
 		if (code_is_here(b, gpa))
 			code_written(v, gpa, MIN(size, PAGE_SIZE - (unsigned)(gpa & PAGE_OFFSET)));
 	}
@@ -103,6 +104,7 @@ void peers_claim_write(struct bt *b, gpa_t gpa)
 {
 	gfn_t gfn = gpa >> PAGE_SHIFT;
 
+	shadow_claim_write(bt_vcpu(b), gpa);
 	if (b->smp && gfn < PEER_GFNS && !(b->peers->writers[gfn] & b->me))
 		b->peers->writers[gfn] |= b->me;
 }

@@ -168,6 +168,17 @@ static void run_unit(struct vcpu *v)
 		tc_flush(v);
 	else if (b->wants_room)
 		tc_make_wanted_room(v);
+	if (mode & MODE_DIRECT) {
+		enum shadow_ran ran = one || b->careful ? SHADOW_STEP : shadow_run(v);
+
+		if (ran != SHADOW_TRANSLATE) { // what leads there and back is not linked
+			b->link_exit = 0;
+			b->want_table = b->want_hot = b->apart = false;
+			mode = (mode & ~(uint32_t)MODE_DIRECT) | MODE_ONE;
+		}
+		if (ran == SHADOW_RAN)
+			return;
+	}
 	if (one || b->careful)
 		mode |= MODE_ONE;
 	if (b->careful || (one && debug_watches_data(v)))

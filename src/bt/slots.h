@@ -54,7 +54,7 @@
 #define SLOT_STUB_FLAGS SLOT(51)
 #define SLOT_KMASK SLOT(33)        // the opmask of an EVEX access in the careful form
 #define SLOT_BRANCH SLOT(61)        // exit of the last indirect branch (EXIT_BRANCH): see bt_branch_fault
-#define SLOT_MAPPED SLOT(60)       // MODE_MAPPED if the present address space's user code runs in that form, or 0
+#define SLOT_MAPPED SLOT(60)       // MODE_MAPPED or MODE_DIRECT if the present address space's user code runs so, or 0
 
 // The first and the first write table of the software TLB, from the GS base (ORDER TLB).
 #define BT_TLB_R 0x8000000

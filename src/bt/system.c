@@ -358,6 +358,12 @@ void emit_enter_user(struct trans *t, uint32_t mode)
 	mapped = emit_jcc32(e, CC_NE);
 	emit_enter_mode(t, mode);
 	emit_patch32(mapped, e->delta, emit_here(e));
+	emit_op_state(e, 4, 0xf7, 0, SLOT_MAPPED, 4); // test
+	emit_u32(e, MODE_DIRECT);
+	mapped = emit_jcc32(e, CC_E);
+	emit_store_state_imm32(e, mode | MODE_DIRECT, BT_OFFSET + (uint32_t)offsetof(struct bt, mode_now));
+	emit_jmp_state(e, SLOT_STUB_IND);
+	emit_patch32(mapped, e->delta, emit_here(e));
 	emit_enter_mapped(t, mode | MODE_MAPPED);
 }
 

@@ -47,6 +47,7 @@ enum bt_mode_bits {
 	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
 	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
 	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
+	MODE_DIRECT = BIT(19),  // user code that is not translated, but run as it is (shadow/direct.c)
 };
 
 // Code that is translated without a thought for segments: 64-bit code, and 32-bit code with flat segments, whose

@@ -12,7 +12,7 @@
 #include "bus/topology.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e41 /* "RGNA": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e42 /* "RGNB": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, AHCI_CONTROLLERS = 3, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -35,7 +35,8 @@ enum { MONITOR_FD_STATE = 3, MONITOR_FD_RAM = 4, MONITOR_FD_TC = 5 };
 	_(SHARED, "agree with ringer on their shared memory: build both anew") \
 	_(SIZE, "place so much memory in the zone") \
 	_(UNMAP, "unmap the rest of its address space") \
-	_(SEALED, "clear its address space for --memory=mapped: the host seals the vdso") \
+	_(SEALED, "clear its address space for --memory=mapped or direct: the host seals the vdso") \
+	_(DIRECT, "make a process for --memory=direct: that wants FSGSBASE, and Linux 5.16") \
 	_(GS, "set its GS base") \
 	_(SIGNAL, "catch its signals") \
 	_(TIMER, "make its timer") \
@@ -111,8 +112,9 @@ enum accel_stress { // --stress= settings, bits
 	STRESS_SEALED = BIT(8),    // the vdso cannot be unmapped, as on hosts that seal it
 };
 
-// How translated user code reaches memory: through the software TLB, or by host mappings at the guest's own addresses.
-enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO };
+// How user code reaches memory: translated, through the software TLB, or by host mappings at the guest's own addresses;
+// or as it is, in a process of its own.
+enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO, MEMORY_DIRECT };
 
 // Performance counters: do cycles run on while the monitor works for the guest?
 enum pmu_mode { PMU_NONE, PMU_RUN, PMU_STOP };

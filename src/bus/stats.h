@@ -70,6 +70,16 @@
 	_(shadow_leaves, "times", "switches away from the address space that is mapped") \
 	_(shadow_true, "times", "host faults of user code in the mapped form that were not hidden") \
 	_(shadow_after, "times", "pages mapped when user code came back from such a fault") \
+	_(direct_exits, "times", "directly run user code came back to the monitor") \
+	_(direct_kicks, "times", "of these because something was pending") \
+	_(direct_syscalls, "times", "of these by SYSCALL") \
+	_(direct_hidden, "times", "of these by hidden faults") \
+	_(direct_faults, "times", "of these by page faults of the guest's") \
+	_(direct_steps, "instructions", "of directly run code that had to be translated one by one") \
+	_(direct_pages, "times", "it came to a page whose code has to be translated") \
+	_(direct_holds, "times", "it came to 32-bit code, translated until the kernel was next entered") \
+	_(direct_demotions, "times", "address spaces that came back too often: translated for a while") \
+	_(direct_lost, "times", "the process of directly run code was lost") \
 	_(shadow_cycles, "cycles", "host cycles spent on all this, the host's own part of a fault estimated") \
 	_(selfchecks, "units", "units self-checked") \
 	_(nyi, "times", "not-yet-built paths met")

@@ -219,7 +219,7 @@ static enum cli_result take_stats(struct cli *c, const char *arg)
 static enum cli_result take_memory(struct cli *c, const char *arg)
 {
 	static const char *const forms[] = {
-		[MEMORY_CHECKED] = "checked", [MEMORY_MAPPED] = "mapped", [MEMORY_AUTO] = "auto",
+		[MEMORY_CHECKED] = "checked", [MEMORY_MAPPED] = "mapped", [MEMORY_AUTO] = "auto", [MEMORY_DIRECT] = "direct",
 	};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(forms); i++)
@@ -228,7 +228,7 @@ static enum cli_result take_memory(struct cli *c, const char *arg)
 			c->memory_named = true;
 			return CLI_OK;
 		}
-	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped or auto", arg);
+	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped, direct or auto", arg);
 }
 
 static enum cli_result take_selfcheck(struct cli *c, const char *arg)
@@ -333,7 +333,7 @@ static const struct option options[] = {
 	{ "pidfile", ARG_NEXT, "FILE", "write the process id to FILE", take_pidfile },
 	{ "daemonize", ARG_NONE, NULL, "go into the background once the machine runs", take_daemonize },
 	{ "stats", ARG_MAYBE_EQUALS, "text|json[:FILE]", "print statistics at the end", take_stats },
-	{ "memory", ARG_EQUALS, "checked|mapped|auto", "how guest user code reaches memory (docs/MEMORY.md)", take_memory },
+	{ "memory", ARG_EQUALS, "checked|mapped|direct|auto", "how guest user code is run (docs/MEMORY.md)", take_memory },
 	{ "selfcheck", ARG_EQUALS, "N", "check every Nth unit against single instructions", take_selfcheck },
 	{ "stress", ARG_EQUALS, "ITEMS", "make rare paths frequent; help lists them", cli_stress },
 	{ "deterministic", ARG_NONE, NULL, "virtual time counts guest instructions", take_deterministic },
@@ -445,7 +445,8 @@ static void settle_memory(struct cli *c)
 static enum cli_result settle_smp(struct cli *c)
 {
 	const char *what = c->gdb || c->config.start_stopped ? "the debugger" : c->config.deterministic ? "-deterministic" :
-		c->config.selfcheck ? "--selfcheck" : c->config.memory == MEMORY_MAPPED ? "--memory=mapped" : NULL;
+		c->config.selfcheck ? "--selfcheck" : c->config.memory == MEMORY_MAPPED ? "--memory=mapped" :
+		c->config.memory == MEMORY_DIRECT ? "--memory=direct" : NULL;
 
 	if (c->config.vcpus == 1)
 		return CLI_OK;

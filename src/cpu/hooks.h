@@ -58,6 +58,26 @@ int vmm_map_guest(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, bool writ
 int vmm_unmap_guest(struct vcpu *v, gva_t gva, uint64_t size);
 int vmm_unmap_guest_all(struct vcpu *v);
 
+// -- Guest user code run as it is, in a process of its own (vmm/direct.c): a world. It has pages of its own, which are
+// mapped and unmapped before it runs next.
+enum { VMM_DIRECT_EXEC = BIT(0), VMM_DIRECT_WRITE = BIT(1) };
+struct direct_left { // why it came back
+	enum { DIRECT_KICKED, DIRECT_SYSCALL, DIRECT_EXCEPTION, DIRECT_FULL, DIRECT_LOST } how;
+	unsigned vector;       // EXCEPTION: as the host's processor met it
+	uint64_t error, cr2;
+	uint16_t selector[4];  // of DS, ES, FS, GS
+	uint16_t code_selector;
+};
+bool vmm_direct_ready(const struct vcpu *v); // is there a world?
+void vmm_direct_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
+void vmm_direct_unmap(struct vcpu *v, gva_t gva, uint64_t size);
+void vmm_direct_unmap_all(struct vcpu *v);
+// From v's registers on, whose segments are the host's own for 64-bit user code, until there is something to do: v's
+// registers again. KICKED: something is pending. SYSCALL: by that instruction, at v->rip. FULL: the host has refused
+// a mapping. LOST: the world is gone, v is as it was.
+void vmm_direct_run(struct vcpu *v, struct direct_left *left);
+void vmm_direct_rest(struct vcpu *v); // it is not run for a while
+
 // -- Memory of the translator's tables or cache that holds nothing now: whole pages of it go back to the host, and are
 // zero when next touched. For the cache, its writable mapping (vmm/release.c).
 void vmm_release(struct vcpu *v, const void *from, const void *to, bool cache);

@@ -20,7 +20,7 @@ static void signal_monitors(struct machine *m, int sig)
 {
 	for (unsigned i = 0; i < VCPUS_MAX; i++)
 		if (m->monitor[i].pid > 0)
-			kill(m->monitor[i].pid, sig);
+			kill(-m->monitor[i].pid, sig); // its group: itself, and the process of directly run code
 }
 
 void machine_hold(struct machine *m)

@@ -11,6 +11,7 @@
 //   ZONE_SHARED       struct shared: configuration, vCPU state, rings, requests (memfd, app and monitor)
 //   ZONE_PEERS        struct peers: who has translated what, and writes where (memfd, app and monitors)
 //   ZONE_CHIPS        struct chips: the board (memfd, monitors)
+//   ZONE_DIRECT       what the monitor shares with the process that runs guest user code as it is (vmm/direct.h)
 //   ZONE_RAM          guest RAM, at ZONE_RAM + gpa (memfd, app and monitor)
 //   0x5000_0000_0000  end; 1 TiB gap before it
 #ifndef MEM_ZONE_H
@@ -25,6 +26,7 @@
 #define ZONE_SHARED 0x410200000000
 #define ZONE_PEERS 0x410300000000
 #define ZONE_CHIPS 0x410310000000
+#define ZONE_DIRECT 0x410320000000
 #define ZONE_VCPU_FIRST 0x411000000000
 #define ZONE_VCPU_STRIDE 0x100000000
 #define ZONE_VCPU(i) (ZONE_VCPU_FIRST + (i)*ZONE_VCPU_STRIDE)

@@ -6,13 +6,13 @@
 // before it is mapped writable. Nothing but RAM is ever mapped, no page writable that holds translated code, none that
 // the debugger watches, none of a protection key that PKRU restricts: WRPKRU is a flush if a key that was looked at is
 // concerned.
+#include "shadow/sensitive.h"
 #include "shadow/shadow.h"
 
 struct piece { // pages that lie side by side in both spaces
 	gva_t gva;
 	gpa_t gpa;
-	unsigned n;
-	bool write;
+	unsigned n, rights;
 };
 
 static bool in_zone(gva_t gva)
@@ -26,75 +26,125 @@ static bool writable(const struct bt *b, const struct mmu_walk *w)
 	return w->write && w->dirty && !code_is_watched(b, w->gpa);
 }
 
+// The page of code before or after one, or NULL.
+static const uint8_t *neighbour(struct vcpu *v, gva_t gva)
+{
+	struct mmu_walk w;
+
+	if (!mmu_look(v, gva, &w) || !w.user || !w.exec)
+		return NULL;
+	return mem_host(&v->shared->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
+}
+
+static gva_t *seen_at(struct vcpu *v, gva_t gva)
+{
+	return &shadow_of(v)->seen[gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)];
+}
+
+// Is there code on the page that must not run as it is?
+static bool is_sensitive(struct vcpu *v, gva_t gva, gpa_t gpa)
+{
+	const uint8_t *page = mem_host(&v->shared->config.mem, gpa, PAGE_SIZE), *other = neighbour(v, gva - PAGE_SIZE);
+	unsigned rules = direct_rules(v);
+
+	if (*seen_at(v, gva) == gva)
+		return true;
+	if (!(other ? sensitive_page_after(other, page, rules) : sensitive_page(page, rules))) {
+		other = neighbour(v, gva + PAGE_SIZE);
+		if (!other || !sensitive_seam(page, other, rules))
+			return false;
+	}
+	*seen_at(v, gva) = gva;
+	return true;
+}
+
+bool shadow_is_sensitive(struct vcpu *v, gva_t gva)
+{
+	return gva >= PAGE_SIZE && *seen_at(v, gva) == align_down(gva, PAGE_SIZE);
+}
+
+// Which rights the mapping of a page may have, if they are wanted for this access. Code that was run there is data
+// after a write, and data becomes code by being run.
+static unsigned rights_for(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum vmem_access access)
+{
+
+	if (access & VMEM_FETCH)
+		return w->exec && shadow_of(v)->form == FORM_DIRECT &&
+		       !is_sensitive(v, align_down(gva, PAGE_SIZE), align_down(w->gpa, PAGE_SIZE)) ? SHADOW_EXEC : 0;
+	return writable(bt_of(v), w) ? SHADOW_WRITE : 0;
+}
+
 static bool watched_by_debugger(const struct bt *b, gva_t gva, uint64_t size)
 {
 	return debugger_watches(&b->sh->debugger, gva, size, false) || debugger_watches(&b->sh->debugger, gva, size, true);
 }
 
 // A guest's large page, 2 MiB of it, whole.
-static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w)
+static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum vmem_access access)
 {
 	const uint64_t size = BIT64(LARGE_SHIFT);
 	struct bt *b = bt_of(v);
 	gva_t at = align_down(gva, size);
 	gpa_t gpa = align_down(w->gpa, size);
 
-	if (w->page_size < size || !mem_is_ram(&b->sh->config.mem, gpa, size) || watched_by_debugger(b, at, size))
+	if (access & VMEM_FETCH || w->page_size < size || !mem_is_ram(&b->sh->config.mem, gpa, size) ||
+	    watched_by_debugger(b, at, size))
 		return false;
 	for (gpa_t page = gpa; page < gpa + size && w->write && w->dirty; page += PAGE_SIZE)
 		if (code_is_watched(b, page))
 			return false;
-	return shadow_map(v, at, gpa, size >> PAGE_SHIFT, w->write && w->dirty);
+	return shadow_map(v, at, gpa, size >> PAGE_SHIFT, w->write && w->dirty ? SHADOW_WRITE : 0);
 }
 
-// May this page be mapped along, and is it not yet?
-static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, bool *write)
+// May this page be mapped along, and is it not yet? Not if it has been, for another use.
+static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, enum vmem_access access, unsigned *rights)
 {
 	struct bt *b = bt_of(v);
 	const struct shadow_page *p;
 
-	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || !mmu_key_is_open(v, w) || w->page_size != PAGE_SIZE ||
-	    !mem_is_ram(&b->sh->config.mem, w->gpa, PAGE_SIZE) || watched_by_debugger(b, gva, PAGE_SIZE))
+	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || !mmu_key_is_open(v, w) ||
+	    !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
+	    watched_by_debugger(b, gva, PAGE_SIZE))
 		return false;
-	*write = writable(b, w);
+	if (w->page_size != PAGE_SIZE && !(access & VMEM_FETCH))
+		return false;
 	p = shadow_find(shadow_of(v), gva);
-	return !p || p->gfn != w->gpa >> PAGE_SHIFT || p->write != *write;
+	if (p && p->gfn == w->gpa >> PAGE_SHIFT && (p->rights || access & VMEM_FETCH))
+		return false;
+	*rights = rights_for(v, gva, w, access);
+	return !p || p->gfn != w->gpa >> PAGE_SHIFT || p->rights != *rights;
 }
 
-static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, bool write)
+static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, unsigned rights)
 {
 	return p->n && p->gva + p->n * (uint64_t)PAGE_SIZE == gva && p->gpa + p->n * (uint64_t)PAGE_SIZE == gpa &&
-	       p->write == write && (gpa == MEM_HIGH_START ? false : true);
+	       p->rights == rights && gpa != MEM_HIGH_START;
 }
 
-// The window of pages around the one at fault, in as few pieces as it can be.
-static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted)
+// The window of pages around the one at fault, in as few pieces as it can be. That one gets these rights.
+static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted, enum vmem_access access,
+		       unsigned needed)
 {
 	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), page = align_down(gva, PAGE_SIZE);
 	struct piece p = {0};
 	bool done = true;
 
 	for (gva_t at = first; at < first + SHADOW_WINDOW * PAGE_SIZE; at += PAGE_SIZE) {
-		bool write, use = true;
-		struct mmu_walk w;
+		unsigned rights = needed;
+		struct mmu_walk w = *wanted;
+		bool use = at == page || is_used(v, at, &w, access, &rights);
 
-		if (at == page) {
-			w = *wanted;
-			w.gpa = align_down(w.gpa, PAGE_SIZE);
-			write = writable(bt_of(v), &w);
-		} else {
-			use = is_used(v, at, &w, &write);
-		}
-		if (use && joins(&p, at, w.gpa, write)) {
+		w.gpa = align_down(w.gpa, PAGE_SIZE);
+		if (use && joins(&p, at, w.gpa, rights)) {
 			p.n++;
 			continue;
 		}
 		if (p.n)
-			done &= shadow_map(v, p.gva, p.gpa, p.n, p.write);
-		p = use ? (struct piece){at, w.gpa, 1, write} : (struct piece){0};
+			done &= shadow_map(v, p.gva, p.gpa, p.n, p.rights);
+		p = use ? (struct piece){at, w.gpa, 1, rights} : (struct piece){0};
 	}
 	if (p.n)
-		done &= shadow_map(v, p.gva, p.gpa, p.n, p.write);
+		done &= shadow_map(v, p.gva, p.gpa, p.n, p.rights);
 	return done;
 }
 
@@ -109,28 +159,39 @@ static void note_size(struct shadow *s, gva_t gva, uint64_t size)
 }
 
 // The tables allow the access, by this walk.
-static bool map_walked(struct vcpu *v, gva_t gva, bool write, const struct mmu_walk *w)
+static bool map_walked(struct vcpu *v, gva_t gva, enum vmem_access access, const struct mmu_walk *w)
 {
 	struct bt *b = bt_of(v);
+	unsigned rights;
 
 	if (!mmu_key_is_open(v, w) || !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
-	    (write && code_is_watched(b, w->gpa)) || watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
+	    (access & VMEM_WRITE && code_is_watched(b, w->gpa)) ||
+	    watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
+		return false;
+	rights = rights_for(v, gva, w, access);
+	if (access & VMEM_FETCH && !rights)
 		return false;
 	note_size(shadow_of(v), gva, w->page_size);
-	return map_large(v, gva, w) || map_window(v, gva, w);
+	return map_large(v, gva, w, access) || map_window(v, gva, w, access, rights);
 }
 
 static bool may_map(const struct shadow *s, gva_t gva)
 {
-	return s->valid && !s->stale && !(gva >> 47) && !in_zone(gva);
+	return s->valid && !s->stale && !in_zone(gva) &&
+	       gva < BIT64(47) - PAGE_SIZE; // the host maps nothing on the last page
 }
 
-static bool map_fault(struct vcpu *v, gva_t gva, bool write)
+enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access access, uint32_t *error)
 {
 	struct mmu_walk w;
 
-	return may_map(shadow_of(v), gva) && mmu_walk(v, gva, (write ? VMEM_WRITE : VMEM_READ) | VMEM_USER, &w) &&
-	       map_walked(v, gva, write, &w);
+	if (!may_map(shadow_of(v), gva))
+		return ANSWER_NEVER;
+	if (!mmu_walk(v, gva, access | VMEM_USER, &w)) {
+		*error = w.error;
+		return ANSWER_TRUE;
+	}
+	return map_walked(v, gva, access, &w) ? ANSWER_MAPPED : ANSWER_NEVER;
 }
 
 bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
@@ -138,11 +199,12 @@ bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
 	struct stats *st = bt_of(v)->st;
 	uint64_t start = __builtin_ia32_rdtsc();
 	struct shadow *s = shadow_of(v);
-	bool mapped = map_fault(v, gva, write);
+	uint32_t error;
+	bool mapped = shadow_map_fault(v, gva, write ? VMEM_WRITE : VMEM_READ, &error) == ANSWER_MAPPED;
 
 	st->shadow_faults += mapped;
 	s->wanted = mapped ? 0 : gva;
-	s->wanted_write = write;
+	s->wanted_access = write ? VMEM_WRITE : VMEM_READ;
 	policy_charge_fault(v, __builtin_ia32_rdtsc() - start);
 	return mapped;
 }
@@ -156,7 +218,8 @@ void shadow_map_wanted(struct vcpu *v)
 	struct mmu_walk w;
 
 	if (may_map(s, s->wanted) && mmu_look(v, s->wanted, &w) && w.user && w.accessed &&
-	    (!s->wanted_write || (w.write && w.dirty)) && map_walked(v, s->wanted, s->wanted_write, &w))
+	    (!(s->wanted_access & VMEM_WRITE) || (w.write && w.dirty)) && (!(s->wanted_access & VMEM_FETCH) || w.exec) &&
+	    map_walked(v, s->wanted, s->wanted_access, &w))
 		bt_of(v)->st->shadow_after++;
 	s->wanted = 0;
 	policy_charge(v, __builtin_ia32_rdtsc() - start);
@@ -167,5 +230,6 @@ bool shadow_allows(struct vcpu *v, const struct shadow_page *p)
 	struct mmu_walk w;
 
 	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && w.user && w.accessed && w.gpa >> PAGE_SHIFT == p->gfn &&
-	       mmu_key_is_open(v, &w) && (!p->write || (w.write && w.dirty));
+	       mmu_key_is_open(v, &w) && (!(p->rights & SHADOW_WRITE) || (w.write && w.dirty)) &&
+	       (!(p->rights & SHADOW_EXEC) || w.exec);
 }

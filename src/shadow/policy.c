@@ -17,7 +17,9 @@ enum {
 	CHURN = 4,             // what is looked at and taken away again, not made to stay, counts that much more
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
 	MEMORY = 200,          // ms after which the past counts half
-	STINTS_FEW = 50, STINTS_IN_MS = 8, // more often than that it may not be called away
+	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
+	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
+	EXIT_CYCLES = 8000,    // to the monitor and back
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -33,7 +35,7 @@ static uint64_t milliseconds(const struct vcpu *v, uint64_t n)
 
 static bool forced(const struct vcpu *v)
 {
-	return v->shared->config.memory == MEMORY_MAPPED;
+	return v->shared->config.memory == MEMORY_MAPPED || v->shared->config.memory == MEMORY_DIRECT;
 }
 
 static struct account *account_of(struct shadow *s, gpa_t root)
@@ -80,6 +82,12 @@ void policy_switch(struct vcpu *v, gpa_t root)
 	s->last_root = root;
 	policy_start_counting(v);
 	s->arrived = s->counted;
+}
+
+void policy_begin(struct vcpu *v)
+{
+	if (!forced(v))
+		shadow_of(v)->arrived = now();
 }
 
 static const uint64_t *table_at(const struct vcpu *v, uint64_t entry)
@@ -158,6 +166,22 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 	policy_charge(v, cycles + SIGNAL_CYCLES);
 }
 
+void policy_charge_exit(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+
+	bt_of(v)->st->direct_exits++;
+	if (s->valid)
+		account_of(s, s->root)->cost += EXIT_CYCLES;
+}
+
+enum shadow_form policy_form(struct vcpu *v, gpa_t root)
+{
+	if (v->shared->config.memory == MEMORY_MAPPED || !vmm_direct_ready(v) || !direct_suits(v))
+		return FORM_MAPPED;
+	return forced(v) || now() >= account_of(shadow_of(v), root)->translated_until ? FORM_DIRECT : FORM_MAPPED;
+}
+
 static void pause_space(struct vcpu *v, struct account *a)
 {
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
@@ -167,10 +191,19 @@ static void pause_space(struct vcpu *v, struct account *a)
 	bt_of(v)->st->shadow_demotions++;
 }
 
-// Does it take turns with others all the time? Then most of what it runs is the way there and back.
-static bool is_restless(const struct vcpu *v, const struct account *a)
+// It comes to the monitor too often to be run directly: it is translated, in the mapped form, for a while.
+static void translate_space(struct vcpu *v, struct account *a)
 {
-	return a->stints > STINTS_FEW && a->ran / a->stints < milliseconds(v, 1) / STINTS_IN_MS;
+	a->direct_pause = MIN(MAX(a->direct_pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
+	a->translated_until = now() + milliseconds(v, a->direct_pause);
+	a->ran = a->cost = a->stints = 0;
+	bt_of(v)->st->direct_demotions++;
+}
+
+// Does it take turns with others all the time? Then most of what it runs is the way there and back.
+static bool is_restless(const struct vcpu *v, const struct account *a, unsigned in_ms)
+{
+	return a->stints > STINTS_FEW && a->ran / a->stints < milliseconds(v, 1) / in_ms;
 }
 
 // The mode is asked for at each fault and each way back; looking at the clock as often would be what they cost.
@@ -189,7 +222,13 @@ bool policy_too_dear(struct vcpu *v)
 	if (forced(v))
 		return false;
 	count_time(v);
-	if (a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE || is_restless(v, a)) {
+	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) ||
+				       a->cost > milliseconds(v, ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
+		translate_space(v, a);
+		return true;
+	}
+	if ((s->form == FORM_MAPPED && a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) ||
+	    is_restless(v, a, STINTS_IN_MS)) {
 		pause_space(v, a);
 		return true;
 	}
@@ -198,6 +237,7 @@ bool policy_too_dear(struct vcpu *v)
 		a->cost /= 2;
 		a->stints /= 2;
 		a->pause -= a->pause / 4;
+		a->direct_pause -= s->form == FORM_DIRECT ? a->direct_pause / 4 : 0;
 	}
 	return false;
 }

@@ -43,12 +43,21 @@ static void close_gap(struct shadow *s, unsigned i)
 	s->index[i] = 0;
 }
 
+static void forget_frame(struct shadow *s, const struct shadow_page *p)
+{
+	unsigned i = p->gfn & (SHADOW_FRAMES - 1);
+
+	if (s->frame[i] == p->vpn + 1u)
+		s->frame[i] = 0;
+	if (s->code[i] == p->vpn + 1u)
+		s->code[i] = 0;
+}
+
 static void forget(struct shadow *s, struct shadow_page *p)
 {
 	struct shadow_page *last = &s->page[s->n - 1];
 
-	if (s->frame[p->gfn & (SHADOW_FRAMES - 1)] == p->vpn + 1u)
-		s->frame[p->gfn & (SHADOW_FRAMES - 1)] = 0;
+	forget_frame(s, p);
 	close_gap(s, place_of(s, p->vpn));
 	if (p != last) {
 		s->index[place_of(s, last->vpn)] = (uint32_t)(p - s->page) + 1;
@@ -57,15 +66,18 @@ static void forget(struct shadow *s, struct shadow_page *p)
 	s->n--;
 }
 
-static void note(struct shadow *s, uint64_t vpn, uint64_t gfn, bool write)
+static void note(struct shadow *s, uint64_t vpn, uint64_t gfn, unsigned rights)
 {
 	unsigned i = place_of(s, vpn);
-	uint64_t *f = &s->frame[gfn & (SHADOW_FRAMES - 1)];
+	uint64_t *f = rights & SHADOW_WRITE ? s->frame : s->code;
 
 	if (!s->index[i])
 		s->index[i] = ++s->n;
-	s->page[s->index[i] - 1] = (struct shadow_page){.vpn = vpn, .gfn = gfn & 0xffffff, .write = write};
-	if (write)
+	else
+		forget_frame(s, &s->page[s->index[i] - 1]);
+	s->page[s->index[i] - 1] = (struct shadow_page){.vpn = vpn, .gfn = gfn & 0xffffff, .rights = rights & 3};
+	f += gfn & (SHADOW_FRAMES - 1);
+	if (rights)
 		*f = !*f || *f == vpn + 1 ? vpn + 1 : SHADOW_MANY;
 }
 
@@ -75,10 +87,12 @@ void shadow_drop(struct vcpu *v)
 
 	if (!s->n)
 		return;
-	if (vmm_unmap_guest_all(v))
+	if (s->form == FORM_DIRECT)
+		vmm_direct_unmap_all(v);
+	else if (vmm_unmap_guest_all(v))
 		vmm_crash(v, "guest memory cannot be unmapped");
 	for (uint32_t i = 0; i < s->n; i++)
-		s->frame[s->page[i].gfn & (SHADOW_FRAMES - 1)] = 0;
+		s->frame[s->page[i].gfn & (SHADOW_FRAMES - 1)] = s->code[s->page[i].gfn & (SHADOW_FRAMES - 1)] = 0;
 	if (s->n > SHADOW_INDEX / 64)
 		memset(s->index, 0, sizeof(s->index));
 	else
@@ -86,6 +100,7 @@ void shadow_drop(struct vcpu *v)
 			for (unsigned k = hash(s->page[i].vpn); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1))
 				s->index[k] = 0;
 	memset(s->has_large, 0, sizeof(s->has_large));
+	memset(s->seen, 0, sizeof(s->seen));
 	s->n = 0;
 	bt_of(v)->st->shadow_drops++;
 }
@@ -100,25 +115,56 @@ static bool meets_edge(struct shadow *s, gva_t gva, uint64_t size)
 	       (edge - gva < size && shadow_find(s, edge - PAGE_SIZE));
 }
 
-bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write)
+static int host_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights)
+{
+	if (shadow_of(v)->form != FORM_DIRECT)
+		return vmm_map_guest(v, gva, gpa, size, rights & SHADOW_WRITE);
+	vmm_direct_map(v, gva, gpa, size, (rights & SHADOW_WRITE ? VMM_DIRECT_WRITE : 0) |
+		(rights & SHADOW_EXEC ? VMM_DIRECT_EXEC : 0));
+	return 0; // shadow/direct.c hears if the host refuses
+}
+
+static int host_unmap(struct vcpu *v, gva_t gva, uint64_t size)
+{
+	if (shadow_of(v)->form != FORM_DIRECT)
+		return vmm_unmap_guest(v, gva, size);
+	vmm_direct_unmap(v, gva, size);
+	return 0;
+}
+
+// Nothing is both written and executed unseen: whoever writes makes code data, and the other way round.
+static void settle_rights(struct vcpu *v, gpa_t gpa, unsigned rights)
+{
+	if (rights & SHADOW_WRITE)
+		shadow_take_right(v, gpa, SHADOW_EXEC);
+	if (rights & SHADOW_EXEC) {
+		shadow_take_right(v, gpa, SHADOW_WRITE);
+		tlb_drop_writes(bt_of(v), gpa);
+		peers_claim_code(v, gpa); // devices are to tell
+	}
+}
+
+bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, unsigned rights)
 {
 	struct shadow *s = shadow_of(v);
 	uint64_t size = (uint64_t)pages << PAGE_SHIFT;
 	int err;
 
-	if (meets_edge(s, gva, size))
+	if (s->form == FORM_MAPPED && meets_edge(s, gva, size))
 		return false;
 	if (s->n + pages > SHADOW_PAGES)
 		shadow_drop(v);
-	err = vmm_map_guest(v, gva, gpa, size, write);
+	for (unsigned i = 0; i < pages; i++)
+		settle_rights(v, gpa + (uint64_t)i * PAGE_SIZE, rights);
+	err = host_map(v, gva, gpa, size, rights);
 	if (err == VMM_MAP_FULL) {
 		shadow_drop(v);
-		err = vmm_map_guest(v, gva, gpa, size, write);
+		err = host_map(v, gva, gpa, size, rights);
 	}
 	if (err)
 		return false; // below the host's lowest address, say
 	for (unsigned i = 0; i < pages; i++)
-		note(s, (gva >> PAGE_SHIFT) + i, (gpa >> PAGE_SHIFT) + i, write);
+		note(s, (gva >> PAGE_SHIFT) + i, (gpa >> PAGE_SHIFT) + i, rights);
 	bt_of(v)->st->shadow_maps++;
 	bt_of(v)->st->shadow_pages += pages;
 	return true;
@@ -144,6 +190,31 @@ void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size)
 			any |= p != NULL;
 		}
 	}
-	if (any && vmm_unmap_guest(v, gva, size))
+	if (any && host_unmap(v, gva, size))
 		shadow_drop(v); // too many mappings to cut one in two
+}
+
+static void take_from(struct vcpu *v, struct shadow_page p)
+{
+	shadow_map(v, (gva_t)p.vpn << PAGE_SHIFT, (gpa_t)p.gfn << PAGE_SHIFT, 1, 0);
+}
+
+void shadow_take_right(struct vcpu *v, gpa_t gpa, enum shadow_rights right)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t gfn = gpa >> PAGE_SHIFT, *f = right == SHADOW_WRITE ? s->frame : s->code;
+	struct shadow_page *p;
+
+	f += gfn & (SHADOW_FRAMES - 1);
+	if (!*f)
+		return;
+	if (*f == SHADOW_MANY) {
+		for (uint32_t i = 0; i < s->n; i++)
+			if (s->page[i].gfn == gfn && s->page[i].rights & right)
+				take_from(v, s->page[i]);
+		return;
+	}
+	p = shadow_find(s, (*f - 1) << PAGE_SHIFT);
+	if (p && p->gfn == gfn && p->rights & right)
+		take_from(v, *p);
 }

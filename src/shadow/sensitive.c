@@ -15,7 +15,8 @@
 // for rows that are no more than a wrong answer there is a second question: is it *hidden* within other instructions?
 // All streams of instructions are followed that begin at 15 consecutive bytes, which is what one instruction can
 // have, ahead of it: one of them is the true one. If none has an instruction begin there, nothing gets there but by a
-// jump into the middle of an instruction. Rows that take something from the monitor's hand count wherever they stand.
+// jump into the middle of an instruction; if in doubt, the same is asked from farther ahead. Rows that take something
+// from the monitor's hand count wherever they stand.
 #include "shadow/sensitive.h"
 #include "x86/decode.h"
 
@@ -33,7 +34,7 @@ enum { WHOLE = true, MODRM = false, ANYWHERE = true, VISIBLE = false };
 
 //	name, first bytes, ModRM?, where, rule, prefix, memory forms, register forms
 #define SENSITIVE_ROWS(_) \
-	_("CPUID", 0x0f, 0xa2, WHOLE, ANYWHERE, 0, 0, 0, 0) \
+	_("CPUID", 0x0f, 0xa2, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("SLDT", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(0), REG(0)) \
 	_("STR", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(1), REG(1)) \
 	_("VERR/VERW", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(4) | BIT(5), REG(4) | REG(5)) \
@@ -41,15 +42,15 @@ enum { WHOLE = true, MODRM = false, ANYWHERE = true, VISIBLE = false };
 	_("SMSW", 0x0f, 0x01, MODRM, VISIBLE, 0, 0, BIT(4), REG(4)) \
 	_("VMCALL and the like", 0x0f, 0x01, MODRM, ANYWHERE, 0, 0, 0, LEAVES) \
 	_("RDPKRU and the like", 0x0f, 0x01, MODRM, VISIBLE, 0, 0, 0, ~(HARMLESS | LEAVES | REG(4))) \
-	_("XGETBV", 0x0f, 0x01, MODRM, ANYWHERE, SENSITIVE_STATE, 0, 0, FORM(0xd0)) \
+	_("XGETBV", 0x0f, 0x01, MODRM, VISIBLE, SENSITIVE_STATE, 0, 0, FORM(0xd0)) \
 	_("LAR", 0x0f, 0x02, MODRM, VISIBLE, 0, 0, 0xff, ~UINT64_C(0)) \
 	_("LSL", 0x0f, 0x03, MODRM, VISIBLE, 0, 0, 0xff, ~UINT64_C(0)) \
 	_("RDPMC", 0x0f, 0x33, WHOLE, VISIBLE, 0, 0, 0, 0) \
-	_("SYSENTER", 0x0f, 0x34, WHOLE, ANYWHERE, 0, 0, 0, 0) \
+	_("SYSENTER", 0x0f, 0x34, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("GETSEC", 0x0f, 0x37, WHOLE, VISIBLE, 0, 0, 0, 0) \
-	_("XSAVE/XRSTOR/XSAVEOPT", 0x0f, 0xae, MODRM, ANYWHERE, SENSITIVE_STATE, 0, BIT(4) | BIT(5) | BIT(6), 0) \
-	_("RDFSBASE/WRFSBASE", 0x0f, 0xae, MODRM, ANYWHERE, SENSITIVE_BASES, 0xf3, 0, UINT64_C(0xffffffff)) \
-	_("XSAVEC", 0x0f, 0xc7, MODRM, ANYWHERE, SENSITIVE_STATE, 0, BIT(4), 0) \
+	_("XSAVE/XRSTOR/XSAVEOPT", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_STATE, 0, BIT(4) | BIT(5) | BIT(6), 0) \
+	_("RDFSBASE/WRFSBASE", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_BASES, 0xf3, 0, UINT64_C(0xffffffff)) \
+	_("XSAVEC", 0x0f, 0xc7, MODRM, VISIBLE, SENSITIVE_STATE, 0, BIT(4), 0) \
 	_("RDPID", 0x0f, 0xc7, MODRM, ANYWHERE, 0, 0xf3, 0, REG(7)) \
 	_("INT 3", 0xcd, 0x03, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("INT 4", 0xcd, 0x04, WHOLE, VISIBLE, 0, 0, 0, 0) \
@@ -71,9 +72,9 @@ static const uint64_t seconds[4] = {0 SENSITIVE_ROWS(SECOND0), 0 SENSITIVE_ROWS(
 	0 SENSITIVE_ROWS(SECOND2), 0 SENSITIVE_ROWS(SECOND3)};
 
 enum {
-	LOOK_BACK = 63, // bytes ahead of a place in which streams begin, to find out whether it is hidden
-	HIDDEN_MAX = 64, // such places on one page; with more the page is left to translation
-	SEAM_LOW = 64, SEAM_HIGH = 16, SEAM_FROM = SEAM_LOW - 2, // before that it is all on the lower page
+	LOOK_BACK = 64, LOOK_BACK_MAX = 1024, // how far ahead of a place streams begin: farther if it is in doubt
+	HIDDEN_MAX = 1024, // such places on one page; with more the page is left to translation
+	SEAM_LOW = 1024, SEAM_HIGH = 16, SEAM_FROM = SEAM_LOW - 2, // before that it is all on the lower page
 };
 
 static bool is_prefix(uint8_t b)
@@ -105,22 +106,39 @@ static bool has_prefix(const uint8_t *bytes, size_t at, uint8_t wanted)
 	return false;
 }
 
-static bool is_hidden(const uint8_t *bytes, size_t n, size_t at)
+// Has a stream that begins at one of 15 bytes so far back an instruction begin there, prefixes included? True if too
+// little is known of what follows.
+static bool any_stream_begins(const uint8_t *bytes, size_t n, size_t at, size_t back)
 {
-	size_t begin = at > LOOK_BACK ? at - LOOK_BACK : 0, first = first_prefix(bytes, at);
-	uint64_t starts = BIT64(X86_INSN_MAX) - 1; // bit i: an instruction may begin at begin + i
+	size_t begin = at > back ? at - back : 0, first = first_prefix(bytes, at);
+	bool begins[LOOK_BACK_MAX + X86_INSN_MAX] = {true, true, true, true, true, true, true, true, true, true, true, true,
+		true, true, true}; // at begin + i
 	struct x86_insn insn;
 
-	for (size_t i = begin; i < first; i++)
-		if (starts >> (i - begin) & 1) {
-			int len = x86_decode(&insn, bytes + i, n - i, X86_MODE64);
+	for (size_t i = begin; i < first; i++) {
+		int len = begins[i - begin] ? x86_decode(&insn, bytes + i, n - i, X86_MODE64) : -1;
 
-			if (len == 0)
-				return false;
-			if (len > 0 && i - begin + (unsigned)len <= LOOK_BACK)
-				starts |= BIT64(i - begin + (unsigned)len);
-		}
-	return !(starts >> (first - begin) << (first - begin) & (BIT64(at - begin) | (BIT64(at - begin) - 1)));
+		if (len == 0)
+			return true;
+		if (len > 0 && i + (unsigned)len <= at)
+			begins[i - begin + (unsigned)len] = true;
+	}
+	for (size_t i = first; i <= at; i++)
+		if (begins[i - begin])
+			return true;
+	return false;
+}
+
+// Streams that begin farther back are others, and have had more time to meet.
+static bool is_hidden(const uint8_t *bytes, size_t n, size_t at)
+{
+	for (size_t back = LOOK_BACK; back <= LOOK_BACK_MAX; back *= 2) {
+		if (!any_stream_begins(bytes, n, at, back))
+			return true;
+		if (at <= back)
+			break;
+	}
+	return false;
 }
 
 static bool matches(const struct sensitive *row, const uint8_t *bytes, size_t n, size_t at)
@@ -186,6 +204,16 @@ bool sensitive_page(const uint8_t *page, unsigned rules)
 	size_t at;
 
 	return find_from(page, PAGE_SIZE, 0, rules, &at);
+}
+
+bool sensitive_page_after(const uint8_t *low, const uint8_t *page, unsigned rules)
+{
+	uint8_t both[SEAM_LOW + PAGE_SIZE];
+	size_t at;
+
+	__builtin_memcpy(both, low + PAGE_SIZE - SEAM_LOW, SEAM_LOW);
+	__builtin_memcpy(both + SEAM_LOW, page, PAGE_SIZE);
+	return find_from(both, sizeof(both), SEAM_FROM, rules, &at);
 }
 
 bool sensitive_seam(const uint8_t *low, const uint8_t *high, unsigned rules)

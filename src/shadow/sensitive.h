@@ -37,6 +37,8 @@ struct sensitive {
 const struct sensitive *sensitive_find(const uint8_t *bytes, size_t n, unsigned rules, size_t *at);
 
 bool sensitive_page(const uint8_t *page, unsigned rules);
+// The same of a page, and what begins on the one before it, which is known: what is hidden there is told better.
+bool sensitive_page_after(const uint8_t *low, const uint8_t *page, unsigned rules);
 // What begins at the end of one page and goes on at the beginning of the next.
 bool sensitive_seam(const uint8_t *low, const uint8_t *high, unsigned rules);
 

@@ -12,25 +12,37 @@ enum {
 	SHADOW_PAGES = 1 << 17,      // mapped at most: 512 MiB
 	SHADOW_INDEX = 1 << 18, SHADOW_FRAMES = 1 << 20,
 	SHADOW_REGIONS = 1 << 12, SHADOW_ACCOUNTS = 64,
+	SENSITIVE_SEEN = 256,
 	SHADOW_WINDOW = 16,          // pages around a fault that are mapped with it, if they may be
 };
 
 struct shadow_page {
 	uint64_t vpn : 36, gfn : 24; // page numbers
-	uint64_t write : 1;
+	uint64_t rights : 2;         // enum shadow_rights
 };
+
+enum shadow_rights { SHADOW_WRITE = BIT(0), SHADOW_EXEC = BIT(1) }; // never both: code is looked at before it runs
+
+// How the owner's user code runs.
+enum shadow_form { FORM_MAPPED, FORM_DIRECT };
 
 struct account { // of an address space, see policy.c; times in cycles
 	gpa_t root;
 	uint64_t cost, ran; // as the owner
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
+	uint64_t translated_until; // it is not run directly until then
+	unsigned direct_pause;     // ms, the last time
 	uint64_t print;     // fingerprint of its tables when that began
 	unsigned pause;     // ms, the last time
 };
 
 struct shadow {
 	bool valid;          // some address space owns the mappings
+	uint8_t form;        // enum shadow_form
+	uint64_t translated_since; // DIRECT: (TSC) it has left that for the translator, or 0
+	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
+	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
 	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
 	uint16_t pcid;
 	gpa_t root;          // its top page table
@@ -46,11 +58,13 @@ struct shadow {
 	unsigned large;      // how much INVLPG of one address may concern, as a shift: the largest page there was
 	uint32_t has_large[SHADOW_REGIONS]; // by 2 MiB of addresses, folded: number + 1 of one with parts of large pages
 	gva_t wanted;        // where the last true fault was, or 0: to be mapped when user code comes back
-	bool wanted_write;
+	enum vmem_access wanted_access;
 	uint32_t n;
 	struct shadow_page page[SHADOW_PAGES];
 	uint32_t index[SHADOW_INDEX]; // hash of vpn -> number in page[] + 1
 	uint64_t frame[SHADOW_FRAMES]; // by gfn, folded: vpn + 1 of the one writable mapping of it; SHADOW_MANY; 0
+	uint64_t code[SHADOW_FRAMES];  // the same of executable ones
+	gva_t seen[SENSITIVE_SEEN]; // DIRECT: pages whose code must be translated; forgotten with the mappings
 };
 
 #define SHADOW_MANY (~UINT64_C(0))
@@ -67,23 +81,37 @@ static inline uint32_t *large_word(struct shadow *s, gva_t gva)
 	return &s->has_large[gva >> LARGE_SHIFT & (SHADOW_REGIONS - 1)];
 }
 
+// -- world.c
+void shadow_give_up(struct vcpu *v); // the owner is none any more
+
 // -- record.c: the mappings, and the host's in step with them
 struct shadow_page *shadow_find(struct shadow *s, gva_t gva);
-bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, bool write); // side by side in both
+bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, unsigned rights); // side by side in both
+void shadow_take_right(struct vcpu *v, gpa_t gpa, enum shadow_rights right); // from all mappings of the page
 void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size);
 void shadow_drop(struct vcpu *v); // all
 
 // -- policy.c
 void policy_switch(struct vcpu *v, gpa_t root);
 void policy_start_counting(struct vcpu *v);
+void policy_begin(struct vcpu *v); // the present space is another process
 bool policy_may_claim(struct vcpu *v, gpa_t root);
 bool policy_too_dear(struct vcpu *v);
+enum shadow_form policy_form(struct vcpu *v, gpa_t root); // for the present space, which is the owner
 bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
+void policy_charge_exit(struct vcpu *v);                   // of directly run code
+
+// -- direct.c
+unsigned direct_rules(const struct vcpu *v); // enum sensitive_rule
+bool shadow_is_sensitive(struct vcpu *v, gva_t gva); // as far as is known from a fault there
+bool direct_suits(struct vcpu *v); // the present space's user code, as far as its kernel has set things up
 
 // -- fault.c
+enum shadow_answer { ANSWER_MAPPED, ANSWER_TRUE, ANSWER_NEVER }; // NEVER: the tables allow it, but it cannot be mapped
+enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access access, uint32_t *error);
 void shadow_map_wanted(struct vcpu *v);
 bool shadow_allows(struct vcpu *v, const struct shadow_page *p); // as the guest's tables stand
 

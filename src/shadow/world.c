@@ -67,40 +67,38 @@ void shadow_flush_page(struct vcpu *v, gva_t gva)
 	if (!on(v) || !s->n || gva >> 47)
 		return;
 	unmap_around(v, s, gva);
+	s->seen[gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)] = 0;
 	policy_charge_churn(v, now() - start);
 }
 
 // Code has been translated from this page: nobody writes to it unseen any more.
-static void take_write(struct vcpu *v, struct shadow_page *p)
-{
-	struct shadow_page was = *p;
-
-	shadow_map(v, (gva_t)was.vpn << PAGE_SHIFT, (gpa_t)was.gfn << PAGE_SHIFT, 1, false);
-}
-
 void shadow_watch(struct vcpu *v, gpa_t gpa)
 {
-	struct shadow *s = shadow_of(v);
-	uint64_t gfn = gpa >> PAGE_SHIFT, *f;
-	struct shadow_page *p;
+	if (on(v) && shadow_of(v)->n)
+		shadow_take_right(v, gpa, SHADOW_WRITE);
+}
 
-	if (!on(v) || !s->n)
-		return;
-	f = &s->frame[gfn & (SHADOW_FRAMES - 1)];
-	if (!*f)
-		return;
-	if (*f == SHADOW_MANY) {
-		for (uint32_t i = 0; i < s->n; i++)
-			if (s->page[i].gfn == gfn && s->page[i].write)
-				take_write(v, &s->page[i]);
-		return;
-	}
-	p = shadow_find(s, (*f - 1) << PAGE_SHIFT);
-	if (p && p->gfn == gfn && p->write)
-		take_write(v, p);
+bool shadow_runs(const struct vcpu *v, gpa_t gpa)
+{
+	return on(v) && shadow_of(v)->n && shadow_of(v)->code[gpa >> PAGE_SHIFT & (SHADOW_FRAMES - 1)];
+}
+
+// Somebody is about to write to this page: it may not be run as it is any more without another look.
+void shadow_claim_write(struct vcpu *v, gpa_t gpa)
+{
+	if (on(v) && shadow_of(v)->n)
+		shadow_take_right(v, gpa, SHADOW_EXEC);
 }
 
 // -- the owner --------------------------------------------------------------------------------------------------------
+
+void shadow_give_up(struct vcpu *v)
+{
+	shadow_drop(v);
+	shadow_of(v)->valid = false;
+	if (shadow_of(v)->form == FORM_DIRECT)
+		vmm_direct_rest(v);
+}
 
 // Look at every page of a stale space: those that the guest's tables do not have like that any more go.
 static void recheck(struct vcpu *v, struct shadow *s)
@@ -113,7 +111,7 @@ static void recheck(struct vcpu *v, struct shadow *s)
 			kept++;
 		else
 			gone++;
-		if (gone > 64 && gone > kept) {
+		if (gone > (s->form == FORM_DIRECT ? 8 : 64) && gone > kept) {
 			shadow_drop(v);
 			break;
 		}
@@ -126,6 +124,10 @@ static void recheck(struct vcpu *v, struct shadow *s)
 	s->check_cost = s->checked - start;
 	bt_of(v)->st->shadow_checks++;
 	policy_charge_churn(v, s->check_cost);
+	if (s->form == FORM_DIRECT && gone > kept) { // another process, which has to prove itself
+		shadow_give_up(v);
+		policy_begin(v);
+	}
 }
 
 static void claim(struct vcpu *v, struct shadow *s)
@@ -133,6 +135,8 @@ static void claim(struct vcpu *v, struct shadow *s)
 	shadow_drop(v);
 	policy_start_counting(v);
 	s->large = PAGE_SHIFT;
+	s->form = policy_form(v, root_of(v));
+	s->held = false;
 	s->valid = true;
 	s->stale = false;
 	s->wanted = 0;
@@ -148,8 +152,8 @@ static bool is_flat(const struct vcpu *v)
 	return vcpu_code64(v) || mode_is_flat(segments_mode(v));
 }
 
-// Is the present space's user code to run in the mapped form? MODE_MAPPED or 0. Called whenever something has changed
-// that the mode depends on, in kernel mode too: for the way back.
+// Is the present space's user code to run in the mapped form, or as it is? MODE_MAPPED, MODE_DIRECT or 0. Called
+// whenever something has changed that the mode depends on, in kernel mode too: for the way back.
 uint32_t shadow_mode(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
@@ -159,10 +163,8 @@ uint32_t shadow_mode(struct vcpu *v)
 		return 0; // the host knows nothing of so wide addresses
 	if (s->last_root != root_of(v))
 		policy_switch(v, root_of(v));
-	if (s->valid && s->root == root_of(v) && policy_is_due(v) && policy_too_dear(v)) {
-		shadow_drop(v);
-		s->valid = false;
-	}
+	if (s->valid && s->root == root_of(v) && policy_is_due(v) && policy_too_dear(v))
+		shadow_give_up(v);
 	if (!s->valid || s->root != root_of(v)) {
 		if (!user || !is_flat(v) || !policy_may_claim(v, root_of(v)))
 			return 0;
@@ -174,9 +176,12 @@ uint32_t shadow_mode(struct vcpu *v)
 	}
 	if (s->stale && user && (s->n <= RECHECK_FREE || now() - s->checked > RECHECK_SHARE * s->check_cost))
 		recheck(v, s);
-	if (s->stale)
+	if (s->stale || !s->valid)
 		return 0;
 	if (user && s->wanted)
 		shadow_map_wanted(v);
-	return MODE_MAPPED;
+	if (s->form == FORM_MAPPED)
+		return MODE_MAPPED;
+	s->held &= user;
+	return s->held ? 0 : MODE_DIRECT;
 }

@@ -32,12 +32,17 @@ static void on_timer(int sig, siginfo_t *info, void *context)
 	vm->vcpu->pending |= PENDING_TIMER;
 }
 
+static void on_child(int sig, siginfo_t *info, void *context)
+{
+	direct_child_ended(vmm_self());
+}
+
 static const struct {
 	int sig;
 	void (*handler)(int, siginfo_t *, void *);
 } handlers[] = {
 	{SIGSEGV, on_fault}, {SIGBUS, on_fault}, {SIGFPE, on_fault}, {SIGILL, on_fault}, {SIGTRAP, on_fault},
-	{SIGALRM, on_timer},
+	{SIGALRM, on_timer}, {SIGCHLD, on_child},
 };
 
 int fault_catch_signals(void *stack, size_t size)

@@ -13,25 +13,14 @@
 #include "base/types.h"
 #include "bus/shared.h"
 #include "mem/zone.h"
+#include "vmm/direct.h"
+#include "vmm/filter.h"
 #include "vmm/linux.h"
-#include <linux/audit.h>
-#include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define LOAD_HIGH(n) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[n]) + 4)
-#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-#define KILL BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
-#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
-#define IF(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skip, 0)
-#define IF_AT_LEAST(value, skip) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, value, skip, 0)
-#define AND(mask) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask)
-#define ALLOW_CALL(nr) UNLESS(nr, 1), ALLOW
-#define KILL_UNLESS(value) IF(value, 1), KILL
-#define KILL_IF(value) UNLESS(value, 1), KILL
-
 enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER_HALF = 0x8000 };
+enum { WORLD = 0xfffff0, MAPPER = 0xfffff1 }; // stand for numbers of threads, which are smaller
 
 #define BEGIN LOAD(arch), KILL_UNLESS(AUDIT_ARCH_X86_64), LOAD(nr)
 #define ALWAYS \
@@ -54,6 +43,9 @@ enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER
 #define MADVISE \
 	SMALL, LOAD_HIGH(0), AND(~(VCPUS_MAX - 1u)), KILL_UNLESS(ZONE_VCPU_FIRST >> 32), LOAD(args[0]), \
 	IF_AT_LEAST(ZONE_VCPU_BT, 1), KILL, LOAD(args[2]), IF(MADV_REMOVE, 2), KILL_UNLESS(MADV_DONTNEED), ALLOW
+// Of the world of direct execution: signals to its runner, and the processor that both share.
+#define SIGNAL LOAD(args[0]), KILL_UNLESS(WORLD), LOAD(args[1]), KILL_UNLESS(WORLD), ALLOW
+#define AFFINITY LOAD(args[0]), IF(0, 3), IF(MAPPER, 2), KILL_UNLESS(WORLD), ALLOW
 #define LENGTH(...) (sizeof((const struct sock_filter[]){__VA_ARGS__}) / sizeof(struct sock_filter))
 
 static const struct sock_filter checked[] = {BEGIN, ALWAYS, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE, FUTEX};
@@ -62,19 +54,73 @@ static const struct sock_filter mapped[] = {
 	UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
 };
 
+static const struct sock_filter direct[] = {
+	BEGIN, ALWAYS, ALLOW_CALL(LINUX_SYS_FUTEX_WAITV), ALLOW_CALL(SYS_getcpu),
+	UNLESS(SYS_tgkill, LENGTH(SIGNAL)), SIGNAL,
+	UNLESS(SYS_sched_setaffinity, LENGTH(AFFINITY)), AFFINITY, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE,
+	UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
+};
+
 struct sock_fprog jail_filter(bool maps)
 {
 	return maps ? (struct sock_fprog){ARRAY_SIZE(mapped), (struct sock_filter *)mapped} :
 		      (struct sock_fprog){ARRAY_SIZE(checked), (struct sock_filter *)checked};
 }
 
-int jail_close(bool maps)
+static int close_with(struct sock_fprog p)
 {
-	struct sock_fprog p = jail_filter(maps);
 	long err = linux_call6(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
 
 	if (err)
 		return (int)err;
 	// Without SPEC_ALLOW older kernels slow the whole process down (docs/SAFETY.md says what speculation can read).
 	return (int)linux_call3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, (uintptr_t)&p);
+}
+
+int jail_close(bool maps)
+{
+	return close_with(jail_filter(maps));
+}
+
+int jail_close_with_world(uint32_t world, uint32_t mapper)
+{
+	struct sock_filter filter[ARRAY_SIZE(direct)];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++) {
+		filter[i] = direct[i];
+		if (filter[i].k == WORLD)
+			filter[i].k = world;
+		else if (filter[i].k == MAPPER)
+			filter[i].k = mapper;
+	}
+	return close_with((struct sock_fprog){ARRAY_SIZE(filter), filter});
+}
+
+// -- a world's own: what stops there is guest code's doing, and goes to the monitor
+
+static const struct sock_filter of_mapper[] = {
+	LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), TRAP, LOAD(nr),
+	ALLOW_CALL(SYS_clone), ALLOW_CALL(SYS_rt_sigprocmask), ALLOW_CALL(SYS_prctl), ALLOW_CALL(SYS_seccomp),
+	ALLOW_CALL(SYS_close_range), ALLOW_CALL(SYS_munmap),
+	ALLOW_CALL(SYS_rt_sigreturn), ALLOW_CALL(SYS_futex), ALLOW_CALL(SYS_mmap), TRAP, // the runner's makes fewer of them
+};
+
+int jail_close_mapper(void)
+{
+	return close_with((struct sock_fprog){ARRAY_SIZE(of_mapper), (struct sock_filter *)of_mapper});
+}
+
+// Nothing but the handler's own calls, from where it makes them.
+int jail_close_runner(void)
+{
+	const struct sock_filter of_runner[] = {
+		LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), TRAP,
+		LOAD_PC_HIGH, IF((uintptr_t)direct_text >> 32, 1), TRAP,
+		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 7), IF((uint32_t)(uintptr_t)direct_called_futex2, 6),
+		IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
+		LOAD(nr), IF(SYS_rt_sigreturn, 1), TRAP, ALLOW,
+		LOAD(nr), IF(SYS_futex, 1), TRAP, LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), TRAP, ALLOW,
+	};
+
+	return close_with((struct sock_fprog){ARRAY_SIZE(of_runner), (struct sock_filter *)(uintptr_t)of_runner});
 }

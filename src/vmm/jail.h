@@ -6,6 +6,7 @@
 
 #include <linux/filter.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 // How guest RAM is mapped: the only flags that pass.
 enum { JAIL_MAP_FLAGS = 0x1 | 0x10 | 0x4000 | 0x8000 }; // MAP_SHARED, MAP_FIXED, MAP_NORESERVE, MAP_POPULATE
@@ -16,5 +17,12 @@ struct sock_fprog jail_filter(bool maps);
 // Close the jail for this process, for good; maps: guest RAM may be mapped outside the zone. Returns 0 or a negative
 // errno.
 int jail_close(bool maps);
+
+// The same, maps included, for a monitor with a world of direct execution: the numbers of its threads.
+int jail_close_with_world(uint32_t world, uint32_t mapper);
+
+// Within the world (vmm/direct.h): first the mapper's, which the runner inherits, then the runner's own.
+int jail_close_mapper(void);
+int jail_close_runner(void);
 
 #endif

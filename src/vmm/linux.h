@@ -33,7 +33,7 @@ _Noreturn static inline void linux_exit(int status)
 		linux_call3(SYS_exit_group, (uint64_t)status, 0, 0);
 }
 
-enum { LINUX_FUTEX_WAIT = 0, LINUX_FUTEX_WAKE = 1 };
+enum { LINUX_FUTEX_WAIT = 0, LINUX_FUTEX_WAKE = 1, LINUX_SYS_FUTEX_WAITV = 449, LINUX_FUTEX_32 = 2 };
 
 struct linux_timespec {
 	int64_t sec, nsec;
@@ -48,6 +48,20 @@ static inline long linux_futex_wait(_Atomic uint32_t *word, uint32_t value, cons
 static inline long linux_futex_wake(_Atomic uint32_t *word)
 {
 	return linux_call3(SYS_futex, (uintptr_t)word, LINUX_FUTEX_WAKE, 1);
+}
+
+struct linux_futex_waitv {
+	uint64_t value, address;
+	uint32_t flags, reserved;
+};
+
+// Sleep while both words have these values. Comes back early at any signal. -ENOSYS: kernels before 5.16.
+static inline long linux_futex_wait_both(_Atomic uint32_t *a, uint32_t a_value, _Atomic uint32_t *b, uint32_t b_value)
+{
+	const struct linux_futex_waitv w[2] = {{a_value, (uintptr_t)a, LINUX_FUTEX_32, 0},
+					       {b_value, (uintptr_t)b, LINUX_FUTEX_32, 0}};
+
+	return linux_call6(LINUX_SYS_FUTEX_WAITV, (uintptr_t)w, 2, 0, 0, 0, 0);
 }
 
 struct linux_sigaction { // the kernel's, not libc's

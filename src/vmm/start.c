@@ -173,7 +173,7 @@ static void unmap(uint64_t from, uint64_t to)
 		return;
 	if (err != -EPERM)
 		linux_exit(START_UNMAP);
-	if (sh->config.memory == MEMORY_MAPPED)
+	if (sh->config.memory == MEMORY_MAPPED || sh->config.memory == MEMORY_DIRECT)
 		linux_exit(START_SEALED);
 	sh->stats[0].shadow_sealed |= sh->config.memory == MEMORY_AUTO;
 	sh->config.memory = MEMORY_CHECKED;
@@ -265,7 +265,11 @@ _Noreturn void start_run(void)
 		linux_exit(START_SIGNAL);
 	if (clock_make_timers(vm))
 		linux_exit(START_TIMER);
-	if (jail_close(maps))
+	if (vm->shared->config.memory == MEMORY_AUTO || vm->shared->config.memory == MEMORY_DIRECT)
+		direct_make(vm);
+	if (!vm->direct.pid && vm->shared->config.memory == MEMORY_DIRECT)
+		linux_exit(START_DIRECT);
+	if (vm->direct.pid ? jail_close_with_world(vm->direct.pid, vm->direct.mapper) : jail_close(maps))
 		linux_exit(START_JAIL);
 	vmm_init(vm);
 	bt_init(vm->vcpu);

@@ -50,6 +50,16 @@ struct vmm {
 	uint32_t processors;      // of the host, that this may run on
 	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
 	uint64_t halt_spin;       // cycles that HLT looks on before it sleeps
+	// -- the world of direct execution (vmm/direct.c)
+	struct {
+		uint32_t pid, mapper;     // its threads; pid 0: there is none
+		_Atomic bool dead;
+		uint32_t queued;          // commands
+		uint32_t vectors;         // bytes of a signal frame's vector state
+		uint64_t pinned;          // when (TSC) the monitor and the world were last put on one processor, or 0
+		uint64_t processors[16];  // those that they may run on
+	} direct;
+
 	bool fsgsbase;            // the host lets user code write the GS base
 	bool stepping;            // the last stop ended with RESUME_STEP
 	bool crashing;            // a report is being made: a second crash ends at once
@@ -98,6 +108,10 @@ void clock_arm(void *opaque, uint64_t deadline);
 // -- fault.c
 int fault_catch_signals(void *stack, size_t size);
 void fault_restorer(void); // start.S
+
+// -- direct.c
+void direct_make(struct vmm *vm); // before the jail; without an effect if the host has not what it takes
+void direct_child_ended(struct vmm *vm);
 
 // -- world.c
 uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, unsigned size, uint64_t value);

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+//
+// Direct execution: the owner's user code runs as it is, in a process that has its pages and nothing else
+// (vmm/direct.c). Whatever stops it there comes here: a system call is carried out, a hidden fault mapped, a true one
+// delivered; everything else is the translator's, for one instruction. What user code can do without being stopped
+// must be the same for guest and host: the selectors, flags and control bits that it could see are compared before it
+// runs, and no page is executable there that holds instructions which would tell (sensitive.c). Code on such a page is
+// translated, in the checked form, and linked to such code only.
+#include "bt/run.h"
+#include "cpu/segment.h"
+#include "shadow/sensitive.h"
+#include "shadow/shadow.h"
+
+enum { USER_CS32 = 0x23, USER_SS = 0x2b, USER_CS = 0x33 }; // the host's
+
+// The host's descriptors that user code can load, from USER_CS32 on: 32-bit code, data, 64-bit code.
+static const uint64_t host_descriptor[] = {0xcffb000000ffff, 0xcff3000000ffff, 0xaffb000000ffff};
+
+// Are these selectors the same descriptors in the guest? Far transfers and loads of them are not seen.
+static bool has_host_descriptors(struct vcpu *v)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(host_descriptor); i++) {
+		const uint64_t accessed = BIT64(40);
+		uint32_t at = (USER_CS32 & SEL_INDEX) + i * 8;
+		const uint64_t *d;
+		gpa_t gpa;
+
+		if (at + 7 > v->gdtr.limit || (v->gdtr.base + at) % 8 || !mmu_peek(v, v->gdtr.base + at, &gpa))
+			return false;
+		d = mem_host(&v->shared->config.mem, gpa, 8);
+		if (!d || (*d | accessed) != (host_descriptor[i] | accessed))
+			return false;
+	}
+	return true;
+}
+
+static uint64_t host_xcr0(void)
+{
+	uint32_t lo, hi;
+
+	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return (uint64_t)hi << 32 | lo;
+}
+
+unsigned direct_rules(const struct vcpu *v)
+{
+	return v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0;
+}
+
+// What its kernel may change at any time: with these bits user code can do what the host's can, and no more.
+static bool control_suits(const struct vcpu *v)
+{
+	const uint64_t cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE;
+
+	return (v->cr4 & (cr4 | CR4_PKE | CR4_TSD)) == cr4 &&
+	       (v->cr0 & (CR0_AM | CR0_NE | CR0_TS | CR0_EM)) == (CR0_AM | CR0_NE) &&
+	       v->efer & EFER_SCE && !(v->dr[7] & 0xff) && !v->pmu.active &&
+	       (v->xcr0 ^ v->shared->config.host_xcr0) % BIT64(8) == 0; // or the host would know other instructions
+}
+
+bool direct_suits(struct vcpu *v)
+{
+	const struct config *c = &v->shared->config;
+
+	return vcpu_code64(v) && control_suits(v) && !(host_xcr0() & ~(uint64_t)SENSITIVE_XCR0_KNOWN) &&
+	       !c->stress && !v->counts && c->vcpus == 1 && has_host_descriptors(v);
+}
+
+static bool state_suits(const struct vcpu *v)
+{
+	const uint64_t fixed = RFLAGS_IF | RFLAGS_TF | RFLAGS_VM | RFLAGS_NT | RFLAGS_ID | RFLAGS_VIF | RFLAGS_VIP |
+			       RFLAGS_IOPL;
+	const struct x86_seg *s = v->seg;
+
+	return s[X86_CS].sel == USER_CS && s[X86_SS].sel == USER_SS && !s[X86_DS].sel && !s[X86_ES].sel && !s[X86_FS].sel &&
+	       !s[X86_GS].sel && v->rip < BIT64(47) - PAGE_SIZE &&
+	       (v->rflags & fixed) == RFLAGS_IF;
+}
+
+static enum shadow_ran hold(struct vcpu *v)
+{
+	shadow_of(v)->held = true;
+	bt_of(v)->st->direct_holds++;
+	bt_set_mode(v);
+	return SHADOW_RAN; // the run loop goes on in another mode
+}
+
+// The instruction at hand is for the translator. The time until it runs directly again is lost.
+static enum shadow_ran step(struct vcpu *v)
+{
+	bt_of(v)->st->direct_steps++;
+	bt_of(v)->careful |= (v->rflags & RFLAGS_AC) != 0; // the mode may not say so yet
+	shadow_of(v)->translated_since = __builtin_ia32_rdtsc();
+	return SHADOW_STEP;
+}
+
+// All on its page are.
+static enum shadow_ran translate(struct vcpu *v)
+{
+	if (v->rflags & RFLAGS_AC)
+		return step(v);
+	bt_of(v)->st->direct_pages++;
+	shadow_of(v)->translated_since = __builtin_ia32_rdtsc();
+	return SHADOW_TRANSLATE;
+}
+
+static void charge_translation(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (s->translated_since)
+		policy_charge(v, __builtin_ia32_rdtsc() - s->translated_since);
+	s->translated_since = 0;
+}
+
+static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left)
+{
+	enum vmem_access access = left->error & PF_I ? VMEM_FETCH : left->error & PF_W ? VMEM_WRITE : VMEM_READ;
+	struct shadow *s = shadow_of(v);
+	uint64_t start = __builtin_ia32_rdtsc();
+	uint32_t error;
+	enum shadow_answer answer = shadow_map_fault(v, left->cr2, access, &error);
+
+	policy_charge(v, __builtin_ia32_rdtsc() - start);
+	s->wanted = 0;
+	switch (answer) {
+	case ANSWER_MAPPED:
+		bt_of(v)->st->direct_hidden++;
+		return SHADOW_RAN;
+	case ANSWER_TRUE:
+		bt_of(v)->st->direct_faults++;
+		s->wanted = left->cr2;
+		s->wanted_access = access;
+		vcpu_raise_pf(v, left->cr2, error);
+	case ANSWER_NEVER:
+		break;
+	}
+	if (shadow_is_sensitive(v, v->rip))
+		return translate(v);
+	bt_of(v)->careful = access != VMEM_FETCH;
+	return step(v);
+}
+
+// Segments that the code has loaded, far transfers to 32-bit code among them.
+static void take_selectors(struct vcpu *v, const struct direct_left *left)
+{
+	static const uint8_t which[4] = {X86_DS, X86_ES, X86_FS, X86_GS};
+	uint64_t base[2] = {v->seg[X86_FS].base, v->seg[X86_GS].base};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(which); i++)
+		if (left->selector[i] != v->seg[which[i]].sel)
+			segment_load(v, which[i], left->selector[i]);
+	v->seg[X86_FS].base = base[0];
+	v->seg[X86_GS].base = base[1];
+	if (left->code_selector == USER_CS)
+		return;
+	v->seg[X86_CS] = segment_flat_code(USER_CS32, 3, false);
+	bt_set_mode(v);
+}
+
+static enum shadow_ran system_call(struct vcpu *v)
+{
+	const struct x86_insn insn = {
+		.class = X86_CLASS_SYSCALL, .mode = X86_MODE64, .map = 1, .opcode = 5, .len = 2, .opsize = 4,
+	};
+
+	bt_of(v)->st->direct_syscalls++;
+	bt_system_insn(v, &insn);
+	return SHADOW_RAN;
+}
+
+// The instruction has run, and left a trap: INT3, INT1, or single-step. Else it is still to be run.
+static enum shadow_ran exception(struct vcpu *v, const struct direct_left *left)
+{
+	if (left->vector == VEC_DB && v->rflags & RFLAGS_TF)
+		vcpu_raise_db(v, DR6_BS);
+	if (left->vector == VEC_DB || left->vector == VEC_BP)
+		v->rip--;
+	if (!vcpu_code64(v))
+		return SHADOW_RAN;
+	return left->vector == VEC_PF ? page_fault(v, left) : step(v);
+}
+
+enum shadow_ran shadow_run(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+	uint64_t rip = v->rip;
+	struct direct_left left;
+
+	if (!vcpu_code64(v))
+		return hold(v);
+	if (!state_suits(v) || !control_suits(v))
+		return step(v);
+	charge_translation(v);
+	if (s->stuck) {
+		s->stuck = false;
+		return step(v);
+	}
+	if (shadow_is_sensitive(v, v->rip))
+		return translate(v);
+	vmm_direct_run(v, &left);
+	policy_charge_exit(v);
+	switch (left.how) {
+	case DIRECT_LOST:
+		bt_of(v)->st->direct_lost++;
+		shadow_give_up(v);
+		vcpu_raise(v, VEC_GP, 0);
+	case DIRECT_FULL:
+		shadow_drop(v);
+		return SHADOW_RAN;
+	case DIRECT_KICKED:
+		bt_of(v)->st->direct_kicks++;
+		s->stuck = v->rip == rip; // with something always pending it would never go on
+		take_selectors(v, &left);
+		return SHADOW_RAN;
+	case DIRECT_SYSCALL:
+		take_selectors(v, &left);
+		return system_call(v);
+	case DIRECT_EXCEPTION:
+		take_selectors(v, &left);
+		return exception(v, &left);
+	}
+	NOT_REACHED();
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * All the code that a world has of its own: see direct.h. One page, mapped where it is in the monitor.
+ */
+#include "mem/zone.h"
+#include "vmm/direct.h"
+
+#define SYS_MMAP 9
+#define SYS_MUNMAP 11
+#define SYS_RT_SIGRETURN 15
+#define SYS_CLONE 56
+#define SYS_FUTEX 202
+#define FUTEX_WAKE 1
+#define RAM_FILE 4		/* MONITOR_FD_RAM */
+#define THREAD 0x50900		/* CLONE_VM, _SIGHAND, _THREAD, _SYSVSEM: files of its own */
+
+	.section .text.direct, "ax", @progbits
+	.balign 4096
+	.globl	direct_text, direct_text_end, direct_handler, direct_start_mapper
+	.globl	direct_called_futex, direct_called_futex2, direct_called_sigreturn
+	.hidden	direct_text, direct_text_end, direct_handler, direct_start_mapper
+	.hidden	direct_called_futex, direct_called_futex2, direct_called_sigreturn
+direct_text:
+
+/* The runner's signal handler: rdi the signal, rsi siginfo, rdx ucontext. What is left in registers is the frame's. */
+	.type	direct_handler, @function
+direct_handler:
+	movabs	$DIRECT_STATE, %rbx
+	mov	%rdx, DS_FRAME(%rbx)
+	mov	%edi, DS_SIGNAL(%rbx)
+	mov	28(%rsi), %eax
+	mov	%eax, DS_ARCH(%rbx)
+	rdfsbase %rax
+	mov	%rax, DS_FS_BASE(%rbx)
+	rdgsbase %rax
+	mov	%rax, DS_GS_BASE(%rbx)
+	mov	%ds, DS_SELECTORS(%rbx)
+	mov	%es, DS_SELECTORS + 2(%rbx)
+	mov	%fs, DS_SELECTORS + 4(%rbx)
+	mov	%gs, DS_SELECTORS + 6(%rbx)
+	movl	$0, DS_RUN(%rbx)
+	movl	$DIRECT_LEFT, DS_LEFT(%rbx)
+	lea	DS_LEFT(%rbx), %rdi
+	mov	$FUTEX_WAKE, %esi
+	mov	$1, %edx
+	mov	$SYS_FUTEX, %eax
+	syscall
+direct_called_futex:
+	jmp	2f
+1:	lea	DS_RUN(%rbx), %rdi
+	xor	%esi, %esi		/* FUTEX_WAIT while it is 0 */
+	xor	%edx, %edx
+	xor	%r10d, %r10d
+	mov	$SYS_FUTEX, %eax
+	syscall
+direct_called_futex2:
+2:	cmpl	$0, DS_RUN(%rbx)
+	je	1b
+	cmpq	$0, DS_SELECTORS(%rbx)
+	je	3f
+	xor	%eax, %eax
+	mov	%eax, %ds
+	mov	%eax, %es
+	mov	%eax, %fs
+	mov	%eax, %gs
+3:	mov	DS_FS_BASE(%rbx), %rax
+	wrfsbase %rax
+	mov	DS_GS_BASE(%rbx), %rax
+	wrgsbase %rax
+	mov	DS_FRAME(%rbx), %rsp
+	pushq	$2			/* sigreturn leaves ID and NT as they are */
+	popfq
+	mov	$SYS_RT_SIGRETURN, %eax
+	syscall
+direct_called_sigreturn:
+	hlt
+	.size	direct_handler, . - direct_handler
+
+/* long direct_start_mapper(void): in the runner, the thread's number or an error. The thread has no stack. */
+	.type	direct_start_mapper, @function
+direct_start_mapper:
+	mov	$SYS_CLONE, %eax
+	mov	$THREAD, %edi
+	xor	%esi, %esi
+	xor	%edx, %edx
+	xor	%r10d, %r10d
+	xor	%r8d, %r8d
+	syscall
+	test	%rax, %rax
+	jz	mapper
+	ret
+	.size	direct_start_mapper, . - direct_start_mapper
+
+/* rbx the commands, ebp the sequence number of the last, r12d how many are left, r13 the next, r14 the state */
+	.type	mapper, @function
+mapper:
+	movabs	$DIRECT_COMMANDS, %rbx
+	movabs	$DIRECT_STATE, %r14
+	xor	%ebp, %ebp
+1:	cmp	%ebp, DC_SEQUENCE(%rbx)
+	jne	2f
+	lea	DC_SEQUENCE(%rbx), %rdi
+	xor	%esi, %esi
+	mov	%ebp, %edx
+	xor	%r10d, %r10d
+	mov	$SYS_FUTEX, %eax
+	syscall
+	jmp	1b
+2:	mov	DC_SEQUENCE(%rbx), %ebp
+	mov	DC_COUNT(%rbx), %r12d
+	lea	DC_COMMAND(%rbx), %r13
+3:	sub	$1, %r12d
+	jc	6f
+	mov	0(%r13), %rdi
+	mov	8(%r13), %rsi
+	mov	16(%r13), %rdx
+	cmp	$DC_UNMAP, %rdx
+	je	4f
+	mov	$DIRECT_MAP_FLAGS, %r10d
+	mov	$RAM_FILE, %r8d
+	mov	24(%r13), %r9
+	mov	$SYS_MMAP, %eax
+	syscall
+	cmp	%rdi, %rax
+	jne	7f
+	jmp	5f
+4:	mov	$SYS_MUNMAP, %eax
+	syscall
+	test	%rax, %rax
+	jnz	7f
+5:	add	$DC_COMMAND_SIZE, %r13
+	jmp	3b
+6:	cmpl	$0, DC_THEN_RUN(%rbx)
+	je	8f
+	movl	$1, DS_RUN(%r14)
+	lea	DS_RUN(%r14), %rdi
+	jmp	9f
+7:	movl	$DIRECT_FAILED, DS_LEFT(%r14)
+	lea	DS_LEFT(%r14), %rdi
+	jmp	9f
+8:	movl	$DIRECT_MAPPED, DS_LEFT(%r14)
+	lea	DS_LEFT(%r14), %rdi
+9:	mov	$FUTEX_WAKE, %esi
+	mov	$1, %edx
+	mov	$SYS_FUTEX, %eax
+	syscall
+	jmp	1b
+	.size	mapper, . - mapper
+
+	.balign 4096
+direct_text_end:
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+//
+// Direct execution, the host's half: what the monitor shares with the world, a process that holds nothing but guest
+// user pages and this. At ZONE_DIRECT in both: the commands, which the world can only read, then its state and its
+// signal stack, which the guest's code could write: the monitor trusts nothing in there beyond its bounds.
+// The world has two threads. The *runner* runs guest code; whatever stops that is a signal to it, whose handler
+// (direct.S) says so and waits for its next turn. The *mapper* carries out mmap and munmap for the monitor; it never
+// runs guest code, and has no memory that guest code can write: it works in registers.
+#ifndef VMM_DIRECT_H
+#define VMM_DIRECT_H
+
+#define DIRECT_COMMANDS ZONE_DIRECT
+#define DIRECT_COMMANDS_SIZE 0x4000
+#define DIRECT_STATE (ZONE_DIRECT + DIRECT_COMMANDS_SIZE)
+#define DIRECT_STACK (DIRECT_STATE + 0x1000)
+#define DIRECT_STACK_SIZE 0xf000 // a signal frame with AVX-512 state takes 4 KiB
+#define DIRECT_END (DIRECT_STACK + DIRECT_STACK_SIZE)
+
+// ORDER DIRECT: offsets in struct direct_commands and struct direct_state, for direct.S.
+#define DC_SEQUENCE 0
+#define DC_COUNT 4
+#define DC_THEN_RUN 8
+#define DC_COMMAND 16
+#define DC_COMMAND_SIZE 32
+#define DC_UNMAP -1 // as protection
+#define DS_RUN 0
+#define DS_LEFT 64
+#define DS_SIGNAL 68
+#define DS_ARCH 72
+#define DS_SELECTORS 80
+#define DS_FRAME 88
+#define DS_FS_BASE 96
+#define DS_GS_BASE 104
+
+#define DIRECT_LEFT 1   // the runner: by a signal
+#define DIRECT_MAPPED 2 // the mapper is done, and the runner waits
+#define DIRECT_FAILED 3 // the host has refused a mapping; the runner waits
+
+#define DIRECT_MAP_FLAGS 0xc011 // MAP_SHARED, MAP_FIXED, MAP_NORESERVE, MAP_POPULATE
+
+#ifndef __ASSEMBLER__
+#include "base/types.h"
+
+struct direct_command {
+	uint64_t at, size, prot, offset; // of the RAM file; prot DC_UNMAP: munmap
+};
+
+enum { DIRECT_COMMANDS_MAX = (DIRECT_COMMANDS_SIZE - DC_COMMAND) / DC_COMMAND_SIZE };
+
+struct direct_commands {
+	_Atomic uint32_t sequence; // the mapper waits for it to change
+	uint32_t count;
+	uint32_t then_run;         // the runner's turn afterwards; else the monitor is told
+	uint32_t pad;
+	struct direct_command command[DIRECT_COMMANDS_MAX];
+};
+
+struct direct_state {
+	_Atomic uint32_t run; // the runner waits while it is 0
+	uint32_t pad[15];
+	_Atomic uint32_t left; // the monitor waits while it is 0: DIRECT_x
+	uint32_t signal;
+	uint32_t arch;         // SIGSYS: si_arch
+	uint32_t pad2;
+	uint16_t selector[4];  // DS, ES, FS, GS; aligned, as all is: the guest's EFLAGS.AC may be set
+	uint64_t frame;        // address of the signal's ucontext
+	uint64_t fs_base, gs_base;
+	uint32_t mapper;       // its thread number, written before there is guest code
+};
+
+extern const char direct_text[], direct_text_end[]; // a page, all that stays of the monitor's image
+extern const char direct_called_futex[], direct_called_futex2[], direct_called_sigreturn[]; // behind their SYSCALL
+void direct_handler(void);
+long direct_start_mapper(void);
+#endif
+#endif
