@@ -22,6 +22,7 @@ static void serve_drops(struct vcpu *v)
 	while ((gfn = peer_receive(q))) {
 		gfn &= ~BIT64(63);
 		tlb_drop_writes(b, gfn << PAGE_SHIFT);
+		shadow_watch(v, gfn << PAGE_SHIFT);
 		v->peers->writers[gfn] &= (uint16_t)~b->me;
 		peer_done(q);
 	}
@@ -45,6 +46,8 @@ static void serve_writes(struct vcpu *v)
 		shadow_claim_write(v, gpa);
 		if (code_is_here(b, gpa))
 			code_written(v, gpa, MIN(size, PAGE_SIZE - (unsigned)(gpa & PAGE_OFFSET)));
+		else if (!shadow_runs(v, gpa))
+			peers_forget_code(b, gpa);
 	}
 }
 
@@ -60,7 +63,7 @@ static void await_drop(struct vcpu *v, unsigned i, uint32_t n)
 {
 	struct peer_queue *q = &v->peers->inbox[i].drops;
 
-	while ((int32_t)(q->tail - n) < 0 && !v->shared->vcpu_asleep[i]) {
+	while ((int32_t)(q->tail - n) < 0 && v->shared->vcpu_asleep[i] != VCPU_ASLEEP) {
 		serve_drops(v); // it may be waiting for us
 		vmm_yield(v);
 	}
@@ -78,6 +81,7 @@ static void send_drop(struct vcpu *v, unsigned i, gfn_t gfn)
 		vmm_yield(v);
 	}
 	peer(i)->pending |= PENDING_PEERS;
+	vmm_wake(v, i);
 	await_drop(v, i, n);
 }
 

@@ -86,6 +86,9 @@ enum request_state { REQ_IDLE, REQ_POSTED, REQ_ANSWERED }; // futex word
 
 enum { REQUEST_BLOCK = 1024 };
 
+// Why a monitor sleeps: its vCPU is in HLT, or runs guest code directly, in another process.
+enum vcpu_sleep { VCPU_AWAKE, VCPU_ASLEEP, VCPU_AWAY };
+
 struct request {
 	_Atomic uint32_t state;   // enum request_state; the futex both sides wait on
 	_Atomic uint32_t app_asleep; // the app's thread is in futex_wait: wake it after posting
@@ -247,7 +250,7 @@ struct shared {
 	struct request request[VCPUS_MAX];
 	_Atomic uint32_t doorbell; // futex word: the monitor adds 1 and wakes when a ring of the app's needs attention
 	_Atomic uint32_t doorbell_asleep;
-	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // 1 while the vCPU waits in HLT on vcpu.pending
+	_Atomic uint32_t vcpu_asleep[VCPUS_MAX]; // enum vcpu_sleep: its monitor waits on vcpu.pending
 	_Atomic uint64_t irq_lines; // level of each GSI driven by a device of the app; then set PENDING_LINES and wake
 	_Atomic uint64_t irq_fell;  // lines that have been low since the monitor last looked: an edge must not be missed
 	_Atomic uint64_t irq_rose;  // and those that have been high

@@ -445,16 +445,12 @@ static void settle_memory(struct cli *c)
 static enum cli_result settle_smp(struct cli *c)
 {
 	const char *what = c->gdb || c->config.start_stopped ? "the debugger" : c->config.deterministic ? "-deterministic" :
-		c->config.selfcheck ? "--selfcheck" : c->config.memory == MEMORY_MAPPED ? "--memory=mapped" :
-		c->config.memory == MEMORY_DIRECT ? "--memory=direct" : NULL;
+		c->config.selfcheck ? "--selfcheck" : NULL;
 
 	if (c->config.vcpus == 1)
 		return CLI_OK;
 	if (what)
 		return cli_error(c, "%s works with one processor only so far; use -smp 1", what);
-	if (c->memory_named && c->config.memory == MEMORY_AUTO)
-		cli_warn("--memory=auto: with several processors all memory access is checked");
-	c->config.memory = MEMORY_CHECKED;
 	return CLI_OK;
 }
 

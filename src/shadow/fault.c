@@ -20,10 +20,18 @@ static bool in_zone(gva_t gva)
 	return gva >= ZONE_START && gva < ZONE_END;
 }
 
-// May the present user write there straight away, with D set and nobody watching?
-static bool writable(const struct bt *b, const struct mmu_walk *w)
+// Is there translated code on the page, here or at another vCPU, that must hear of writes? If not, it is asked for the
+// right to write before it is made.
+static bool somebody_watches(struct bt *b, gpa_t gpa)
 {
-	return w->write && w->dirty && !code_is_watched(b, w->gpa);
+	peers_claim_write(b, gpa);
+	return code_is_watched(b, gpa);
+}
+
+// May the present user write there straight away, with D set and nobody watching?
+static bool writable(struct bt *b, const struct mmu_walk *w)
+{
+	return w->write && w->dirty && !somebody_watches(b, w->gpa);
 }
 
 // The page of code before or after one, or NULL.
@@ -91,7 +99,7 @@ static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum 
 	    watched_by_debugger(b, at, size))
 		return false;
 	for (gpa_t page = gpa; page < gpa + size && w->write && w->dirty; page += PAGE_SIZE)
-		if (code_is_watched(b, page))
+		if (somebody_watches(b, page))
 			return false;
 	return shadow_map(v, at, gpa, size >> PAGE_SHIFT, w->write && w->dirty ? SHADOW_WRITE : 0);
 }
@@ -165,7 +173,7 @@ static bool map_walked(struct vcpu *v, gva_t gva, enum vmem_access access, const
 	unsigned rights;
 
 	if (!mmu_key_is_open(v, w) || !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
-	    (access & VMEM_WRITE && code_is_watched(b, w->gpa)) ||
+	    (access & VMEM_WRITE && somebody_watches(b, w->gpa)) ||
 	    watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
 		return false;
 	rights = rights_for(v, gva, w, access);

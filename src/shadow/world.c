@@ -86,8 +86,11 @@ bool shadow_runs(const struct vcpu *v, gpa_t gpa)
 // Somebody is about to write to this page: it may not be run as it is any more without another look.
 void shadow_claim_write(struct vcpu *v, gpa_t gpa)
 {
-	if (on(v) && shadow_of(v)->n)
-		shadow_take_right(v, gpa, SHADOW_EXEC);
+	if (!shadow_runs(v, gpa))
+		return;
+	shadow_take_right(v, gpa, SHADOW_EXEC);
+	if (!code_is_here(bt_of(v), gpa))
+		peers_forget_code(bt_of(v), gpa);
 }
 
 // -- the owner --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_commands, count) == DC_COUNT &&
@@ -36,7 +37,7 @@ enum {
 	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
 	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 	GUEST_STATE = 0xe7,
-	REPIN_MS = 20,
+	REPIN_MS = 20, FREE_MS = 5,
 	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
 };
 
@@ -327,33 +328,86 @@ static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *lef
 	}
 }
 
+// That the monitor and the world have had, in ns.
+static uint64_t processor_time(const struct vmm *vm)
+{
+	const uint64_t clocks[2] = {CLOCK_PROCESS_CPUTIME_ID, (uint64_t)(~(int64_t)vm->direct.pid << 3 | 2)}; // of a process
+	uint64_t ns = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(clocks); i++) {
+		struct linux_timespec t = {0, 0};
+
+		linux_call3(SYS_clock_gettime, clocks[i], (uintptr_t)&t, 0);
+		ns += (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
+	}
+	return ns;
+}
+
+// Has somebody else had more than a third of the time since they were put there?
+static bool is_starved(const struct vmm *vm, uint64_t now)
+{
+	uint64_t ns = vmm_tsc_to_ns(vm->vcpu, now - vm->direct.pinned);
+	uint64_t halted = vcpu_stats(vm->vcpu)->halt_ns - vm->direct.halted;
+
+	return processor_time(vm) - vm->direct.worked + halted < ns / 3 * 2;
+}
+
+// With several vCPUs each has one of its own as far as there are.
+static uint32_t processor_of(const struct vmm *vm)
+{
+	unsigned left = vm->vcpu->index % vm->processors;
+
+	for (unsigned cpu = 0; cpu < 64 * ARRAY_SIZE(vm->direct.processors); cpu++)
+		if (vm->direct.processors[cpu / 64] >> cpu % 64 & 1 && !left--)
+			return cpu;
+	return 0;
+}
+
+static void release(struct vmm *vm, uint64_t now)
+{
+	const uint32_t threads[] = {0, vm->direct.pid, vm->direct.mapper};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
+		linux_call3(SYS_sched_setaffinity, threads[i], sizeof(vm->direct.processors),
+			    (uintptr_t)vm->direct.processors);
+	vm->direct.pinned = 0;
+	vm->direct.free_until = now + vm->shared->config.tsc_hz / 1000 * FREE_MS;
+}
+
 // The monitor and the world to the processor that the host would have it on.
 static void pin(struct vmm *vm)
 {
-	uint64_t now = linux_rdtsc(), *all = vm->direct.processors, one[ARRAY_SIZE(vm->direct.processors)] = {0};
+	uint64_t now = linux_rdtsc(), one[ARRAY_SIZE(vm->direct.processors)] = {0};
 	uint32_t cpu = 0;
 
 	if (vm->processors == 1 ||
 	    (vm->direct.pinned && now - vm->direct.pinned < vm->shared->config.tsc_hz / 1000 * REPIN_MS))
 		return;
-	if (vm->direct.pinned)
-		linux_call3(SYS_sched_setaffinity, 0, sizeof(vm->direct.processors), (uintptr_t)all);
-	linux_call3(SYS_getcpu, (uintptr_t)&cpu, 0, 0);
+	if (vm->direct.pinned && is_starved(vm, now)) { // for a moment, so that the host may find a better one
+		release(vm, now);
+		return;
+	}
+	if (now < vm->direct.free_until)
+		return;
+	if (vm->shared->config.vcpus > 1)
+		cpu = processor_of(vm);
+	else
+		linux_call3(SYS_getcpu, (uintptr_t)&cpu, 0, 0);
 	one[cpu / 64 % ARRAY_SIZE(one)] = BIT64(cpu % 64);
 	linux_call3(SYS_sched_setaffinity, 0, sizeof(one), (uintptr_t)one);
 	linux_call3(SYS_sched_setaffinity, vm->direct.pid, sizeof(one), (uintptr_t)one);
 	linux_call3(SYS_sched_setaffinity, vm->direct.mapper, sizeof(one), (uintptr_t)one);
 	vm->direct.pinned = now;
+	vm->direct.halted = vcpu_stats(vm->vcpu)->halt_ns;
+	vm->direct.worked = processor_time(vm);
 }
 
 void vmm_direct_rest(struct vcpu *v)
 {
 	struct vmm *vm = vmm_of(v);
 
-	if (!vm->direct.pinned)
-		return;
-	linux_call3(SYS_sched_setaffinity, 0, sizeof(vm->direct.processors), (uintptr_t)vm->direct.processors);
-	vm->direct.pinned = 0;
+	if (vm->direct.pinned)
+		release(vm, 0);
 }
 
 // Until it has left. False: it is dead, or does not answer.
@@ -364,7 +418,7 @@ static bool wait_for_it(struct vcpu *v)
 	_Atomic uint32_t *asleep = &v->shared->vcpu_asleep[v->index];
 	unsigned kicked = 0; // and has not answered so often
 
-	*asleep = 1;
+	*asleep = VCPU_AWAY;
 	while (!state()->left && !vm->direct.dead) {
 		if (v->pending && !kicked) {
 			linux_call3(SYS_tgkill, vm->direct.pid, vm->direct.pid, SIGUSR1);
@@ -377,7 +431,7 @@ static bool wait_for_it(struct vcpu *v)
 		else
 			break;
 	}
-	*asleep = 0;
+	*asleep = VCPU_AWAKE;
 	return state()->left;
 }
 

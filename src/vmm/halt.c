@@ -52,10 +52,10 @@ void vmm_halt(struct vcpu *v)
 		return;
 	}
 	if (!look_on(v, since)) {
-		*asleep = 1;
+		*asleep = VCPU_ASLEEP;
 		while (!v->pending)
 			linux_futex_wait(&v->pending, 0, NULL);
-		*asleep = 0;
+		*asleep = VCPU_AWAKE;
 	}
 	pmu_slept(v, linux_rdtsc() - since);
 	ns = vmm_tsc_to_ns(v, linux_rdtsc() - since);

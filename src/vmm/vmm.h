@@ -57,6 +57,8 @@ struct vmm {
 		uint32_t queued;          // commands
 		uint32_t vectors;         // bytes of a signal frame's vector state
 		uint64_t pinned;          // when (TSC) the monitor and the world were last put on one processor, or 0
+		uint64_t free_until;      // (TSC) they are put on none until then
+		uint64_t halted, worked;  // ns, when they were: in HLT, and that both had had of the processor
 		uint64_t processors[16];  // those that they may run on
 	} direct;
 

@@ -50,7 +50,8 @@ static void fill(uint64_t from, uint64_t to, int byte)
 
 static void jump(uint64_t to, uint64_t rsp, uint64_t rdx)
 {
-	__asm__ volatile("mov %1, %%rsp\n mov %%rdx, %%rsi\n mov %%rdx, %%rbx\n jmp *%0" : : "r"(to), "r"(rsp), "d"(rdx) : "memory");
+	__asm__ volatile("mov %1, %%rsp\n mov %%rdx, %%rsi\n mov %%rdx, %%rbx\n jmp *%0"
+			 : : "r"(to), "r"(rsp), "d"(rdx) : "memory");
 }
 
 static char stack[1 << 16] __attribute__((aligned(64)));
