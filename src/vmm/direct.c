@@ -328,10 +328,10 @@ static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *lef
 	}
 }
 
-// That the monitor and the world have had, in ns.
+// That the monitor and the world have had, in ns. (A process has a clock by its number: clock_getcpuclockid.)
 static uint64_t processor_time(const struct vmm *vm)
 {
-	const uint64_t clocks[2] = {CLOCK_PROCESS_CPUTIME_ID, (uint64_t)(~(int64_t)vm->direct.pid << 3 | 2)}; // of a process
+	const uint64_t clocks[2] = {CLOCK_PROCESS_CPUTIME_ID, (uint64_t)(~(int64_t)vm->direct.pid << 3 | 2)};
 	uint64_t ns = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(clocks); i++) {
