@@ -69,6 +69,7 @@ struct direct_left { // why it came back
 	uint16_t code_selector;
 };
 bool vmm_direct_ready(const struct vcpu *v); // is there a world?
+bool vmm_direct_cpuid_faults(const struct vcpu *v); // CPUID in it is an exception
 void vmm_direct_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
 void vmm_direct_unmap(struct vcpu *v, gva_t gva, uint64_t size);
 void vmm_direct_unmap_all(struct vcpu *v);

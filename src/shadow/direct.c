@@ -44,7 +44,7 @@ static uint64_t host_xcr0(void)
 
 unsigned direct_rules(const struct vcpu *v)
 {
-	return v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0;
+	return (v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0) | (vmm_direct_cpuid_faults(v) ? SENSITIVE_CPUID_FAULTS : 0);
 }
 
 // What its kernel may change at any time: with these bits user code can do what the host's can, and no more.
@@ -109,7 +109,7 @@ static void charge_translation(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 
 	if (s->translated_since)
-		policy_charge(v, __builtin_ia32_rdtsc() - s->translated_since);
+		policy_charge_stray(v, __builtin_ia32_rdtsc() - s->translated_since);
 	s->translated_since = 0;
 }
 

@@ -20,6 +20,7 @@ enum {
 	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
 	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
 	EXIT_CYCLES = 8000,    // to the monitor and back
+	STRAY_ALLOWANCE = 10, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -175,6 +176,15 @@ void policy_charge_exit(struct vcpu *v)
 		account_of(s, s->root)->cost += EXIT_CYCLES;
 }
 
+void policy_charge_stray(struct vcpu *v, uint64_t cycles)
+{
+	struct shadow *s = shadow_of(v);
+
+	policy_charge(v, cycles);
+	if (s->valid)
+		account_of(s, s->root)->stray += cycles + EXIT_CYCLES;
+}
+
 enum shadow_form policy_form(struct vcpu *v, gpa_t root)
 {
 	if (v->shared->config.memory == MEMORY_MAPPED || !vmm_direct_ready(v) || !direct_suits(v))
@@ -187,7 +197,7 @@ static void pause_space(struct vcpu *v, struct account *a)
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->until = now() + milliseconds(v, a->pause);
 	a->print = fingerprint(v, a->root);
-	a->ran = a->cost = a->stints = 0;
+	a->ran = a->cost = a->stray = a->stints = 0;
 	bt_of(v)->st->shadow_demotions++;
 }
 
@@ -196,7 +206,7 @@ static void translate_space(struct vcpu *v, struct account *a)
 {
 	a->direct_pause = MIN(MAX(a->direct_pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->translated_until = now() + milliseconds(v, a->direct_pause);
-	a->ran = a->cost = a->stints = 0;
+	a->ran = a->cost = a->stray = a->stints = 0;
 	bt_of(v)->st->direct_demotions++;
 }
 
@@ -223,6 +233,7 @@ bool policy_too_dear(struct vcpu *v)
 		return false;
 	count_time(v);
 	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) ||
+				       a->stray > milliseconds(v, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE ||
 				       a->cost > milliseconds(v, ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
 		translate_space(v, a);
 		return true;
@@ -235,6 +246,7 @@ bool policy_too_dear(struct vcpu *v)
 	if (a->ran > milliseconds(v, MEMORY)) {
 		a->ran /= 2;
 		a->cost /= 2;
+		a->stray /= 2;
 		a->stints /= 2;
 		a->pause -= a->pause / 4;
 		a->direct_pause -= s->form == FORM_DIRECT ? a->direct_pause / 4 : 0;

@@ -158,6 +158,8 @@ static bool matches(const struct sensitive *row, const uint8_t *bytes, size_t n,
 
 static const struct sensitive *find_row(const uint8_t *bytes, size_t n, size_t at, unsigned rules)
 {
+	if (rules & SENSITIVE_CPUID_FAULTS && bytes[at + 1] == 0xa2)
+		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if ((!rows[i].rule || rows[i].rule & rules) && matches(&rows[i], bytes, n, at))
 			return &rows[i];

@@ -15,6 +15,7 @@
 enum sensitive_rule { // what of the host is not the guest's, and makes further instructions sensitive
 	SENSITIVE_STATE = BIT(0), // XCR0: XGETBV, and XSAVE and its kin
 	SENSITIVE_BASES = BIT(1), // the guest has CR4.FSGSBASE clear and the host set: RDFSBASE and its kin
+	SENSITIVE_CPUID_FAULTS = BIT(3), // the host can have CPUID fault: it does not count
 	SENSITIVE_HIDDEN = BIT(2), // every one counts that is hidden within other instructions (sensitive.c), not only some
 };
 

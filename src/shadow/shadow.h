@@ -31,6 +31,7 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t cost, ran; // as the owner
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
+	uint64_t stray;     // of the cost: on the way to code that is not run directly, and back
 	uint64_t translated_until; // it is not run directly until then
 	unsigned direct_pause;     // ms, the last time
 	uint64_t print;     // fingerprint of its tables when that began
@@ -102,6 +103,7 @@ bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
+void policy_charge_stray(struct vcpu *v, uint64_t cycles); // the way to code that is translated, and there
 void policy_charge_exit(struct vcpu *v);                   // of directly run code
 
 // -- direct.c

@@ -10,6 +10,7 @@
 #include "vmm/jail.h"
 #include "vmm/linux.h"
 #include "vmm/vmm.h"
+#include <asm/prctl.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/close_range.h>
@@ -85,6 +86,7 @@ _Noreturn static void become_world(void)
 	long err = linux_call3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0), mapper;
 
 	err |= linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0);
+	state()->cpuid_faults = !linux_call3(SYS_arch_prctl, ARCH_SET_CPUID, 0, 0);
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
 	err |= catch_all(); // all blocked: so they stay in the mapper
 	err |= jail_close_mapper();
@@ -205,6 +207,7 @@ void direct_make(struct vmm *vm)
 		return;
 	}
 	vm->direct.mapper = state()->mapper;
+	vm->direct.cpuid_faults = state()->cpuid_faults;
 	command(vm, 0, text, DC_UNMAP, 0);
 	command(vm, text_end, ZONE_DIRECT - text_end, DC_UNMAP, 0);
 	command(vm, DIRECT_END, USER_END - DIRECT_END, DC_UNMAP, 0);
@@ -222,6 +225,11 @@ void direct_child_ended(struct vmm *vm)
 bool vmm_direct_ready(const struct vcpu *v)
 {
 	return vmm_of(v)->direct.pid && !vmm_of(v)->direct.dead;
+}
+
+bool vmm_direct_cpuid_faults(const struct vcpu *v)
+{
+	return vmm_of(v)->direct.cpuid_faults;
 }
 
 // -- its pages ----------------------------------------------------------------------------------------------------

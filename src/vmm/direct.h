@@ -65,7 +65,8 @@ struct direct_state {
 	uint16_t selector[4];  // DS, ES, FS, GS; aligned, as all is: the guest's EFLAGS.AC may be set
 	uint64_t frame;        // address of the signal's ucontext
 	uint64_t fs_base, gs_base;
-	uint32_t mapper;       // its thread number, written before there is guest code
+	uint32_t mapper;       // its thread number, and whether CPUID faults: written before there is guest code
+	uint32_t cpuid_faults;
 };
 
 extern const char direct_text[], direct_text_end[]; // a page, all that stays of the monitor's image

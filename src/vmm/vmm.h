@@ -54,6 +54,7 @@ struct vmm {
 	struct {
 		uint32_t pid, mapper;     // its threads; pid 0: there is none
 		_Atomic bool dead;
+		bool cpuid_faults;
 		uint32_t queued;          // commands
 		uint32_t vectors;         // bytes of a signal frame's vector state
 		uint64_t pinned;          // when (TSC) the monitor and the world were last put on one processor, or 0
