@@ -187,7 +187,7 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	uint64_t rip = v->rip, start;
 	struct direct_left left;
 
-	if (!vcpu_code64(v))
+	if (!vcpu_code64(v) || v->shared->debugger.breakpoints || v->shared->debugger.watchpoints)
 		return hold(v);
 	if (!state_suits(v) || !control_suits(v))
 		return step(v);
