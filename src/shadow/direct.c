@@ -184,7 +184,7 @@ static enum shadow_ran exception(struct vcpu *v, const struct direct_left *left)
 enum shadow_ran shadow_run(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
-	uint64_t rip = v->rip, start;
+	uint64_t rip = v->rip;
 	struct direct_left left;
 
 	if (!vcpu_code64(v) || v->shared->debugger.breakpoints || v->shared->debugger.watchpoints)
@@ -198,9 +198,8 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	}
 	if (shadow_is_sensitive(v, v->rip))
 		return translate(v);
-	start = __builtin_ia32_rdtsc();
 	vmm_direct_run(v, &left);
-	policy_charge_exit(v, __builtin_ia32_rdtsc() - start);
+	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
 	switch (left.how) {
 	case DIRECT_LOST:
 		bt_of(v)->st->direct_lost++;

@@ -18,9 +18,10 @@ enum {
 	PAUSE = 200, PAUSE_MAX = 6400, // ms
 	MEMORY = 200,          // ms after which the past counts half
 	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
-	DIRECT_SHARE = 50,     // per cent, of a space that runs directly: there it gains much more
-	EXIT_CYCLES = 3000, ROUND_TRIP_MIN = 4000, ROUND_TRIP_MAX = 40000, // in the monitor, and to it and back
-	STRAY_ALLOWANCE = 20, STRAY_SHARE = 25, // ms, per cent, for code on pages that cannot be run directly
+	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
+	EXIT_CYCLES = 8000,    // to the monitor and back
+	SYSCALL_CYCLES = 16000, // for a system call, which is nearly free in translated code; and as much as a mapping
+	STRAY_ALLOWANCE = 10, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -167,22 +168,13 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 	policy_charge(v, cycles + SIGNAL_CYCLES);
 }
 
-// Guest code has been run for so long, hand-over there and back included. Of those that take least nearly all is that.
-static uint64_t exit_cost(struct shadow *s, uint64_t cycles)
-{
-	s->round_trip = cycles < s->round_trip ? cycles : s->round_trip + s->round_trip / 1024;
-	s->round_trip = MAX(MIN(s->round_trip, (uint64_t)ROUND_TRIP_MAX), (uint64_t)ROUND_TRIP_MIN);
-	return s->round_trip + EXIT_CYCLES;
-}
-
-void policy_charge_exit(struct vcpu *v, uint64_t cycles)
+void policy_charge_exit(struct vcpu *v, bool syscall)
 {
 	struct shadow *s = shadow_of(v);
-	uint64_t cost = exit_cost(s, cycles);
 
 	bt_of(v)->st->direct_exits++;
 	if (s->valid)
-		account_of(s, s->root)->cost += cost;
+		account_of(s, s->root)->cost += syscall ? SYSCALL_CYCLES + vmm_direct_command_cycles(v) : EXIT_CYCLES;
 }
 
 void policy_charge_stray(struct vcpu *v, uint64_t cycles)
@@ -191,7 +183,7 @@ void policy_charge_stray(struct vcpu *v, uint64_t cycles)
 
 	policy_charge(v, cycles);
 	if (s->valid)
-		account_of(s, s->root)->stray += cycles + s->round_trip + EXIT_CYCLES;
+		account_of(s, s->root)->stray += cycles + EXIT_CYCLES;
 }
 
 enum shadow_form policy_form(struct vcpu *v, gpa_t root)

@@ -119,6 +119,7 @@ static int host_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigne
 {
 	if (shadow_of(v)->form != FORM_DIRECT)
 		return vmm_map_guest(v, gva, gpa, size, rights & SHADOW_WRITE);
+	policy_charge(v, vmm_direct_command_cycles(v));
 	vmm_direct_map(v, gva, gpa, size, (rights & SHADOW_WRITE ? VMM_DIRECT_WRITE : 0) |
 		(rights & SHADOW_EXEC ? VMM_DIRECT_EXEC : 0));
 	return 0; // shadow/direct.c hears if the host refuses
@@ -128,6 +129,7 @@ static int host_unmap(struct vcpu *v, gva_t gva, uint64_t size)
 {
 	if (shadow_of(v)->form != FORM_DIRECT)
 		return vmm_unmap_guest(v, gva, size);
+	policy_charge(v, vmm_direct_command_cycles(v));
 	vmm_direct_unmap(v, gva, size);
 	return 0;
 }

@@ -41,7 +41,6 @@ struct account { // of an address space, see policy.c; times in cycles
 struct shadow {
 	bool valid;          // some address space owns the mappings
 	uint8_t form;        // enum shadow_form
-	uint64_t round_trip;       // DIRECT: cycles to the world and back, estimated
 	uint64_t translated_since; // DIRECT: (TSC) it has left that for the translator, or 0
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
@@ -105,7 +104,7 @@ void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 void policy_charge_stray(struct vcpu *v, uint64_t cycles); // the way to code that is translated, and there
-void policy_charge_exit(struct vcpu *v, uint64_t cycles); // that it took                   // of directly run code
+void policy_charge_exit(struct vcpu *v, bool syscall);                   // of directly run code
 
 // -- direct.c
 unsigned direct_rules(const struct vcpu *v); // enum sensitive_rule

@@ -38,7 +38,7 @@ enum {
 	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
 	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 	GUEST_STATE = 0xe7,
-	REPIN_MS = 20, FREE_MS = 5,
+	TIMED_BATCHES = 16, REPIN_MS = 20, FREE_MS = 5,
 	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
 };
 
@@ -443,6 +443,24 @@ static bool wait_for_it(struct vcpu *v)
 	return state()->left;
 }
 
+// One batch in so many is waited for, to know what they cost on this host.
+static bool time_commands(struct vmm *vm)
+{
+	uint64_t start = linux_rdtsc(), n = vm->direct.queued, *average = &vm->direct.command_cycles;
+
+	if (vm->direct.batches++ % TIMED_BATCHES)
+		return true;
+	if (!map_now(vm))
+		return false;
+	*average = *average ? (*average * 3 + (linux_rdtsc() - start) / n) / 4 : (linux_rdtsc() - start) / n;
+	return true;
+}
+
+uint64_t vmm_direct_command_cycles(const struct vcpu *v)
+{
+	return vmm_of(v)->direct.command_cycles;
+}
+
 void vmm_direct_run(struct vcpu *v, struct direct_left *left)
 {
 	struct vmm *vm = vmm_of(v);
@@ -450,6 +468,10 @@ void vmm_direct_run(struct vcpu *v, struct direct_left *left)
 	uint8_t *vectors = uc ? vectors_in(vm, uc) : NULL;
 
 	pin(vm);
+	if (vm->direct.queued && !time_commands(vm)) {
+		left->how = DIRECT_FULL;
+		return;
+	}
 	if (vectors) {
 		put_state(v, uc, vectors);
 		state()->left = 0;
