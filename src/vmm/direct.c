@@ -141,7 +141,7 @@ static uint64_t *frame(void)
 {
 	uint64_t at = state()->frame;
 
-	return at % 8 || at < DIRECT_STACK || at + UC_SIZE > DIRECT_END ? NULL : (uint64_t *)at;
+	return at % 8 || at - DIRECT_STACK > DIRECT_STACK_SIZE - UC_SIZE ? NULL : (uint64_t *)at;
 }
 
 // The vector state in the frame, NULL if it is not where the host's kernel puts it.
@@ -149,7 +149,7 @@ static uint8_t *vectors_in(const struct vmm *vm, const uint64_t *uc)
 {
 	uint64_t at = uc[UC_FPSTATE];
 
-	return at % 64 || at < DIRECT_STACK || at + vm->direct.vectors > DIRECT_END ? NULL : (uint8_t *)at;
+	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : (uint8_t *)at;
 }
 
 static void kill_world(struct vmm *vm)
@@ -196,6 +196,8 @@ void direct_make(struct vmm *vm)
 	if (pid != (long)ZONE_DIRECT)
 		return;
 	vm->direct.vectors = vectors_size(vm);
+	if (vm->direct.vectors > XSAVE_AREA_MAX)
+		return;
 	pid = linux_call6(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0);
 	if (!pid)
 		become_world();
@@ -290,17 +292,18 @@ static void put_state(const struct vcpu *v, uint64_t *uc, uint8_t *vectors)
 	__asm__ volatile("xsave64 %0" : "+m"(*(uint8_t (*)[XSAVE_AREA_MAX])vectors) : "a"(mask), "d"(0));
 }
 
-// Guest code may have written there: what XRSTOR would not take is put right.
-static void take_vectors(const struct vcpu *v, uint8_t *vectors)
+// Guest code may have written there, and may do so yet: what XRSTOR would not take is put right in a copy.
+static void take_vectors(struct vcpu *v, const uint8_t *vectors)
 {
 	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & GUEST_STATE;
-	uint64_t *header = (uint64_t *)(vectors + LEGACY_SIZE);
+	uint64_t *header = (uint64_t *)(v->xsave + LEGACY_SIZE);
 
+	memcpy(v->xsave, vectors, vmm_of(v)->direct.vectors);
 	header[0] &= mask; // the frame may hold more than is the guest's
 	for (unsigned i = 1; i < HEADER_SIZE / 8; i++)
 		header[i] = 0;
-	*(uint32_t *)(vectors + LEGACY_MXCSR) &= v->shared->config.mxcsr_mask;
-	__asm__ volatile("xrstor64 %0" : : "m"(*(uint8_t (*)[XSAVE_AREA_MAX])vectors), "a"(mask), "d"(0));
+	*(uint32_t *)(v->xsave + LEGACY_MXCSR) &= v->shared->config.mxcsr_mask;
+	__asm__ volatile("xrstor64 %0" : : "m"(v->xsave), "a"(mask), "d"(0));
 }
 
 static void take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, struct direct_left *left)
