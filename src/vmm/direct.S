@@ -38,6 +38,7 @@ direct_handler:
 	mov	%es, DS_SELECTORS + 2(%rbx)
 	mov	%fs, DS_SELECTORS + 4(%rbx)
 	mov	%gs, DS_SELECTORS + 6(%rbx)
+	xor	%r10d, %r10d		/* no time limit; WAKE does not look at it, the jail does */
 	movl	$0, DS_RUN(%rbx)
 	movl	$DIRECT_LEFT, DS_LEFT(%rbx)
 	lea	DS_LEFT(%rbx), %rdi
@@ -133,7 +134,14 @@ mapper:
 6:	cmpl	$0, DC_THEN_RUN(%rbx)
 	je	8f
 	movl	$1, DS_RUN(%r14)
-	lea	DS_RUN(%r14), %rdi
+	lea	DC_GATE(%rbx), %rdi
+	mov	$FUTEX_WAKE, %esi
+	mov	$1, %edx
+	mov	$SYS_FUTEX, %eax
+	syscall
+	test	%eax, %eax
+	jnz	1b
+	lea	DS_RUN(%r14), %rdi	/* as in wake_runner */
 	jmp	9f
 7:	movl	$DIRECT_FAILED, DS_LEFT(%r14)
 	lea	DS_LEFT(%r14), %rdi

@@ -22,6 +22,7 @@
 _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_commands, count) == DC_COUNT &&
 	       offsetof(struct direct_commands, then_run) == DC_THEN_RUN &&
+	       offsetof(struct direct_commands, gate) == DC_GATE &&
 	       offsetof(struct direct_commands, command) == DC_COMMAND &&
 	       sizeof(struct direct_command) == DC_COMMAND_SIZE && offsetof(struct direct_state, run) == DS_RUN &&
 	       offsetof(struct direct_state, left) == DS_LEFT && offsetof(struct direct_state, signal) == DS_SIGNAL &&
@@ -39,7 +40,8 @@ enum {
 	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 	GUEST_STATE = 0xe7,
 	TIMED_BATCHES = 16, REPIN_MS = 20, FREE_MS = 5,
-	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
+	LOST_AFTER = 200, // times 10 ms that it has not answered a kick, or has not gone to sleep
+	YIELDS = 100,     // before waiting for that is worth a nap
 };
 
 static struct direct_commands *commands(void)
@@ -152,11 +154,55 @@ static uint8_t *vectors_in(const struct vmm *vm, const uint64_t *uc)
 	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : (uint8_t *)at;
 }
 
+static void nap(void)
+{
+	const struct linux_timespec moment = {0, 10000000};
+	_Atomic uint32_t never = 0;
+
+	linux_futex_wait(&never, 0, &moment);
+}
+
+// Afterwards no guest code runs there any more.
 static void kill_world(struct vmm *vm)
 {
-	if (vm->direct.pid && !vm->direct.dead)
+	if (!vm->direct.pid)
+		return;
+	if (!vm->direct.dead)
 		linux_call3(SYS_tgkill, vm->direct.pid, vm->direct.pid, SIGKILL);
+	for (unsigned i = 0; !vm->direct.dead && i < LOST_AFTER; i++)
+		nap();
+	ASSERT(vm->direct.dead);
 	vm->direct.pid = 0;
+}
+
+// That it has left is a word which guest code can write: the host knows better. Whoever sleeps on `run` - nobody but
+// the runner can - is moved to the gate, which nothing in the world can wake but the mapper, by our command.
+static bool is_asleep(void)
+{
+	return linux_futex_requeue(&state()->run, &commands()->gate) == 1 ||
+	       linux_futex_requeue(&commands()->gate, &commands()->gate) == 1; // it sleeps there already
+}
+
+// Guest code does not run in the world when this is true, nor until wake_runner or a command to the mapper.
+static bool await_sleep(struct vmm *vm)
+{
+	for (unsigned i = 0; i < YIELDS + LOST_AFTER && !vm->direct.dead; i++) {
+		if (is_asleep())
+			return true;
+		if (i < YIELDS)
+			linux_call3(SYS_sched_yield, 0, 0, 0);
+		else
+			nap();
+	}
+	return false;
+}
+
+// A job-control stop sends a sleeper back to the word that it came by.
+static void wake_runner(void)
+{
+	state()->run = 1;
+	if (linux_futex_wake(&commands()->gate) != 1)
+		linux_futex_wake(&state()->run);
 }
 
 // The length of XSAVE's image of the guest's state, in its standard form (SDM, "CPUID - Processor Extended State").
@@ -204,7 +250,7 @@ void direct_make(struct vmm *vm)
 	if (pid < 0)
 		return;
 	vm->direct.pid = (uint32_t)pid;
-	if (!await(vm, DIRECT_LEFT)) {
+	if (!await(vm, DIRECT_LEFT) || !await_sleep(vm)) {
 		kill_world(vm);
 		return;
 	}
@@ -421,7 +467,7 @@ void vmm_direct_rest(struct vcpu *v)
 		release(vm, 0);
 }
 
-// Until it has left. False: it is dead, or does not answer.
+// Until it has left, and sleeps. False: it is dead, or does not answer.
 static bool wait_for_it(struct vcpu *v)
 {
 	const struct linux_timespec moment = {0, 10000000};
@@ -443,7 +489,7 @@ static bool wait_for_it(struct vcpu *v)
 			break;
 	}
 	*asleep = VCPU_AWAKE;
-	return state()->left;
+	return state()->left && await_sleep(vm);
 }
 
 // One batch in so many is waited for, to know what they cost on this host.
@@ -478,12 +524,10 @@ void vmm_direct_run(struct vcpu *v, struct direct_left *left)
 	if (vectors) {
 		put_state(v, uc, vectors);
 		state()->left = 0;
-		if (vm->direct.queued) {
+		if (vm->direct.queued)
 			send_commands(vm, true);
-		} else {
-			state()->run = 1;
-			linux_futex_wake(&state()->run);
-		}
+		else
+			wake_runner();
 	}
 	left->how = DIRECT_LOST;
 	if (!vectors || !wait_for_it(v)) {

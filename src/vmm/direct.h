@@ -20,6 +20,7 @@
 #define DC_SEQUENCE 0
 #define DC_COUNT 4
 #define DC_THEN_RUN 8
+#define DC_GATE 12
 #define DC_COMMAND 16
 #define DC_COMMAND_SIZE 32
 #define DC_UNMAP -1 // as protection
@@ -51,7 +52,7 @@ struct direct_commands {
 	_Atomic uint32_t sequence; // the mapper waits for it to change
 	uint32_t count;
 	uint32_t then_run;         // the runner's turn afterwards; else the monitor is told
-	uint32_t pad;
+	_Atomic uint32_t gate;     // the runner sleeps on it: see is_asleep
 	struct direct_command command[DIRECT_COMMANDS_MAX];
 };
 

@@ -54,7 +54,7 @@ int fault_catch_signals(void *stack, size_t size)
 	for (unsigned i = 0; !err && i < ARRAY_SIZE(handlers); i++) {
 		const struct linux_sigaction act = {
 			.handler = (void *)(uintptr_t)handlers[i].handler,
-			.flags = SA_SIGINFO | SA_ONSTACK | LINUX_SA_RESTORER,
+			.flags = SA_SIGINFO | SA_ONSTACK | SA_NOCLDSTOP | LINUX_SA_RESTORER,
 			.restorer = (void *)(uintptr_t)fault_restorer,
 			.mask = ~UINT64_C(0),
 		};

@@ -58,7 +58,8 @@ static const struct sock_filter direct[] = {
 	BEGIN, ALWAYS, ALLOW_CALL(LINUX_SYS_FUTEX_WAITV), ALLOW_CALL(SYS_getcpu),
 	UNLESS(SYS_tgkill, LENGTH(SIGNAL)), SIGNAL,
 	UNLESS(SYS_sched_setaffinity, LENGTH(AFFINITY)), AFFINITY, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE,
-	UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP, FUTEX,
+	UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP,
+	KILL_UNLESS(SYS_futex), LOAD(args[1]), ALLOW_CALL(LINUX_FUTEX_REQUEUE), LOAD(nr), FUTEX,
 };
 
 struct sock_fprog jail_filter(bool maps)
@@ -110,7 +111,7 @@ int jail_close_mapper(void)
 	return close_with((struct sock_fprog){ARRAY_SIZE(of_mapper), (struct sock_filter *)of_mapper});
 }
 
-// Nothing but the handler's own calls, from where it makes them.
+// Nothing but the handler's own calls, from where it makes them; and who waits does so until the monitor wakes it.
 int jail_close_runner(void)
 {
 	const struct sock_filter of_runner[] = {
@@ -119,7 +120,8 @@ int jail_close_runner(void)
 		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 7), IF((uint32_t)(uintptr_t)direct_called_futex2, 6),
 		IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
 		LOAD(nr), IF(SYS_rt_sigreturn, 1), TRAP, ALLOW,
-		LOAD(nr), IF(SYS_futex, 1), TRAP, LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), TRAP, ALLOW,
+		LOAD(nr), IF(SYS_futex, 1), TRAP, LOAD(args[3]), IF(0, 1), TRAP, LOAD_HIGH(3), IF(0, 1), TRAP,
+		LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), TRAP, ALLOW,
 	};
 
 	return close_with((struct sock_fprog){ARRAY_SIZE(of_runner), (struct sock_filter *)(uintptr_t)of_runner});

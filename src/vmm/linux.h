@@ -33,7 +33,8 @@ _Noreturn static inline void linux_exit(int status)
 		linux_call3(SYS_exit_group, (uint64_t)status, 0, 0);
 }
 
-enum { LINUX_FUTEX_WAIT = 0, LINUX_FUTEX_WAKE = 1, LINUX_SYS_FUTEX_WAITV = 449, LINUX_FUTEX_32 = 2 };
+enum { LINUX_FUTEX_WAIT = 0, LINUX_FUTEX_WAKE = 1, LINUX_FUTEX_REQUEUE = 3 };
+enum { LINUX_SYS_FUTEX_WAITV = 449, LINUX_FUTEX_32 = 2 };
 
 struct linux_timespec {
 	int64_t sec, nsec;
@@ -48,6 +49,12 @@ static inline long linux_futex_wait(_Atomic uint32_t *word, uint32_t value, cons
 static inline long linux_futex_wake(_Atomic uint32_t *word)
 {
 	return linux_call3(SYS_futex, (uintptr_t)word, LINUX_FUTEX_WAKE, 1);
+}
+
+// Whoever sleeps on one word sleeps on the other from now on: how many (at most one), or an error.
+static inline long linux_futex_requeue(_Atomic uint32_t *from, _Atomic uint32_t *to)
+{
+	return linux_call6(SYS_futex, (uintptr_t)from, LINUX_FUTEX_REQUEUE, 0, 1, (uintptr_t)to, 0);
 }
 
 struct linux_futex_waitv {

@@ -265,7 +265,7 @@ _Noreturn void start_run(void)
 		linux_exit(START_SIGNAL);
 	if (clock_make_timers(vm))
 		linux_exit(START_TIMER);
-	if (vm->shared->config.memory == MEMORY_DIRECT)
+	if (vm->shared->config.memory == MEMORY_AUTO || vm->shared->config.memory == MEMORY_DIRECT)
 		direct_make(vm);
 	if (!vm->direct.pid && vm->shared->config.memory == MEMORY_DIRECT)
 		linux_exit(START_DIRECT);
