@@ -30,6 +30,8 @@ direct_handler:
 	mov	%edi, DS_SIGNAL(%rbx)
 	mov	28(%rsi), %eax
 	mov	%eax, DS_ARCH(%rbx)
+	mov	16(%rsi), %rax
+	mov	%rax, DS_CALL(%rbx)
 	rdfsbase %rax
 	mov	%rax, DS_FS_BASE(%rbx)
 	rdgsbase %rax

@@ -29,11 +29,13 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_state, arch) == DS_ARCH && offsetof(struct direct_state, frame) == DS_FRAME &&
 	       offsetof(struct direct_state, selector) == DS_SELECTORS &&
 	       offsetof(struct direct_state, fs_base) == DS_FS_BASE &&
-	       offsetof(struct direct_state, gs_base) == DS_GS_BASE, "ORDER DIRECT");
+	       offsetof(struct direct_state, gs_base) == DS_GS_BASE &&
+	       offsetof(struct direct_state, call) == DS_CALL, "ORDER DIRECT");
 _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE), "direct.h has no mman.h");
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
 
 #define USER_END 0x7ffffffff000
+#define UPPER_HALF (~UINT64_C(0) << 47)
 
 enum {
 	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
@@ -352,8 +354,16 @@ static void take_vectors(struct vcpu *v, const uint8_t *vectors)
 	__asm__ volatile("xrstor64 %0" : : "m"(v->xsave), "a"(mask), "d"(0));
 }
 
-static void take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, struct direct_left *left)
+static bool is_canonical(uint64_t address)
 {
+	return address < BIT64(47) || address >= UPPER_HALF;
+}
+
+// False: guest code has forged what no processor could hold.
+static bool take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, struct direct_left *left)
+{
+	if (!is_canonical(uc[UC_RIP]) || !is_canonical(state()->fs_base) || !is_canonical(state()->gs_base))
+		return false;
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		v->gpr[r] = uc[frame_word[r]];
 	v->rip = uc[UC_RIP];
@@ -364,6 +374,23 @@ static void take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, str
 	left->code_selector = (uint16_t)uc[UC_SEGS];
 	memcpy(left->selector, state()->selector, sizeof(left->selector));
 	take_vectors(v, vectors);
+	return true;
+}
+
+// A system call that was none: the host has made one of a fetch from its page of old system calls, and has gone back to
+// the caller. (It has lost RAX, where the call's result belongs.)
+static bool is_old_call(void)
+{
+	return state()->arch == AUDIT_ARCH_X86_64 && state()->call >= UPPER_HALF;
+}
+
+static void undo_old_call(struct vcpu *v, struct direct_left *left)
+{
+	v->rip = left->cr2 = state()->call;
+	v->gpr[X86_RSP] -= 8;
+	left->how = DIRECT_EXCEPTION;
+	left->vector = VEC_PF;
+	left->error = PF_U | PF_I;
 }
 
 static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *left)
@@ -376,6 +403,10 @@ static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *lef
 		left->how = DIRECT_KICKED;
 		break;
 	case SIGSYS:
+		if (is_old_call()) {
+			undo_old_call(v, left);
+			break;
+		}
 		left->how = state()->arch == AUDIT_ARCH_X86_64 ? DIRECT_SYSCALL : DIRECT_EXCEPTION;
 		left->vector = VEC_UD; // INT 80h, run again by the monitor
 		v->rip -= v->rip < USER_END ? 2 : 0;
@@ -538,11 +569,9 @@ void vmm_direct_run(struct vcpu *v, struct direct_left *left)
 	} else {
 		uc = frame();
 		vectors = uc ? vectors_in(vm, uc) : NULL;
-		if (vectors) {
-			take_state(v, uc, vectors, left);
+		if (vectors && take_state(v, uc, vectors, left))
 			classify(v, uc, left);
-		} else {
+		else
 			kill_world(vm);
-		}
 	}
 }

@@ -32,6 +32,7 @@
 #define DS_FRAME 88
 #define DS_FS_BASE 96
 #define DS_GS_BASE 104
+#define DS_CALL 112
 
 #define DIRECT_LEFT 1   // the runner: by a signal
 #define DIRECT_MAPPED 2 // the mapper is done, and the runner waits
@@ -66,6 +67,7 @@ struct direct_state {
 	uint16_t selector[4];  // DS, ES, FS, GS; aligned, as all is: the guest's EFLAGS.AC may be set
 	uint64_t frame;        // address of the signal's ucontext
 	uint64_t fs_base, gs_base;
+	uint64_t call;         // SIGSYS: si_call_addr
 	uint32_t mapper;       // its thread number, and whether CPUID faults: written before there is guest code
 	uint32_t cpuid_faults;
 };
