@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include "base/string.h"
 
-// 4 to 16 bytes: two moves that may overlap. Both are loaded first, for memmove.
+// Up to 16 bytes: two moves that may overlap, or three. Both are loaded first, for memmove.
 static void copy_few(char *to, const char *from, size_t n)
 {
 	if (n >= sizeof(uint64_t)) {
@@ -17,13 +17,19 @@ static void copy_few(char *to, const char *from, size_t n)
 		__builtin_memcpy(&b, from + n - sizeof(b), sizeof(b));
 		__builtin_memcpy(to, &a, sizeof(a));
 		__builtin_memcpy(to + n - sizeof(b), &b, sizeof(b));
-	} else {
+	} else if (n >= sizeof(uint32_t)) {
 		uint32_t a, b;
 
 		__builtin_memcpy(&a, from, sizeof(a));
 		__builtin_memcpy(&b, from + n - sizeof(b), sizeof(b));
 		__builtin_memcpy(to, &a, sizeof(a));
 		__builtin_memcpy(to + n - sizeof(b), &b, sizeof(b));
+	} else if (n) {
+		char a = from[0], b = from[n / 2], c = from[n - 1];
+
+		to[0] = a;
+		to[n / 2] = b;
+		to[n - 1] = c;
 	}
 }
 
@@ -31,7 +37,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
 	void *d = to;
 
-	if (n <= 2 * sizeof(uint64_t) && n >= sizeof(uint32_t)) {
+	if (n <= 2 * sizeof(uint64_t)) {
 		copy_few(to, from, n);
 		return to;
 	}

@@ -50,7 +50,7 @@ bool decode_next(struct trans *t, int off)
 {
 	struct x86_insn *insn = &t->insn[t->n];
 	unsigned room = (unsigned)((int)(PAGE_SIZE - (t->t->pc & PAGE_OFFSET)) - off);
-	int len = room ? x86_decode(insn, t->bytes + off, MIN(room, X86_INSN_MAX), t->code) : 0;
+	int len = room ? x86_decode_memo(&t->b->memo, insn, t->bytes + off, room, t->code) : 0;
 	uint16_t named = t->named;
 
 	if (t->n && (len == 0 || debugger_breaks_at(&t->b->sh->debugger, t->t->pc + (uint64_t)(int64_t)off)))

@@ -60,7 +60,14 @@ static bool is_same(const struct x86_insn *insn)
 
 static void emit_same(struct trans *t, const struct x86_insn *insn)
 {
-	emit_bytes(&t->hot, t->bytes + t->off[t->i], insn->len);
+	const uint8_t *from = t->bytes + t->off[t->i];
+
+	if (((uint64_t)from & PAGE_OFFSET) <= PAGE_SIZE - 16) { // in two moves; what is too much of it will be written over
+		__builtin_memcpy(t->hot.p, from, 16);
+		t->hot.p += insn->len;
+	} else {
+		emit_bytes(&t->hot, from, insn->len);
+	}
 	if (takes_operand(t, insn))
 		note_operand(t, insn);
 }
@@ -363,6 +370,10 @@ static void base_thunk(struct trans *t, const struct x86_insn *insn)
 
 static void emit_insn(struct trans *t, const struct x86_insn *insn)
 {
+	if (is_same(insn) && !insn->spare_nop && !names_homeless(insn)) {
+		emit_same(t, insn);
+		return;
+	}
 	switch (insn->class) {
 	case X86_CLASS_JMP:
 		base_jmp(t, insn);
@@ -390,8 +401,6 @@ static void emit_insn(struct trans *t, const struct x86_insn *insn)
 	}
 	if (!stands_here(t, insn))
 		base_thunk(t, insn);
-	else if (is_same(insn))
-		emit_same(t, insn);
 	else
 		treat(t, insn)->emit(t, insn);
 }
@@ -438,7 +447,7 @@ static bool emit_all(struct trans *t)
 		emit_insn(t, &t->insn[t->i]);
 		if (is_mapped(t))
 			note_proofs(t);
-		if (!t->ended)
+		if (!t->ended && t->flags != FLAGS_HOST)
 			emit_need_flags(t);
 	}
 	if (!t->ended) {

@@ -34,6 +34,7 @@
 #include "bt/tlb.h"
 #include "cpu/system.h"
 #include "mem/zone.h"
+#include "x86/decode_memo.h"
 
 // Register homes in translated code.
 enum { LIVE_FLAGS = RFLAGS_ARITH | RFLAGS_DF }; // the guest's that are the host's in translated code
@@ -169,6 +170,7 @@ struct bt {
 	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
 	uint32_t next_share;     // of the next segment for hot code, or 0: as the present one shows
+	uint64_t opened;         // when the last segment was begun, in cycles of the host
 	struct segment segments[TC_SEGMENTS];
 	enum pool_name pool_now, pool_wanted; // at hand: all numbers above are of it
 	struct pool pool[POOLS];
@@ -238,6 +240,7 @@ struct bt {
 	bool vpages_overflow;
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
+	struct x86_memo memo;    // of the decoder
 	struct known known;
 	struct selfcheck check;
 	struct base base;

@@ -319,11 +319,14 @@ static void release_rest(struct vcpu *v)
 	vmm_release(v, b->tc_rw + b->cold, b->tc_rw + b->cold_end, true);
 }
 
-// Go on in another segment of the pool at hand, when the present one is full.
+// Go on in another segment of the pool at hand, when the present one is full. One that fills at once again keeps its
+// memory.
 void tc_make_room(struct vcpu *v)
 {
+	enum { SLOWLY = 1 << 30 };
 	struct bt *b = bt_of(v);
 	unsigned next = next_segment(b);
+	uint64_t now = __builtin_ia32_rdtsc();
 
 	if (take_from_other(b))
 		return;
@@ -331,7 +334,9 @@ void tc_make_room(struct vcpu *v)
 	release_rest(v);
 	empty_segment(v, next);
 	open_segment(b, next);
-	release_rest(v);
+	if (now - b->opened > SLOWLY)
+		release_rest(v);
+	b->opened = now;
 }
 
 // Somebody found none, in this pool or in the other.

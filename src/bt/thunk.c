@@ -260,10 +260,12 @@ void thunk_expect(struct trans *t, unsigned i)
 {
 	const struct base *s = &t->b->base;
 	const struct x86_mem *m = &t->insn[i].mem;
-	struct identity id = identity_of(t, i, m->present && m->base == X86_REG_RIP);
+	struct identity id;
 
-	if (m->present)
-		__builtin_prefetch(&s->key[s->key_hash[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]]);
+	if (!m->present)
+		return;
+	id = identity_of(t, i, m->base == X86_REG_RIP);
+	__builtin_prefetch(&s->key[s->key_hash[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]]);
 }
 
 // TC offset of the thunk for the present instruction.
