@@ -72,6 +72,7 @@ struct code_page { // what code.c knows of a page that holds code
 	uint64_t lines; // with code
 	bool stale;     // lines is not known
 	uint8_t hits;   // writes to code since a unit was made here
+	uint8_t near;   // and writes beside it since the first of them
 };
 
 struct device_page { // a linear page of a device's memory: see device.c

@@ -13,7 +13,8 @@
 
 
 enum { LINE_SHIFT = 6 };
-enum { HITS_MAX = 3 };   // writes to code with none made in between: the page is being written anew
+// Writes to code, and writes beside it after one, with none made in between: the page is being written anew.
+enum { HITS_MAX = 3, NEAR_MAX = 16 };
 enum { PATCHED_MIN = 4 };
 
 static uint64_t lines_of(unsigned first, unsigned end)
@@ -45,7 +46,8 @@ static struct code_page *page_of(struct bt *b, gpa_t gpa)
 	gpa_t page = align_down(gpa, PAGE_SIZE);
 
 	if (p->gpa != page || p->stale) {
-		p->hits = p->gpa == page ? p->hits : 0;
+		if (p->gpa != page)
+			p->hits = p->near = 0;
 		p->gpa = page;
 		p->stale = false;
 		p->lines = 0;
@@ -71,7 +73,7 @@ static void watch_page(struct vcpu *v, struct tu *t, gpa_t gpa, unsigned which)
 	*head = (uint32_t)(t - b->tu) << 1 | which;
 	if (p->gpa == align_down(gpa, PAGE_SIZE)) {
 		p->lines |= lines_of_node(b, *head);
-		p->hits = 0;
+		p->hits = p->near = 0;
 	}
 }
 
@@ -121,7 +123,7 @@ static bool overlaps(const struct bt *b, uint32_t node, unsigned first, unsigned
 
 	if (node & 1)
 		return first < X86_INSN_MAX;
-	return first < t->end && end > t->first && lines_of_unit(b, t) & lines_of(first, end);
+	return first < t->end && end > t->first && (!t->hot || hot_of(b, t)->lines & lines_of(first, end));
 }
 
 static uint8_t *patched(struct bt *b, gpa_t gpa)
@@ -188,15 +190,16 @@ void code_written(struct vcpu *v, gpa_t gpa, unsigned size)
 	struct code_page *p = page_of(b, gpa);
 	uint64_t copied = b->st->code_patches;
 
+	if (p->hits >= HITS_MAX) {
+		b->st->code_writes++;
+		retire_written(b, gpa, 0, PAGE_SIZE, false);
+		return;
+	}
 	if (!(p->lines & lines_of(first, first + size))) {
 		b->st->code_near_writes++;
 		return;
 	}
 	b->st->code_writes++;
-	if (p->hits >= HITS_MAX) {
-		retire_written(b, gpa, 0, PAGE_SIZE, false);
-		return;
-	}
 	retire_written(b, gpa, first, first + size, true);
 	p->hits += b->st->code_patches == copied;
 	if (*patched(b, gpa) < PATCHED_MIN)
@@ -235,6 +238,14 @@ static bool find_near(struct vcpu *v, struct near_write *n, gva_t gva, enum tlb_
 	return n->host;
 }
 
+// One more write beside the code of a page. True: it takes the careful form, and retires all of the page.
+static bool is_written_anew(struct code_page *p)
+{
+	if (p->hits && ++p->near > NEAR_MAX)
+		p->hits = HITS_MAX;
+	return p->hits >= HITS_MAX;
+}
+
 // A write within a page, in a mode with software TLB x, that has no entry there: if the page holds code, but not where
 // it is written, the host address of the page. known: only if this was asked before; else gva must be canonical.
 uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known)
@@ -242,13 +253,17 @@ uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_inde
 	struct bt *b = bt_of(v);
 	struct near_write *n = &b->near_write[gva >> PAGE_SHIFT & (NEAR_WRITES - 1)];
 	unsigned first = gva & PAGE_OFFSET;
+	struct code_page *p;
 
 	if (n->tag != (align_down(gva, PAGE_SIZE) | x) && (known || !find_near(v, n, gva, x)))
 		return NULL;
 	peers_claim_write(b, n->gpa);
 	if (b->smp && peers_code_elsewhere(b, n->gpa))
 		return NULL;
-	if (!code_is_here(b, n->gpa) || page_of(b, n->gpa)->lines & lines_of(first, first + size))
+	if (!code_is_here(b, n->gpa))
+		return NULL;
+	p = page_of(b, n->gpa);
+	if (p->lines & lines_of(first, first + size) || is_written_anew(p))
 		return NULL;
 	b->st->code_near_writes++;
 	return n->host;

@@ -180,14 +180,9 @@ void note_operand(struct trans *t, const struct x86_insn *insn)
 {
 	struct bt *b = t->b;
 	unsigned from = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[t->i] + insn->imm_off);
-	const uint8_t *at = t->hot.p - insn->imm_size;
-	uint64_t theirs = 0, ours = 0;
 
-	memcpy(&theirs, t->bytes + t->off[t->i] + insn->imm_off, insn->imm_size);
-	memcpy(&ours, at, insn->imm_size);
-	if (theirs == ours)
-		b->reloc[b->nrelocs++] = (struct reloc){
-			(uint32_t)(at - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
+	b->reloc[b->nrelocs++] = (struct reloc){
+		(uint32_t)(t->hot.p - insn->imm_size - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
 }
 
 // A host signal costs thousands of cycles: a quotient that does not fit is met before the division. DIV: just when the
@@ -278,7 +273,8 @@ void ident(struct trans *t, const struct x86_insn *insn)
 			emit_announcement(t, insn);
 		note_op(t);
 		emit_bytes(&t->hot, out, (size_t)n);
-		if (takes_operand(t, insn))
+		if (takes_operand(t, insn) && !memcmp(out + n - insn->imm_size, t->bytes + t->off[t->i] + insn->imm_off,
+						      insn->imm_size))
 			note_operand(t, insn);
 	} else {
 		ASSERT(!t->nopen);
