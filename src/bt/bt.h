@@ -171,6 +171,7 @@ struct bt {
 	uint32_t nrecipes;
 	unsigned segment, nsegments; // being filled; there are
 	uint32_t next_share;     // of the next segment for hot code, or 0: as the present one shows
+	unsigned base_before;    // the segment of base code before the present one
 	uint64_t opened;         // when the last segment was begun, in cycles of the host
 	struct segment segments[TC_SEGMENTS];
 	enum pool_name pool_now, pool_wanted; // at hand: all numbers above are of it

@@ -280,12 +280,22 @@ static unsigned less_live(const struct bt *b)
 	return b->segments[other].nlive < b->segments[one].nlive ? other : one;
 }
 
+static bool mostly_dead(const struct bt *b, unsigned segment)
+{
+	struct range units = units_of(b, segment);
+
+	return b->segments[segment].nlive < (units.to - units.from) / 8;
+}
+
+// Who makes code and throws it away stays in two segments of base code, and in the host's caches.
 static unsigned next_segment(const struct bt *b)
 {
 	const struct pool *p = &b->pool[b->pool_now];
-	unsigned now = b->segment - p->first, next = p->first + (now + 1) % p->n;
+	unsigned now = b->segment - p->first, next = p->first + (now + 1) % p->n, before = b->base_before;
 	struct range units = units_of(b, next);
 
+	if (b->pool_now == POOL_BASE && before != b->segment && before < p->n && mostly_dead(b, before))
+		return before;
 	return b->pool_now != POOL_BASE || p->n < 3 || units.from == units.to ? next : less_live(b);
 }
 
@@ -331,6 +341,8 @@ void tc_make_room(struct vcpu *v)
 	if (take_from_other(b))
 		return;
 	close_segment(b);
+	if (b->pool_now == POOL_BASE)
+		b->base_before = b->segment;
 	release_rest(v);
 	empty_segment(v, next);
 	open_segment(b, next);
