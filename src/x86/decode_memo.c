@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// See decode_memo.h. Heads that are not kept: of more than seven bytes, EVEX, XOP, 3DNow!, 16-bit addresses. Shifts by an
-// immediate have it in the head, since it says which flags they write.
+// See decode_memo.h. Heads that are not kept: of more than seven bytes, EVEX, XOP, 3DNow!, 16-bit addresses. Shifts by
+// an immediate have it in the head, since it says which flags they write.
 #include "base/string.h"
 #include "x86/decode_cursor.h"
 #include "x86/decode_memo.h"

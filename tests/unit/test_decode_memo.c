@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// x86_decode_memo says what x86_decode says: over the machine code of this program and its libraries, from every byte on,
-// and over random bytes that often begin as an instruction with other operands before them did.
+// x86_decode_memo says what x86_decode says: over the machine code of this program and its libraries, from every byte
+// on, and over random bytes that often begin as an instruction with other operands before them did.
 #include "x86/decode_memo.h" // before link.h, whose PF_W is a macro
 
 #include <link.h>
@@ -43,7 +43,8 @@ static int try_code(struct dl_phdr_info *info, size_t size, void *data)
 
 static void try_random(void)
 {
-	static const uint8_t common[] = {0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x64, 0x48, 0x41, 0x0f, 0xc1, 0xc5, 0xc4, 0x81, 0x8b};
+	static const uint8_t common[] = {
+		0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x64, 0x48, 0x41, 0x0f, 0xc1, 0xc5, 0xc4, 0x81, 0x8b};
 	uint8_t bytes[32];
 
 	srandom(1);
