@@ -85,8 +85,11 @@ void insn_bound(struct vcpu *v, const struct x86_insn *i, struct sys_result *res
 		vcpu_raise(v, VEC_BR, 0);
 }
 
+// Flags that the manual leaves undefined (OF; SF, ZF and PF of AAA and AAS; OF, AF and CF of AAM and AAD) are as
+// Intel's processors make them.
 static void set_result_flags(struct vcpu *v, uint8_t al)
 {
+	flags_put(v, RFLAGS_OF, false);
 	flags_put(v, RFLAGS_ZF, !al);
 	flags_put(v, RFLAGS_SF, al & 0x80);
 	flags_put(v, RFLAGS_PF, !__builtin_parity(al));
@@ -118,6 +121,7 @@ static void ascii_adjust(struct vcpu *v, int sign)
 	if (adjust)
 		ax += 0x106 * sign;
 	gpr_write(v, X86_RAX, 2, ax & 0xff0f);
+	set_result_flags(v, ax & 15);
 	flags_put(v, RFLAGS_AF | RFLAGS_CF, adjust);
 }
 
@@ -129,14 +133,19 @@ static void multiply_adjust(struct vcpu *v, uint8_t base)
 		vcpu_raise(v, VEC_DE, 0);
 	gpr_write(v, X86_RAX, 2, (al / base) << 8 | al % base);
 	set_result_flags(v, al % base);
+	flags_put(v, RFLAGS_AF | RFLAGS_CF, false);
 }
 
+// Its flags are those of the addition.
 static void divide_adjust(struct vcpu *v, uint8_t base)
 {
-	uint8_t al = v->gpr[X86_RAX] + (uint8_t)(v->gpr[X86_RAX] >> 8) * base;
+	uint8_t al = v->gpr[X86_RAX], tens = (uint8_t)(v->gpr[X86_RAX] >> 8) * base, sum = al + tens;
 
-	gpr_write(v, X86_RAX, 2, al);
-	set_result_flags(v, al);
+	gpr_write(v, X86_RAX, 2, sum);
+	set_result_flags(v, sum);
+	flags_put(v, RFLAGS_CF, sum < al);
+	flags_put(v, RFLAGS_AF, (al ^ tens ^ sum) & 0x10);
+	flags_put(v, RFLAGS_OF, (al ^ sum) & (tens ^ sum) & 0x80);
 }
 
 void insn_bcd(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)

@@ -131,7 +131,7 @@ static void test_segments(void)
 	printf("lsl %x\n", got);
 }
 
-/* defined: the flags that the manual does not leave undefined */
+/* defined: the flags that the manual does not leave undefined; ringer makes the others as Intel's processors do */
 #define DECIMAL(name, defined) \
 	static uint64_t name##_all(void)                                                                          \
 	{                                                                                                         \
@@ -143,7 +143,7 @@ static void test_segments(void)
 				     : "+a"(a), "=r"(flags)                                                       \
 				     : "r"((i & 0x11) | 0x202)                                                    \
 				     : "cc", "memory");                                                           \
-			flags &= defined;                                                                         \
+			flags &= __builtin_cpu_is("intel") ? 0x8d5 : defined;                                     \
 			h = hash(hash(h, &a, 4), &flags, 4);                                                      \
 		}                                                                                                 \
 		return h;                                                                                         \
