@@ -161,7 +161,7 @@ static void emit_load_a(const struct trans *t, struct emit *e)
 	uint32_t off;
 
 	if (r->a == X86_RSP)
-		emit_lea(e, 8, X86_RAX, mem_base(HOST_GUEST_RSP, -r->moved));
+		emit_lea(e, 8, X86_RAX, mem_base(HOST_GUEST_RSP, t->ahead - r->moved));
 	else if (in_state(t, r->a, &off))
 		emit_load_state(e, 8, X86_RAX, off);
 	else
@@ -325,8 +325,8 @@ static void emit_store_note(const struct trans *t, struct emit *e, unsigned reg,
 	unsigned from = by;
 	uint32_t off;
 
-	if (reg == X86_RSP && t->recipe.moved)
-		emit_lea(e, 8, by, mem_base(HOST_GUEST_RSP, -t->recipe.moved));
+	if (reg == X86_RSP && t->recipe.moved != t->ahead)
+		emit_lea(e, 8, by, mem_base(HOST_GUEST_RSP, t->ahead - t->recipe.moved));
 	else if (in_state(t, reg, &off))
 		emit_load_state(e, 8, by, off);
 	else
