@@ -160,6 +160,7 @@ struct bt {
 	uint16_t me;             // this vCPU's bit
 	bool smp;                // there are other vCPUs
 	bool pauses_yield;       // and fewer processors to run them
+	bool mapped_kernel;      // code of CPL 0 is in the mapped form: it runs in the lower half
 	uint32_t mode_now;
 	uint32_t nmodes, modes[MODES_MAX];
 	// translation cache
@@ -501,6 +502,7 @@ bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
 // -- shadow/: the host's mappings of guest user pages
 uint32_t shadow_mode(struct vcpu *v); // MODE_MAPPED, MODE_DIRECT if the present space's user code may run so, or 0
+bool shadow_is_kernels(const struct vcpu *v); // that was said of a kernel's code in the lower half
 // MODE_DIRECT: run it. STEP: the next instruction must be translated; TRANSLATE: so must all on its page, in this mode.
 enum shadow_ran { SHADOW_RAN, SHADOW_STEP, SHADOW_TRANSLATE };
 enum shadow_ran shadow_run(struct vcpu *v);

@@ -224,7 +224,7 @@ void sys_sysret(struct trans *t, const struct x86_insn *insn)
 		return;
 	}
 	emit_calls_of_user(e);
-	emit_user_jump(t, (t->t->mode & ~(uint32_t)MODE_AC) | MODE_USER);
+	emit_user_jump(t, (t->t->mode & ~(uint32_t)(MODE_AC | MODE_MAPPED)) | MODE_USER);
 }
 
 // -- SYSENTER and SYSEXIT

@@ -17,6 +17,8 @@ uint32_t bt_mode(const struct vcpu *v)
 		m |= MODE_USER | (mode_is_flat(m) ? (uint32_t)*bt_slot((struct vcpu *)(uintptr_t)v, SLOT_MAPPED) : 0);
 	else if (v->cpl)
 		m |= MODE_INNER;
+	else if (bt_of((struct vcpu *)(uintptr_t)v)->mapped_kernel)
+		m |= MODE_MAPPED;
 	if (v->cpl != 3 && v->cr4 & CR4_SMAP && v->rflags & RFLAGS_AC)
 		m |= MODE_AC;
 	if (alignment_checked(v))
@@ -95,8 +97,12 @@ void bt_set_mode(struct vcpu *v)
 	struct bt *b = bt_of(v);
 	uint32_t mapped = shadow_mode(v), mode;
 	const struct x86_seg *cs = &v->seg[X86_CS];
-	bool changed = mapped != *bt_slot(v, SLOT_MAPPED);
+	bool changed;
 
+	b->mapped_kernel = mapped && shadow_is_kernels(v);
+	if (b->mapped_kernel)
+		mapped = 0;
+	changed = mapped != *bt_slot(v, SLOT_MAPPED);
 	*bt_slot(v, SLOT_MAPPED) = mapped;
 	mode = bt_mode(v);
 	if ((mode & MODE_CODE) != MODE_CODE64)

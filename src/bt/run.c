@@ -146,11 +146,21 @@ static uint32_t mode_for(const struct vcpu *v, const struct bt *b)
 	return b->mode_now;
 }
 
+// A kernel in the mapped form may leave the lower half between any two units.
+static uint32_t present_mode(struct vcpu *v)
+{
+	struct bt *b = bt_of(v);
+
+	if (b->mapped_kernel && (v->rip >> 47 || v->gpr[X86_RSP] >> 47))
+		bt_set_mode(v);
+	return mode_for(v, b);
+}
+
 static void run_unit(struct vcpu *v)
 {
 	struct bt *b = bt_of(v);
 	uint64_t rflags = v->rflags;
-	uint32_t mode = mode_for(v, b);
+	uint32_t mode = present_mode(v);
 	bool at_breakpoint = debugger_breaks_at(&b->sh->debugger, vcpu_linear_pc(v));
 	bool one = v->shadow || rflags & RFLAGS_TF || v->dr[7] & 0xff || b->step || at_breakpoint ||
 		   few_left(v);

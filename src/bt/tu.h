@@ -46,7 +46,7 @@ enum bt_mode_bits {
 	MODE_CAREFUL = BIT(13), // memory accesses through C: MMIO, watched pages, page crossings
 	MODE_ALONE = BIT(14),   // for --selfcheck: linked to nothing, and only what can be run twice
 	MODE_APART = BIT(15),   // no merged checks: a unit that a failed one goes on in
-	MODE_MAPPED = BIT(16),  // user code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
+	MODE_MAPPED = BIT(16),  // code whose memory the host maps at the guest's own addresses: mapped.c, shadow/
 	MODE_DIRECT = BIT(19),  // user code that is not translated, but run as it is (shadow/direct.c)
 };
 

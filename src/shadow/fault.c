@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// A host fault of user code in the mapped form: hidden, if the guest's tables allow the access - then the page is
+// A host fault of code in the mapped form: hidden, if the guest's tables allow the access - then the page is
 // mapped, with neighbours that are in use already, and the access tried again - or not, and then it is the careful
 // form's business (recover.c). What the hardware would do to the tables is done: A is set before a page is mapped, D
 // before it is mapped writable. Nothing but RAM is ever mapped, no page writable that holds translated code, none that
-// the debugger watches, none of a protection key that PKRU restricts: WRPKRU is a flush if a key that was looked at is
-// concerned.
+// the debugger watches, or that only CR0.WP = 0 lets a kernel write, none of a protection key that PKRU restricts:
+// WRPKRU is a flush if a key that was looked at is concerned.
 #include "shadow/sensitive.h"
 #include "shadow/shadow.h"
 
@@ -14,6 +14,12 @@ struct piece { // pages that lie side by side in both spaces
 	gpa_t gpa;
 	unsigned n, rights;
 };
+
+// By rights: user code's, or a kernel's own.
+static bool is_for(const struct vcpu *v, const struct mmu_walk *w)
+{
+	return w->user || shadow_of(v)->of_kernel;
+}
 
 static bool in_zone(gva_t gva)
 {
@@ -110,7 +116,7 @@ static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, enum vmem_acc
 	struct bt *b = bt_of(v);
 	const struct shadow_page *p;
 
-	if (!mmu_look(v, gva, w) || !w->user || !w->accessed || !mmu_key_is_open(v, w) ||
+	if (!mmu_look(v, gva, w) || !is_for(v, w) || !w->accessed || !mmu_key_is_open(v, w) ||
 	    !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
 	    watched_by_debugger(b, gva, PAGE_SIZE))
 		return false;
@@ -173,7 +179,7 @@ static bool map_walked(struct vcpu *v, gva_t gva, enum vmem_access access, const
 	unsigned rights;
 
 	if (!mmu_key_is_open(v, w) || !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
-	    (access & VMEM_WRITE && somebody_watches(b, w->gpa)) ||
+	    (access & VMEM_WRITE && (!w->write || somebody_watches(b, w->gpa))) ||
 	    watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
 		return false;
 	rights = rights_for(v, gva, w, access);
@@ -195,7 +201,7 @@ enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access 
 
 	if (!may_map(shadow_of(v), gva))
 		return ANSWER_NEVER;
-	if (!mmu_walk(v, gva, access | VMEM_USER, &w)) {
+	if (!mmu_walk(v, gva, access | (shadow_of(v)->of_kernel ? 0 : VMEM_USER), &w)) {
 		*error = w.error;
 		return ANSWER_TRUE;
 	}
@@ -225,7 +231,7 @@ void shadow_map_wanted(struct vcpu *v)
 	uint64_t start = __builtin_ia32_rdtsc();
 	struct mmu_walk w;
 
-	if (may_map(s, s->wanted) && mmu_look(v, s->wanted, &w) && w.user && w.accessed &&
+	if (may_map(s, s->wanted) && mmu_look(v, s->wanted, &w) && is_for(v, &w) && w.accessed &&
 	    (!(s->wanted_access & VMEM_WRITE) || (w.write && w.dirty)) && (!(s->wanted_access & VMEM_FETCH) || w.exec) &&
 	    map_walked(v, s->wanted, s->wanted_access, &w))
 		bt_of(v)->st->shadow_after++;
@@ -237,7 +243,7 @@ bool shadow_allows(struct vcpu *v, const struct shadow_page *p)
 {
 	struct mmu_walk w;
 
-	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && w.user && w.accessed && w.gpa >> PAGE_SHIFT == p->gfn &&
-	       mmu_key_is_open(v, &w) && (!(p->rights & SHADOW_WRITE) || (w.write && w.dirty)) &&
-	       (!(p->rights & SHADOW_EXEC) || w.exec);
+	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && is_for(v, &w) && w.accessed &&
+	       w.gpa >> PAGE_SHIFT == p->gfn && mmu_key_is_open(v, &w) &&
+	       (!(p->rights & SHADOW_WRITE) || (w.write && w.dirty)) && (!(p->rights & SHADOW_EXEC) || w.exec);
 }

@@ -40,6 +40,8 @@ struct account { // of an address space, see policy.c; times in cycles
 
 struct shadow {
 	bool valid;          // some address space owns the mappings
+	bool of_kernel;      // for a kernel that runs in the lower half, not for user code
+	bool seen_user;      // there has been user code
 	uint8_t form;        // enum shadow_form
 	uint64_t translated_since; // DIRECT: (TSC) it has left that for the translator, or 0
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated

@@ -4,7 +4,8 @@
 // owner: user code of the owner runs in the mapped form, all other in the checked form. They follow the guest's
 // invalidations and nothing else, as a processor's TLB: INVLPG takes one page; a flush of the space makes all of it
 // stale, and before user code uses it again each page is compared with the guest's tables, if that is not too often.
-// Who becomes the owner, and for how long, is policy.c's.
+// Who becomes the owner, and for how long, is policy.c's. Until there is user code it may be a kernel in
+// the lower half.
 #include "shadow/shadow.h"
 
 enum { RECHECK_FREE = 600, RECHECK_SHARE = 16 }; // looking at more pages takes at most that part of the time
@@ -138,7 +139,8 @@ static void claim(struct vcpu *v, struct shadow *s)
 	shadow_drop(v);
 	policy_start_counting(v);
 	s->large = PAGE_SHIFT;
-	s->form = policy_form(v, root_of(v));
+	s->of_kernel = v->cpl == 0;
+	s->form = s->of_kernel ? FORM_MAPPED : policy_form(v, root_of(v));
 	s->held = false;
 	s->valid = true;
 	s->stale = false;
@@ -155,12 +157,32 @@ static bool is_flat(const struct vcpu *v)
 	return vcpu_code64(v) || mode_is_flat(segments_mode(v));
 }
 
+// Code of a kernel, or a loader, that runs in the lower half, with no other rights than those of the tables.
+static bool is_low_kernel(const struct vcpu *v)
+{
+	const uint64_t rights = CR4_SMAP | CR4_PKE | CR4_PKS;
+
+	return v->cpl == 0 && vcpu_code64(v) && !(v->rip >> 47 || v->gpr[X86_RSP] >> 47) && !(v->cr4 & rights);
+}
+
+// Where there is user code it is what the mappings are for: a kernel beside it would throw them away all the time.
+static bool kernel_may_claim(const struct vcpu *v)
+{
+	return is_low_kernel(v) && !shadow_of(v)->seen_user;
+}
+
+bool shadow_is_kernels(const struct vcpu *v)
+{
+	return on(v) && shadow_of(v)->valid && shadow_of(v)->of_kernel;
+}
+
 // Is the present space's user code to run in the mapped form, or as it is? MODE_MAPPED, MODE_DIRECT or 0. Called
-// whenever something has changed that the mode depends on, in kernel mode too: for the way back.
+// whenever something has changed that the mode depends on, in kernel mode too: for the way back. If the mappings are a
+// kernel's own (shadow_is_kernels) the answer is about its code, not user code's.
 uint32_t shadow_mode(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
-	bool user = v->cpl == 3;
+	bool user = v->cpl == 3; // and then: code that the mappings are for
 
 	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v) || v->cr4 & CR4_LA57)
 		return 0; // the host knows nothing of so wide addresses
@@ -168,14 +190,22 @@ uint32_t shadow_mode(struct vcpu *v)
 		policy_switch(v, root_of(v));
 	if (s->valid && s->root == root_of(v) && policy_is_due(v) && policy_too_dear(v))
 		shadow_give_up(v);
+	if (user && shadow_is_kernels(v) && s->root == root_of(v))
+		shadow_give_up(v); // none of it is for user code
+	s->seen_user |= user;
 	if (!s->valid || s->root != root_of(v)) {
-		if (!user || !is_flat(v) || !policy_may_claim(v, root_of(v)))
+		if (!(user || kernel_may_claim(v)) || !is_flat(v) || !policy_may_claim(v, root_of(v)))
 			return 0;
 		claim(v, s);
 	}
 	if (s->pcid != pcid_of(v)) {
 		s->pcid = pcid_of(v);
 		s->stale = true;
+	}
+	if (s->of_kernel) {
+		if (!is_low_kernel(v))
+			return 0;
+		user = true;
 	}
 	if (s->stale && user && (s->n <= RECHECK_FREE || now() - s->checked > RECHECK_SHARE * s->check_cost))
 		recheck(v, s);

@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: MIT
 #
 # The fuzzer of the monitor's zone for long: CASES (100 million, about half an hour), from a seed of the clock, in the
-# mapped form with all code hot, then a tenth as many as code is by itself.
+# mapped form with all code hot, then a tenth as many as code is by itself. FUZZER=zonekernel: a kernel instead.
 #   tests/guest/metal/soak.sh [CASES]
 cd "$(dirname "$0")/../../.." || exit 1
 build=${RINGER_BUILD:-build}
 cases=${1:-100000000}
+fuzzer=${FUZZER:-zonefuzz}
 status=0
 soak() { # cases option...
 	out=$(mkdir -p "$build/soak" && cd "$build/soak" && pwd)
-	rm -f "$out/zonefuzz.o"
-	make -s -C tests/guest/metal OUT="$out" MORE="-DCASES=$1ull" "$out/zonefuzz.elf" || exit 1
+	rm -f "$out/$fuzzer.o"
+	make -s -C tests/guest/metal OUT="$out" MORE="-DCASES=$1ull" "$out/$fuzzer.elf" || exit 1
 	shift
 	"$build/ringer" -cpu max -m 64M -nodefaults -display none -serial stdio -no-reboot \
-		-device isa-debug-exit,iobase=0xf4,iosize=4 "$@" -kernel "$out/zonefuzz.elf" </dev/null
+		-device isa-debug-exit,iobase=0xf4,iosize=4 "$@" -kernel "$out/$fuzzer.elf" </dev/null
 	[ $? = 1 ] || status=1
 }
 soak "$cases" --memory=mapped --stress=hot

@@ -3,9 +3,14 @@
  * A fuzzer in the role of a hostile guest: user code at random that puts an address together - in the monitor's zone,
  * at its borders, in the upper half, no address at all, or on a page of its own - in registers that held another one
  * before, and accesses it. Whatever is not its own page must fault with that very address. CASES and a seed from the
- * clock: tests/guest/metal/soak.sh.
+ * clock: tests/guest/metal/soak.sh. With KERNEL (zonekernel.c) it is a kernel's code in the lower half, which has more
+ * ways to hold an address.
  */
 #include "lib/metal.h"
+
+#ifndef KERNEL
+#define KERNEL 0
+#endif
 
 const struct tcg_known tcg_known[] = {{0}};
 
@@ -18,7 +23,7 @@ const struct tcg_known tcg_known[] = {{0}};
 #define ZONE 0x400000000000ull
 #define OWN 0x7f0000001000ull
 #define CODE 0x7f0000010000ull
-enum { RW = PTE_P | PTE_W | PTE_U, RSP = 4, SNIPPET = 400, BATCH = 4096 / SNIPPET };
+enum { RW = PTE_P | PTE_W | PTE_U, RCX = 1, RSP = 4, RSI = 6, RDI = 7, SNIPPET = 400, BATCH = 4096 / SNIPPET };
 
 static u64 state, frame, code;
 static u8 *p;
@@ -42,6 +47,8 @@ static unsigned reg_but(unsigned a, unsigned b)
 	while (r == RSP || r == a || r == b);
 	return r;
 }
+
+static bool canonical(u64 at) { return (u64)((s64)(at << 16) >> 16) == at; }
 
 static void put(unsigned byte) { *p++ = (u8)byte; }
 static void put32(u32 v) { memcpy(p, &v, 4); p += 4; }
@@ -70,11 +77,43 @@ static void mov32(unsigned r, u32 v)
 	put32(v);
 }
 
+/* MOV between a control or debug register (op: 0x20, 0x22; 0x21, 0x23) and a general one */
+static void mov_special(unsigned op, unsigned special, unsigned r)
+{
+	if (r >> 3)
+		put(0x41);
+	put(0x0f);
+	put(op);
+	put(0xc0 | special << 3 | (r & 7));
+}
+
+static void msr(unsigned op, u32 number) /* 0x30 WRMSR, 0x32 RDMSR */
+{
+	mov32(RCX, number);
+	put(0x0f);
+	put(op);
+}
+
+/* The same as set(), as only a kernel can: by a register that C reads for it. */
+static void set_by_kernel(unsigned r, unsigned tmp, u64 v)
+{
+	movabs(tmp, v);
+	switch (below(3)) {
+	case 0: mov_special(0x22, 2, tmp); mov_special(0x20, 2, r); return;
+	case 1: mov_special(0x23, 1, tmp); mov_special(0x21, 1, r); return;
+	default: mov_special(0x22, 2, tmp); mov32(r, 1); mov_special(0x20, 2, r); /* what was proven was another value */
+	}
+}
+
 /* The register comes to hold v, in one of many ways. */
 static void set(unsigned r, unsigned tmp, u64 v)
 {
 	u32 k = (u32)any() >> below(32);
 
+	if (KERNEL && r != tmp && !below(4)) {
+		set_by_kernel(r, tmp, v);
+		return;
+	}
 	switch (below(12)) {
 	case 0: movabs(r, v - (u64)(s64)(int)k); op_rr(0x81, 0, r); put32(k); return; /* add */
 	case 1: movabs(r, v + (u64)(s64)(int)k); op_rr(0x81, 5, r); put32(k); return; /* sub */
@@ -172,6 +211,71 @@ static void by_stack(u64 at)
 	}
 }
 
+/* IRET to the next instruction, with another stack. */
+static void by_iret(u64 at)
+{
+	unsigned r = reg_but(RSP, RSP);
+
+	set(r, reg_but(r, r), at);
+	put(0x6a); put(SEL_DATA);
+	put(r >> 3 ? 0x41 : 0x40); put(0x50 | (r & 7));
+	put(0x9c);
+	put(0x6a); put(SEL_CODE);
+	put(0xe8); put32(0); /* call: RIP */
+	op_mem(0, 0, 0x83, 0, RSP, RSP, 0, 0); /* add $..., (%rsp) */
+	put(9 + 2); /* this, and IRET */
+	put(0x48); put(0xcf);
+	put(0x58);
+}
+
+/* By FS or GS, whose base comes from an MSR. */
+static void by_segment(u64 at, bool own)
+{
+	unsigned base = reg_but(RSP, RSP), gs = below(2);
+	const struct probe *probe = &probes[below(ARRAY_SIZE(probes) - (own ? BRANCHES : 0))];
+	u64 add = any() >> (33 + below(30));
+
+	add = canonical(at - add) ? add : 0;
+
+	movabs(2, (at - add) >> 32);
+	mov32(0, (u32)(at - add));
+	msr(0x30, MSR_FS_BASE + gs);
+	set(base, reg_but(base, base), add);
+	put(gs ? 0x65 : 0x64);
+	op_mem(probe->prefix, probe->two, probe->op, probe->group ? probe->group - 1u : reg_but(base, base), base, RSP, 0,
+	       0);
+}
+
+/* What reads or writes tables, or a state of 512 bytes. */
+static void by_system(u64 at)
+{
+	static const struct {
+		u8 op, group;
+	} ops[] = {{0x00, 0}, {0x00, 1}, {0x00, 2}, {0x00, 3}, {0x00, 4}, {0x00, 5}, {0x01, 0}, {0x01, 1}, {0x01, 2},
+		{0x01, 3}, {0x01, 4}, {0x01, 6}, {0xae, 0}, {0xae, 1}, {0xae, 2}, {0xae, 3}, {0xae, 7}, {0x02, 0}, {0x03, 0}};
+	unsigned base = reg_but(RSP, RSP), n = below(ARRAY_SIZE(ops));
+
+	decoy(base, reg_but(base, RSP));
+	set(base, reg_but(base, base), at);
+	op_mem(0, 1, ops[n].op, ops[n].group, base, RSP, 0, 0);
+}
+
+static void by_string(u64 at)
+{
+	static const u8 ops[] = {0xab, 0xa5, 0xa4, 0xad, 0xae, 0xa7, 0x6c, 0x6e};
+	unsigned op = ops[below(ARRAY_SIZE(ops) - (KERNEL ? 0 : 2))];
+	bool source = op == 0xad || op == 0x6e || ((op == 0xa5 || op == 0xa4) && below(2));
+
+	movabs(source ? RDI : RSI, OWN);
+	set(source ? RSI : RDI, 3, at);
+	mov32(RCX, 1 + below(3));
+	mov32(2, 0x80); /* a port: in, out */
+	if (below(2))
+		put(0xf3);
+	put(0x48);
+	put(op);
+}
+
 static void by_operand(u64 at, bool own)
 {
 	unsigned base = reg_but(RSP, RSP), index = reg_but(base, base), shift = below(4);
@@ -232,8 +336,6 @@ static void by_loop(u64 at, bool own)
 	put((u8)(head - p - 1));
 }
 
-static bool canonical(u64 at) { return (u64)((s64)(at << 16) >> 16) == at; }
-
 static bool as_it_must(int vector, u64 at, bool own)
 {
 	if (own)
@@ -246,7 +348,12 @@ static bool as_it_must(int vector, u64 at, bool own)
 /* The first 4 GiB are mapped for all, and the fuzzer's own pages. */
 static bool is_free(u64 at)
 {
-	return at >> 32 && at < ~0ull - 64 && at >> 20 != OWN >> 20 && canonical(at) == canonical(at + 16);
+	return at >> 32 && at < ~0ull - 64 && at >> 20 != OWN >> 20 && canonical(at) == canonical(at + 512);
+}
+
+static int run(void (*code)(void))
+{
+	return KERNEL ? user_run_segments(code, 0, FL_1, SEL_CODE, user_stack_top - 64, SEL_DATA) : user_run(code, 0);
 }
 
 static void batch(unsigned *bad)
@@ -261,6 +368,12 @@ static void batch(unsigned *bad)
 		p = (u8 *)code + n * SNIPPET;
 		if (!own[n] && !below(6))
 			by_stack(at[n]);
+		else if (!own[n] && !below(12))
+			by_string(at[n]);
+		else if (KERNEL && !own[n] && !below(6))
+			below(2) ? by_iret(at[n]) : by_system(at[n]);
+		else if (KERNEL && !below(12) && canonical(at[n]))
+			by_segment(at[n], own[n]);
 		else if (!below(6))
 			by_loop(at[n], own[n]);
 		else
@@ -270,7 +383,7 @@ static void batch(unsigned *bad)
 	}
 	for (unsigned n = 0; n < 2 * BATCH; n++) {
 		unsigned k = n % BATCH;
-		int vector = user_run((void (*)(void))(CODE + k * SNIPPET), 0);
+		int vector = run((void (*)(void))(CODE + k * SNIPPET));
 
 		if (as_it_must(vector, at[k], own[k]))
 			continue;
@@ -293,6 +406,10 @@ void metal_main(void)
 	code = page_alloc();
 	page_map(OWN, frame | RW);
 	page_map(CODE, code | RW);
+	for (int i = 0; KERNEL && i < 32; i++)
+		idt_set(i, trap_stubs + 16 * i, 0x8e, 2);
+	if (KERNEL)
+		idt_set(VEC_LEAVE, trap_stubs + 16 * VEC_LEAVE, 0x8e, 2);
 	for (u64 n = 0; n < CASES && bad < 100; n += BATCH)
 		batch(&bad);
 	check_eq("random accesses to the zone and elsewhere", bad, 0);

@@ -110,6 +110,7 @@ struct desc_ptr {
 } __attribute__((packed));
 
 typedef void trap_handler(struct frame *f);
+extern u8 trap_stubs[256 * 16];
 void trap_handle(int vector, trap_handler *h);
 /* type: 0x8e interrupt gate, 0x8f trap gate, + 0x60 for DPL 3 */
 void idt_set(int vector, const void *handler, int type, int ist);
@@ -129,6 +130,7 @@ void gdt_reload(void);
  */
 int user_run(void (*fn)(void), u64 arg);
 int user_run_flags(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp);
+/* With a cs of CPL 0 it is kernel code like that; its stack may be anywhere if the vectors have an IST. */
 int user_run_segments(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp, u64 ss);
 extern u8 user_stack[0x2000];
 #define user_stack_top ((u64)user_stack + sizeof user_stack)

@@ -5,7 +5,6 @@
  */
 #include "lib/metal.h"
 
-extern u8 trap_stubs[256 * 16];
 void user_leave(void);
 void user_enter(u64 rip, u64 arg, u64 rsp, u64 rflags, u64 cs, u64 ss);
 void metal_start(void);
@@ -15,6 +14,7 @@ volatile struct trap trap;
 u64 trap_resume, trap_rsp, user_saved_rsp;
 bool trap_keep_if;
 static bool user_active;
+static unsigned user_cpl;
 static trap_handler *handlers[256];
 
 aligned(4096) struct gate idt[256];
@@ -121,7 +121,7 @@ void trap_enter(struct frame *f)
 		handlers[f->vector](f);
 		return;
 	}
-	if ((f->cs & 3) && user_active) {
+	if (user_active && (f->cs & 3) == user_cpl) {
 		if (f->vector == VEC_LEAVE) {
 			trap.f = *f;
 			trap.vector = NO_TRAP;
@@ -148,6 +148,7 @@ int user_run_segments(void (*fn)(void), u64 arg, u64 rflags, u64 cs, u64 rsp, u6
 {
 	trap.vector = NO_TRAP;
 	user_active = true;
+	user_cpl = (unsigned)cs & 3;
 	user_enter((u64)fn, arg, rsp, rflags, cs, ss);
 	return trap.vector;
 }
