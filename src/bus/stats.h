@@ -69,6 +69,7 @@
 	_(shadow_demotions, "times", "address spaces whose mappings cost too much: checked again for a while") \
 	_(shadow_leaves, "times", "switches away from the address space that is mapped") \
 	_(shadow_true, "times", "host faults of user code in the mapped form that were not hidden") \
+	_(shadow_bursts, "times", "bursts of such faults, during which it ran checked") \
 	_(shadow_after, "times", "pages mapped when user code came back from such a fault") \
 	_(direct_exits, "times", "directly run user code came back to the monitor") \
 	_(direct_kicks, "times", "of these because something was pending") \

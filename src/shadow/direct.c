@@ -131,6 +131,7 @@ static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left
 		bt_of(v)->st->direct_faults++;
 		s->wanted = left->cr2;
 		s->wanted_access = access;
+		burst_note(v);
 		vcpu_raise_pf(v, left->cr2, error);
 	case ANSWER_NEVER:
 		break;

@@ -135,15 +135,25 @@ static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, unsigned rights)
 	       p->rights == rights && gpa != MEM_HIGH_START;
 }
 
+// The end of the window that begins there: twice as far off as of the last one, if that ended there. It does not go
+// over a border of the largest size, and so over none of the zone and of the 32-bit address space.
+static gva_t end_of_window(struct shadow *s, gva_t first)
+{
+	s->window = first == s->window_end ? MIN(s->window * 2, (unsigned)SHADOW_WINDOW_MAX) : SHADOW_WINDOW;
+	s->window_end = MIN(first + s->window * PAGE_SIZE, (first | (SHADOW_WINDOW_MAX * PAGE_SIZE - 1)) + 1);
+	return s->window_end;
+}
+
 // The window of pages around the one at fault, in as few pieces as it can be. That one gets these rights.
 static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted, enum vmem_access access,
 		       unsigned needed)
 {
-	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), page = align_down(gva, PAGE_SIZE);
+	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), end = end_of_window(shadow_of(v), first);
+	gva_t page = align_down(gva, PAGE_SIZE);
 	struct piece p = {0};
 	bool done = true;
 
-	for (gva_t at = first; at < first + SHADOW_WINDOW * PAGE_SIZE; at += PAGE_SIZE) {
+	for (gva_t at = first; at < end; at += PAGE_SIZE) {
 		unsigned rights = needed;
 		struct mmu_walk w = *wanted;
 		bool use = at == page || is_used(v, at, &w, access, &rights);
@@ -214,12 +224,15 @@ bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
 	uint64_t start = __builtin_ia32_rdtsc();
 	struct shadow *s = shadow_of(v);
 	uint32_t error;
-	bool mapped = shadow_map_fault(v, gva, write ? VMEM_WRITE : VMEM_READ, &error) == ANSWER_MAPPED;
+	enum shadow_answer answer = shadow_map_fault(v, gva, write ? VMEM_WRITE : VMEM_READ, &error);
+	bool mapped = answer == ANSWER_MAPPED;
 
 	st->shadow_faults += mapped;
 	s->wanted = mapped ? 0 : gva;
 	s->wanted_access = write ? VMEM_WRITE : VMEM_READ;
 	policy_charge_fault(v, __builtin_ia32_rdtsc() - start);
+	if (answer == ANSWER_TRUE)
+		burst_note(v);
 	return mapped;
 }
 

@@ -196,8 +196,12 @@ void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size)
 		shadow_drop(v); // too many mappings to cut one in two
 }
 
+// It was data and becomes code, or the other way round: where that goes on it is what most of the time is spent on.
 static void take_from(struct vcpu *v, struct shadow_page p)
 {
+	enum { TURN_CYCLES = 25000 };
+
+	policy_charge_churn(v, TURN_CYCLES);
 	shadow_map(v, (gva_t)p.vpn << PAGE_SHIFT, (gpa_t)p.gfn << PAGE_SHIFT, 1, 0);
 }
 

@@ -13,7 +13,8 @@ enum {
 	SHADOW_INDEX = 1 << 18, SHADOW_FRAMES = 1 << 20,
 	SHADOW_REGIONS = 1 << 12, SHADOW_ACCOUNTS = 64,
 	SENSITIVE_SEEN = 256,
-	SHADOW_WINDOW = 16,          // pages around a fault that are mapped with it, if they may be
+	// Pages around a fault that are mapped with it, if they may be; more as faults go from window to window
+	SHADOW_WINDOW = 16, SHADOW_WINDOW_MAX = 256,
 };
 
 struct shadow_page {
@@ -62,6 +63,11 @@ struct shadow {
 	uint32_t has_large[SHADOW_REGIONS]; // by 2 MiB of addresses, folded: number + 1 of one with parts of large pages
 	gva_t wanted;        // where the last true fault was, or 0: to be mapped when user code comes back
 	enum vmem_access wanted_access;
+	gva_t window_end;    // of the window mapped last
+	unsigned window;     // and its pages
+	uint64_t burst_began, aside_until; // (TSC) see burst.c
+	uint64_t burst_rip;      // the instruction
+	unsigned burst, aside;   // true faults since then; how long it goes aside, in ms
 	uint32_t n;
 	struct shadow_page page[SHADOW_PAGES];
 	uint32_t index[SHADOW_INDEX]; // hash of vpn -> number in page[] + 1
@@ -107,6 +113,10 @@ void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 void policy_charge_stray(struct vcpu *v, uint64_t cycles); // the way to code that is translated, and there
 void policy_charge_exit(struct vcpu *v, bool syscall);                   // of directly run code
+
+// -- burst.c
+void burst_note(struct vcpu *v);     // a true fault, not of the checked form
+bool burst_goes_on(struct vcpu *v);  // run checked for a while
 
 // -- direct.c
 unsigned direct_rules(const struct vcpu *v); // enum sensitive_rule

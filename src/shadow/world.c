@@ -145,6 +145,8 @@ static void claim(struct vcpu *v, struct shadow *s)
 	s->valid = true;
 	s->stale = false;
 	s->wanted = 0;
+	s->window = SHADOW_WINDOW;
+	s->aside_until = s->burst_began = 0;
 	s->root = root_of(v);
 	s->pcid = pcid_of(v);
 	s->checked = s->check_cost = 0;
@@ -210,6 +212,8 @@ uint32_t shadow_mode(struct vcpu *v)
 	if (s->stale && user && (s->n <= RECHECK_FREE || now() - s->checked > RECHECK_SHARE * s->check_cost))
 		recheck(v, s);
 	if (s->stale || !s->valid)
+		return 0;
+	if (burst_goes_on(v))
 		return 0;
 	if (user && s->wanted)
 		shadow_map_wanted(v);
