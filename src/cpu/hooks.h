@@ -78,6 +78,7 @@ void vmm_direct_unmap_all(struct vcpu *v);
 // a mapping. LOST: the world is gone, v is as it was.
 void vmm_direct_run(struct vcpu *v, struct direct_left *left);
 uint64_t vmm_direct_command_cycles(const struct vcpu *v); // what mapping or unmapping takes, measured
+uint64_t vmm_direct_trip_cycles(const struct vcpu *v);    // what the way there and back takes, measured
 void vmm_direct_rest(struct vcpu *v); // it is not run for a while
 
 // -- Memory of the translator's tables or cache that holds nothing now: whole pages of it go back to the host, and are

@@ -85,12 +85,12 @@ static enum shadow_ran hold(struct vcpu *v)
 	return SHADOW_RAN; // the run loop goes on in another mode
 }
 
-// The instruction at hand is for the translator. The time until it runs directly again is lost.
+// The instruction at hand is for the translator.
 static enum shadow_ran step(struct vcpu *v)
 {
 	bt_of(v)->st->direct_steps++;
 	bt_of(v)->careful |= (v->rflags & RFLAGS_AC) != 0; // the mode may not say so yet
-	shadow_of(v)->translated_since = __builtin_ia32_rdtsc();
+	policy_charge_stray(v);
 	return SHADOW_STEP;
 }
 
@@ -100,17 +100,8 @@ static enum shadow_ran translate(struct vcpu *v)
 	if (v->rflags & RFLAGS_AC)
 		return step(v);
 	bt_of(v)->st->direct_pages++;
-	shadow_of(v)->translated_since = __builtin_ia32_rdtsc();
+	policy_charge_stray(v);
 	return SHADOW_TRANSLATE;
-}
-
-static void charge_translation(struct vcpu *v)
-{
-	struct shadow *s = shadow_of(v);
-
-	if (s->translated_since)
-		policy_charge_stray(v, __builtin_ia32_rdtsc() - s->translated_since);
-	s->translated_since = 0;
 }
 
 static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left)
@@ -192,7 +183,6 @@ enum shadow_ran shadow_run(struct vcpu *v)
 		return hold(v);
 	if (!state_suits(v) || !control_suits(v))
 		return step(v);
-	charge_translation(v);
 	if (s->stuck) {
 		s->stuck = false;
 		return step(v);
@@ -200,7 +190,7 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	if (shadow_is_sensitive(v, v->rip))
 		return translate(v);
 	vmm_direct_run(v, &left);
-	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
+	policy_charge_exit(v);
 	switch (left.how) {
 	case DIRECT_LOST:
 		bt_of(v)->st->direct_lost++;

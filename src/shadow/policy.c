@@ -19,9 +19,9 @@ enum {
 	MEMORY = 200,          // ms after which the past counts half
 	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
 	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
-	EXIT_CYCLES = 8000,    // to the monitor and back
-	SYSCALL_CYCLES = 16000, // for a system call, which is nearly free in translated code; and as much as a mapping
-	STRAY_ALLOWANCE = 10, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
+	DIRECT_ALLOWANCE = 20, // ms of cost: what begins touches many pages
+	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
+	STRAY_CYCLES = 8000,   // to translated code and back; what it does there it would do anyway
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -168,22 +168,22 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 	policy_charge(v, cycles + SIGNAL_CYCLES);
 }
 
-void policy_charge_exit(struct vcpu *v, bool syscall)
+void policy_charge_exit(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
 
 	bt_of(v)->st->direct_exits++;
 	if (s->valid)
-		account_of(s, s->root)->cost += syscall ? SYSCALL_CYCLES + vmm_direct_command_cycles(v) : EXIT_CYCLES;
+		account_of(s, s->root)->cost += vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
 }
 
-void policy_charge_stray(struct vcpu *v, uint64_t cycles)
+void policy_charge_stray(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
 
-	policy_charge(v, cycles);
+	policy_charge(v, STRAY_CYCLES);
 	if (s->valid)
-		account_of(s, s->root)->stray += cycles + EXIT_CYCLES;
+		account_of(s, s->root)->stray += STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v);
 }
 
 enum shadow_form policy_form(struct vcpu *v, gpa_t root)
@@ -223,7 +223,7 @@ bool policy_is_due(struct vcpu *v)
 	return shadow_of(v)->asked++ >= ASKED;
 }
 
-// The owner is the present space. Does it cost too much? Then it is to lose its mappings, for a while.
+// The owner is the present space. Does it cost too much, or is it to run in another form? Then it loses its mappings.
 bool policy_too_dear(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
@@ -235,10 +235,12 @@ bool policy_too_dear(struct vcpu *v)
 	count_time(v);
 	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) ||
 				       a->stray > milliseconds(v, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE ||
-				       a->cost > milliseconds(v, ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
+				       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
 		translate_space(v, a);
 		return true;
 	}
+	if (s->form == FORM_MAPPED && policy_form(v, s->root) == FORM_DIRECT)
+		return true; // the time for which it was to be translated is over
 	if ((s->form == FORM_MAPPED && a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) ||
 	    is_restless(v, a, STINTS_IN_MS)) {
 		pause_space(v, a);

@@ -44,7 +44,6 @@ struct shadow {
 	bool of_kernel;      // for a kernel that runs in the lower half, not for user code
 	bool seen_user;      // there has been user code
 	uint8_t form;        // enum shadow_form
-	uint64_t translated_since; // DIRECT: (TSC) it has left that for the translator, or 0
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
 	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
@@ -111,8 +110,8 @@ bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
-void policy_charge_stray(struct vcpu *v, uint64_t cycles); // the way to code that is translated, and there
-void policy_charge_exit(struct vcpu *v, bool syscall);                   // of directly run code
+void policy_charge_exit(struct vcpu *v);  // directly run code has come back
+void policy_charge_stray(struct vcpu *v); // to where it has to be translated
 
 // -- burst.c
 void burst_note(struct vcpu *v);     // a true fault, not of the checked form

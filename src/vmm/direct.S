@@ -2,7 +2,6 @@
  *
  * All the code that a world has of its own: see direct.h. One page, mapped where it is in the monitor.
  */
-#include "mem/zone.h"
 #include "vmm/direct.h"
 
 #define SYS_MMAP 9

@@ -8,6 +8,7 @@
 // runs guest code, and has no memory that guest code can write: it works in registers.
 #ifndef VMM_DIRECT_H
 #define VMM_DIRECT_H
+#include "mem/zone.h"
 
 #define DIRECT_COMMANDS ZONE_DIRECT
 #define DIRECT_COMMANDS_SIZE 0x4000
@@ -43,6 +44,10 @@
 #ifndef __ASSEMBLER__
 #include "base/types.h"
 
+#define DIRECT_USER_END 0x7ffffffff000
+
+enum { DIRECT_XCR0 = 0xe7 }; // the state that is the guest's, as far as the host has it
+
 struct direct_command {
 	uint64_t at, size, prot, offset; // of the RAM file; prot DC_UNMAP: munmap
 };
@@ -76,5 +81,31 @@ extern const char direct_text[], direct_text_end[]; // a page, all that stays of
 extern const char direct_called_futex[], direct_called_futex2[], direct_called_sigreturn[]; // behind their SYSCALL
 void direct_handler(void);
 long direct_start_mapper(void);
+
+static inline struct direct_commands *direct_commands(void)
+{
+	return (struct direct_commands *)DIRECT_COMMANDS;
+}
+
+static inline struct direct_state *direct_state(void)
+{
+	return (struct direct_state *)DIRECT_STATE;
+}
+
+struct vmm;
+
+// -- direct_map.c
+void direct_command(struct vmm *vm, uint64_t at, uint64_t size, uint64_t prot, uint64_t offset); // there must be room
+void direct_send_commands(struct vmm *vm, bool then_run);
+bool direct_map_now(struct vmm *vm);     // while the runner waits; false: the host has refused one
+bool direct_await(struct vmm *vm, uint32_t what); // DIRECT_LEFT, DIRECT_MAPPED: false if another, or none in 5 s
+bool direct_await_sleep(struct vmm *vm); // true: no guest code runs in the world until one of these two
+void direct_wake(struct vmm *vm);
+void direct_kill(struct vmm *vm);        // afterwards none ever does
+
+// -- direct_place.c
+enum { DIRECT_WHOLE = 16 }; // of a processor's time: struct vmm, direct.share
+void direct_pin(struct vmm *vm);     // at each turn: the monitor and the world to one processor
+bool direct_measure(struct vmm *vm); // at each turn, while the runner waits; false as direct_map_now
 #endif
 #endif

@@ -55,8 +55,9 @@ struct vmm {
 		uint32_t pid, mapper;     // its threads; pid 0: there is none
 		_Atomic bool dead;
 		bool cpuid_faults;
-		uint32_t batches;         // of commands so far
-		uint64_t command_cycles;  // that one takes
+		uint32_t turns;           // so far
+		uint32_t share;           // of the time that both have had lately, in sixteenths
+		uint64_t trip_ns, command_ns; // of the processor's time: to the world and back, for a command
 		uint32_t queued;          // commands
 		uint32_t vectors;         // bytes of a signal frame's vector state
 		uint64_t pinned;          // when (TSC) the monitor and the world were last put on one processor, or 0

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+//
+// One turn of the world: the guest's registers into the signal frame in which its runner waits, and out of the one in
+// which it comes back. Guest code can write there: what is taken is bounded, and is nothing but user registers.
+#include "base/string.h"
+#include "bt/host_signal.h"
+#include "vmm/direct.h"
+#include "vmm/linux.h"
+#include "vmm/vmm.h"
+#include <errno.h>
+#include <linux/audit.h>
+#include <signal.h>
+
+#define UPPER_HALF (~UINT64_C(0) << 47)
+
+enum {
+	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
+	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
+	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
+};
+
+static uint64_t *frame(void)
+{
+	uint64_t at = direct_state()->frame;
+
+	return at % 8 || at - DIRECT_STACK > DIRECT_STACK_SIZE - UC_SIZE ? NULL : (uint64_t *)at;
+}
+
+// The vector state in the frame, NULL if it is not where the host's kernel puts it.
+static uint8_t *vectors_in(const struct vmm *vm, const uint64_t *uc)
+{
+	uint64_t at = uc[UC_FPSTATE];
+
+	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : (uint8_t *)at;
+}
+
+// In the order of x86 register numbers.
+static const uint8_t frame_word[X86_GPRS] = {UC_RAX, UC_RCX, UC_RDX, UC_RBX, UC_RSP, UC_RBP, UC_RSI, UC_RDI,
+	UC_R8, UC_R8 + 1, UC_R8 + 2, UC_R8 + 3, UC_R8 + 4, UC_R8 + 5, UC_R8 + 6, UC_R8 + 7};
+
+enum { FRAME_FLAGS = RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC };
+
+static void put_state(const struct vcpu *v, uint64_t *uc, uint8_t *vectors)
+{
+	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & DIRECT_XCR0;
+
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		uc[frame_word[r]] = v->gpr[r];
+	uc[UC_RIP] = v->rip;
+	uc[UC_EFLAGS] = (v->rflags & FRAME_FLAGS) | RFLAGS_IF | RFLAGS_FIXED1;
+	uc[UC_SEGS] = (uint64_t)v->seg[X86_SS].sel << 48 | v->seg[X86_CS].sel;
+	direct_state()->fs_base = v->seg[X86_FS].base;
+	direct_state()->gs_base = v->seg[X86_GS].base;
+	direct_state()->frame = (uintptr_t)uc;
+	__asm__ volatile("xsave64 %0" : "+m"(*(uint8_t (*)[XSAVE_AREA_MAX])vectors) : "a"(mask), "d"(0));
+}
+
+// Guest code may have written there, and may do so yet: what XRSTOR would not take is put right in a copy.
+static void take_vectors(struct vcpu *v, const uint8_t *vectors)
+{
+	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & DIRECT_XCR0;
+	uint64_t *header = (uint64_t *)(v->xsave + LEGACY_SIZE);
+
+	memcpy(v->xsave, vectors, vmm_of(v)->direct.vectors);
+	header[0] &= mask; // the frame may hold more than is the guest's
+	for (unsigned i = 1; i < HEADER_SIZE / 8; i++)
+		header[i] = 0;
+	*(uint32_t *)(v->xsave + LEGACY_MXCSR) &= v->shared->config.mxcsr_mask;
+	__asm__ volatile("xrstor64 %0" : : "m"(v->xsave), "a"(mask), "d"(0));
+}
+
+static bool is_canonical(uint64_t address)
+{
+	return address < BIT64(47) || address >= UPPER_HALF;
+}
+
+// False: guest code has forged what no processor could hold.
+static bool take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, struct direct_left *left)
+{
+	if (!is_canonical(uc[UC_RIP]) || !is_canonical(direct_state()->fs_base) || !is_canonical(direct_state()->gs_base))
+		return false;
+	for (unsigned r = 0; r < X86_GPRS; r++)
+		v->gpr[r] = uc[frame_word[r]];
+	v->rip = uc[UC_RIP];
+	v->rflags = (v->rflags & ~(uint64_t)(FRAME_FLAGS | RFLAGS_RF)) |
+		    (uc[UC_EFLAGS] & (FRAME_FLAGS | RFLAGS_TF | RFLAGS_NT | RFLAGS_ID)) | RFLAGS_FIXED1;
+	v->seg[X86_FS].base = direct_state()->fs_base;
+	v->seg[X86_GS].base = direct_state()->gs_base;
+	left->code_selector = (uint16_t)uc[UC_SEGS];
+	memcpy(left->selector, direct_state()->selector, sizeof(left->selector));
+	take_vectors(v, vectors);
+	return true;
+}
+
+// A system call that was none: the host has made one of a fetch from its page of old system calls, and has gone back to
+// the caller. (It has lost RAX, where the call's result belongs.)
+static bool is_old_call(void)
+{
+	return direct_state()->arch == AUDIT_ARCH_X86_64 && direct_state()->call >= UPPER_HALF;
+}
+
+static void undo_old_call(struct vcpu *v, struct direct_left *left)
+{
+	v->rip = left->cr2 = direct_state()->call;
+	v->gpr[X86_RSP] -= 8;
+	left->how = DIRECT_EXCEPTION;
+	left->vector = VEC_PF;
+	left->error = PF_U | PF_I;
+}
+
+static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *left)
+{
+	left->vector = (unsigned)uc[UC_TRAPNO];
+	left->error = uc[UC_ERR];
+	left->cr2 = uc[UC_CR2];
+	switch (direct_state()->signal) {
+	case SIGUSR1:
+		left->how = DIRECT_KICKED;
+		break;
+	case SIGSYS:
+		if (is_old_call()) {
+			undo_old_call(v, left);
+			break;
+		}
+		left->how = direct_state()->arch == AUDIT_ARCH_X86_64 ? DIRECT_SYSCALL : DIRECT_EXCEPTION;
+		left->vector = VEC_UD; // INT 80h, run again by the monitor
+		v->rip -= v->rip < DIRECT_USER_END ? 2 : 0;
+		break;
+	default:
+		left->how = DIRECT_EXCEPTION;
+	}
+}
+
+// Until it has left, and sleeps. False: it is dead, or does not answer.
+static bool wait_for_it(struct vcpu *v)
+{
+	const struct linux_timespec moment = {0, 10000000};
+	struct vmm *vm = vmm_of(v);
+	_Atomic uint32_t *asleep = &v->shared->vcpu_asleep[v->index];
+	unsigned kicked = 0; // and has not answered so often
+
+	*asleep = VCPU_AWAY;
+	while (!direct_state()->left && !vm->direct.dead) {
+		if (v->pending && !kicked) {
+			linux_call3(SYS_tgkill, vm->direct.pid, vm->direct.pid, SIGUSR1);
+			kicked = 1;
+		}
+		if (!kicked)
+			linux_futex_wait_both(&v->pending, 0, &direct_state()->left, 0);
+		else if (kicked < LOST_AFTER)
+			kicked += linux_futex_wait(&direct_state()->left, 0, &moment) == -ETIMEDOUT;
+		else
+			break;
+	}
+	*asleep = VCPU_AWAKE;
+	return direct_state()->left && direct_await_sleep(vm);
+}
+
+void vmm_direct_run(struct vcpu *v, struct direct_left *left)
+{
+	struct vmm *vm = vmm_of(v);
+	uint64_t *uc = frame();
+	uint8_t *vectors = uc ? vectors_in(vm, uc) : NULL;
+
+	direct_pin(vm);
+	if (!direct_measure(vm)) {
+		left->how = DIRECT_FULL;
+		return;
+	}
+	if (vectors) {
+		put_state(v, uc, vectors);
+		direct_state()->left = 0;
+		if (vm->direct.queued)
+			direct_send_commands(vm, true);
+		else
+			direct_wake(vm);
+	}
+	left->how = DIRECT_LOST;
+	if (!vectors || !wait_for_it(v)) {
+		direct_kill(vm);
+	} else if (direct_state()->left == DIRECT_FAILED) {
+		left->how = DIRECT_FULL;
+		// The runner waits in the frame that it had.
+	} else {
+		uc = frame();
+		vectors = uc ? vectors_in(vm, uc) : NULL;
+		if (vectors && take_state(v, uc, vectors, left))
+			classify(v, uc, left);
+		else
+			direct_kill(vm);
+	}
+}
