@@ -288,6 +288,16 @@ void flags_after(struct trans *t, const struct x86_insn *insn);
 void flags_from_here(struct trans *t, enum flag_state state); // no longer what they were
 uint16_t flags_recipe(const struct trans *t);    // number of the present recipe
 
+// -- remake.c: a recipe as code
+enum { ALU_TEST = 8 }; // behind enum emit_alu
+
+uint32_t note_slot(unsigned which);
+bool in_state(const struct trans *t, unsigned operand, uint32_t *off);
+void emit_alu_rr(struct emit *e, unsigned size, unsigned op, unsigned dst, unsigned src);
+void emit_alu_ri(struct emit *e, unsigned size, unsigned op, unsigned dst, int32_t imm);
+void emit_operation_again(const struct trans *t, struct emit *e); // the guest's flags to the host's
+uint16_t recipe_number(struct bt *b, const struct recipe *r);     // 0 is none
+
 // -- spill.c: guest registers in memory
 void place_registers(struct trans *t);
 void spill_before(struct trans *t, const struct x86_insn *insn);
