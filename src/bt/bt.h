@@ -401,6 +401,13 @@ void family_release(struct bt *b, uint32_t id);
 void space_switch(struct vcpu *v, uint16_t pcid, bool keep);
 void space_drop(struct bt *b, uint16_t pcid);
 void space_drop_all(struct bt *b);
+void tlb_fill(struct bt *b, struct tlb *t, gva_t gva, const struct mmu_walk *w, uint8_t *host);
+void tlb_note_write(struct bt *b, gva_t gva, gpa_t gpa); // there is a write entry for it
+static inline bool is_canonical(const struct vcpu *v, gva_t gva)
+{
+	return !vcpu_long_mode(v) || vcpu_canonical(v, gva);
+}
+
 void tlb_restore(struct bt *b, const struct space_entry *e);
 void tlb_note_user_code(struct bt *b, gva_t page);
 
