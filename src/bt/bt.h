@@ -12,12 +12,12 @@
 //   counted.c    loops of which is known what they access
 //   flow.c       direct transfers; pair.c: calls, returns, indirect ones; stack.c: push, pop, enter, leave
 //   mapped.c     the mapped form of memory operands: the guest's own, with a zone check
-//   tlb.c        the software TLB and its misses; site.c: an entry per check site
+//   tlb.c        the software TLB; tlb_miss.c: its misses; site.c: an entry per check site
 //   tc.c         the translation cache: units, look-up, chaining, flush; evict.c: its segments; owner.c: whose code
 //   footing.c    pages that units stand on, and whether they are mapped; move.c: units of code that is elsewhere now;
 //                family.c: which pages move together
 //   code.c       coherency: pages that hold translated code, retirement; vpage.c: where links rely on a mapping
-//   flags.c      where the arithmetic flags are; recipe.c: how to make them anew
+//   flags.c      where the arithmetic flags are; recipe.c, remake.c: how to make them anew
 //   recover.c    from host state back to guest state: misses, host faults; insn_map.c: at which instruction
 //   sample.c     which hot units the timer meets again and again
 //   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier

@@ -11,7 +11,6 @@
 // its physical address, and whenever the guest flushes it the page tables are asked again.
 #include "bt/bt.h"
 
-
 enum { LINE_SHIFT = 6 };
 // Writes to code, and writes beside it after one, with none made in between: the page is being written anew.
 enum { HITS_MAX = 3, NEAR_MAX = 16 };

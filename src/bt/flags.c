@@ -148,7 +148,6 @@ static struct recipe emit_notes(const struct trans *t, struct emit *e, uint16_t 
 	return r;
 }
 
-
 // The slot has the recipe of the present flags already, with notes of those registers.
 static bool is_noted(const struct trans *t, uint16_t lost)
 {
