@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Accesses that the software TLB (tlb.c) has no entry for: the guest's tables are walked, and the access is let go on -
-// with an entry now, or this once - or it is the guest's fault, or the careful form's business. And host addresses for C.
+// with an entry now, or this once - or it is the guest's fault, or the careful form's business. And host addresses for
+// C.
 #include "base/string.h"
 #include "bt/bt.h"
 #include "cpu/vmem.h"

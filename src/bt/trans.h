@@ -354,8 +354,8 @@ void flow_jmp(struct trans *t, const struct x86_insn *insn);
 void flow_jcc(struct trans *t, const struct x86_insn *insn);
 void flow_loop(struct trans *t, const struct x86_insn *insn);
 
-// -- guard.c: user code that leads to another page looks at the target's footing before it goes, where the flags are not
-// in the host's. tc_link says which byte that is.
+// -- guard.c: user code that leads to another page looks at the target's footing before it goes, where the flags are
+// not in the host's. tc_link says which byte that is.
 enum {
 	GUARD_CMP = 7, GUARD_DISP = 2,            // the comparison, and where its displacement is
 	GUARD_NEAR = GUARD_CMP - GUARD_DISP + 2 + 1, // from there to the rel32 of the jump behind it, over a short branch
