@@ -118,6 +118,17 @@ static void device_add(struct machine *m, const char *rest, struct hmp_text *t)
 	plug(m, PLUG_DEVICE, rest, t);
 }
 
+// What the guest is to have, in MiB.
+static void balloon(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	unsigned long long n = strtoull(rest, NULL, 10);
+
+	if (!n || n >> 40)
+		hmp_print(t, "Error: give a number of MiB\r\n");
+	else if (!virtio_bus_ask_memory(m, n << 20))
+		hmp_print(t, "Error: No balloon device has been activated\r\n");
+}
+
 static void netdev_add(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	plug(m, PLUG_NETWORK, rest, t);
@@ -182,6 +193,7 @@ static const struct {
 	const char *name, *help;
 	void (*run)(struct machine *m, const char *rest, struct hmp_text *t);
 } commands[] = {
+	{ "balloon", "MIB: the memory that the guest is to have, by virtio-balloon", balloon },
 	{ "c", NULL, cont },
 	{ "cont", "go on", cont },
 	{ "cpu", NULL, cpu },

@@ -132,7 +132,18 @@ static void info_qtree(struct machine *m, struct hmp_text *t)
 		hmp_print(t, "  drive: %s\r\n    file = \"%s\"\r\n", d.name, d.image ? d.image->file : "");
 }
 
+static void info_balloon(struct machine *m, struct hmp_text *t)
+{
+	uint64_t bytes;
+
+	if (virtio_bus_memory(m, &bytes))
+		hmp_print(t, "balloon: actual=%llu\r\n", (unsigned long long)bytes >> 20);
+	else
+		hmp_print(t, "Error: No balloon device has been activated\r\n");
+}
+
 const struct hmp_info hmp_infos[] = {
+	{ "balloon", "what memory the guest has without it", info_balloon },
 	{ "block", "disks", info_block }, { "chardev", "serial ports and consoles", info_chardev },
 	{ "cpus", "processors", info_cpus }, { "kvm", "whether KVM runs the guest", info_kvm },
 	{ "mem", "what the guest has mapped", hmp_mappings }, { "mtree", "memory", info_mtree },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, what a reset means.
+// QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, devices that come
+// and go, the balloon.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,19 @@ static json_t *device_del(struct qmp_call *c)
 	return virtio_bus_unplug(machine_of(c), id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
 }
 
+static json_t *balloon(struct qmp_call *c)
+{
+	json_t *value = json_object_get(c->args, "value");
+
+	if (!json_is_integer(value) || json_integer_value(value) <= 0)
+		return missing(c, "value");
+	if (virtio_bus_ask_memory(machine_of(c), (uint64_t)json_integer_value(value)))
+		return json_object();
+	c->class = "DeviceNotActive";
+	snprintf(c->why, sizeof(c->why), "No balloon device has been activated");
+	return NULL;
+}
+
 // -- keys: {"type": "qcode", "data": "ret"} or {"type": "number", "data": 28}
 
 static bool key_name(json_t *key, char *name, size_t size)
@@ -191,7 +205,8 @@ static json_t *not_built(struct qmp_call *c)
 }
 
 const struct qmp_command qmp_acts[] = {
-	{ "blockdev-add", blockdev_add }, { "device_add", device_add }, { "device_del", device_del },
+	{ "balloon", balloon }, { "blockdev-add", blockdev_add },
+	{ "device_add", device_add }, { "device_del", device_del },
 	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave },
 	{ "migrate", not_built },
 	{ "migrate-set-capabilities", set_capabilities },

@@ -296,6 +296,10 @@ static json_t *off(struct qmp_call *c)
 
 static json_t *query_balloon(struct qmp_call *c)
 {
+	uint64_t bytes;
+
+	if (virtio_bus_memory(c->op->all->machine, &bytes))
+		return json_pack("{s:I}", "actual", (json_int_t)bytes);
 	c->class = "DeviceNotActive";
 	return refused(c, "No balloon device has been activated");
 }

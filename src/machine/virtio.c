@@ -312,6 +312,39 @@ int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errle
 	return 0;
 }
 
+// -- the balloon
+
+static struct virtio_balloon *balloon_of(struct machine *m)
+{
+	for (unsigned i = 0; i < m->virtio.count; i++)
+		if (m->virtio.pci[i].device && m->virtio.config[i]->kind == VIRTIO_BALLOON)
+			return container_of(m->virtio.pci[i].device, struct virtio_balloon, dev);
+	return NULL;
+}
+
+bool virtio_bus_ask_memory(struct machine *m, uint64_t bytes)
+{
+	struct virtio_balloon *b = balloon_of(m);
+	uint64_t ram = m->config->ram_size;
+	uint64_t pages = (ram - MIN(bytes, ram)) / PAGE_SIZE;
+
+	if (!b || pages > UINT32_MAX)
+		return false;
+	virtio_balloon_ask(b, (uint32_t)pages);
+	return true;
+}
+
+// The driver says how much; more than there is counts as all.
+bool virtio_bus_memory(struct machine *m, uint64_t *bytes)
+{
+	struct virtio_balloon *b = balloon_of(m);
+	uint64_t ram = m->config->ram_size;
+
+	if (b)
+		*bytes = ram - MIN((uint64_t)virtio_balloon_pages(b) * PAGE_SIZE, ram);
+	return b;
+}
+
 // The guest cannot reach them any more.
 void virtio_bus_ejected(struct machine *m)
 {

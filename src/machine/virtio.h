@@ -53,6 +53,9 @@ void virtio_bus_reset(struct machine *m); // nothing touches guest memory after 
 // A device for a machine that runs; ask the guest to let one go, by id; take away those that it has let go.
 int virtio_bus_plug(struct machine *m, const struct virtio_config *c, char *err, size_t errlen);
 int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errlen);
+// What the guest is to have, without its balloon, and has. False: there is no balloon, or none that can be so large.
+bool virtio_bus_ask_memory(struct machine *m, uint64_t bytes);
+bool virtio_bus_memory(struct machine *m, uint64_t *bytes);
 void virtio_bus_ejected(struct machine *m);
 int virtio_bus_open(struct machine *m, char *err, size_t errlen); // consoles' host ends: when all else stands
 void virtio_bus_drain(struct machine *m, int until_fd); // what the guest has sent to consoles goes out

@@ -2,8 +2,8 @@
 //
 // virtio-balloon (Virtio 1.x, "Traditional Memory Balloon Device"). Pages that the driver puts into the balloon, and
 // free pages that it reports, are given back to the host at once; when the guest touches one again it is a page of
-// zeroes. Nobody asks for a size yet (there is no monitor command for it), so the target stays 0 and the balloon lives
-// by what the guest reports. Statistics are never asked for: their buffer is left on its queue.
+// zeroes. The target is 0 until an operator asks for a size; a reset of the guest leaves it. Statistics are never
+// asked for: their buffer is left on its queue.
 #include "virtio/balloon.h"
 
 #include <sys/mman.h>
@@ -63,6 +63,24 @@ static void balloon_config_write(struct virtio_device *d, unsigned off, unsigned
 static void balloon_reset(struct virtio_device *d)
 {
 	((struct virtio_balloon *)d)->space.actual = 0;
+}
+
+void virtio_balloon_ask(struct virtio_balloon *b, uint32_t pages)
+{
+	pthread_mutex_lock(&b->dev.lock);
+	b->space.wanted = pages;
+	virtio_config_changed(&b->dev);
+	pthread_mutex_unlock(&b->dev.lock);
+}
+
+uint32_t virtio_balloon_pages(struct virtio_balloon *b)
+{
+	uint32_t pages;
+
+	pthread_mutex_lock(&b->dev.lock);
+	pages = b->space.actual;
+	pthread_mutex_unlock(&b->dev.lock);
+	return pages;
 }
 
 static const struct virtio_class balloon_class = {

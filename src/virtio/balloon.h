@@ -18,6 +18,9 @@ struct virtio_balloon {
 	} space;
 };
 
+// Pages that the driver is to put into the balloon, in all, and has put there by what it says.
+void virtio_balloon_ask(struct virtio_balloon *b, uint32_t pages);
+uint32_t virtio_balloon_pages(struct virtio_balloon *b);
 void virtio_balloon_init(struct virtio_balloon *b, const struct virtio_balloon_config *c, const struct mem *mem);
 
 #endif

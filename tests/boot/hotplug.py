@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Devices that come and go while Debian's kernel runs: a disk by lines (drive_add, device_add), one by QMP
-(blockdev-add, device_add), written and read by the guest; a network card; all let go by device_del, and the first one's
+(blockdev-add, device_add), written and read by the guest; a network card; a balloon that takes memory and gives it back; all let go by device_del, and the first one's
 drive and id used again. And the monitor on the console's terminal (Ctrl-a c), the processor's registers, a core dump, a break.
   hotplug.py         RINGER_BUILD: build directory"""
 import json
@@ -110,6 +110,17 @@ sh("echo written | dd of=/dev/vdb conv=fsync 2>/dev/null; head -c 4 /dev/vdb; ec
 assert "return" in ask("netdev_add", type="user", id="n0")
 assert "return" in ask("device_add", driver="virtio-net-pci", netdev="n0", id="dn")
 wait_for("/sys/class/net/eth0", True)
+assert ask("balloon", value=200 << 20)["error"]["class"] == "DeviceNotActive"
+assert "return" in ask("device_add", driver="virtio-balloon-pci", id="db0")
+sh("modprobe virtio_balloon; m=$(awk '/MemTotal/ { print $2 }' /proc/meminfo); echo HAS $((m > 180000))", b"HAS 1")
+assert "return" in ask("balloon", value=200 << 20)
+while ask("query-balloon")["return"]["actual"] != 200 << 20 and time.time() < deadline:
+    time.sleep(0.1)
+sh("n=$(awk '/MemTotal/ { print $2 }' /proc/meminfo); echo HAS $((m - n))", f"HAS {56 << 10}".encode())
+ask("human-monitor-command", **{"command-line": "balloon 256"})
+while "actual=256" not in ask("human-monitor-command", **{"command-line": "info balloon"})["return"] and time.time() < deadline:
+    time.sleep(0.1)
+sh("n=$(awk '/MemTotal/ { print $2 }' /proc/meminfo); echo HAS $((m - n + 42))", b"HAS 42")
 assert "error" in ask("device_del", id="none")
 for device, node in [("da", "/dev/vda"), ("dn", "/sys/class/net/eth0")]:
     assert "return" in ask("device_del", id=device), device
