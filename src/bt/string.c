@@ -17,8 +17,8 @@ struct str {
 	bool single;                   // a trap may be due after each element
 	bool segments;                 // each element is checked against its segment
 	bool done;                     // CMPS, SCAS: the condition has ended it
-	bool compared;                 // flags: of the last comparison. A fault leaves the guest's as they were before the
-	uint64_t flags;                // whole instruction (SDM, "REP")
+	bool compared;                 // flags: of the last comparison. A fault, a trap or an interrupt leaves the guest's as
+	uint64_t flags;                // they were before the whole instruction (SDM, "REP"; Intel's processors, for the latter)
 };
 
 enum { OP_MOVS = 0xa4, OP_CMPS = 0xa6, OP_STOS = 0xaa, OP_LODS = 0xac, OP_SCAS = 0xae };
@@ -267,13 +267,11 @@ bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 		if (!s.count || s.done)
 			break;
 		if (s.single) {
-			set_flags(&s);
 			v->rflags |= RFLAGS_RF;
 			bt_of(v)->sys_effect |= SYS_KEEP_RF;
 			return true;
 		}
 		if (v->pending) {
-			set_flags(&s);
 			v->rflags |= RFLAGS_RF;
 			return false;
 		}

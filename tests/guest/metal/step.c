@@ -11,6 +11,7 @@ const struct tcg_known tcg_known[] = {
 	{"ICEBP leaves DR6 alone*", "SDM vol. 3, 17.2.3"},
 	{"general detect*", "SDM vol. 3, 17.2.4"},
 	{"ICEBP raises #DB", "SDM vol. 2, INT1"},
+	{"single-step: repne scasb*", "SDM vol. 2, REP, says so of faults; Intel's processors do the same at traps"},
 	{0},
 };
 
@@ -63,6 +64,8 @@ FRAGMENT(f_ss_jump, "1: mov %ss, %eax\n2: mov %eax, %ss\n3: jmp 4f\n ud2\n4: nop
 FRAGMENT(f_pushf, "1: pushf\n2: pop %rax\n3: mov %rax, step_data(%rip)", "2b, 3b, 96b");
 FRAGMENT(f_popf_keeps, "1: pushf\n2: popf\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_rep, "1: mov $3, %ecx\n2: lea step_buf(%rip), %rdi\n3: rep stosb\n4: nop", "2b, 3b, 3b, 3b, 4b, 96b");
+FRAGMENT(f_repne, "1: xor %edi, %edi\n2: lea step_buf(%rip), %rdi\n3: lea 5(%rdi), %rsi\n4: mov $3, %ecx\n5: mov $0x80, %al\n"
+	"6: cmp %al, %al\n7: repne scasb\n8: nop", "2b, 3b, 4b, 5b, 6b, 7b, 7b, 7b, 8b, 96b");
 FRAGMENT(f_rep_zero, "1: xor %ecx, %ecx\n2: rep stosb\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_repe, "1: mov $5, %ecx\n2: lea step_buf(%rip), %rdi\n3: mov %rdi, %rsi\n4: repne cmpsb\n5: nop",
 	"2b, 3b, 4b, 5b, 96b");
@@ -153,6 +156,9 @@ static void test_steps(void)
 	RUN("rep stosb: after each iteration", f_rep);
 	check_eq("single-step: rep stosb, RCX counts down", steps[2].rcx << 8 | steps[3].rcx << 4 | steps[4].rcx, 0x210);
 	RUN("rep stosb of nothing", f_rep_zero);
+	RUN("repne scasb: after each iteration", f_repne);
+	check_eq("single-step: repne scasb, its flags come with its end",
+		 (steps[6].rflags & FL_ZF ? 4 : 0) | (steps[7].rflags & FL_ZF ? 2 : 0) | (steps[8].rflags & FL_ZF ? 1 : 0), 6);
 	RUN("repne cmpsb that ends at once", f_repe);
 	RUN("string instructions", f_string);
 	trap_handle(0x92, on_int);
