@@ -17,8 +17,8 @@ struct str {
 	bool single;                   // a trap may be due after each element
 	bool segments;                 // each element is checked against its segment
 	bool done;                     // CMPS, SCAS: the condition has ended it
-	bool compared;                 // flags: of the last comparison. A fault, a trap or an interrupt leaves the guest's as
-	uint64_t flags;                // they were before the whole instruction (SDM, "REP"; Intel's processors, for the latter)
+	bool compared;                 // flags: of the last comparison. A fault, a trap or an interrupt leaves the guest's
+	uint64_t flags;                // as they were before the whole instruction (SDM, "REP"; Intel's processors)
 };
 
 enum { OP_MOVS = 0xa4, OP_CMPS = 0xa6, OP_STOS = 0xaa, OP_LODS = 0xac, OP_SCAS = 0xae };

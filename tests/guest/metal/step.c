@@ -64,8 +64,8 @@ FRAGMENT(f_ss_jump, "1: mov %ss, %eax\n2: mov %eax, %ss\n3: jmp 4f\n ud2\n4: nop
 FRAGMENT(f_pushf, "1: pushf\n2: pop %rax\n3: mov %rax, step_data(%rip)", "2b, 3b, 96b");
 FRAGMENT(f_popf_keeps, "1: pushf\n2: popf\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_rep, "1: mov $3, %ecx\n2: lea step_buf(%rip), %rdi\n3: rep stosb\n4: nop", "2b, 3b, 3b, 3b, 4b, 96b");
-FRAGMENT(f_repne, "1: xor %edi, %edi\n2: lea step_buf(%rip), %rdi\n3: lea 5(%rdi), %rsi\n4: mov $3, %ecx\n5: mov $0x80, %al\n"
-	"6: cmp %al, %al\n7: repne scasb\n8: nop", "2b, 3b, 4b, 5b, 6b, 7b, 7b, 7b, 8b, 96b");
+FRAGMENT(f_repne, "1: xor %edi, %edi\n2: lea step_buf(%rip), %rdi\n3: lea 5(%rdi), %rsi\n4: mov $3, %ecx\n"
+	"5: mov $0x80, %al\n6: cmp %al, %al\n7: repne scasb\n8: nop", "2b, 3b, 4b, 5b, 6b, 7b, 7b, 7b, 8b, 96b");
 FRAGMENT(f_rep_zero, "1: xor %ecx, %ecx\n2: rep stosb\n3: nop", "2b, 3b, 96b");
 FRAGMENT(f_repe, "1: mov $5, %ecx\n2: lea step_buf(%rip), %rdi\n3: mov %rdi, %rsi\n4: repne cmpsb\n5: nop",
 	"2b, 3b, 4b, 5b, 96b");
