@@ -45,6 +45,12 @@ static bool within_limit(const struct trans *t, int off, unsigned len)
 	return !(t->t->mode & MODE_CS) || (uint64_t)at + len - 1 <= h->cs_limit;
 }
 
+// The most common sort, of which much need not be asked: no transfer, no operand in memory.
+static inline bool is_plainest(const struct x86_insn *insn)
+{
+	return insn->class == X86_CLASS_PLAIN && !insn->mem.present;
+}
+
 // One more instruction of the unit, at this offset from its pc. False: it cannot have it.
 bool decode_next(struct trans *t, int off)
 {
@@ -79,7 +85,7 @@ bool decode_next(struct trans *t, int off)
 			return false;
 		t->t->uncheckable = true;
 	}
-	if (t->t->tier == TIER_BASE && !base_can(t, insn)) {
+	if (t->t->tier == TIER_BASE && !is_plainest(insn) && !base_can(t, insn)) {
 		if (t->n)
 			return false;
 		t->t->tier = TIER_HOT;
@@ -131,6 +137,11 @@ bool is_translated(const struct trans *t, int off)
 	return u && (t->t->tier == TIER_BASE || u->tier == TIER_HOT);
 }
 
+static bool ends_here(const struct trans *t, const struct x86_insn *insn)
+{
+	return !is_plainest(insn) && ends_unit(t, insn) && !base_goes_on(t, insn);
+}
+
 void decode_unit(struct trans *t)
 {
 	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
@@ -142,8 +153,8 @@ void decode_unit(struct trans *t)
 			if (t->n > 1)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;
-			if ((ends_unit(t, &t->insn[t->n - 1]) && !base_goes_on(t, &t->insn[t->n - 1])) ||
-			    tu_straddles(t->t) || (t->t->tier == TIER_BASE && is_translated(t, off)))
+			if (ends_here(t, &t->insn[t->n - 1]) || tu_straddles(t->t) ||
+			    (t->t->tier == TIER_BASE && is_translated(t, off)))
 				break;
 		}
 	measure(t);

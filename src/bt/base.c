@@ -440,7 +440,7 @@ static bool emit_all(struct trans *t)
 			return false;
 		note_insn(t);
 		t->in[t->i] = t->out[t->i] = all_flags;
-		if (t->i + 2 < t->n)
+		if (t->i + 2 < t->n && t->insn[t->i + 2].mem.present)
 			thunk_expect(t, t->i + 2);
 		if (heads & BIT(t->i))
 			mapped_drop_all(t);

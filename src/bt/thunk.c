@@ -255,16 +255,13 @@ static void make(struct trans *m, const struct x86_insn *insn)
 	s->cold = (uint32_t)(m->cold.p - m->b->tc_rw);
 }
 
-// One that stands as it is asks for nothing later; what is fetched for it is in vain.
+// One that stands as it is asks for nothing later; what is fetched for it is in vain. It has an operand in memory.
 void thunk_expect(struct trans *t, unsigned i)
 {
 	const struct base *s = &t->b->base;
 	const struct x86_mem *m = &t->insn[i].mem;
-	struct identity id;
+	struct identity id = identity_of(t, i, m->base == X86_REG_RIP);
 
-	if (!m->present)
-		return;
-	id = identity_of(t, i, m->base == X86_REG_RIP);
 	__builtin_prefetch(&s->key[s->key_hash[key_hash(id.half[0], id.half[1], t->t->mode & ~(uint32_t)MODE_APART)]]);
 }
 
