@@ -183,6 +183,7 @@ enum shadow_ran shadow_run(struct vcpu *v)
 		return hold(v);
 	if (!state_suits(v) || !control_suits(v))
 		return step(v);
+	s->strayed = 0;
 	if (s->stuck) {
 		s->stuck = false;
 		return step(v);

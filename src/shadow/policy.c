@@ -21,7 +21,8 @@ enum {
 	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
 	DIRECT_ALLOWANCE = 20, // ms of cost: what begins touches many pages
 	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
-	STRAY_CYCLES = 8000,   // to translated code and back; what it does there it would do anyway
+	STRAY_CYCLES = 8000,   // to translated code and back
+	STAY_MAX = 5,          // ms: a timer tick
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 };
 
@@ -82,6 +83,7 @@ void policy_switch(struct vcpu *v, gpa_t root)
 		s->left = s->counted;
 	}
 	s->last_root = root;
+	s->strayed = 0;
 	policy_start_counting(v);
 	s->arrived = s->counted;
 }
@@ -182,8 +184,24 @@ void policy_charge_stray(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 
 	policy_charge(v, STRAY_CYCLES);
+	s->strayed = now();
 	if (s->valid)
 		account_of(s, s->root)->stray += STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v);
+}
+
+// How long it was there: not seen if it has come back to run directly instead.
+void policy_settle_stray(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (s->strayed && s->valid)
+		account_of(s, s->root)->stray += MIN(now() - s->strayed, milliseconds(v, STAY_MAX));
+	s->strayed = 0;
+}
+
+bool policy_catches_cpuid(struct vcpu *v, gpa_t root)
+{
+	return account_of(shadow_of(v), root)->catches_cpuid;
 }
 
 enum shadow_form policy_form(struct vcpu *v, gpa_t root)
@@ -202,11 +220,17 @@ static void pause_space(struct vcpu *v, struct account *a)
 	bt_of(v)->st->shadow_demotions++;
 }
 
+static bool strays(const struct vcpu *v, const struct account *a)
+{
+	return a->stray > milliseconds(v, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
+}
+
 // It comes to the monitor too often to be run directly: it is translated, in the mapped form, for a while.
 static void translate_space(struct vcpu *v, struct account *a)
 {
 	a->direct_pause = MIN(MAX(a->direct_pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->translated_until = now() + milliseconds(v, a->direct_pause);
+	a->catches_cpuid = false;
 	a->ran = a->cost = a->stray = a->stints = 0;
 	bt_of(v)->st->direct_demotions++;
 }
@@ -233,13 +257,17 @@ bool policy_too_dear(struct vcpu *v)
 	if (forced(v))
 		return false;
 	count_time(v);
-	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) ||
-				       a->stray > milliseconds(v, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE ||
+	if (s->form == FORM_DIRECT && strays(v, a) && vmm_direct_could_catch_cpuid(v)) {
+		a->catches_cpuid = true;
+		a->ran = a->cost = a->stray = a->stints = 0;
+		return true;
+	}
+	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) ||
 				       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
 		translate_space(v, a);
 		return true;
 	}
-	if (s->form == FORM_MAPPED && policy_form(v, s->root) == FORM_DIRECT)
+	if (s->form == FORM_MAPPED && !s->of_kernel && policy_form(v, s->root) == FORM_DIRECT)
 		return true; // the time for which it was to be translated is over
 	if ((s->form == FORM_MAPPED && a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) ||
 	    is_restless(v, a, STINTS_IN_MS)) {

@@ -33,6 +33,7 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
 	uint64_t stray;     // of the cost: on the way to code that is not run directly, and back
+	bool catches_cpuid; // directly it runs with CPUID as an exception, as its hot code shares pages with one
 	uint64_t translated_until; // it is not run directly until then
 	unsigned direct_pause;     // ms, the last time
 	uint64_t print;     // fingerprint of its tables when that began
@@ -44,6 +45,7 @@ struct shadow {
 	bool of_kernel;      // for a kernel that runs in the lower half, not for user code
 	bool seen_user;      // there has been user code
 	uint8_t form;        // enum shadow_form
+	uint64_t strayed;    // DIRECT: (TSC) when it came to a page of code that is translated, or 0
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
 	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
@@ -112,6 +114,8 @@ void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 void policy_charge_exit(struct vcpu *v);  // directly run code has come back
 void policy_charge_stray(struct vcpu *v); // to where it has to be translated
+void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
+bool policy_catches_cpuid(struct vcpu *v, gpa_t root);
 
 // -- burst.c
 void burst_note(struct vcpu *v);     // a true fault, not of the checked form

@@ -141,6 +141,8 @@ static void claim(struct vcpu *v, struct shadow *s)
 	s->large = PAGE_SHIFT;
 	s->of_kernel = v->cpl == 0;
 	s->form = s->of_kernel ? FORM_MAPPED : policy_form(v, root_of(v));
+	if (s->form == FORM_DIRECT)
+		vmm_direct_catch_cpuid(v, policy_catches_cpuid(v, root_of(v)));
 	s->held = false;
 	s->valid = true;
 	s->stale = false;
@@ -186,6 +188,8 @@ uint32_t shadow_mode(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 	bool user = v->cpl == 3; // and then: code that the mappings are for
 
+	if (!user)
+		policy_settle_stray(v);
 	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v) || v->cr4 & CR4_LA57)
 		return 0; // the host knows nothing of so wide addresses
 	if (s->last_root != root_of(v))

@@ -8,17 +8,19 @@
 #define SYS_MUNMAP 11
 #define SYS_RT_SIGRETURN 15
 #define SYS_CLONE 56
+#define SYS_ARCH_PRCTL 158
 #define SYS_FUTEX 202
 #define FUTEX_WAKE 1
+#define ARCH_SET_CPUID 0x1012
 #define RAM_FILE 4		/* MONITOR_FD_RAM */
 #define THREAD 0x50900		/* CLONE_VM, _SIGHAND, _THREAD, _SYSVSEM: files of its own */
 
 	.section .text.direct, "ax", @progbits
 	.balign 4096
 	.globl	direct_text, direct_text_end, direct_handler, direct_start_mapper
-	.globl	direct_called_futex, direct_called_futex2, direct_called_sigreturn
+	.globl	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_sigreturn
 	.hidden	direct_text, direct_text_end, direct_handler, direct_start_mapper
-	.hidden	direct_called_futex, direct_called_futex2, direct_called_sigreturn
+	.hidden	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_sigreturn
 direct_text:
 
 /* The runner's signal handler: rdi the signal, rsi siginfo, rdx ucontext. What is left in registers is the frame's. */
@@ -56,16 +58,24 @@ direct_called_futex:
 	mov	$SYS_FUTEX, %eax
 	syscall
 direct_called_futex2:
-2:	cmpl	$0, DS_RUN(%rbx)
+2:	movabs	$DIRECT_STATE, %rbx	/* guest code may have jumped into the above: nothing of it is believed */
+	cmpl	$0, DS_RUN(%rbx)
 	je	1b
-	cmpq	$0, DS_SELECTORS(%rbx)
-	je	3f
-	xor	%eax, %eax
+	movabs	$DIRECT_COMMANDS, %r12
+	mov	DC_CPUID(%r12), %esi
+	sub	$1, %esi		/* 0 to fault, 1 not to */
+	jc	3f
+	mov	$ARCH_SET_CPUID, %edi
+	mov	$SYS_ARCH_PRCTL, %eax
+	syscall
+direct_called_arch_prctl:
+	movabs	$DIRECT_STATE, %rbx
+3:	xor	%eax, %eax
 	mov	%eax, %ds
 	mov	%eax, %es
 	mov	%eax, %fs
 	mov	%eax, %gs
-3:	mov	DS_FS_BASE(%rbx), %rax
+	mov	DS_FS_BASE(%rbx), %rax
 	wrfsbase %rax
 	mov	DS_GS_BASE(%rbx), %rax
 	wrgsbase %rax

@@ -17,6 +17,7 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_commands, count) == DC_COUNT &&
 	       offsetof(struct direct_commands, then_run) == DC_THEN_RUN &&
 	       offsetof(struct direct_commands, gate) == DC_GATE &&
+	       offsetof(struct direct_commands, cpuid) == DC_CPUID &&
 	       offsetof(struct direct_commands, command) == DC_COMMAND &&
 	       sizeof(struct direct_command) == DC_COMMAND_SIZE && offsetof(struct direct_state, run) == DS_RUN &&
 	       offsetof(struct direct_state, left) == DS_LEFT && offsetof(struct direct_state, signal) == DS_SIGNAL &&
@@ -29,7 +30,7 @@ _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
 
 
-enum { CPUID_CYCLES = 3000 };
+enum { CPUID_CHEAP = 3000 }; // cycles
 enum { LEGACY_SIZE = 512, HEADER_SIZE = 64 }; // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 
 static const uint8_t caught[] = {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGUSR1};
@@ -58,20 +59,20 @@ static long unblock(void)
 	return linux_call6(SYS_rt_sigprocmask, SIG_SETMASK, (uintptr_t)&none, 0, 8, 0, 0);
 }
 
-// CPUID made to fault, if that is cheap: the host writes a register at each switch to the runner and from it then, and
-// where the host is a guest itself, that may take ten times as long as all the rest of the switch.
-static bool catch_cpuid(void)
+// Can CPUID be made to fault, and what does that take? The host writes a register at each switch to the runner and from
+// it then; where the host is a guest itself, that may be ten times as long as all the rest of the switch. 0: it cannot.
+static uint32_t cost_of_catching_cpuid(void)
 {
-	uint64_t least = ~UINT64_C(0);
+	uint64_t least = UINT32_MAX;
 
 	for (unsigned i = 0; i < 8; i++) {
 		uint64_t start = linux_rdtsc();
 
 		if (linux_call3(SYS_arch_prctl, ARCH_SET_CPUID, i % 2, 0))
-			return false;
+			return 0;
 		least = MIN(least, linux_rdtsc() - start);
 	}
-	return !linux_call3(SYS_arch_prctl, ARCH_SET_CPUID, least > CPUID_CYCLES, 0) && least <= CPUID_CYCLES;
+	return (uint32_t)least;
 }
 
 // The child: becomes the runner. Its first exception tells the monitor that all went well.
@@ -79,7 +80,7 @@ _Noreturn static void become_world(void)
 {
 	long err = linux_call3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0), mapper;
 
-	direct_state()->cpuid_faults = catch_cpuid();
+	direct_state()->cpuid_cycles = cost_of_catching_cpuid();
 	err |= linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0);
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
 	err |= catch_all(); // all blocked: so they stay in the mapper
@@ -141,14 +142,15 @@ void direct_make(struct vmm *vm)
 	if (pid < 0)
 		return;
 	vm->direct.pid = (uint32_t)pid;
-	if (!direct_await(vm, DIRECT_LEFT) || !direct_await_sleep(vm)) {
+	if (!direct_await(vm, DIRECT_LEFT) || !direct_await_sleep(vm) || !direct_keep_frame(vm)) {
 		direct_kill(vm);
 		return;
 	}
 	vm->direct.mapper = direct_state()->mapper;
 	vm->direct.share = DIRECT_WHOLE;
 	vm->direct.trip_ns = vm->direct.command_ns = 5000; // until it has been measured
-	vm->direct.cpuid_faults = direct_state()->cpuid_faults;
+	vm->direct.cpuid_cycles = direct_state()->cpuid_cycles;
+	vm->direct.catches_cpuid = vm->direct.cpuid_cycles;
 	direct_command(vm, 0, text, DC_UNMAP, 0);
 	direct_command(vm, text_end, ZONE_DIRECT - text_end, DC_UNMAP, 0);
 	direct_command(vm, DIRECT_END, DIRECT_USER_END - DIRECT_END, DC_UNMAP, 0);
@@ -171,4 +173,18 @@ bool vmm_direct_ready(const struct vcpu *v)
 bool vmm_direct_cpuid_faults(const struct vcpu *v)
 {
 	return vmm_of(v)->direct.cpuid_faults;
+}
+
+bool vmm_direct_could_catch_cpuid(const struct vcpu *v)
+{
+	return vmm_of(v)->direct.catches_cpuid && !vmm_of(v)->direct.cpuid_faults;
+}
+
+// Also when it is so already: the last owner's code may have changed it, by a jump into the handler.
+void vmm_direct_catch_cpuid(struct vcpu *v, bool on)
+{
+	struct vmm *vm = vmm_of(v);
+
+	vm->direct.cpuid_faults = vm->direct.catches_cpuid && (on || vm->direct.cpuid_cycles < CPUID_CHEAP);
+	vm->direct.set_cpuid = vm->direct.cpuid_faults ? 1 : vm->direct.catches_cpuid ? 2 : 0;
 }

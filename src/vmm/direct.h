@@ -22,7 +22,8 @@
 #define DC_COUNT 4
 #define DC_THEN_RUN 8
 #define DC_GATE 12
-#define DC_COMMAND 16
+#define DC_CPUID 16
+#define DC_COMMAND 32
 #define DC_COMMAND_SIZE 32
 #define DC_UNMAP -1 // as protection
 #define DS_RUN 0
@@ -59,6 +60,8 @@ struct direct_commands {
 	uint32_t count;
 	uint32_t then_run;         // the runner's turn afterwards; else the monitor is told
 	_Atomic uint32_t gate;     // the runner sleeps on it: see is_asleep
+	uint32_t cpuid;            // before it goes on: 0 nothing, 1 CPUID is to fault, 2 it is not to
+	uint32_t pad[3];
 	struct direct_command command[DIRECT_COMMANDS_MAX];
 };
 
@@ -73,12 +76,13 @@ struct direct_state {
 	uint64_t frame;        // address of the signal's ucontext
 	uint64_t fs_base, gs_base;
 	uint64_t call;         // SIGSYS: si_call_addr
-	uint32_t mapper;       // its thread number, and whether CPUID faults: written before there is guest code
-	uint32_t cpuid_faults;
+	uint32_t mapper;       // its thread number, and struct vmm's cpuid_cycles: written before there is guest code
+	uint32_t cpuid_cycles;
 };
 
 extern const char direct_text[], direct_text_end[]; // a page, all that stays of the monitor's image
-extern const char direct_called_futex[], direct_called_futex2[], direct_called_sigreturn[]; // behind their SYSCALL
+// Behind their SYSCALL:
+extern const char direct_called_futex[], direct_called_futex2[], direct_called_arch_prctl[], direct_called_sigreturn[];
 void direct_handler(void);
 long direct_start_mapper(void);
 
@@ -102,6 +106,9 @@ bool direct_await(struct vmm *vm, uint32_t what); // DIRECT_LEFT, DIRECT_MAPPED:
 bool direct_await_sleep(struct vmm *vm); // true: no guest code runs in the world until one of these two
 void direct_wake(struct vmm *vm);
 void direct_kill(struct vmm *vm);        // afterwards none ever does
+
+// -- direct_run.c
+bool direct_keep_frame(struct vmm *vm); // of the signal in which the runner waits, before there is guest code
 
 // -- direct_place.c
 enum { DIRECT_WHOLE = 16 }; // of a processor's time: struct vmm, direct.share

@@ -145,7 +145,9 @@ static uint64_t as_time_passes(const struct vmm *vm, uint64_t ns)
 
 uint64_t vmm_direct_trip_cycles(const struct vcpu *v)
 {
-	return as_time_passes(vmm_of(v), vmm_of(v)->direct.trip_ns);
+	const struct vmm *vm = vmm_of(v);
+
+	return as_time_passes(vm, vm->direct.trip_ns) + (vm->direct.cpuid_faults ? 2 * vm->direct.cpuid_cycles : 0);
 }
 
 uint64_t vmm_direct_command_cycles(const struct vcpu *v)

@@ -15,6 +15,7 @@
 
 enum {
 	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
+	SOFTWARE_AT = 464, SOFTWARE_SIZE_AT = 16,
 	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
 };
@@ -34,16 +35,35 @@ static uint8_t *vectors_in(const struct vmm *vm, const uint64_t *uc)
 	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : (uint8_t *)at;
 }
 
+// FP_XSTATE_MAGIC2 stands behind the vector state, and its size in the software's part of that (struct _fpx_sw_bytes).
+bool direct_keep_frame(struct vmm *vm)
+{
+	struct direct_frame *f = &vm->direct.frame;
+
+	f->uc = frame();
+	f->vectors = f->uc ? vectors_in(vm, f->uc) : NULL;
+	if (!f->vectors)
+		return false;
+	memcpy(f->words, f->uc, sizeof(f->words));
+	memcpy(f->software, f->vectors + SOFTWARE_AT, sizeof(f->software));
+	memcpy(&f->size, f->software + SOFTWARE_SIZE_AT, sizeof(f->size));
+	return f->size >= vm->direct.vectors && f->size < DIRECT_STACK_SIZE &&
+	       (uintptr_t)f->vectors - DIRECT_STACK < DIRECT_STACK_SIZE - f->size - sizeof(FP_XSTATE_MAGIC2);
+}
+
 // In the order of x86 register numbers.
 static const uint8_t frame_word[X86_GPRS] = {UC_RAX, UC_RCX, UC_RDX, UC_RBX, UC_RSP, UC_RBP, UC_RSI, UC_RDI,
 	UC_R8, UC_R8 + 1, UC_R8 + 2, UC_R8 + 3, UC_R8 + 4, UC_R8 + 5, UC_R8 + 6, UC_R8 + 7};
 
 enum { FRAME_FLAGS = RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC };
 
-static void put_state(const struct vcpu *v, uint64_t *uc, uint8_t *vectors)
+// All of the frame, as the host has made the first one: code of another process may have written to it.
+static void put_state(const struct vcpu *v, const struct direct_frame *f)
 {
-	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & DIRECT_XCR0;
+	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & DIRECT_XCR0, magic = FP_XSTATE_MAGIC2;
+	uint64_t *uc = f->uc, *header = (uint64_t *)(f->vectors + LEGACY_SIZE);
 
+	memcpy(uc, f->words, sizeof(f->words));
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		uc[frame_word[r]] = v->gpr[r];
 	uc[UC_RIP] = v->rip;
@@ -52,7 +72,12 @@ static void put_state(const struct vcpu *v, uint64_t *uc, uint8_t *vectors)
 	direct_state()->fs_base = v->seg[X86_FS].base;
 	direct_state()->gs_base = v->seg[X86_GS].base;
 	direct_state()->frame = (uintptr_t)uc;
-	__asm__ volatile("xsave64 %0" : "+m"(*(uint8_t (*)[XSAVE_AREA_MAX])vectors) : "a"(mask), "d"(0));
+	__asm__ volatile("xsave64 %0" : "+m"(*(uint8_t (*)[XSAVE_AREA_MAX])f->vectors) : "a"(mask), "d"(0));
+	memcpy(f->vectors + SOFTWARE_AT, f->software, sizeof(f->software));
+	header[0] &= mask;
+	for (unsigned i = 1; i < HEADER_SIZE / 8; i++)
+		header[i] = 0;
+	memcpy(f->vectors + f->size, &magic, sizeof(magic));
 }
 
 // Guest code may have written there, and may do so yet: what XRSTOR would not take is put right in a copy.
@@ -159,34 +184,35 @@ static bool wait_for_it(struct vcpu *v)
 void vmm_direct_run(struct vcpu *v, struct direct_left *left)
 {
 	struct vmm *vm = vmm_of(v);
-	uint64_t *uc = frame();
-	uint8_t *vectors = uc ? vectors_in(vm, uc) : NULL;
+	const uint64_t *uc;
+	uint8_t *vectors;
 
 	direct_pin(vm);
 	if (!direct_measure(vm)) {
 		left->how = DIRECT_FULL;
 		return;
 	}
-	if (vectors) {
-		put_state(v, uc, vectors);
-		direct_state()->left = 0;
-		if (vm->direct.queued)
-			direct_send_commands(vm, true);
-		else
-			direct_wake(vm);
-	}
+	put_state(v, &vm->direct.frame);
+	direct_commands()->cpuid = vm->direct.set_cpuid;
+	direct_state()->left = 0;
+	if (vm->direct.queued)
+		direct_send_commands(vm, true);
+	else
+		direct_wake(vm);
 	left->how = DIRECT_LOST;
-	if (!vectors || !wait_for_it(v)) {
+	if (!wait_for_it(v)) {
 		direct_kill(vm);
-	} else if (direct_state()->left == DIRECT_FAILED) {
-		left->how = DIRECT_FULL;
-		// The runner waits in the frame that it had.
-	} else {
-		uc = frame();
-		vectors = uc ? vectors_in(vm, uc) : NULL;
-		if (vectors && take_state(v, uc, vectors, left))
-			classify(v, uc, left);
-		else
-			direct_kill(vm);
+		return;
 	}
+	if (direct_state()->left == DIRECT_FAILED) {
+		left->how = DIRECT_FULL; // the runner sleeps yet
+		return;
+	}
+	vm->direct.set_cpuid = 0;
+	uc = frame();
+	vectors = uc ? vectors_in(vm, uc) : NULL;
+	if (vectors && take_state(v, uc, vectors, left))
+		classify(v, uc, left);
+	else
+		direct_kill(vm);
 }

@@ -16,6 +16,7 @@
 #include "vmm/direct.h"
 #include "vmm/filter.h"
 #include "vmm/linux.h"
+#include <asm/prctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -102,7 +103,7 @@ int jail_close_with_world(uint32_t world, uint32_t mapper)
 static const struct sock_filter of_mapper[] = {
 	LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), TRAP, LOAD(nr),
 	ALLOW_CALL(SYS_clone), ALLOW_CALL(SYS_rt_sigprocmask), ALLOW_CALL(SYS_prctl), ALLOW_CALL(SYS_seccomp),
-	ALLOW_CALL(SYS_close_range), ALLOW_CALL(SYS_munmap),
+	ALLOW_CALL(SYS_close_range), ALLOW_CALL(SYS_munmap), ALLOW_CALL(SYS_arch_prctl),
 	ALLOW_CALL(SYS_rt_sigreturn), ALLOW_CALL(SYS_futex), ALLOW_CALL(SYS_mmap), TRAP, // the runner's makes fewer of them
 };
 
@@ -117,9 +118,10 @@ int jail_close_runner(void)
 	const struct sock_filter of_runner[] = {
 		LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), TRAP,
 		LOAD_PC_HIGH, IF((uintptr_t)direct_text >> 32, 1), TRAP,
-		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 7), IF((uint32_t)(uintptr_t)direct_called_futex2, 6),
-		IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
+		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 14), IF((uint32_t)(uintptr_t)direct_called_futex2, 13),
+		IF((uint32_t)(uintptr_t)direct_called_arch_prctl, 6), IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
 		LOAD(nr), IF(SYS_rt_sigreturn, 1), TRAP, ALLOW,
+		LOAD(nr), UNLESS(SYS_arch_prctl, 3), LOAD(args[0]), ALLOW_CALL(ARCH_SET_CPUID), TRAP,
 		LOAD(nr), IF(SYS_futex, 1), TRAP, LOAD(args[3]), IF(0, 1), TRAP, LOAD_HIGH(3), IF(0, 1), TRAP,
 		LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), TRAP, ALLOW,
 	};

@@ -54,7 +54,17 @@ struct vmm {
 	struct {
 		uint32_t pid, mapper;     // its threads; pid 0: there is none
 		_Atomic bool dead;
-		bool cpuid_faults;
+		bool catches_cpuid;       // the host can have it fault
+		bool cpuid_faults;        // it does, for the present owner
+		uint8_t set_cpuid;        // at its next turn: struct direct_commands, cpuid
+		uint32_t cpuid_cycles;    // that each switch to the runner and from it takes longer then
+		struct direct_frame {
+			uint64_t *uc;         // where the runner's signals are handed over
+			uint8_t *vectors;
+			uint64_t words[64];   // of uc, and the software's part of the vector state, as the host has made them
+			uint8_t software[48];
+			uint32_t size;        // of the vector state with all that the host has
+		} frame;
 		uint32_t turns;           // so far
 		uint32_t share;           // of the time that both have had lately, in sixteenths
 		uint64_t trip_ns, command_ns; // of the processor's time: to the world and back, for a command
