@@ -70,7 +70,7 @@ struct direct_left { // why it came back
 };
 bool vmm_direct_ready(const struct vcpu *v); // is there a world?
 bool vmm_direct_cpuid_faults(const struct vcpu *v); // CPUID in it is an exception
-bool vmm_direct_could_catch_cpuid(const struct vcpu *v);     // it is none, but can be
+uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v); // cycles a turn if it were made one; 0: it is, or cannot be
 void vmm_direct_catch_cpuid(struct vcpu *v, bool on); // from its next turn on; without an effect where it cannot be
 void vmm_direct_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
 void vmm_direct_unmap(struct vcpu *v, gva_t gva, uint64_t size);

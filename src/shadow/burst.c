@@ -2,12 +2,13 @@
 //
 // Bursts of true faults: a program uses memory for the first time. In the mapped form each costs a fault of the host's
 // besides the guest's own, of code that runs directly more than that, in the checked form nothing. So while they come
-// close together, of one instruction, the owner's user code runs checked for some milliseconds, aside; its mappings
+// close together, of one loop, the owner's user code runs checked for some milliseconds, aside; its mappings
 // stay. Then the new pages are mapped in windows, by hidden faults.
 #include "shadow/shadow.h"
 
 enum {
-	BURST = 16, WITHIN = 1000,   // so many true faults of one instruction within so many us
+	BURST = 16, WITHIN = 1000,   // so many true faults within so many us
+	LOOP = 128,                  // bytes: at most so far apart are their instructions
 	ASIDE = 2, ASIDE_MAX = 16,   // ms
 };
 
@@ -23,7 +24,7 @@ void burst_note(struct vcpu *v)
 
 	if (v->shared->config.memory != MEMORY_AUTO)
 		return;
-	if (at - s->burst_began > microseconds(v, WITHIN) || v->rip != s->burst_rip) {
+	if (at - s->burst_began > microseconds(v, WITHIN) || v->rip - s->burst_rip + LOOP > 2 * LOOP) {
 		s->burst_began = at;
 		s->burst_rip = v->rip;
 		s->burst = 0;

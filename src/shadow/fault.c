@@ -50,31 +50,42 @@ static const uint8_t *neighbour(struct vcpu *v, gva_t gva)
 	return mem_host(&v->shared->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 }
 
+enum { ONLY_CPUID = 1 }; // in a word of seen[]: nothing else is why
+
 static gva_t *seen_at(struct vcpu *v, gva_t gva)
 {
 	return &shadow_of(v)->seen[gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)];
 }
 
+static bool has_sensitive(const uint8_t *page, const uint8_t *before, const uint8_t *after, unsigned rules)
+{
+	return (before ? sensitive_page_after(before, page, rules) : sensitive_page(page, rules)) ||
+	       (after && sensitive_seam(page, after, rules));
+}
+
 // Is there code on the page that must not run as it is?
 static bool is_sensitive(struct vcpu *v, gva_t gva, gpa_t gpa)
 {
-	const uint8_t *page = mem_host(&v->shared->config.mem, gpa, PAGE_SIZE), *other = neighbour(v, gva - PAGE_SIZE);
+	const uint8_t *page = mem_host(&v->shared->config.mem, gpa, PAGE_SIZE);
+	const uint8_t *before = neighbour(v, gva - PAGE_SIZE), *after = neighbour(v, gva + PAGE_SIZE);
 	unsigned rules = direct_rules(v);
 
-	if (*seen_at(v, gva) == gva)
+	if (shadow_is_sensitive(v, gva))
 		return true;
-	if (!(other ? sensitive_page_after(other, page, rules) : sensitive_page(page, rules))) {
-		other = neighbour(v, gva + PAGE_SIZE);
-		if (!other || !sensitive_seam(page, other, rules))
-			return false;
-	}
-	*seen_at(v, gva) = gva;
+	if (!has_sensitive(page, before, after, rules))
+		return false;
+	*seen_at(v, gva) = gva | (has_sensitive(page, before, after, rules | SENSITIVE_CPUID_FAULTS) ? 0 : ONLY_CPUID);
 	return true;
 }
 
 bool shadow_is_sensitive(struct vcpu *v, gva_t gva)
 {
-	return gva >= PAGE_SIZE && *seen_at(v, gva) == align_down(gva, PAGE_SIZE);
+	return gva >= PAGE_SIZE && align_down(*seen_at(v, gva), PAGE_SIZE) == align_down(gva, PAGE_SIZE);
+}
+
+bool shadow_is_cpuids(struct vcpu *v, gva_t gva)
+{
+	return shadow_is_sensitive(v, gva) && *seen_at(v, gva) & ONLY_CPUID;
 }
 
 // Which rights the mapping of a page may have, if they are wanted for this access. Code that was run there is data

@@ -19,8 +19,9 @@ enum {
 	MEMORY = 200,          // ms after which the past counts half
 	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
 	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
-	DIRECT_ALLOWANCE = 20, // ms of cost: what begins touches many pages
+	DIRECT_ALLOWANCE = 30, // ms of cost: what begins touches many pages
 	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
+	CPUID_ALLOWANCE = 10,  // ms of that, where CPUID alone is why
 	STRAY_CYCLES = 8000,   // to translated code and back
 	STAY_MAX = 5,          // ms: a timer tick
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
@@ -175,8 +176,19 @@ void policy_charge_exit(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 
 	bt_of(v)->st->direct_exits++;
-	if (s->valid)
-		account_of(s, s->root)->cost += vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
+	if (!s->valid)
+		return;
+	account_of(s, s->root)->cost += vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
+	account_of(s, s->root)->turns++;
+}
+
+static void charge_stray(struct vcpu *v, uint64_t cycles)
+{
+	struct account *a = account_of(shadow_of(v), shadow_of(v)->root);
+
+	a->stray += cycles;
+	if (shadow_of(v)->strayed_to_cpuid)
+		a->stray_to_cpuid += cycles;
 }
 
 void policy_charge_stray(struct vcpu *v)
@@ -185,8 +197,9 @@ void policy_charge_stray(struct vcpu *v)
 
 	policy_charge(v, STRAY_CYCLES);
 	s->strayed = now();
+	s->strayed_to_cpuid = shadow_is_cpuids(v, v->rip);
 	if (s->valid)
-		account_of(s, s->root)->stray += STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v);
+		charge_stray(v, STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v));
 }
 
 // How long it was there: not seen if it has come back to run directly instead.
@@ -195,7 +208,7 @@ void policy_settle_stray(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 
 	if (s->strayed && s->valid)
-		account_of(s, s->root)->stray += MIN(now() - s->strayed, milliseconds(v, STAY_MAX));
+		charge_stray(v, MIN(now() - s->strayed, milliseconds(v, STAY_MAX)));
 	s->strayed = 0;
 }
 
@@ -211,18 +224,35 @@ enum shadow_form policy_form(struct vcpu *v, gpa_t root)
 	return forced(v) || now() >= account_of(shadow_of(v), root)->translated_until ? FORM_DIRECT : FORM_MAPPED;
 }
 
+static void start_account(struct account *a)
+{
+	a->ran = a->cost = a->stray = a->stray_to_cpuid = a->turns = a->stints = 0;
+}
+
 static void pause_space(struct vcpu *v, struct account *a)
 {
 	a->pause = MIN(MAX(a->pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->until = now() + milliseconds(v, a->pause);
 	a->print = fingerprint(v, a->root);
-	a->ran = a->cost = a->stray = a->stints = 0;
+	start_account(a);
 	bt_of(v)->st->shadow_demotions++;
 }
 
+// Who has done so before is known sooner.
 static bool strays(const struct vcpu *v, const struct account *a)
 {
-	return a->stray > milliseconds(v, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
+	uint64_t allowed = milliseconds(v, STRAY_ALLOWANCE) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
+
+	return a->stray > allowed + a->ran / 100 * STRAY_SHARE;
+}
+
+// So much that it is better off with CPUID as an exception?
+static bool strays_to_cpuid(const struct vcpu *v, const struct account *a)
+{
+	uint64_t cost = vmm_direct_cost_of_cpuid(v);
+
+	return cost && a->stray_to_cpuid > milliseconds(v, CPUID_ALLOWANCE) + a->ran / 100 * STRAY_SHARE &&
+	       a->turns * cost < a->stray_to_cpuid;
 }
 
 // It comes to the monitor too often to be run directly: it is translated, in the mapped form, for a while.
@@ -231,7 +261,7 @@ static void translate_space(struct vcpu *v, struct account *a)
 	a->direct_pause = MIN(MAX(a->direct_pause * 2, (unsigned)PAUSE), (unsigned)PAUSE_MAX);
 	a->translated_until = now() + milliseconds(v, a->direct_pause);
 	a->catches_cpuid = false;
-	a->ran = a->cost = a->stray = a->stints = 0;
+	start_account(a);
 	bt_of(v)->st->direct_demotions++;
 }
 
@@ -257,9 +287,9 @@ bool policy_too_dear(struct vcpu *v)
 	if (forced(v))
 		return false;
 	count_time(v);
-	if (s->form == FORM_DIRECT && strays(v, a) && vmm_direct_could_catch_cpuid(v)) {
+	if (s->form == FORM_DIRECT && strays_to_cpuid(v, a)) {
 		a->catches_cpuid = true;
-		a->ran = a->cost = a->stray = a->stints = 0;
+		start_account(a);
 		return true;
 	}
 	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) ||
@@ -278,6 +308,8 @@ bool policy_too_dear(struct vcpu *v)
 		a->ran /= 2;
 		a->cost /= 2;
 		a->stray /= 2;
+		a->stray_to_cpuid /= 2;
+		a->turns /= 2;
 		a->stints /= 2;
 		a->pause -= a->pause / 4;
 		a->direct_pause -= s->form == FORM_DIRECT ? a->direct_pause / 4 : 0;

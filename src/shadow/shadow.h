@@ -33,6 +33,8 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
 	uint64_t stray;     // of the cost: on the way to code that is not run directly, and back
+	uint64_t turns;     // of the world
+	uint64_t stray_to_cpuid; // of those: to a page where it is for CPUID alone
 	bool catches_cpuid; // directly it runs with CPUID as an exception, as its hot code shares pages with one
 	uint64_t translated_until; // it is not run directly until then
 	unsigned direct_pause;     // ms, the last time
@@ -46,6 +48,7 @@ struct shadow {
 	bool seen_user;      // there has been user code
 	uint8_t form;        // enum shadow_form
 	uint64_t strayed;    // DIRECT: (TSC) when it came to a page of code that is translated, or 0
+	bool strayed_to_cpuid; // where it is for CPUID alone
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
 	bool stale;          // the guest has flushed it since: nothing of it may be used before it is looked at again
@@ -67,7 +70,7 @@ struct shadow {
 	gva_t window_end;    // of the window mapped last
 	unsigned window;     // and its pages
 	uint64_t burst_began, aside_until; // (TSC) see burst.c
-	uint64_t burst_rip;      // the instruction
+	uint64_t burst_rip;      // the first's instruction
 	unsigned burst, aside;   // true faults since then; how long it goes aside, in ms
 	uint32_t n;
 	struct shadow_page page[SHADOW_PAGES];
@@ -124,6 +127,7 @@ bool burst_goes_on(struct vcpu *v);  // run checked for a while
 // -- direct.c
 unsigned direct_rules(const struct vcpu *v); // enum sensitive_rule
 bool shadow_is_sensitive(struct vcpu *v, gva_t gva); // as far as is known from a fault there
+bool shadow_is_cpuids(struct vcpu *v, gva_t gva);    // for no other reason than a CPUID
 bool direct_suits(struct vcpu *v); // the present space's user code, as far as its kernel has set things up
 
 // -- fault.c

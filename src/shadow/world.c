@@ -6,6 +6,7 @@
 // stale, and before user code uses it again each page is compared with the guest's tables, if that is not too often.
 // Who becomes the owner, and for how long, is policy.c's. Until there is user code it may be a kernel in
 // the lower half.
+#include "base/string.h"
 #include "shadow/shadow.h"
 
 enum { RECHECK_FREE = 600, RECHECK_SHARE = 16 }; // looking at more pages takes at most that part of the time
@@ -137,6 +138,7 @@ static void recheck(struct vcpu *v, struct shadow *s)
 static void claim(struct vcpu *v, struct shadow *s)
 {
 	shadow_drop(v);
+	memset(s->seen, 0, sizeof(s->seen)); // also if nothing was mapped
 	policy_start_counting(v);
 	s->large = PAGE_SHIFT;
 	s->of_kernel = v->cpl == 0;

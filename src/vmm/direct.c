@@ -175,9 +175,9 @@ bool vmm_direct_cpuid_faults(const struct vcpu *v)
 	return vmm_of(v)->direct.cpuid_faults;
 }
 
-bool vmm_direct_could_catch_cpuid(const struct vcpu *v)
+uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v)
 {
-	return vmm_of(v)->direct.catches_cpuid && !vmm_of(v)->direct.cpuid_faults;
+	return vmm_of(v)->direct.cpuid_faults ? 0 : 2 * vmm_of(v)->direct.cpuid_cycles;
 }
 
 // Also when it is so already: the last owner's code may have changed it, by a jump into the handler.
