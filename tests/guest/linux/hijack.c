@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hostile process on ringer with direct execution: it goes to sleep in the middle of the world's handler
+ * (src/vmm/direct.S), with registers of its choice, among them one that leads to memory which it shares with another
+ * process. That one is the next to run from there: it must go on with its own registers, not with those in that memory.
+ * Elsewhere nothing is at these addresses, and the first just dies.
+ */
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define HANDLER 0x410100001000
+#define STATE 0x410320004000
+enum { RUN = 0, LEFT = 64, FRAME = 88, PAGE = 4096, CALLS = 2 }; /* the second SYSCALL there is the futex it waits at */
+
+static struct shared {
+	uint8_t state[256];
+	ucontext_t frame;
+	uint8_t stack[8192];
+	volatile uint32_t hijacked, tried, done;
+} *shared;
+
+static void hijacked(void)
+{
+	shared->hijacked = 1;
+	for (;;)
+		;
+}
+
+static uint64_t seconds_of_work(double seconds)
+{
+	struct timespec from, now;
+	uint64_t x = 88172645463325252u;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do {
+		for (unsigned i = 0; i < 100000; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - from.tv_sec + (now.tv_nsec - from.tv_nsec) / 1e9 < seconds);
+	return x;
+}
+
+static uint64_t find_call(void)
+{
+	const uint8_t *code = (const uint8_t *)HANDLER;
+	unsigned calls = 0;
+
+	for (unsigned i = 0; i < PAGE - 1; i++)
+		if (code[i] == 0x0f && code[i + 1] == 0x05 && ++calls == CALLS)
+			return HANDLER + i;
+	return 0;
+}
+
+_Noreturn static void attack(void)
+{
+	uint64_t call;
+
+	seconds_of_work(0.02);
+	call = find_call();
+	shared->tried = 1;
+	*(volatile uint32_t *)(STATE + RUN) = 0;
+	*(volatile uint32_t *)(STATE + LEFT) = 1;
+	__asm__ volatile("xor %%r10d, %%r10d\n xor %%esi, %%esi\n xor %%edx, %%edx\n mov $202, %%eax\n jmp *%2"
+			 : : "b"(shared->state), "D"(STATE + RUN), "r"(call) : "memory", "rsi", "rdx", "r10", "rax");
+	__builtin_unreachable();
+}
+
+static void prepare(void)
+{
+	uint32_t run = 1;
+	uint64_t frame = (uintptr_t)&shared->frame;
+
+	getcontext(&shared->frame);
+	shared->frame.uc_mcontext.fpregs = NULL;
+	shared->frame.uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)hijacked;
+	shared->frame.uc_mcontext.gregs[REG_RSP] = (greg_t)(uintptr_t)(shared->stack + sizeof(shared->stack) - 8);
+	shared->frame.uc_mcontext.gregs[REG_EFL] = 0x202;
+	shared->frame.uc_mcontext.gregs[REG_CSGSFS] = 0x2b000000000033;
+	memcpy(shared->state + RUN, &run, sizeof(run));
+	memcpy(shared->state + FRAME, &frame, sizeof(frame));
+}
+
+int main(void)
+{
+	pid_t hostile, honest;
+	int status = 0;
+
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	prepare();
+	honest = fork();
+	if (!honest) {
+		memset(shared->stack, 0, sizeof(shared->stack)); /* its page is mapped here, too */
+		for (unsigned i = 0; i < 60 && !shared->hijacked; i++)
+			seconds_of_work(0.01 + shared->state[0] * 0);
+		_exit(0);
+	}
+	for (unsigned i = 0; i < 10; i++) {
+		hostile = fork();
+		if (!hostile)
+			attack();
+		usleep(40000);
+		kill(hostile, SIGKILL);
+		waitpid(hostile, NULL, 0);
+	}
+	usleep(100000);
+	kill(honest, shared->hijacked ? SIGKILL : 0);
+	waitpid(honest, &status, 0);
+	status |= shared->hijacked;
+	printf("%s    another process's registers are its own\n", status ? "WRONG" : "ok");
+	return status != 0;
+}
