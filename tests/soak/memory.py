@@ -4,7 +4,7 @@
 dropped. What it then calls free must be back with the host, by at least 80 %: the host's memory behind guest RAM is
 read from the size of its memfd.
 It takes 2 minutes alone on a machine, and some more on a busy one.
-  memory.py [MEGABYTES]       RINGER_BUILD: build directory"""
+  memory.py [MEGABYTES [FUNCTIONS]]       RINGER_BUILD: build directory"""
 import os
 import socket
 import subprocess
@@ -13,6 +13,7 @@ import time
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 size = int((sys.argv[1:2] or [1024])[0])
+functions = int((sys.argv[2:3] or [1500])[0]) # in each of four files
 build = os.environ.get("RINGER_BUILD", "build")
 source = subprocess.run(["tools/guest_disk.sh", "amd64", "full"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 os.makedirs(f"{build}/memory", exist_ok=True)
@@ -36,7 +37,7 @@ def say(what):
 def ssh(command):
     return subprocess.run(["ssh", "-q", "-i", f"{source}/key", "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o",
                            "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "root@127.0.0.1",
-                           command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=400)
+                           command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=1500)
 
 
 def used():  # MiB of guest RAM that the host has pages for
@@ -47,8 +48,8 @@ def used():  # MiB of guest RAM that the host has pages for
     raise OSError("no memfd of guest RAM")
 
 
-BUILD = r"""set -e; cd /root; for f in 1 2 3 4; do
-{ echo '#include <stdio.h>'; i=0; while [ $i -lt 1500 ]; do i=$((i + 1))
+BUILD = f"COUNT={functions}; " + r"""set -e; cd /root; for f in 1 2 3 4; do
+{ echo '#include <stdio.h>'; i=0; while [ $i -lt $COUNT ]; do i=$((i + 1))
 echo "double f$f"_"$i(double *a, int n) { double s = 0; for (int i = 0; i < n; i++) { a[i] *= $i; s += a[i] * s; } return s; }"; done; } >x$f.c
 gcc -O2 -g -c x$f.c & done; wait; ls x?.o >/dev/null; dd if=/dev/vda of=/dev/null bs=1M count=600 status=none"""
 try:
