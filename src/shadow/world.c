@@ -190,10 +190,10 @@ uint32_t shadow_mode(struct vcpu *v)
 	struct shadow *s = shadow_of(v);
 	bool user = v->cpl == 3; // and then: code that the mappings are for
 
-	if (!user)
-		policy_settle_stray(v);
 	if (!on(v) || !vcpu_long_mode(v) || !vcpu_paging(v) || v->cr4 & CR4_LA57)
 		return 0; // the host knows nothing of so wide addresses
+	if (!user)
+		policy_settle_stray(v);
 	if (s->last_root != root_of(v))
 		policy_switch(v, root_of(v));
 	if (s->valid && s->root == root_of(v) && policy_is_due(v) && policy_too_dear(v))
