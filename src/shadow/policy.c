@@ -10,6 +10,7 @@
 enum {
 	ASKED = 16,            // times between two looks at an owner whose cost has not grown
 	RUN_FIRST = 3,         // ms without a break before a space is promoted
+	AWAY = 2, AWAY_PAGE = 50, AWAY_MAX = 100, // ms, us, ms that the owner may not be seen before another takes over
 	RUN_AGAIN = 12,        // and if its root was that of one which is held to be too dear: it may be a short one again
 	ALLOWANCE = 4,         // ms that mapping may cost in any case: what is present already comes in
 	SHARE = 6,             // and this part of the time that the space runs: what the form gains is more, as a rule
@@ -133,13 +134,33 @@ static bool is_another(struct vcpu *v, gpa_t root, struct account *a)
 	return fingerprint(v, root) != a->print;
 }
 
+// The owner has no pages any more: the guest clears a table before it gives it back.
+static bool is_gone(const struct vcpu *v)
+{
+	const uint64_t *top = table_at(v, shadow_of(v)->root | PTE_P);
+
+	for (unsigned i = 0; top && i < 256; i++)
+		if (top[i] & PTE_P)
+			return false;
+	return true;
+}
+
+// How long the owner may be away: the more it has, the longer, as all of it is to be found again. Processes that take
+// turns would do nothing else.
+static uint64_t patience(const struct vcpu *v)
+{
+	uint64_t ms = MIN(AWAY + (uint64_t)shadow_of(v)->n * AWAY_PAGE / 1000, (uint64_t)AWAY_MAX);
+
+	return milliseconds(v, ms);
+}
+
 // May the present space take the mappings from whoever has them?
 bool policy_may_claim(struct vcpu *v, gpa_t root)
 {
 	struct shadow *s = shadow_of(v);
 	uint64_t at = now();
 
-	if (s->valid && at - s->left < milliseconds(v, 2))
+	if (s->valid && at - s->left < patience(v) && !is_gone(v))
 		return false;
 	if (forced(v))
 		return true;
