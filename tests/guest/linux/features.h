@@ -24,6 +24,7 @@ struct feature {
 enum { STATE_NONE = 0, STATE_AVX = 6, STATE_AVX512 = 0xe6 };
 
 static const struct feature features[] = {
+	{ "intel", 0, 0, EBX, 0, STATE_NONE }, /* not a bit: the maker, which decides over undefined flags */
 	{ "sse3", 1, 0, ECX, 0, STATE_NONE },
 	{ "pclmulqdq", 1, 0, ECX, 1, STATE_NONE },
 	{ "ssse3", 1, 0, ECX, 9, STATE_NONE },
@@ -93,6 +94,8 @@ static inline bool feature_stated(const struct feature *f)
 	uint32_t r[4];
 
 	__cpuid_count(f->leaf & 0x80000000, 0, r[EAX], r[EBX], r[ECX], r[EDX]);
+	if (!f->leaf)
+		return r[EBX] == signature_INTEL_ebx && r[EDX] == signature_INTEL_edx && r[ECX] == signature_INTEL_ecx;
 	if (r[EAX] < f->leaf)
 		return false;
 	__cpuid_count(f->leaf, f->subleaf, r[EAX], r[EBX], r[ECX], r[EDX]);
