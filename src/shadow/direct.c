@@ -191,7 +191,7 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	if (shadow_is_sensitive(v, v->rip))
 		return translate(v);
 	vmm_direct_run(v, &left);
-	policy_charge_exit(v);
+	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
 	switch (left.how) {
 	case DIRECT_LOST:
 		bt_of(v)->st->direct_lost++;

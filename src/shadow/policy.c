@@ -21,6 +21,7 @@ enum {
 	STINTS_FEW = 50, STINTS_IN_MS = 8, DIRECT_STINTS_IN_MS = 1, // more often than that it may not be called away
 	DIRECT_SHARE = 60,     // per cent, of a space that runs directly: there it gains much more
 	DIRECT_ALLOWANCE = 30, // ms of cost: what begins touches many pages
+	CALL_ALLOWANCE = 6, CALL_SHARE = 40, // ms, per cent, for system calls: in translated code they cost next to nothing
 	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
 	CPUID_ALLOWANCE = 10,  // ms of that, where CPUID alone is why
 	STRAY_CYCLES = 8000,   // to translated code and back
@@ -192,14 +193,16 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 	policy_charge(v, cycles + SIGNAL_CYCLES);
 }
 
-void policy_charge_exit(struct vcpu *v)
+void policy_charge_exit(struct vcpu *v, bool call)
 {
 	struct shadow *s = shadow_of(v);
+	uint64_t cost = vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
 
 	bt_of(v)->st->direct_exits++;
 	if (!s->valid)
 		return;
-	account_of(s, s->root)->cost += vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
+	account_of(s, s->root)->cost += cost;
+	account_of(s, s->root)->calls += call ? cost : 0;
 	account_of(s, s->root)->turns++;
 }
 
@@ -247,7 +250,7 @@ enum shadow_form policy_form(struct vcpu *v, gpa_t root)
 
 static void start_account(struct account *a)
 {
-	a->ran = a->cost = a->stray = a->stray_to_cpuid = a->turns = a->stints = 0;
+	a->ran = a->cost = a->stray = a->stray_to_cpuid = a->turns = a->calls = a->stints = 0;
 }
 
 static void pause_space(struct vcpu *v, struct account *a)
@@ -260,11 +263,19 @@ static void pause_space(struct vcpu *v, struct account *a)
 }
 
 // Who has done so before is known sooner.
+static uint64_t allowance(const struct vcpu *v, const struct account *a, unsigned ms)
+{
+	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
+}
+
 static bool strays(const struct vcpu *v, const struct account *a)
 {
-	uint64_t allowed = milliseconds(v, STRAY_ALLOWANCE) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
+	return a->stray > allowance(v, a, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
+}
 
-	return a->stray > allowed + a->ran / 100 * STRAY_SHARE;
+static bool calls(const struct vcpu *v, const struct account *a)
+{
+	return a->calls > allowance(v, a, CALL_ALLOWANCE) + a->ran / 100 * CALL_SHARE;
 }
 
 // So much that it is better off with CPUID as an exception?
@@ -313,7 +324,7 @@ bool policy_too_dear(struct vcpu *v)
 		start_account(a);
 		return true;
 	}
-	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) ||
+	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) || calls(v, a) ||
 				       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
 		translate_space(v, a);
 		return true;
@@ -331,6 +342,7 @@ bool policy_too_dear(struct vcpu *v)
 		a->stray /= 2;
 		a->stray_to_cpuid /= 2;
 		a->turns /= 2;
+		a->calls /= 2;
 		a->stints /= 2;
 		a->pause -= a->pause / 4;
 		a->direct_pause -= s->form == FORM_DIRECT ? a->direct_pause / 4 : 0;

@@ -34,6 +34,7 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t until;     // it is checked until then
 	uint64_t stray;     // of the cost: on the way to code that is not run directly, and back
 	uint64_t turns;     // of the world
+	uint64_t calls;     // of the cost: turns that a system call has ended
 	uint64_t stray_to_cpuid; // of those: to a page where it is for CPUID alone
 	bool catches_cpuid; // directly it runs with CPUID as an exception, as its hot code shares pages with one
 	uint64_t translated_until; // it is not run directly until then
@@ -115,7 +116,7 @@ bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
-void policy_charge_exit(struct vcpu *v);  // directly run code has come back
+void policy_charge_exit(struct vcpu *v, bool call); // directly run code has come back
 void policy_charge_stray(struct vcpu *v); // to where it has to be translated
 void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root);
