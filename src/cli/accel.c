@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "host/world.h"
 
 static const struct accel {
 	const char *name;
@@ -90,4 +91,12 @@ enum cli_result cli_accel(struct cli *c, const char *arg)
 		}
 	}
 	return CLI_OK;
+}
+
+// MiB for each vCPU. What user code can be run directly needs no room.
+unsigned cli_default_cache(const struct cli *c)
+{
+	bool direct = c->config.memory == MEMORY_AUTO || c->config.memory == MEMORY_DIRECT;
+
+	return direct && host_has_world() ? 22 : 44;
 }

@@ -174,6 +174,7 @@ const char *cli_board_name(unsigned i, const char **alias);
 
 // accel.c, chardev.c, device_opts.c, log.c, machine_opts.c
 enum cli_result cli_accel(struct cli *c, const char *arg);
+unsigned cli_default_cache(const struct cli *c);
 enum cli_result cli_accel_chain(struct cli *c, const char *chain);
 enum cli_result cli_chardev(struct cli *c, const char *arg);
 enum cli_result cli_settle_chardevs(struct cli *c);

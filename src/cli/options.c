@@ -461,6 +461,8 @@ static enum cli_result settle(struct cli *c)
 		cli_warn("-enable-kvm: KVM is not built; using binary translation (-accel bt)");
 		c->accel = ACCEL_BT;
 	}
+	if (!c->config.tc_size)
+		c->config.tc_size = (uint64_t)cli_default_cache(c) << 20;
 	c->option = "-accel";
 	if (c->accel == ACCEL_REFUSED)
 		return cli_error(c, "%s is not built yet; use -accel bt, or a chain such as %s:tcg", c->refused,
@@ -530,7 +532,6 @@ enum cli_result cli_parse(struct cli *c, int argc, char **argv)
 	c->config.known = &known;
 	c->config.memory = MEMORY_AUTO;
 	c->config.topology = (struct topology){1, 1, 1, 1, 1};
-	c->config.tc_size = UINT64_C(44) << 20;
 	for (int i = 1; i < argc && r == CLI_OK; i++)
 		r = take_option(c, argc, argv, &i);
 	return r == CLI_OK ? settle(c) : r;
