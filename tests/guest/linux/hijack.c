@@ -11,13 +11,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#define HANDLER 0x410100001000
-#define STATE 0x410320004000
-enum { RUN = 0, LEFT = 64, FRAME = 88, PAGE = 4096, CALLS = 2 }; /* the second SYSCALL there is the futex it waits at */
+#include "hostile.h"
+
+enum { FRAME = 88, PAGE = 4096, CALLS = 2 }; /* the second SYSCALL there is the futex it waits at */
 
 static struct shared {
 	uint8_t state[256];
@@ -31,23 +30,6 @@ static void hijacked(void)
 	shared->hijacked = 1;
 	for (;;)
 		;
-}
-
-static uint64_t seconds_of_work(double seconds)
-{
-	struct timespec from, now;
-	uint64_t x = 88172645463325252u;
-
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	do {
-		for (unsigned i = 0; i < 100000; i++) {
-			x ^= x << 13;
-			x ^= x >> 7;
-			x ^= x << 17;
-		}
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec - from.tv_sec + (now.tv_nsec - from.tv_nsec) / 1e9 < seconds);
-	return x;
 }
 
 static uint64_t find_call(void)
@@ -65,7 +47,7 @@ _Noreturn static void attack(void)
 {
 	uint64_t call;
 
-	seconds_of_work(0.02);
+	compute(20);
 	call = find_call();
 	shared->tried = 1;
 	*(volatile uint32_t *)(STATE + RUN) = 0;
@@ -101,7 +83,7 @@ int main(void)
 	if (!honest) {
 		memset(shared->stack, 0, sizeof(shared->stack)); /* its page is mapped here, too */
 		for (unsigned i = 0; i < 60 && !shared->hijacked; i++)
-			seconds_of_work(0.01 + shared->state[0] * 0);
+			compute(10);
 		_exit(0);
 	}
 	for (unsigned i = 0; i < 10; i++) {

@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LEFT 0x410320004040
+#include "hostile.h"
+
 #define SIZE ((size_t)320 << 20)
 enum { PAGE = 4096, WORDS = PAGE / 8, PAGES = 256 };
 
@@ -35,7 +36,7 @@ _Noreturn static void write_on(bool forge)
 {
 	const struct itimerval soon = { .it_value = { 0, 30000 } };
 	volatile uint64_t *page = pages(PAGES * PAGE);
-	volatile uint32_t *left = (uint32_t *)LEFT;
+	volatile uint32_t *left = (uint32_t *)(STATE + LEFT);
 
 	for (unsigned i = 0; i < PAGES; i++)
 		page[i * WORDS] = 1;

@@ -11,36 +11,15 @@
 #include <string.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#define HANDLER 0x410100001000
+#include "hostile.h"
+
 #define COMMANDS 0x410320000000
-#define STATE 0x410320004000
 #define STACK 0x410320005000
 #define END 0x410320014000
 enum { TEXT = 0x160 };
-
-static volatile uint64_t sink;
-
-static uint64_t compute(unsigned ms)
-{
-	struct timespec from, now;
-	uint64_t x = 88172645463325252u;
-
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	do {
-		for (unsigned i = 0; i < 100000; i++) {
-			x ^= x << 13;
-			x ^= x >> 7;
-			x ^= x << 17;
-		}
-		sink = x;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
-	return x;
-}
 
 static void fill(uint64_t from, uint64_t to, int byte)
 {
