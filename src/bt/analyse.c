@@ -85,6 +85,8 @@ bool decode_next(struct trans *t, int off)
 			return false;
 		t->t->uncheckable = true;
 	}
+	insn->meets_device = t->t->mode & MODE_MAPPED && insn->mem.present &&
+			     device_is_met(t, t->t->pc + (uint64_t)(int64_t)off);
 	if (t->t->tier == TIER_BASE && !is_plainest(insn) && !base_can(t, insn)) {
 		if (t->n)
 			return false;

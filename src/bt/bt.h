@@ -85,7 +85,7 @@ struct near_write { // a linear page that may be written, but for the code on it
 	uint8_t *host;
 	gpa_t gpa;
 };
-enum { CODE_PAGES = 64, NEAR_WRITES = 16, DEVICE_PAGES = 8, PATCHED_PAGES = 4096 };
+enum { CODE_PAGES = 64, NEAR_WRITES = 16, DEVICE_PAGES = 8, DEVICES_MET = 4096, PATCHED_PAGES = 4096 };
 
 struct vector_op { // the vector registers an instruction names besides its memory operand's: see vector.h
 	uint8_t reg, rm, vvvv, k;
@@ -202,6 +202,7 @@ struct bt {
 	struct code_page code_page[CODE_PAGES];
 	struct near_write near_write[NEAR_WRITES];
 	struct device_page device_page[2][DEVICE_PAGES]; // for loads, for stores
+	uint8_t device_met[DEVICES_MET]; // instructions, by hash: how often a device has faulted in the mapped form
 	uint64_t device_value;   // what a load from a device's page has given
 	uint8_t patched[PATCHED_PAGES]; // writes to the code of pages, hashed
 	uint32_t last_unit;      // entered or left last: for the crash report
@@ -302,6 +303,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t);
 void tc_unlink(struct bt *b, uint32_t exit);
 void tc_drop_late(struct bt *b, struct tu *t, uint32_t from, uint32_t to);
 void tc_unlink_incoming(struct bt *b, struct tu *t);
+void tc_isolate(struct bt *b, struct tu *t);
 void tc_retire(struct bt *b, struct tu *t);
 void tc_take_off(struct bt *b, struct tu *t);
 unsigned tc_mode_id(struct bt *b, uint32_t mode);
@@ -489,6 +491,7 @@ void device_forget(struct bt *b); // with the software TLB
 uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
 uint8_t *device_write(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
 uint8_t *device_store(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x);
+void device_met(struct bt *b, struct tu *t, uint64_t pc);
 bool device_port(struct vcpu *v, const struct site *s, const struct x86_insn *insn);
 
 // -- known.c
@@ -513,7 +516,10 @@ bool shadow_is_kernels(const struct vcpu *v); // that was said of a kernel's cod
 // MODE_DIRECT: run it. STEP: the next instruction must be translated; TRANSLATE: so must all on its page, in this mode.
 enum shadow_ran { SHADOW_RAN, SHADOW_STEP, SHADOW_TRANSLATE };
 enum shadow_ran shadow_run(struct vcpu *v);
-bool shadow_fault(struct vcpu *v, gva_t gva, bool write); // true: it was hidden, the page is mapped now
+// MAPPED: it was hidden, the page is mapped now. TRUE: the tables forbid it. Otherwise it cannot be mapped: it does
+// not lead to RAM (DEVICE), or for another reason (NEVER).
+enum shadow_answer { ANSWER_MAPPED, ANSWER_TRUE, ANSWER_NEVER, ANSWER_DEVICE };
+enum shadow_answer shadow_fault(struct vcpu *v, gva_t gva, bool write);
 void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
 void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
 void shadow_flush_page(struct vcpu *v, gva_t gva);

@@ -66,6 +66,36 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 	return (uint8_t *)&b->device_value - (gva & PAGE_OFFSET);
 }
 
+// -- in the mapped form -----------------------------------------------------------------------------------------------
+// There an access to a device faults in the host, each time. An instruction that has done so a few times is checked
+// wherever it is translated from then on: units that hold it otherwise are made anew when they meet a device.
+
+static uint8_t *met_at(struct bt *b, uint64_t pc)
+{
+	return &b->device_met[pc * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (DEVICES_MET - 1)];
+}
+
+enum { FEW = 4, MANY = 64 }; // faults; if so many have not helped (pushes to a device), it is left as it is
+
+bool device_is_met(const struct trans *t, uint64_t pc)
+{
+	return *met_at(t->b, pc) >= FEW;
+}
+
+// The instruction at pc has faulted in t, whose code runs no more.
+void device_met(struct bt *b, struct tu *t, uint64_t pc)
+{
+	uint8_t *met = met_at(b, pc);
+
+	if (*met == MANY)
+		return;
+	++*met;
+	if (*met < FEW || t->dead || tu_straddles(t))
+		return;
+	t->remake = true;
+	tc_isolate(b, t);
+}
+
 // -- stores to code ---------------------------------------------------------------------------------------------------
 
 // What a register of the unit holds that the call-out has come from.

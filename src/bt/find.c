@@ -48,7 +48,7 @@ static struct tu *hotter(struct vcpu *v, struct tu *t)
 	bool want = b->want_hot;
 
 	b->want_hot = false;
-	return want || t->favour == FAVOUR_WANTED ? bt_promote(v, t, true) : t;
+	return want || t->remake || t->favour == FAVOUR_WANTED ? bt_promote(v, t, true) : t;
 }
 
 // What was worth a hot unit in one form of memory access is so in the other.

@@ -13,8 +13,9 @@
 // check: it would have faulted in the gap. So a pointer that walks by constants and is used at each step is checked
 // once.
 //
-// What has no such form - operands that need two instructions, strings, FS and GS in 32-bit code - takes the inline
-// look-up (check.c). Masked operands have it, but prove nothing: one of whose bytes none is touched does not fault.
+// What has no such form - operands that need two instructions, strings, FS and GS in 32-bit code, and operands that
+// have led to devices (device.c) - takes the inline look-up (check.c). Masked operands have it, but prove nothing: one
+// of whose bytes none is touched does not fault.
 #include "bt/trans.h"
 
 #define SLACK_MAX BIT64(38)
@@ -183,7 +184,7 @@ static bool has_own_form(const struct trans *t, const struct x86_insn *insn)
 	const struct x86_mem *m = &insn->mem;
 
 	if (!m->present || !m->access || !plain_class(insn) || names_high(insn) || m->bitstring || m->vsib ||
-	    insn->addrsize == 2)
+	    insn->addrsize == 2 || insn->meets_device)
 		return false;
 	if (!is_long(t))
 		return m->seg < X86_FS && (m->seg != X86_CS || !(m->access & X86_WRITE));

@@ -33,16 +33,23 @@ static void move_links(struct bt *b, struct tu *from, struct tu *to)
 	}
 }
 
-// The hot unit in its place, or a favoured one in a hot one's. Only from the run loop.
+static enum tier next_tier(const struct tu *t)
+{
+	if (t->favour != FAVOUR_NONE)
+		return TIER_FAVOURED;
+	return t->remake ? (enum tier)t->tier : TIER_HOT;
+}
+
+// The hot unit in its place, or a favoured one in a hot one's, or one that is to be made anew. Only from the run loop.
 struct tu *bt_promote(struct vcpu *v, struct tu *t, bool here)
 {
 	struct bt *b = bt_of(v);
 	uint64_t epoch = tc_epoch(b);
 	struct tu *hot;
 
-	if (t->favour != FAVOUR_WANTED && !may_promote(b, t, here))
+	if (t->favour != FAVOUR_WANTED && !t->remake && !may_promote(b, t, here))
 		return t;
-	hot = bt_translate(v, t->pc, t->gpa, t->mode, t->favour == FAVOUR_WANTED ? TIER_FAVOURED : TIER_HOT);
+	hot = bt_translate(v, t->pc, t->gpa, t->mode, next_tier(t));
 	b->st->tu_promoted++;
 	if (tc_epoch(b) != epoch)
 		return hot;

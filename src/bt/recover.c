@@ -141,6 +141,7 @@ static bool accessing(struct bt *b, const struct host_fault *f, struct tu **t, s
 // fault, a device, an address in the zone, or none at all.
 static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucontext)
 {
+	enum shadow_answer answer = ANSWER_NEVER;
 	struct insn_map m;
 	struct tu *t;
 
@@ -148,10 +149,14 @@ static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucont
 		return false;
 	if (!accessing(bt_of(v), f, &t, &m))
 		return false;
-	if (f->trapno == VEC_PF && shadow_fault(v, f->cr2, f->err & PF_W))
+	if (f->trapno == VEC_PF)
+		answer = shadow_fault(v, f->cr2, f->err & PF_W);
+	if (answer == ANSWER_MAPPED)
 		return true;
 	if (m.saved_ax)
 		return false;
+	if (answer == ANSWER_DEVICE)
+		device_met(bt_of(v), t, t->pc + (uint64_t)(int64_t)m.guest);
 	recover(v, t, m.guest, m.ahead, m.homed, m.flags, m.recipe, f->gpr, f->rflags);
 	v->count_left += m.left + 1;
 	bt_of(v)->st->shadow_true++;

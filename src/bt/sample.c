@@ -24,8 +24,7 @@ void bt_sample(struct vcpu *v, const void *host_rip)
 void sample_remake(struct bt *b, struct tu *t)
 {
 	t->favour = FAVOUR_WANTED;
-	tc_unlink_incoming(b, t);
-	tc_leave_tables(b, t);
+	tc_isolate(b, t);
 }
 
 static bool may_favour(const struct tu *t)

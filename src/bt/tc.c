@@ -126,6 +126,7 @@ void tc_flush(struct vcpu *v)
 	b->nvpages = b->nonglobal = 0;
 	memset(b->vpage_head, 0, sizeof(b->vpage_head));
 	b->vpages_overflow = false;
+	memset(b->device_met, 0, sizeof(b->device_met));
 	b->link_exit = 0;
 	tc_forget_calls(v);
 	e = (struct emit){b->tc_rw + TC_STUB_SITE, b->tc_rw + LOOKUPS_AT, b->delta, (uint64_t)v, 0, 0};
@@ -325,6 +326,13 @@ void tc_leave_tables(struct bt *b, struct tu *t)
 		return;
 	mode_id = tc_mode_id(b, t->mode);
 	b->itab[mode_id].e[itab_index(t->pc)] = base_lookup_of(b, mode_id); // with all others of the same hash
+}
+
+// Who comes to it comes by the run loop.
+void tc_isolate(struct bt *b, struct tu *t)
+{
+	tc_unlink_incoming(b, t);
+	tc_leave_tables(b, t);
 }
 
 void tc_remove(struct bt *b, struct tu *t)

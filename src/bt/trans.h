@@ -485,6 +485,7 @@ void emit_string(struct trans *t, const struct x86_insn *insn);
 
 // -- device.c
 bool device_is_plain(const struct trans *t, const struct x86_insn *insn);
+bool device_is_met(const struct trans *t, uint64_t pc); // by the operand of the instruction there
 
 // -- known.c
 void sys_cpuid(struct trans *t, const struct x86_insn *insn);

@@ -124,7 +124,7 @@ static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left
 		s->wanted_access = access;
 		burst_note(v);
 		vcpu_raise_pf(v, left->cr2, error);
-	case ANSWER_NEVER:
+	case ANSWER_NEVER: case ANSWER_DEVICE:
 		break;
 	}
 	if (shadow_is_sensitive(v, v->rip))

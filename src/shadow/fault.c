@@ -121,6 +121,11 @@ static bool map_large(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum 
 	return shadow_map(v, at, gpa, size >> PAGE_SHIFT, w->write && w->dirty ? SHADOW_WRITE : 0);
 }
 
+static bool leads_to_ram(const struct vcpu *v, const struct mmu_walk *w)
+{
+	return mem_is_ram(&v->shared->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE);
+}
+
 // May this page be mapped along, and is it not yet? Not if it has been, for another use.
 static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, enum vmem_access access, unsigned *rights)
 {
@@ -128,8 +133,7 @@ static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, enum vmem_acc
 	const struct shadow_page *p;
 
 	if (!mmu_look(v, gva, w) || !is_for(v, w) || !w->accessed || !mmu_key_is_open(v, w) ||
-	    !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
-	    watched_by_debugger(b, gva, PAGE_SIZE))
+	    !leads_to_ram(v, w) || watched_by_debugger(b, gva, PAGE_SIZE))
 		return false;
 	if (w->page_size != PAGE_SIZE && !(access & VMEM_FETCH))
 		return false;
@@ -199,7 +203,7 @@ static bool map_walked(struct vcpu *v, gva_t gva, enum vmem_access access, const
 	struct bt *b = bt_of(v);
 	unsigned rights;
 
-	if (!mmu_key_is_open(v, w) || !mem_is_ram(&b->sh->config.mem, align_down(w->gpa, PAGE_SIZE), PAGE_SIZE) ||
+	if (!mmu_key_is_open(v, w) || !leads_to_ram(v, w) ||
 	    (access & VMEM_WRITE && (!w->write || somebody_watches(b, w->gpa))) ||
 	    watched_by_debugger(b, align_down(gva, PAGE_SIZE), PAGE_SIZE))
 		return false;
@@ -226,10 +230,12 @@ enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access 
 		*error = w.error;
 		return ANSWER_TRUE;
 	}
+	if (!leads_to_ram(v, &w))
+		return ANSWER_DEVICE;
 	return map_walked(v, gva, access, &w) ? ANSWER_MAPPED : ANSWER_NEVER;
 }
 
-bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
+enum shadow_answer shadow_fault(struct vcpu *v, gva_t gva, bool write)
 {
 	struct stats *st = bt_of(v)->st;
 	uint64_t start = __builtin_ia32_rdtsc();
@@ -244,7 +250,7 @@ bool shadow_fault(struct vcpu *v, gva_t gva, bool write)
 	policy_charge_fault(v, __builtin_ia32_rdtsc() - start);
 	if (answer == ANSWER_TRUE)
 		burst_note(v);
-	return mapped;
+	return answer;
 }
 
 // User code comes back from where a true fault took it to: the page is mapped before it tries again, if the guest has

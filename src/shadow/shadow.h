@@ -132,7 +132,6 @@ bool shadow_is_cpuids(struct vcpu *v, gva_t gva);    // for no other reason than
 bool direct_suits(struct vcpu *v); // the present space's user code, as far as its kernel has set things up
 
 // -- fault.c
-enum shadow_answer { ANSWER_MAPPED, ANSWER_TRUE, ANSWER_NEVER }; // NEVER: the tables allow it, but it cannot be mapped
 enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access access, uint32_t *error);
 void shadow_map_wanted(struct vcpu *v);
 bool shadow_allows(struct vcpu *v, const struct shadow_page *p); // as the guest's tables stand

@@ -125,6 +125,7 @@ struct x86_insn {
 	uint8_t fields;   // enum x86_field
 	uint8_t vvvv;     // VEX/EVEX vvvv, uninverted (0 if unused)
 	uint8_t cond;     // JCC SETCC CMOVCC: condition code 0-15
+	bool meets_device; // not the decoder's: its operand has led to devices, and is to be checked (bt/device.c)
 	uint16_t mnemonic; // enum x86_mnemonic, in the generated x86/mnemonic.h
 	uint16_t feature;  // enum x86_feature that CPUID must offer, X86_FEATURE_NONE for the base set
 	uint16_t gpr_read, gpr_written; // bit masks over enum x86_gpr, implicit ones and address registers included.

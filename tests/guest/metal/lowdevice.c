@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A kernel in the lower half that does nothing but ask devices, as firmware and loaders do. What it reads must be
+ * right; and as the host's mappings have no devices, it must not cost a fault of the host's each time: lowdevice.sh
+ * looks at how many there were.
+ */
+#include "lib/metal.h"
+
+const struct tcg_known tcg_known[] = {{0}};
+
+#define APIC 0xfee00000ull
+#define VA 0x7f0000001000ull
+enum { TURNS = 20000 };
+
+static u32 version;
+
+static noinline unsigned by_pointer(volatile u32 *p)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < TURNS; i++)
+		bad += *p != version;
+	return bad;
+}
+
+/* One way for memory and the device, in turn: the flags live across both. */
+static noinline unsigned in_turn(volatile u32 *a, volatile u32 *b)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		volatile u32 *p = i & 1 ? a : b;
+
+		bad += *p != version;
+	}
+	return bad;
+}
+
+static noinline unsigned with_index(volatile u32 *p, unsigned n)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < TURNS; i++)
+		bad += p[n] != version;
+	return bad;
+}
+
+static noinline unsigned write_and_read(volatile u32 *p)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		*p = i;
+		bad += *p != i;
+		*p += 1; /* a read and a write of one instruction */
+		bad += *p != i + 1;
+	}
+	return bad;
+}
+
+static noinline u64 with_flags(u64 at) /* alive over the access */
+{
+	u64 bad = 0;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		u32 v;
+		u8 carry;
+
+		__asm__ volatile("stc\n\tmov (%2), %0\n\tsetc %1" : "=r"(v), "=q"(carry) : "r"(at) : "cc", "memory");
+		bad += v != version || carry != 1;
+	}
+	return bad;
+}
+
+void metal_main(void)
+{
+	static volatile u32 memory;
+
+	apic_enable();
+	version = *(volatile u32 *)(APIC + APIC_VERSION);
+	memory = version;
+	page_map(VA, APIC | PTE_P | PTE_W | PTE_PCD);
+	check_eq("a device by a pointer", by_pointer((volatile u32 *)(APIC + APIC_VERSION)), 0);
+	check_eq("memory by the same", by_pointer(&memory), 0);
+	check_eq("both in turn", in_turn((volatile u32 *)(VA + APIC_VERSION), &memory), 0);
+	check_eq("by an index", with_index((volatile u32 *)VA, APIC_VERSION / 4), 0);
+	check_eq("flags live", with_flags(APIC + APIC_VERSION), 0);
+	check_eq("writes", write_and_read((volatile u32 *)(VA + APIC_TMICT)), 0);
+}
