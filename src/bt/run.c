@@ -198,7 +198,8 @@ static void run_unit(struct vcpu *v)
 	if (mode & MODE_CAREFUL)
 		mode &= ~(uint32_t)MODE_MAPPED;
 	b->st->careful += b->careful;
-	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF) && !(v->shadow & SHADOW_MOV_SS))
+	// Intel's MOV SS and POP SS hold the next instruction's breakpoint back, AMD's do not.
+	if (v->dr[7] & 0xff && !(rflags & RFLAGS_RF) && (v->amd || !(v->shadow & SHADOW_MOV_SS)))
 		debug_check_fetch(v, vcpu_linear_pc(v));
 	if (mode == b->mode_now && run_checked(v))
 		return;

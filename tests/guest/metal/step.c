@@ -204,7 +204,7 @@ static void test_step_flags(void)
 
 /* --- breakpoints --- */
 u64 hot(u64 n);
-extern char hot_mid[], hot_end[], hot_call[];
+extern char hot_mid[], hot_end[], hot_call[], behind_ss[];
 __asm__(".text\n.balign 16\nhot: xor %eax, %eax\n1: add %rdi, %rax\nhot_mid: xor $0x55, %rax\n dec %rdi\n jnz 1b\n"
 	"hot_end: ret\n");
 
@@ -244,6 +244,13 @@ static u64 call_hot(u64 n)
 
 	__asm__ volatile("call hot" : "=a"(r), "+D"(n) : : "memory", "cc");
 	return r;
+}
+
+static bool is_amd(void)
+{
+	u32 b = cpuid(0, 0).b;
+
+	return b == 0x68747541 || b == 0x6f677948;	/* "Auth", "Hygo" */
 }
 
 static void test_exec(void)
@@ -290,6 +297,12 @@ static void test_exec(void)
 	dr_set(0, (u64)hot_mid + 1, 0, 0);
 	call_hot(2);
 	check_eq("a breakpoint inside an instruction", (u64)nsteps, 0);
+	dr_clear();
+	/* MOV SS holds the next instruction's back on Intel's processors, but not on AMD's. */
+	start_log();
+	dr_set(0, (u64)behind_ss, 0, 0);
+	__asm__ volatile("mov %%ss, %%eax\n mov %%eax, %%ss\n.global behind_ss\nbehind_ss: nop" : : : "rax");
+	check_eq("instruction breakpoint behind mov ss", (u64)nsteps, is_amd());
 	dr_clear();
 }
 
