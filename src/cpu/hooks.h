@@ -25,6 +25,8 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 // -- Time (vmm/clock.c): nanoseconds since the machine started, by the TSC; nanoseconds since 1970 of the host.
 uint64_t vmm_clock_ns(const struct vcpu *v);
 uint64_t vmm_wall_clock_ns(const struct vcpu *v);
+// vcpu_cycles at the moment when vmm_clock_ns was 0: the same for all vCPUs.
+uint64_t vmm_clock_start(const struct vcpu *v);
 // The length of so many TSC cycles (for a difference of two TSC values).
 uint64_t vmm_tsc_to_ns(const struct vcpu *v, uint64_t cycles);
 

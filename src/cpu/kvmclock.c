@@ -3,7 +3,8 @@
 // The KVM paravirtual clock: two pages of guest RAM, at addresses the guest writes to MSRs, from which it computes time
 // out of the TSC by itself. The TSC here is invariant and never adjusted behind the guest's back, so that a page is
 // written when it is named (and when the guest sets its TSC) and never again; it says so with the STABLE flag.
-// Pages all start from the same pair of TSC and time, so that time does not step when a guest moves its page.
+// Pages all start from the same pair of TSC and time, the machine's start: time neither steps when a guest moves its
+// page nor differs between vCPUs, which STABLE promises.
 #include "base/muldiv.h"
 #include "cpu/system.h"
 
@@ -52,12 +53,7 @@ void kvmclock_update(struct vcpu *v)
 	if (!page)
 		return;
 	set_scale(&t, v->shared->config.tsc_hz);
-	if (!v->kvm_base_tsc) {
-		v->kvm_base_tsc = vcpu_cycles(v);
-		v->kvm_base_ns = vmm_clock_ns(v);
-	}
-	t.tsc_timestamp = v->kvm_base_tsc + v->tsc_offset;
-	t.system_time = v->kvm_base_ns;
+	t.tsc_timestamp = vmm_clock_start(v) + v->tsc_offset; // system_time is 0 then
 	t.version = (page->version | 1) + 1; // the vCPU that reads it is not running: no odd value is ever seen
 	*page = t;
 	vcpu_ram_written(v, gpa, sizeof(*page));

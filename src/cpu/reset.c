@@ -64,7 +64,7 @@ static void reset_msrs(struct vcpu *v)
 		v->mtrr_fixed[i] = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(v->mtrr_var); i++)
 		v->mtrr_var[i] = 0;
-	v->kvm_system_time = v->kvm_wall_clock = v->kvm_base_tsc = 0;
+	v->kvm_system_time = v->kvm_wall_clock = 0;
 	v->mcg_status = v->hwcr = v->syscfg = v->vm_hsave = 0;
 	v->de_cfg = DE_CFG_LFENCE_SERIALIZES;
 	v->apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLE | (v->index ? 0 : APIC_BASE_BSP);

@@ -137,7 +137,6 @@ struct vcpu {
 	uint64_t pat, tsc_aux, tsc_adjust, apic_base, misc_enable, spec_ctrl, debugctl;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 	uint64_t kvm_system_time, kvm_wall_clock;
-	uint64_t kvm_base_tsc, kvm_base_ns; // a host TSC value and the virtual clock then; 0: not taken yet
 	uint64_t mcg_status, bios_sign, hwcr, syscfg, de_cfg, vm_hsave;
 
 	// -- interrupts

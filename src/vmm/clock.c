@@ -48,6 +48,11 @@ uint64_t vmm_clock_ns(const struct vcpu *v)
 	return vmm_tsc_to_ns(v, vcpu_cycles(v) - vmm_of(v)->tsc_start);
 }
 
+uint64_t vmm_clock_start(const struct vcpu *v)
+{
+	return vmm_of(v)->tsc_start;
+}
+
 uint64_t clock_now(void *opaque)
 {
 	return vmm_clock_ns(vmm_self()->vcpu);

@@ -33,8 +33,6 @@ static void skip_time(struct vcpu *v, uint64_t cycles)
 	vmm_of(v)->tsc_start += cycles;
 	clock_shifted(vmm_of(v));
 	v->tsc_offset -= cycles;
-	if (v->kvm_base_tsc)
-		v->kvm_base_tsc += cycles;
 }
 
 enum resume vmm_stopped(struct vcpu *v, enum stop_reason why)

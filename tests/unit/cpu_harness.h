@@ -47,6 +47,11 @@ uint64_t vmm_clock_ns(const struct vcpu *v)
 	return clock_ns;
 }
 
+uint64_t vmm_clock_start(const struct vcpu *v)
+{
+	return UINT64_C(0x123456789a);
+}
+
 uint64_t vmm_wall_clock_ns(const struct vcpu *v)
 {
 	return UINT64_C(1700000000123456789);

@@ -179,7 +179,7 @@ static void test_kvmclock(void)
 {
 	uint32_t *page = mmap((void *)ZONE_RAM, 0x10000, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	uint64_t hz[] = {1000000000, 2600000000, 2599998000, 800000000, 4700000123};
+	uint64_t tsc, hz[] = {1000000000, 2600000000, 2599998000, 800000000, 4700000123};
 
 	CHECK(page == (void *)ZONE_RAM);
 	mem_layout(&test_shared->config.mem, 0x10000);
@@ -194,7 +194,9 @@ static void test_kvmclock(void)
 		test_shared->config.tsc_hz = hz[i];
 		CHECK(wr(MSR_KVM_SYSTEM_TIME_NEW, 0x2000 | 1));
 		CHECK_EQ(page[0x800] & 1, 0);
-		CHECK_EQ(page[0x804], 5000);
+		memcpy(&tsc, &page[0x802], sizeof(tsc));
+		CHECK_EQ(tsc, vmm_clock_start(test_vcpu) + test_vcpu->tsc_offset);
+		CHECK_EQ(page[0x804] | page[0x805], 0);
 		ratio = (double)page[0x806] / 4294967296.0;
 		for (int s = (int8_t)page[0x807]; s; s += s > 0 ? -1 : 1)
 			ratio = s > 0 ? ratio * 2 : ratio / 2;
@@ -204,7 +206,8 @@ static void test_kvmclock(void)
 	CHECK(!wr(MSR_KVM_SYSTEM_TIME_NEW, 0x10000 | 1));
 	CHECK(wr(MSR_KVM_SYSTEM_TIME_NEW, 0));
 	CHECK(wr(MSR_KVM_SYSTEM_TIME, 0x3001));
-	CHECK_EQ(page[0xc04], 5000);
+	CHECK_EQ(page[0xc04] | page[0xc05], 0);
+	CHECK_EQ(page[0xc06], page[0x806]);
 	CHECK(wr(MSR_KVM_SYSTEM_TIME, 0));
 }
 

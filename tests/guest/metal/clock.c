@@ -73,14 +73,6 @@ static void test_tsc(void)
 	}
 }
 
-struct kvmclock {
-	u32 version, pad0;
-	u64 tsc, ns;
-	u32 mul;
-	signed char shift;
-	u8 flags, pad[2];
-} __attribute__((packed));
-
 static aligned(64) volatile struct kvmclock page;
 
 static u64 kvmclock_ns(void)

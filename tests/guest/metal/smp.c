@@ -299,6 +299,37 @@ static void test_cross_modify(void)
 	check_eq("and the writer runs it too", call_code(), (u32)rounds);
 }
 
+/* --- kvmclock: what a guest computes of one TSC value must be the same with each processor's page --- */
+static volatile struct kvmclock kvm_page[2];
+
+static u64 kvm_ns(const volatile struct kvmclock *p, u64 tsc)
+{
+	tsc -= p->tsc;
+	tsc = p->shift < 0 ? tsc >> -p->shift : tsc << p->shift;
+	return p->ns + (u64)((unsigned __int128)tsc * p->mul >> 32);
+}
+
+static void name_kvm_page(void)
+{
+	wrmsr(0x4b564d01, (u64)&kvm_page[1] | 1);
+}
+
+static void test_kvmclock(void)
+{
+	u64 now;
+
+	if (!(cpuid(1, 0).c >> 31) || cpuid(0x40000000, 0).b != 0x4b4d564b || !(cpuid(0x40000001, 0).a >> 24 & 1)) {
+		report_skip("kvmclock", "not in CPUID, or not said to be stable");
+		return;
+	}
+	wrmsr(0x4b564d01, (u64)&kvm_page[0] | 1);
+	start_job(name_kvm_page);
+	join("kvmclock");
+	now = rdtsc();
+	check_eq("kvmclock is one clock", kvm_ns(&kvm_page[1], now), kvm_ns(&kvm_page[0], now));
+	wrmsr(0x4b564d01, 0);
+}
+
 /* --- interrupts --- */
 static void storm(void)
 {
@@ -410,6 +441,7 @@ void metal_main(void)
 	test_order();
 	test_shootdown();
 	test_cross_modify();
+	test_kvmclock();
 	test_interrupts();
 	test_restart();
 }

@@ -209,6 +209,14 @@ METAL_CR(0) METAL_CR(2) METAL_CR(3) METAL_CR(4) METAL_CR(8)
 	static inline u64 read_dr##n(void) { u64 v; __asm__ volatile("mov %%db" #n ", %0" : "=r"(v)); return v; } \
 	static inline void write_dr##n(u64 v) { __asm__ volatile("mov %0, %%db" #n : : "r"(v)); }
 METAL_DR(0) METAL_DR(1) METAL_DR(2) METAL_DR(3) METAL_DR(6) METAL_DR(7)
+struct kvmclock { /* the page of KVM's paravirtual clock */
+	u32 version, pad0;
+	u64 tsc, ns;
+	u32 mul;
+	signed char shift;
+	u8 flags, pad[2];
+} __attribute__((packed));
+
 struct cpuid { u32 a, b, c, d; };
 static inline struct cpuid cpuid(u32 leaf, u32 sub)
 {
