@@ -4,7 +4,8 @@
 # stress-ng in a guest with two processors, each stressor alone, with --verify: none may fail, and the kernel may not
 # complain.
 #   tests/guest/linux/stress_ng.sh [seconds for each [stressors...]]     60 seconds is the soak; `make test` takes 2
-# CPUS: another number of processors. OPTIONS: more for ringer.
+# CPUS: another number of processors. OPTIONS: more for ringer. FLAVOUR: another kernel than cloud's. USERLAND: a
+# directory that is the guest's root, with /usr/bin/stress-ng, for a 686-pae kernel.
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
 build=${RINGER_BUILD:-build}
@@ -13,15 +14,20 @@ seconds=${1:-60} cpus=${CPUS:-2}
 stressors=${*:-cpu vm fork futex switch mmap sigsegv timer atomic membarrier}
 out=$build/guest-stress-ng
 root=$out/root
-program=$(PATH=/usr/bin:/bin command -v stress-ng) || { echo "stress_ng.sh: no stress-ng: run tools/deps.sh" >&2; exit 1; }
 
 rm -rf "$root"
 mkdir -p "$root/test/bin"
-cp -L "$program" "$root/test/bin/stress-ng"
-ldd "$program" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\).*/\1/p' | while read -r library; do
-	mkdir -p "$root$(dirname "$library")"
-	cp -L "$library" "$root$library"
-done
+if [ -n "${USERLAND:-}" ]; then
+	cp -a "$USERLAND/." "$root/"
+	ln -s /usr/bin/stress-ng "$root/test/bin/stress-ng"
+else
+	program=$(PATH=/usr/bin:/bin command -v stress-ng) || { echo "stress_ng.sh: no stress-ng: run tools/deps.sh" >&2; exit 1; }
+	cp -L "$program" "$root/test/bin/stress-ng"
+	ldd "$program" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\).*/\1/p' | while read -r library; do
+		mkdir -p "$root$(dirname "$library")"
+		cp -L "$library" "$root$library"
+	done
+fi
 {
 	echo 'dmesg -n 1; mount -t tmpfs tmp /tmp; mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm; cd /tmp; ulimit -c 0'
 	for s in $stressors; do
@@ -32,8 +38,10 @@ done
 	done
 	echo 'dmesg | grep -E "WARNING:|BUG:|[Ss]tall|Oops|nstable|soft lockup" | sed "s/^/KERNEL /"; true'
 } >"$out/test.sh"
+kernel=$(tools/guest_kernel.sh "${FLAVOUR:-cloud}") || exit 1
+cache=$(dirname "$kernel")
+[ ! -x "$cache/busybox" ] || export BUSYBOX="$cache/busybox"
 tools/guest_initramfs.sh -t "$out/test.sh" -a "$root" -o "$out/init.gz" || exit 1
-kernel=$(tools/guest_kernel.sh cloud) || exit 1
 
 n=$(echo "$stressors" | wc -w)
 # shellcheck disable=SC2086
