@@ -7,12 +7,13 @@
 #define BUS_SHARED_H
 
 #include "base/types.h"
+#include "bus/ide_window.h"
 #include "bus/pci_app.h"
 #include "bus/screen.h"
 #include "bus/topology.h"
 #include "mem/mem.h"
 
-enum { SHARED_MAGIC = 0x52474e42 /* "RGNB": bump with every change of layout */, VCPUS_MAX = 16,
+enum { SHARED_MAGIC = 0x52474e43 /* "RGNB": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
 	SERIAL_PORTS = 4, AHCI_CONTROLLERS = 3, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
@@ -258,6 +259,7 @@ struct shared {
 	_Atomic uint32_t power_pressed; // the power button; then PENDING_LINES
 	_Atomic uint32_t pci_events; // functions with new bits in vectors or isr
 	struct screen screen;
+	struct ide_window ide[2]; // channels
 	_Atomic uint32_t pci_plugged, pci_unplug; // functions that have come, that the guest is asked to let go
 	_Atomic uint32_t pci_ejected; // by the monitor: it has; then the doorbell
 	struct pci_app pci[PCI_APP_MAX];

@@ -40,6 +40,10 @@ static const struct board_range {
 	{AT(pci), 0, BUS_PORT, PCI_HOST_BASE, PCI_HOST_LEN, 0},
 	{AT(ioapic), 0, BUS_MMIO, IOAPIC_BASE, IOAPIC_SIZE, 0},
 	{AT(hpet), IF(hpet), BUS_MMIO, HPET_BASE, HPET_SIZE, 0},
+	{AT(ide), IF(ide), BUS_PORT, 0x1f0, 8, PIIX_IDE_RANGE_COMMAND},
+	{AT(ide), IF(ide), BUS_PORT, 0x3f6, 1, PIIX_IDE_RANGE_CONTROL},
+	{AT(ide), IF(ide), BUS_PORT, 0x170, 8, PIIX_IDE_RANGE_COMMAND + 1},
+	{AT(ide), IF(ide), BUS_PORT, 0x376, 1, PIIX_IDE_RANGE_CONTROL + 1},
 	{AT(hotplug), IF(pci_hotplug), BUS_PORT, PCI_HOTPLUG_BASE, PCI_HOTPLUG_LEN, 0},
 };
 
@@ -322,6 +326,7 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 	b->i440fx.opaque = b;
 	b->ide.access = b->host.port_access;
 	b->ide.opaque = b->host.opaque;
+	b->ide.window = b->host.ide;
 	b->vga.screen = b->host.screen;
 	b->vga.memory = b->host.screen_memory;
 	b->vga.moved = b->host.screen_moved;

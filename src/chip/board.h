@@ -38,6 +38,7 @@ struct board_host {
 	uint64_t (*port_access)(void *opaque, bool write, uint64_t port, unsigned size, uint64_t value); // the app's
 	void (*pci_kick)(void *opaque, unsigned function); // a queue of the app's has been notified
 	void (*screen_moved)(void *opaque, uint32_t at); // the frame buffer: where the guest has it, 0: nowhere
+	struct ide_window *ide; // of both channels
 	struct screen *screen;  // what is to be seen, and the frame buffer; NULL: nobody looks
 	uint8_t *screen_memory;
 	void (*ejected)(void *opaque, unsigned function);  // the guest has let it go

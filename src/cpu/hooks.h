@@ -17,7 +17,7 @@ void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t valu
 // The same if one of the monitor's chips is there, which need not know who asks. False: nothing has been done.
 bool vcpu_port_quick(struct vcpu *v, uint16_t port, unsigned size, uint64_t *value, bool write);
 bool vcpu_mmio_write_quick(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
-// INS and OUTS: `count` accesses to a port of the app's at once, no more than REQUEST_BLOCK bytes. False: not so here.
+// INS and OUTS: `count` accesses to a port at once, no more than REQUEST_BLOCK bytes. False: not so here.
 bool vcpu_port_block(struct vcpu *v, uint16_t port, unsigned size, unsigned count, void *bytes, bool write);
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);

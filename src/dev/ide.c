@@ -3,6 +3,7 @@
 // See dev/ide.h: the channels' registers, transfers by programmed I/O, the bus master.
 #include "dev/ide.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { DATA, ERROR, COUNT, LOW, MID, HIGH, DEVICE, STATUS }; // registers; FEATURE and COMMAND when written
@@ -13,6 +14,7 @@ enum { PRD_SIZE = 8, PRDS_MAX = 8192, PRD_LAST = BIT(7), COMMAND_DEVICE_RESET = 
 
 static void update_line(struct ide_channel *c, bool level)
 {
+	c->line = level;
 	irq_set(&c->irq, level && !(c->control & CONTROL_NIEN));
 }
 
@@ -211,7 +213,7 @@ void ide_reset_drive(struct ide_drive *d)
 	d->device = 0;
 	d->error = 1; // diagnostics: all is well
 	d->status = !d->image ? 0 : d->cdrom ? 0 : IDE_DRDY | IDE_DSC;
-	d->multiple = 0;
+	d->multiple = IDE_MULTIPLE; // Linux leaves it as it finds it
 	d->heads = 16;
 	d->sectors = 63;
 	d->at = d->end = 0;
@@ -303,9 +305,58 @@ static uint8_t read_register(struct ide_channel *c, unsigned reg)
 	}
 }
 
-static uint64_t ide_read(struct dev *dev, unsigned range, uint64_t off, unsigned size)
+// -- the window -------------------------------------------------------------------------------------------------------
+
+// What the monitor has done since it was last shown: whatever it says, no more than it was allowed.
+static void take_window(struct ide_channel *c)
 {
-	struct ide *s = (struct ide *)dev;
+	struct ide_window *w = c->window;
+	struct ide_drive *d = &c->drive[c->selected];
+	uint32_t n, posts;
+
+	if (!w)
+		return;
+	n = c->window_size ? MIN(w->at, c->window_size - 1) : 0;
+	posts = MIN(w->nposts, (uint32_t)IDE_POSTS);
+	if (n && d->to_drive)
+		memcpy(d->buffer + d->at, w->data, n);
+	d->at += n;
+	c->window_size = 0;
+	w->at = w->nposts = 0;
+	for (uint32_t i = 0; i < posts; i++)
+		if (w->post[i].reg >= ERROR && w->post[i].reg <= DEVICE)
+			write_register(c, w->post[i].reg, w->post[i].value);
+}
+
+// Data that come and go by the data register now: all that is left of the block, or as much as there is room for.
+static void show_data(struct ide_channel *c, struct ide_window *w)
+{
+	struct ide_drive *d = &c->drive[c->selected];
+
+	c->window_size = 0;
+	if (!d->image || !(d->status & IDE_DRQ) || d->dma_waits)
+		return;
+	c->window_size = MIN(d->end - d->at, (uint32_t)IDE_WINDOW);
+	w->to_drive = d->to_drive;
+	if (!d->to_drive)
+		memcpy(w->data, d->buffer + d->at, c->window_size);
+}
+
+static void show_window(struct ide_channel *c)
+{
+	struct ide_window *w = c->window;
+
+	if (!w)
+		return;
+	show_data(c, w);
+	w->second = c->selected;
+	atomic_store_explicit(&w->end, c->window_size, memory_order_release);
+	atomic_store_explicit(&w->status, read_register(c, STATUS) | (c->line ? (unsigned)IDE_STATUS_ASK : 0),
+			      memory_order_release);
+}
+
+static uint64_t read_any(struct ide *s, unsigned range, uint64_t off, unsigned size)
+{
 	struct ide_channel *c = &s->channel[range & 1];
 	uint8_t bytes[8] = {0};
 	uint64_t value = 0;
@@ -340,9 +391,8 @@ static void write_control(struct ide_channel *c, uint8_t value)
 		reset_channel(c);
 }
 
-static void ide_write(struct dev *dev, unsigned range, uint64_t off, unsigned size, uint64_t value)
+static void write_any(struct ide *s, unsigned range, uint64_t off, unsigned size, uint64_t value)
 {
-	struct ide *s = (struct ide *)dev;
 	struct ide_channel *c = &s->channel[range & 1];
 	uint8_t bytes[8];
 
@@ -359,10 +409,43 @@ static void ide_write(struct dev *dev, unsigned range, uint64_t off, unsigned si
 	}
 }
 
+static void take_windows(struct ide *s)
+{
+	for (unsigned i = 0; i < IDE_CHANNELS; i++)
+		take_window(&s->channel[i]);
+}
+
+static void show_windows(struct ide *s)
+{
+	for (unsigned i = 0; i < IDE_CHANNELS; i++)
+		show_window(&s->channel[i]);
+}
+
+static uint64_t ide_read(struct dev *dev, unsigned range, uint64_t off, unsigned size)
+{
+	struct ide *s = (struct ide *)dev;
+	uint64_t value;
+
+	take_windows(s);
+	value = read_any(s, range, off, size);
+	show_windows(s);
+	return value;
+}
+
+static void ide_write(struct dev *dev, unsigned range, uint64_t off, unsigned size, uint64_t value)
+{
+	struct ide *s = (struct ide *)dev;
+
+	take_windows(s);
+	write_any(s, range, off, size, value);
+	show_windows(s);
+}
+
 static void ide_reset(struct dev *dev)
 {
 	struct ide *s = (struct ide *)dev;
 
+	take_windows(s);
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		struct ide_channel *c = &s->channel[i];
 
@@ -370,6 +453,7 @@ static void ide_reset(struct dev *dev)
 		c->bm_table = 0;
 		reset_channel(c);
 	}
+	show_windows(s);
 }
 
 static void ide_init(struct dev *dev)

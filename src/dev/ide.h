@@ -8,10 +8,12 @@
 #define DEV_IDE_H
 
 #include "bus/bus.h"
+#include "bus/ide_window.h"
 #include "io/block.h"
 #include "mem/mem.h"
 
-enum { IDE_CHANNELS = 2, IDE_DRIVES = 4, IDE_IRQ = 14, IDE_SERIAL = 20, IDE_SECTOR = 512, CD_SECTOR = 2048 };
+enum { IDE_CHANNELS = 2, IDE_DRIVES = 4, IDE_IRQ = 14, IDE_SERIAL = 20, IDE_SECTOR = 512, IDE_MULTIPLE = 16,
+	CD_SECTOR = 2048 };
 enum ide_range { IDE_RANGE_COMMAND, IDE_RANGE_CONTROL = 2, IDE_RANGE_BUS_MASTER = 4 }; // + channel
 // The bus master's registers, where the monitor passes them on: no port of the guest's.
 enum { IDE_BUS_MASTER = 0x20000, IDE_BUS_MASTER_LEN = 16 };
@@ -64,6 +66,9 @@ struct ide_channel {
 	uint8_t bm_command, bm_status;
 	uint32_t bm_table;
 	struct ide *ide;
+	bool line;                 // an interrupt is asked for
+	struct ide_window *window; // what the monitor may do by itself, or NULL
+	uint32_t window_size;      // bytes of the selected drive's block, from `at` on, that are in it
 	// Another table of guest memory than the bus master's, as ide_dma_segments; or NULL.
 	unsigned (*segments)(struct ide_channel *c, uint64_t skip, uint64_t size, struct iovec *iov, unsigned room,
 			     uint64_t *done, bool to_guest);

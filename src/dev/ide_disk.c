@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { DEVICE_LBA = BIT(6), MULTIPLE_MAX = 16, SECTORS_28 = 1 << 28, SEGMENTS = 256 };
+enum { DEVICE_LBA = BIT(6), SECTORS_28 = 1 << 28, SEGMENTS = 256 };
 enum { FEATURE_WRITE_CACHE_ON = 0x02, FEATURE_WRITE_CACHE_OFF = 0x82, FEATURE_TRANSFER = 0x03,
 	FEATURE_LOOK_AHEAD_ON = 0xaa, FEATURE_LOOK_AHEAD_OFF = 0x55, FEATURE_POWER_ON_DEFAULTS = 0xcc,
 	FEATURE_KEEP = 0x66 };
@@ -51,7 +51,7 @@ static void identify(struct ide_drive *d)
 	ide_text(w + 10 * 2, d->serial, IDE_SERIAL);
 	ide_text(w + 23 * 2, "1.0", 8);
 	ide_text(w + 27 * 2, "RINGER HARDDISK", 40);
-	put_word(w, 47, 0x8000 | MULTIPLE_MAX);
+	put_word(w, 47, 0x8000 | IDE_MULTIPLE);
 	put_word(w, 48, 1);       // transfers of 32 bits
 	put_word(w, 49, 0x0b00);  // DMA, LBA, IORDY
 	put_word(w, 50, 0x4000);
@@ -243,7 +243,7 @@ static void set_multiple(struct ide_drive *d)
 {
 	uint8_t n = d->r.count[0];
 
-	if (n > MULTIPLE_MAX || n & (n - 1)) {
+	if (n > IDE_MULTIPLE || n & (n - 1)) {
 		ide_abort(d);
 		return;
 	}

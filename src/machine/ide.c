@@ -63,8 +63,10 @@ int ide_create(struct machine *m, char *err, size_t errlen)
 	s->run = block_run;
 	s->will_write = machine_tell_written;
 	s->opaque = m;
-	for (unsigned i = 0; i < IDE_CHANNELS; i++)
+	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		s->channel[i].irq = (struct irq_line){machine_set_irq, m, IDE_IRQ + i};
+		s->channel[i].window = &m->shared->ide[i];
+	}
 	for (unsigned i = 0; r == 0 && i < IDE_DRIVES; i++)
 		if (m->config->ide[i].present)
 			r = ide_add_drive(&s->channel[i / 2].drive[i % 2], &m->config->ide[i], i, err, errlen);

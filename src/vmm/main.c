@@ -179,7 +179,7 @@ static void init_board(struct vmm *vm)
 		.pic_intr = on_pic_intr, .ioapic_deliver = on_ioapic_message, .power_off = on_shutdown,
 		.reset = on_reset, .doorbell = on_doorbell, .msi = on_msi, .pci_access = on_pci_access,
 		.pci_kick = on_pci_kick, .port_access = on_port_access, .screen_moved = on_screen_moved,
-		.screen = &vm->shared->screen,
+		.ide = vm->shared->ide, .screen = &vm->shared->screen,
 		.screen_memory = vm->shared->config.vga ? (uint8_t *)ZONE_RAM + MEM_FRAME : NULL,
 		.ejected = on_ejected,
 	};

@@ -169,18 +169,38 @@ void vcpu_port_write(struct vcpu *v, uint16_t port, unsigned size, uint64_t valu
 		app_write(v, REQ_PORT_WRITE, "port write", port, size, value);
 }
 
+static void board_block(struct bus *bus, uint16_t port, unsigned size, unsigned count, uint8_t *bytes, bool write)
+{
+	for (; count; count--, bytes += size) {
+		uint64_t value = 0;
+
+		if (write)
+			__builtin_memcpy(&value, bytes, size);
+		if (write)
+			bus_write(bus, BUS_PORT, port, size, value);
+		else
+			bus_read(bus, BUS_PORT, port, size, &value);
+		if (!write)
+			__builtin_memcpy(bytes, &value, size);
+	}
+}
+
 bool vcpu_port_block(struct vcpu *v, uint16_t port, unsigned size, unsigned count, void *bytes, bool write)
 {
 	struct chips *c = vmm_of(v)->chips;
 	uint8_t *block = (uint8_t *)v->shared->request[v->index].block;
 	bool here;
 
-	vmm_lock(&c->lock);
-	here = bus_has(&c->bus, BUS_PORT, port);
-	vmm_unlock(&c->lock);
-	if (here || v->shared->config.log)
+	if (v->shared->config.log)
 		return false;
 	vcpu_stats(v)->port_accesses += count;
+	enter_board(c, v);
+	here = bus_has(&c->bus, BUS_PORT, port);
+	if (here)
+		board_block(&c->bus, port, size, count, bytes, write);
+	leave_board(c, v);
+	if (here)
+		return true;
 	if (write)
 		__builtin_memcpy(block, bytes, size * count);
 	world_request(v, write ? REQ_PORT_WRITE_BLOCK : REQ_PORT_READ_BLOCK, port, size, count);

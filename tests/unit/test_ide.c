@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The IDE controller: a disk and a CD-ROM by programmed I/O and by bus mastering, what lies outside the disk or RAM,
-// and register accesses at random, which must end with nothing worse than an error to the guest.
+// and register accesses at random, which must end with nothing worse than an error to the guest. All of it once more by
+// the monitor's chip, which does without the app what it may (bus/ide_window.h).
 #include <sys/mman.h>
 
+#include "chip/piix_ide.h"
 #include "chip_test.h"
 #include "dev/ide.h"
 
@@ -15,7 +17,55 @@ static struct probe irq[2];
 static uint8_t disk_bytes[SECTORS * IDE_SECTOR], disc_bytes[DISCS * CD_SECTOR];
 static struct block disk = {.size = sizeof(disk_bytes)}, disc = {.size = sizeof(disc_bytes), .readonly = true};
 static uint8_t buffers[2][IDE_BUFFER];
-static unsigned flushes, written;
+static unsigned flushes, written, asked;
+static bool by_chip, hostile;
+static struct bus app;
+static struct piix_ide chip;
+static struct ide_window windows[IDE_CHANNELS];
+
+// What may stand in the window is anything, if the monitor is the guest's.
+static void scribble(void)
+{
+	struct ide_window *w = &windows[random_bits() & 1];
+	uint32_t r = random_bits();
+
+	w->at = r & 1 ? random_bits() : w->at;
+	w->nposts = r & 2 ? random_bits() : w->nposts;
+	w->second = r & 4;
+	w->to_drive = r & 8;
+	w->post[r >> 8 & (IDE_POSTS - 1)] = (struct ide_post){(uint8_t)(r >> 16), (uint8_t)(r >> 24)};
+}
+
+static uint64_t ask_app(void *opaque, bool write, uint64_t port, unsigned size, uint64_t value)
+{
+	asked++;
+	if (port >= IDE_BUS_MASTER)
+		port += 0xc000 - IDE_BUS_MASTER;
+	if (hostile)
+		scribble();
+	if (write)
+		bus_write(&app, BUS_PORT, port, size, value);
+	else
+		CHECK(bus_read(&app, BUS_PORT, port, size, &value));
+	if (hostile) // or its chip would leave its window
+		for (unsigned i = 0; i < IDE_CHANNELS; i++)
+			windows[i].at = windows[i].nposts = 0;
+	return value;
+}
+
+static void put_chip_between(void)
+{
+	static const uint16_t at[] = {0x1f0, 0x170, 0x3f6, 0x376};
+
+	app = bus;
+	test_bus();
+	bus_init_dev(&bus, &chip.dev, &piix_ide_class);
+	chip.window = windows;
+	chip.access = ask_app;
+	CHECK(!bus_add(&bus, BUS_PORT, 0xc000, IDE_BUS_MASTER_LEN, &chip.dev, PIIX_IDE_RANGE_MASTER));
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
+		CHECK(!bus_add(&bus, BUS_PORT, at[i], i < 2 ? 8 : 1, &chip.dev, PIIX_IDE_RANGE_COMMAND + i));
+}
 
 static int run(struct block *b, struct block_request *r, unsigned worker)
 {
@@ -59,12 +109,15 @@ static void setup(void)
 		struct ide_drive *d = &ide.channel[i].drive[0];
 
 		ide.channel[i].irq = probe_line(&irq[i]);
+		ide.channel[i].window = by_chip ? &windows[i] : NULL;
 		d->image = i ? &disc : &disk;
 		d->cdrom = i;
 		d->buffer = buffers[i];
 		strcpy(d->serial, "S1");
 	}
 	ide_class.reset(&ide.dev);
+	if (by_chip)
+		put_chip_between();
 	for (unsigned i = 0; i < sizeof(disk_bytes); i++)
 		disk_bytes[i] = (uint8_t)(i / IDE_SECTOR + i);
 	for (unsigned i = 0; i < sizeof(disc_bytes); i++)
@@ -95,6 +148,7 @@ static void test_pio(void)
 	uint8_t want[4 * IDE_SECTOR];
 
 	setup();
+	flushes = 0;
 	CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC);
 	command(0x1f0, 5, 2, 0x20);
 	CHECK(irq[0].level && inb(0x1f7) & IDE_DRQ);
@@ -233,6 +287,25 @@ static void test_random(void)
 	}
 }
 
+// The app's for a sector: its command, the status that takes the interrupt back, the last word.
+static void test_how_often_asked(void)
+{
+	enum { COUNT = 16 };
+
+	setup();
+	outb(0x1f6, 0xe0);
+	asked = 0;
+	for (unsigned i = 0; i < COUNT; i++) {
+		command(0x1f0, i, 1, 0x20);
+		while (!(inb(0x3f6) & IDE_DRQ))
+			;
+		CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC | IDE_DRQ);
+		CHECK(reads(0x1f0, disk_bytes + i * IDE_SECTOR, IDE_SECTOR));
+		CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC);
+	}
+	CHECK_IS(asked, COUNT * 3);
+}
+
 int main(void)
 {
 	mem_layout(&mem, RAM);
@@ -241,9 +314,15 @@ int main(void)
 		perror("mmap");
 		return 1;
 	}
-	test_pio();
-	test_dma();
-	test_cdrom();
+	for (unsigned i = 0; i < 2; i++) {
+		by_chip = i;
+		test_pio();
+		test_dma();
+		test_cdrom();
+		test_random();
+	}
+	test_how_often_asked();
+	hostile = true;
 	test_random();
 	return test_result();
 }
