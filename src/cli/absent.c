@@ -34,7 +34,13 @@ enum cli_result cli_usb(struct cli *c, const char *arg)
 
 enum cli_result cli_audio(struct cli *c, const char *arg)
 {
-	if (strncmp(arg, "none", 4) && strncmp(arg, "driver=none", 11))
+	char text[512] = "";
+
+	if (*arg == '{' && cli_from_json(c, arg, "driver", text, sizeof(text)) != CLI_OK)
+		return CLI_ERROR;
+	if (*text)
+		arg = text;
+	if (strncmp(arg, "none", 4) && !strstr(arg, "driver=none"))
 		cli_warn("%s %s: sound is not built: the guest goes without it", c->option, arg);
 	return CLI_OK;
 }

@@ -34,6 +34,7 @@ enum cli_object_kind { OBJECT_RNG, OBJECT_THREAD };
 struct cli_object { // -object: a name that devices may use
 	char id[64];
 	enum cli_object_kind kind;
+	unsigned device; // of a use: whose it is
 };
 
 enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOPPY, DRIVE_FLASH };
@@ -41,11 +42,17 @@ enum cli_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_IDE, DRIVE_SCSI, DRIVE_FLOP
 struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	char id[64];
 	enum cli_interface interface;
+	bool gone;          // deleted: its place is free
 	bool attached, cdrom;
+	bool behind;        // ... attached as other nodes' backing
+	bool settled;       // it has found the nodes that it names
+	bool wanted;        // ... attached to a virtio device that names it, and may go
+	bool disc;          // ... attached as the disc of a CD-ROM drive, which may let it go
 	int place;          // on the IDE controller, -1: any
 	bool by_bus;        // ... from bus= and unit=
 	bool protocol;      // a -blockdev that is a file, for another one to stand on
 	char below[64];     // -blockdev: the node that it stands on
+	char backing[64];   // ... and whose contents show where it has none of its own
 	bool snapshot_said; // snapshot= was given
 	struct block_config image;
 	struct virtio_blk_config blk; // serial, write cache
@@ -53,7 +60,7 @@ struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 
 enum { IDE_DEVICES = IDE_DRIVES + AHCI_CONTROLLERS * AHCI_PORTS };
 struct cli_ide { // -device ide-hd, ide-cd
-	char drive[64], serial[IDE_SERIAL + 1];
+	char drive[64], serial[IDE_SERIAL + 1], id[64];
 	bool cdrom;
 	char bus[64];  // "ide": the board's; "": not said
 	int nbus, unit; // -1: not said
@@ -69,18 +76,20 @@ struct cli {
 	struct machine_config config;
 	unsigned serials; // -serial given so far
 	struct cli_drive drive[CLI_DRIVES];
-	unsigned drives;
+	unsigned drives, last_drive; // last_drive: the one that has come last
 	struct cli_ide ide[IDE_DEVICES];
 	unsigned ides;
 	char wants_drive[PCI_APP_MAX][64]; // a virtio device's drive=
+	unsigned last_device, last_net, last_card; // the one that has come last
 	struct cli_scsi scsi[SCSI_DISKS];
 	bool snapshot;
 	bool no_serial; // microvm's isa-serial=off
 	const char *microvm_prop; // what was said that microvm alone has
 	bool vga_asked;  // -vga std was said
+	bool vga_device; // ... as a -device
 	bool hpet_asked; // hpet=on was said, which microvm has not
 	enum virtio_place place; // of the -device being handled
-	char port_bus[CONSOLE_PORTS][64], port_id[CONSOLE_PORTS][64]; // bus=, id= of virtserialport and virtconsole
+	char port_bus[CONSOLE_PORTS][64]; // bus= of virtserialport and virtconsole
 	unsigned wanted_ports[PCI_APP_MAX];
 	unsigned chardevs;
 	struct cli_chardev chardev[CHARDEVS_MAX];
@@ -198,6 +207,7 @@ enum cli_result cli_settle_nodes(struct cli *c);
 enum cli_result cli_object(struct cli *c, const char *arg);
 enum cli_result cli_use_object(struct cli *c, enum cli_object_kind kind, const char *id); // a device names it
 enum cli_result cli_settle_objects(struct cli *c); // what was named is there
+enum cli_result cli_drop_object(struct cli *c, const char *id);
 
 // smbios_opts.c
 enum cli_result cli_smbios(struct cli *c, const char *arg);
@@ -222,6 +232,11 @@ enum cli_result cli_give_drive(struct cli *c, unsigned device);      // the driv
 
 // plug.c: what operators add while the machine runs
 void cli_let_plug(struct cli *c, struct machine *m);
+// unplug.c: what they take away again. First: devices that the guest has let go leave their places.
+void cli_forget_gone(struct cli *c, const struct machine *m);
+bool cli_drive_in_use(struct cli *c, struct machine *m, const struct cli_drive *d);
+void cli_forget_drive(struct cli *c, struct cli_drive *d); // and what it stood on is free
+enum cli_result cli_drop(struct cli *c, struct machine *m, enum plug_kind what, const char *id);
 
 // ide_opts.c
 enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d); // a drive for this image

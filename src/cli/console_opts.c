@@ -36,7 +36,7 @@ static enum cli_result port_prop(struct cli *c, struct console_port_config *port
 	const struct cli_text texts[] = {
 		{ "name", port->name, sizeof(port->name) }, { "chardev", port->to.path, sizeof(port->to.path) },
 		{ "bus", c->port_bus[port - c->config.port], sizeof(c->port_bus[0]) },
-		{ "id", c->port_id[port - c->config.port], sizeof(c->port_id[0]) },
+		{ "id", port->id, sizeof(port->id) },
 	};
 	uint64_t n;
 	enum cli_result r = cli_take_text(c, texts, ARRAY_SIZE(texts), p);

@@ -135,6 +135,28 @@ static enum cli_result isa_serial(struct cli *c, const char *arg)
 	return CLI_OK;
 }
 
+// QEMU's standard VGA has one place, the one where -vga std puts it.
+static enum cli_result vga(struct cli *c, const char *arg)
+{
+	struct cli_prop p;
+	uint64_t n;
+
+	c->config.vga_slot = SLOT_ANY;
+	while (cli_next_prop(&arg, &p)) {
+		if (!strcmp(p.key, "addr") && cli_parse_slot(p.value, &c->config.vga_slot))
+			continue;
+		if (!strcmp(p.key, "vgamem_mb") && cli_parse_number(p.value, &n) && n == SCREEN_MEMORY >> 20)
+			continue;
+		if (strcmp(p.key, "id") && strcmp(p.key, "bus"))
+			return cli_error(c, "VGA: '%s=%s' is unknown or not built", p.key, p.value);
+	}
+	if (c->vga_device)
+		return cli_error(c, "VGA: there is one at most");
+	c->vga_device = c->vga_asked = true;
+	c->config.no_vga = false;
+	return CLI_OK;
+}
+
 static const struct device_option {
 	const char *name, *bus, *description;
 	enum cli_result (*take)(struct cli *c, const char *props);
@@ -156,6 +178,7 @@ static const struct device_option {
 	{ "ahci", "PCI", NULL, cli_ahci },
 	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE or SATA controller", cli_ide_hd },
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
+	{ "VGA", "PCI", "the display of -vga std: vgamem_mb=16", vga },
 	{ "isa-serial", "ISA", "chardev=ID,index=N: a serial port", isa_serial },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
 	{ "isa-debugcon", "ISA", "iobase=PORT,readback=N,chardev=ID: bytes written are printed", debugcon },
@@ -209,7 +232,7 @@ enum cli_result cli_settle_ids(struct cli *c)
 	for (unsigned i = 0; i < c->config.nvirtio; i++)
 		ids[n++] = c->config.virtio[i].id;
 	for (unsigned i = 0; i < c->config.ports; i++)
-		ids[n++] = c->port_id[i];
+		ids[n++] = c->config.port[i].id;
 	for (unsigned i = 0; i < c->config.scsis; i++)
 		ids[n++] = c->scsi[i].id;
 	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)

@@ -12,20 +12,25 @@ static const char *const off[] = { "off", "false", "no", NULL };
 struct cli_drive *cli_find_drive(struct cli *c, const char *id)
 {
 	for (unsigned i = 0; i < c->drives; i++)
-		if (!strcmp(c->drive[i].id, id))
+		if (!c->drive[i].gone && !strcmp(c->drive[i].id, id))
 			return &c->drive[i];
 	return NULL;
 }
 
 static struct cli_drive *add(struct cli *c)
 {
-	struct cli_drive *d = &c->drive[c->drives];
+	struct cli_drive *d;
+	unsigned i = 0;
 
-	if (c->drives == CLI_DRIVES) {
+	while (i < c->drives && !c->drive[i].gone)
+		i++;
+	if (i == CLI_DRIVES) {
 		cli_error(c, "more than %d disk images are not built", CLI_DRIVES);
 		return NULL;
 	}
-	c->drives++;
+	c->drives = MAX(c->drives, i + 1);
+	c->last_drive = i;
+	d = &c->drive[i];
 	*d = (struct cli_drive){.blk.write_cache = true, .place = -1};
 	return d;
 }
@@ -260,7 +265,8 @@ enum cli_result cli_drive(struct cli *c, const char *arg)
 	while (cli_next_prop(&arg, &p))
 		if (drive_prop(c, d, &p) != CLI_OK)
 			return CLI_ERROR;
-	return *d->image.file ? CLI_OK : cli_error(c, "an empty drive is not built; name its image (file=)");
+	return *d->image.file || d->cdrom ? CLI_OK :
+		cli_error(c, "only a CD-ROM drive may be empty; name its image (file=)");
 }
 
 enum cli_result cli_disk(struct cli *c, const char *file)
@@ -278,7 +284,7 @@ enum cli_result cli_cdrom(struct cli *c, const char *file)
 	enum cli_result r = cli_disk(c, file);
 
 	if (r == CLI_OK)
-		c->drive[c->drives - 1].cdrom = true;
+		c->drive[c->last_drive].cdrom = true;
 	return r;
 }
 
@@ -287,7 +293,7 @@ enum cli_result cli_flash(struct cli *c, const char *file)
 	enum cli_result r = cli_disk(c, file);
 
 	if (r == CLI_OK)
-		c->drive[c->drives - 1].interface = DRIVE_FLASH;
+		c->drive[c->last_drive].interface = DRIVE_FLASH;
 	return r;
 }
 
@@ -304,6 +310,11 @@ static enum cli_result blockdev_prop(struct cli *c, struct cli_drive *d, const s
 		return take_id(c, d, p->value);
 	if (!strcmp(p->key, "file")) {
 		snprintf(d->below, sizeof(d->below), "%.63s", p->value);
+		return CLI_OK;
+	}
+	if (!strcmp(p->key, "backing")) {
+		snprintf(d->backing, sizeof(d->backing), "%.63s", p->value);
+		d->image.no_backing = !*p->value;
 		return CLI_OK;
 	}
 	r = image_prop(c, d, p);
@@ -335,14 +346,40 @@ enum cli_result cli_blockdev(struct cli *c, const char *arg)
 	return *d->image.file || *d->below ? CLI_OK : cli_error(c, "%s: name its file (file.filename=)", d->id);
 }
 
+// Several may have the same node behind them: nothing is written to it.
+static enum cli_result settle_backing(struct cli *c, struct cli_drive *d)
+{
+	struct cli_drive *behind = cli_find_drive(c, d->backing);
+
+	if (!*d->backing)
+		return CLI_OK;
+	if (!*d->image.format || !strcmp(d->image.format, "raw"))
+		return cli_error(c, "%s: a raw image has no backing", d->id);
+	if (!behind || behind == d || behind->protocol || (behind->attached && !behind->behind))
+		return cli_error(c, "%s: node '%s' %s", d->id, d->backing, behind ? "is in use already" : "is not there");
+	for (struct cli_drive *b = behind; b; b = *b->backing ? cli_find_drive(c, b->backing) : NULL)
+		if (b == d)
+			return cli_error(c, "%s: its backing leads back to it", d->id);
+	if (!behind->attached && cli_settle_node(c, behind) != CLI_OK)
+		return CLI_ERROR;
+	behind->attached = behind->behind = true;
+	d->image.backing = &behind->image;
+	return CLI_OK;
+}
+
 // A node that stands on another takes its file, and what was said of the file.
 enum cli_result cli_settle_node(struct cli *c, struct cli_drive *d)
 {
 	struct cli_drive *below = cli_find_drive(c, d->below);
 
+	if (d->settled)
+		return CLI_OK;
+	d->settled = true;
+	if (settle_backing(c, d) != CLI_OK)
+		return CLI_ERROR;
 	if (!*d->below)
 		return CLI_OK;
-	if (!below || !below->protocol || below == d)
+	if (!below || !below->protocol)
 		return cli_error(c, "%s: there is no file node '%s'", d->id, d->below);
 	if (below->attached)
 		return cli_error(c, "%s: node '%s' is in use already", d->id, d->below);
@@ -376,6 +413,7 @@ enum cli_result cli_give_drive(struct cli *c, unsigned i)
 		return cli_error(c, "drive=%s: it belongs to another device already (if=none leaves it free)",
 				 c->wants_drive[i]);
 	give(&c->config.virtio[i], d);
+	d->wanted = true;
 	return CLI_OK;
 }
 

@@ -32,37 +32,43 @@ static struct places board_places(struct cli *c)
 	return (struct places){"IDE", c->config.ide, IDE_DRIVES};
 }
 
+// d: its image, or NULL for a CD-ROM drive without a disc. *to is where it has been put.
 static enum cli_result put(struct cli *c, struct cli_drive *d, struct places p, int place, bool cdrom,
-			   const char *serial)
+			   struct ide_config **to)
 {
-	struct ide_config *to;
+	const char *file = d && *d->image.file ? d->image.file : "an empty drive";
 
 	for (int i = 0; place < 0 && i < p.count; i++)
 		if (!p.drive[i].present)
 			place = i;
 	if (place < 0 || place >= p.count)
-		return cli_error(c, "%s: the %s controller has %d places; use if=virtio", d->image.file, p.name, p.count);
-	if (d->image.on_error.write || d->image.on_error.read)
-		return cli_error(c, "%s: werror= and rerror= other than report are not built for IDE and SATA", d->image.file);
-	to = &p.drive[place];
-	if (to->present)
-		return cli_error(c, "%s: its place on the %s controller (%d) belongs to %s; choose another", d->image.file,
-				 p.name, place, to->image.file);
+		return cli_error(c, "%s: the %s controller has %d places; use if=virtio", file, p.name, p.count);
+	if (d && (d->image.on_error.write || d->image.on_error.read))
+		return cli_error(c, "%s: werror= and rerror= other than report are not built for IDE and SATA", file);
+	*to = &p.drive[place];
+	if ((*to)->present)
+		return cli_error(c, "%s: its place on the %s controller (%d) belongs to %s; choose another", file, p.name,
+				 place, *(*to)->image.file ? (*to)->image.file : "an empty drive");
+	**to = (struct ide_config){.present = true, .cdrom = cdrom};
+	if (!d)
+		return CLI_OK;
 	d->attached = true;
-	*to = (struct ide_config){.present = true, .cdrom = cdrom, .image = d->image};
-	to->image.readonly |= cdrom;
-	snprintf(to->serial, sizeof(to->serial), "%s", serial);
+	d->disc = cdrom;
+	(*to)->image = cli_image_of(d, &d->image.on_error);
+	(*to)->image.readonly |= cdrom;
+	snprintf((*to)->serial, sizeof((*to)->serial), "%s", d->blk.serial);
 	return CLI_OK;
 }
 
 enum cli_result cli_ide_drive(struct cli *c, struct cli_drive *d)
 {
 	struct places p = board_places(c);
+	struct ide_config *to;
 	int place = d->by_bus && c->config.board == BOARD_Q35 ? d->place / 2 : d->place;
 
 	if (place < 0 && d->cdrom && !p.drive[CDROM_PLACE].present)
 		place = CDROM_PLACE;
-	return put(c, d, p, place, d->cdrom, d->blk.serial);
+	return put(c, d, p, place, d->cdrom, &to);
 }
 
 enum cli_result cli_floppy_drive(struct cli *c, struct cli_drive *d)
@@ -134,11 +140,13 @@ static enum cli_result ide_device(struct cli *c, const char *props, bool cdrom)
 			continue;
 		else if (!strcmp(p.key, "unit") && cli_parse_number(p.value, &n) && n < 2)
 			w->unit = (int)n;
-		else if (strcmp(p.key, "id") && strcmp(p.key, "bootindex") && strcmp(p.key, "model") && strcmp(p.key, "ver"))
+		else if (!strcmp(p.key, "id"))
+			snprintf(w->id, sizeof(w->id), "%.63s", p.value);
+		else if (strcmp(p.key, "bootindex") && strcmp(p.key, "model") && strcmp(p.key, "ver"))
 			return cli_error(c, "%s: property '%s%s%s' is unknown or not built", name, p.key, *p.key ? "=" : "",
 					 p.value);
 	}
-	if (!*w->drive)
+	if (!*w->drive && !cdrom)
 		return cli_error(c, "%s: name its image (drive=ID of a -drive with if=none)", name);
 	c->ides++;
 	return CLI_OK;
@@ -213,15 +221,19 @@ enum cli_result cli_settle_ide(struct cli *c)
 		const struct cli_ide *w = &c->ide[i];
 		struct cli_drive *d = cli_find_drive(c, w->drive);
 		struct places p = find_places(c, w);
+		struct ide_config *to;
 
 		if (!p.count)
 			return cli_error(c, "bus=%s.%d: there is no controller '%s'", w->bus, w->nbus, w->bus);
-		if (!d)
+		if (!d && *w->drive)
 			return cli_error(c, "drive=%s: there is no such -drive or -blockdev", w->drive);
-		if (d->attached || d->interface != DRIVE_NONE)
+		if (d && (d->attached || d->interface != DRIVE_NONE))
 			return cli_error(c, "drive=%s: it belongs to another device already (if=none leaves it free)", w->drive);
-		if (put(c, d, p, place_of(w, p), w->cdrom, *w->serial ? w->serial : d->blk.serial) != CLI_OK)
+		if (put(c, d, p, place_of(w, p), w->cdrom, &to) != CLI_OK)
 			return CLI_ERROR;
+		if (*w->serial)
+			memcpy(to->serial, w->serial, sizeof(to->serial));
+		memcpy(to->id, w->id, sizeof(to->id));
 	}
 	return CLI_OK;
 }

@@ -68,8 +68,10 @@ static void put_value(struct text *t, const char *key, const json_t *v)
 	case JSON_FALSE:
 		put_pair(t, key, json_is_true(v) ? "on" : "off");
 		break;
+	case JSON_NULL: // as "backing" of a node with none
+		put_pair(t, key, "");
+		break;
 	case JSON_REAL:
-	case JSON_NULL:
 		break;
 	}
 }

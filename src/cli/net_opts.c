@@ -12,7 +12,7 @@ static const char *const models[] = {"virtio", "virtio-net-pci", "virtio-net", N
 static struct net_config *find_net(struct cli *c, const char *id)
 {
 	for (unsigned i = 0; i < c->config.nets; i++)
-		if (!strcmp(c->config.net[i].id, id))
+		if (c->config.net[i].taken && !strcmp(c->config.net[i].id, id))
 			return &c->config.net[i];
 	return NULL;
 }
@@ -28,31 +28,40 @@ static enum cli_result net_help(void)
 static enum cli_result new_net(struct cli *c, const char *kind, struct net_config **net)
 {
 	int k = net_kind_find(kind);
+	unsigned i = 0;
 
 	if (k < 0)
 		return cli_error(c, "a network of type '%s' is not built; '-netdev help' lists those that are", kind);
-	if (c->config.nets == MACHINE_NETS_MAX)
+	while (i < c->config.nets && c->config.net[i].taken)
+		i++;
+	if (i == MACHINE_NETS_MAX)
 		return cli_error(c, "at most %d networks", MACHINE_NETS_MAX);
-	*net = &c->config.net[c->config.nets++];
+	c->config.nets = MAX(c->config.nets, i + 1);
+	c->last_net = i;
+	*net = &c->config.net[i];
 	net_config_init(*net, k);
+	(*net)->taken = true;
 	return CLI_OK;
 }
 
 // A card, and the virtio device that it is.
 static struct nic_config *new_card(struct cli *c, struct virtio_config **device)
 {
-	struct virtio_config *v = c->config.nics < MACHINE_NETS_MAX ? cli_virtio_add(c, VIRTIO_NET) : NULL;
-	struct nic_config *card = &c->config.nic[c->config.nics];
+	struct virtio_config *v;
+	unsigned i = 0;
 
-	if (!v) {
-		if (c->config.nics == MACHINE_NETS_MAX)
-			cli_error(c, "at most %d network cards", MACHINE_NETS_MAX);
+	while (i < c->config.nics && !c->config.nic[i].gone)
+		i++;
+	if (i == MACHINE_NETS_MAX)
+		cli_error(c, "at most %d network cards", MACHINE_NETS_MAX);
+	v = i < MACHINE_NETS_MAX ? cli_virtio_add(c, VIRTIO_NET) : NULL;
+	if (!v)
 		return NULL;
-	}
-	v->card = c->config.nics++;
-	*card = (struct nic_config){0};
+	c->config.nics = MAX(c->config.nics, i + 1);
+	v->card = c->last_card = i;
+	c->config.nic[i] = (struct nic_config){0};
 	*device = v;
-	return card;
+	return &c->config.nic[i];
 }
 
 static enum cli_result net_prop(struct cli *c, struct net_config *n, const struct cli_prop *p)
@@ -230,7 +239,7 @@ static enum cli_result net_nic(struct cli *c, const char *arg)
 
 	if (card && c->old_card)
 		return cli_error(c, "there is no hub: one card with -net; use -nic for more");
-	c->old_card = c->config.nics;
+	c->old_card = c->last_card + 1;
 	while (r == CLI_OK && cli_next_prop(&arg, &p)) {
 		taken = card_prop(c, card, &p);
 		if (taken >= 0)
@@ -258,7 +267,7 @@ enum cli_result cli_net(struct cli *c, const char *arg)
 	if (c->old_net)
 		return cli_error(c, "there is no hub: one network with -net; use -nic for more");
 	r = new_net(c, p.value, &n);
-	c->old_net = c->config.nets;
+	c->old_net = c->last_net + 1;
 	while (r == CLI_OK && cli_next_prop(&arg, &p))
 		if (strcmp(p.key, "name") && strcmp(p.key, "id"))
 			r = net_prop(c, n, &p);
@@ -293,11 +302,11 @@ enum cli_result cli_settle_nets(struct cli *c)
 		strcpy(c->config.nic[c->old_card - 1].netdev, c->config.net[c->old_net - 1].id);
 	for (unsigned i = 0; i < c->config.nics; i++) {
 		struct nic_config *card = &c->config.nic[i];
-		struct net_config *n = find_net(c, card->netdev);
+		struct net_config *n = card->gone ? NULL : find_net(c, card->netdev);
 
 		card->net = n ? (int)(n - c->config.net) : -1;
 		c->option = "netdev";
-		if (!n && *card->netdev)
+		if (!n && *card->netdev && !card->gone)
 			return cli_error(c, "'%s': there is no such network", card->netdev);
 		if (n && users[card->net]++)
 			return cli_error(c, "'%s': this network has another card; there is no hub", card->netdev);
@@ -305,7 +314,7 @@ enum cli_result cli_settle_nets(struct cli *c)
 			memcpy(card->mac, (const uint8_t[]){0x52, 0x54, 0, 0x12, 0x34, (uint8_t)(0x56 + i)}, 6);
 	}
 	for (unsigned i = 0; i < c->config.nets; i++)
-		if (!users[i])
+		if (!users[i] && c->config.net[i].taken)
 			cli_warn("network '%s' has no card", c->config.net[i].id);
 	return CLI_OK;
 }

@@ -83,6 +83,7 @@ enum cli_result cli_use_object(struct cli *c, enum cli_object_kind kind, const c
 	if (c->wants == OBJECTS_MAX)
 		return cli_error(c, "%d uses of objects are the most", OBJECTS_MAX);
 	o->kind = kind;
+	o->device = c->last_device;
 	snprintf(o->id, sizeof(o->id), "%.63s", id);
 	c->wants++;
 	return CLI_OK;
@@ -99,5 +100,18 @@ enum cli_result cli_settle_objects(struct cli *c)
 		if (!o || o->kind != want->kind)
 			return cli_error(c, "%s=%s: there is no such -object", names[want->kind], want->id);
 	}
+	return CLI_OK;
+}
+
+enum cli_result cli_drop_object(struct cli *c, const char *id)
+{
+	struct cli_object *o = find(c, id);
+
+	if (!o)
+		return cli_error(c, "object '%s' not found", id);
+	for (unsigned i = 0; i < c->wants; i++)
+		if (c->wanted[i].kind == o->kind && !strcmp(c->wanted[i].id, id))
+			return cli_error(c, "object '%s' is in use, can not be deleted", id);
+	*o = c->object[--c->objects];
 	return CLI_OK;
 }

@@ -128,7 +128,7 @@ static enum cli_result take_disk(struct cli *c, const char *file)
 	enum cli_result r = cli_disk(c, file);
 
 	if (r == CLI_OK)
-		c->drive[c->drives - 1].place = c->option[strlen(c->option) - 1] - 'a';
+		c->drive[c->last_drive].place = c->option[strlen(c->option) - 1] - 'a';
 	return r;
 }
 
@@ -138,7 +138,7 @@ static enum cli_result take_floppy(struct cli *c, const char *file)
 	enum cli_result r = take_disk(c, file);
 
 	if (r == CLI_OK)
-		c->drive[c->drives - 1].interface = DRIVE_FLOPPY;
+		c->drive[c->last_drive].interface = DRIVE_FLOPPY;
 	return r;
 }
 
@@ -504,6 +504,8 @@ static enum cli_result settle(struct cli *c)
 	c->option = "-vga";
 	if (c->vga_asked && c->config.board == BOARD_MICROVM)
 		return cli_error(c, "microvm has no PCI, where a display would be");
+	if (c->vga_device && c->config.vga_slot != SLOT_ANY && c->config.vga_slot != machine_vga_slot(&c->config))
+		return cli_error(c, "VGA is built at addr=%d only on this machine", machine_vga_slot(&c->config));
 	c->option = "-smp";
 	if (settle_smp(c) != CLI_OK || cli_settle_nodes(c) != CLI_OK)
 		return CLI_ERROR;

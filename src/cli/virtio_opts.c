@@ -29,7 +29,7 @@ struct virtio_config *cli_find_bus(struct cli *c, enum virtio_kind kind, const c
 	for (unsigned i = 0; i < c->config.nvirtio; i++) {
 		struct virtio_config *v = &c->config.virtio[i];
 
-		if (v->kind == kind && (!n || (strlen(v->id) == n && !strncmp(v->id, name, n))))
+		if (!v->gone && v->kind == kind && (!n || (strlen(v->id) == n && !strncmp(v->id, name, n))))
 			return v;
 	}
 	return NULL;
@@ -37,13 +37,18 @@ struct virtio_config *cli_find_bus(struct cli *c, enum virtio_kind kind, const c
 
 struct virtio_config *cli_virtio_add(struct cli *c, enum virtio_kind kind)
 {
-	struct virtio_config *v = &c->config.virtio[c->config.nvirtio];
+	struct virtio_config *v;
+	unsigned i = 0;
 
-	if (c->config.nvirtio == PCI_APP_MAX) {
+	while (i < c->config.nvirtio && !c->config.virtio[i].gone)
+		i++;
+	if (i == PCI_APP_MAX) {
 		cli_error(c, "more than %d PCI devices are not built", PCI_APP_MAX);
 		return NULL;
 	}
-	c->config.nvirtio++;
+	c->config.nvirtio = MAX(c->config.nvirtio, i + 1);
+	c->last_device = i;
+	v = &c->config.virtio[i];
 	*v = (struct virtio_config){.kind = kind, .place = c->place, .slot = SLOT_ANY, .vectors = PCI_APP_VECTORS};
 	return v;
 }

@@ -10,9 +10,9 @@ struct disk_seen {
 	char name[80]; // as QEMU calls a drive without an id
 	const char *qdev; // the device's id, or ""
 	const struct block_config *image; // NULL: a drive without a disc
-	bool removable;
+	bool removable, open, locked; // of a CD-ROM drive: its tray
 };
 
-bool disk_see(const struct machine_config *c, unsigned i, struct disk_seen *d); // false: no more
+bool disk_see(struct machine *m, unsigned i, struct disk_seen *d); // false: no more
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "ctl/hmp.h"
 #include "ctl/screendump.h"
+#include "machine/medium.h"
 
 void hmp_print(struct hmp_text *t, const char *fmt, ...)
 {
@@ -157,6 +158,77 @@ static void device_del(struct machine *m, const char *rest, struct hmp_text *t)
 		hmp_print(t, "Error: %s\r\n", why);
 }
 
+static void drive_del(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char why[512] = "";
+
+	if (m->plug(m->plug_opaque, m, PLUG_DROP_DRIVE, rest, why, sizeof(why)) < 0 &&
+	    m->plug(m->plug_opaque, m, PLUG_DROP_NODE, rest, why, sizeof(why)) < 0)
+		hmp_print(t, "Error: %s\r\n", why);
+}
+
+static void netdev_del(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	plug(m, PLUG_DROP_NETWORK, rest, t);
+}
+
+static void object_del(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	plug(m, PLUG_DROP_OBJECT, rest, t);
+}
+
+static bool take_flag(const char **rest, const char *flag)
+{
+	size_t n = strlen(flag);
+	bool is = !strncmp(*rest, flag, n) && ((*rest)[n] == ' ' || !(*rest)[n]);
+
+	if (is)
+		*rest += n + strspn(*rest + n, " ");
+	return is;
+}
+
+// eject [-f] DRIVE
+static void eject(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	bool force = take_flag(&rest, "-f");
+	char why[512] = "";
+
+	if (medium_change(m, rest, NULL, force, why, sizeof(why)) < 0)
+		hmp_print(t, "Error: %s\r\n", why);
+}
+
+// change DRIVE [-f] FILE [FORMAT]
+static void change(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char drive[80], file[512], format[16], why[512] = "";
+	bool force = false;
+
+	if (!hmp_word(&rest, drive, sizeof(drive)) || (rest += strspn(rest, " "), force = take_flag(&rest, "-f"), false) ||
+	    !hmp_word(&rest, file, sizeof(file)))
+		hmp_print(t, "Error: give a drive, as ide1-cd0, and a file\r\n");
+	else if (medium_change_file(m, drive, file, hmp_word(&rest, format, sizeof(format)) ? format : NULL, force, why,
+				    sizeof(why)) < 0)
+		hmp_print(t, "Error: %s\r\n", why);
+}
+
+// set_link NAME on|off
+static void set_link(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	char name[80], state[8] = "";
+
+	if (!hmp_word(&rest, name, sizeof(name)) || !hmp_word(&rest, state, sizeof(state)) ||
+	    (strcmp(state, "on") && strcmp(state, "off")))
+		hmp_print(t, "Error: give a network's or card's name, and on or off\r\n");
+	else if (!machine_set_link(m, name, !strcmp(state, "on")))
+		hmp_print(t, "Error: Device '%s' not found\r\n", name);
+}
+
+// Of the machine's whole state nothing is kept.
+static void snapshot(struct machine *m, const char *rest, struct hmp_text *t)
+{
+	hmp_print(t, "Error: snapshots and migration are not built\r\n");
+}
+
 static void nmi(struct machine *m, const char *rest, struct hmp_text *t)
 {
 	machine_send_nmi(m);
@@ -195,13 +267,23 @@ static const struct {
 } commands[] = {
 	{ "balloon", "MIB: the memory that the guest is to have, by virtio-balloon", balloon },
 	{ "c", NULL, cont },
+	{ "change", "DRIVE [-f] FILE [FORMAT]: another disc for a CD-ROM drive", change },
 	{ "cont", "go on", cont },
+	{ "delvm", NULL, snapshot },
 	{ "cpu", NULL, cpu },
 	{ "device_add", "DRIVER,id=ID,...: on -machine pc, a virtio device", device_add },
 	{ "device_del", "ID: the guest is asked to let it go", device_del },
 	{ "drive_add", "0 if=none,id=ID,file=F: for device_add", drive_add },
+	{ "drive_del", "ID: an image that no device uses", drive_del },
+	{ "eject", "[-f] DRIVE: the disc comes out of a CD-ROM drive", eject },
+	{ "loadvm", NULL, snapshot },
+	{ "migrate", NULL, snapshot },
 	{ "netdev_add", "TYPE,id=ID: for device_add", netdev_add },
+	{ "netdev_del", "ID: a network that no card uses", netdev_del },
 	{ "object_add", "KIND,id=ID: for device_add", object_add },
+	{ "object_del", "ID: an object that no device uses", object_del },
+	{ "savevm", NULL, snapshot },
+	{ "set_link", "NAME on|off: the cable of a network card", set_link },
 	{ "dump-guest-memory", "[-p] FILE: all of it, as an ELF core", hmp_dump },
 	{ "help", "this list", help },
 	{ "?", NULL, help },

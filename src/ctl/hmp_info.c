@@ -39,19 +39,28 @@ static void info_cpus(struct machine *m, struct hmp_text *t)
 		hmp_print(t, "%c CPU #%u: thread_id=%d\r\n", i ? ' ' : '*', i, (int)m->monitor[i].pid);
 }
 
+static void info_tray(const struct disk_seen *d, struct hmp_text *t)
+{
+	if (d->removable)
+		hmp_print(t, "    Removable device: %slocked, tray %s\r\n", d->locked ? "" : "not ",
+			  d->open ? "open" : "closed");
+}
+
 static void info_block(struct machine *m, struct hmp_text *t)
 {
 	struct disk_seen d;
 
-	for (unsigned i = 0; disk_see(m->config, i, &d); i++) {
+	for (unsigned i = 0; disk_see(m, i, &d); i++) {
 		if (!d.image) {
 			hmp_print(t, "%s: [not inserted]\r\n", d.name);
+			info_tray(&d, t);
 			continue;
 		}
 		hmp_print(t, "%s: %s (%s%s)\r\n", d.name, d.image->file, *d.image->format ? d.image->format : "raw",
 			  d.image->readonly ? ", read-only" : "");
 		if (*d.qdev)
 			hmp_print(t, "    Attached to:      %s\r\n", d.qdev);
+		info_tray(&d, t);
 		hmp_print(t, "    Cache mode:       %s%s\r\n", d.image->writethrough ? "writethrough" : "writeback",
 			  d.image->direct ? ", direct" : d.image->no_flush ? ", ignore flushes" : "");
 	}
@@ -62,6 +71,8 @@ static void info_network(struct machine *m, struct hmp_text *t)
 	for (unsigned i = 0; i < m->config->nics; i++) {
 		const struct nic_config *n = &m->config->nic[i];
 
+		if (n->gone)
+			continue;
 		hmp_print(t, "virtio-net-pci.%u: index=0,type=nic,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\r\n", i, n->mac[0],
 			  n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
 		if (n->net >= 0)
@@ -128,7 +139,7 @@ static void info_qtree(struct machine *m, struct hmp_text *t)
 			hmp_print(t, "    addr = %02x.%x\r\n    class = %04x, pci id %04x:%04x\r\n", p->devfn >> 3, p->devfn & 7u,
 				  p->class_code >> 8, p->vendor, p->device);
 	}
-	for (unsigned i = 0; disk_see(m->config, i, &d); i++)
+	for (unsigned i = 0; disk_see(m, i, &d); i++)
 		hmp_print(t, "  drive: %s\r\n    file = \"%s\"\r\n", d.name, d.image ? d.image->file : "");
 }
 

@@ -89,6 +89,9 @@ void qmp_tell_failure(struct operator *op, const struct block_failure *f)
 	say(op, e);
 }
 
+const char *const qmp_events[] = { "SHUTDOWN", "RESET", "STOP", "RESUME", "POWERDOWN", "DEVICE_DELETED",
+	"DEVICE_TRAY_MOVED", "VSERPORT_CHANGE", "BALLOON_CHANGE", "BLOCK_IO_ERROR", NULL };
+
 void qmp_tell(struct operator *op, enum machine_note note, bool guest, const char *why)
 {
 	static const struct {
@@ -97,9 +100,12 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 	} notes[] = {
 		[NOTE_STOP] = {"STOP", false}, [NOTE_RESUME] = {"RESUME", false}, [NOTE_RESET] = {"RESET", true},
 		[NOTE_SHUTDOWN] = {"SHUTDOWN", true}, [NOTE_POWERDOWN] = {"POWERDOWN", false},
-		[NOTE_DELETED] = {"DEVICE_DELETED", false},
+		[NOTE_DELETED] = {"DEVICE_DELETED", false}, [NOTE_TRAY_OPENED] = {"DEVICE_TRAY_MOVED", false},
+		[NOTE_TRAY_CLOSED] = {"DEVICE_TRAY_MOVED", false}, [NOTE_PORT_OPENED] = {"VSERPORT_CHANGE", false},
+		[NOTE_PORT_CLOSED] = {"VSERPORT_CHANGE", false}, [NOTE_BALLOON] = {"BALLOON_CHANGE", false},
 	};
 	json_t *e = event(notes[note].name);
+	uint64_t bytes;
 	char path[128];
 
 	if (e && notes[note].reasoned)
@@ -109,6 +115,13 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 		json_object_set_new(e, "data", *why ? json_pack("{s:s,s:s}", "device", why, "path", path) :
 				    json_pack("{s:s}", "path", "/machine/peripheral-anon/device"));
 	}
+	if (e && (note == NOTE_TRAY_OPENED || note == NOTE_TRAY_CLOSED))
+		json_object_set_new(e, "data", json_pack("{s:s,s:s,s:b}", "device", "", "id", why, "tray-open",
+							 note == NOTE_TRAY_OPENED));
+	if (e && (note == NOTE_PORT_OPENED || note == NOTE_PORT_CLOSED))
+		json_object_set_new(e, "data", json_pack("{s:s,s:b}", "id", why, "open", note == NOTE_PORT_OPENED));
+	if (e && note == NOTE_BALLOON && virtio_bus_memory(op->all->machine, &bytes))
+		json_object_set_new(e, "data", json_pack("{s:I}", "actual", (json_int_t)bytes));
 	say(op, e);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, devices that come
-// and go, the balloon.
+// QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, devices and networks
+// that come and go, the balloon, keys.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,12 @@
 #include "ctl/dump.h"
 #include "ctl/qmp.h"
 
-static struct machine *machine_of(const struct qmp_call *c)
+struct machine *qmp_machine(const struct qmp_call *c)
 {
 	return c->op->all->machine;
 }
 
-static json_t *missing(struct qmp_call *c, const char *what)
+json_t *qmp_missing(struct qmp_call *c, const char *what)
 {
 	snprintf(c->why, sizeof(c->why), "Parameter '%s' is missing", what);
 	return NULL;
@@ -26,8 +26,8 @@ static json_t *save(struct qmp_call *c, const char *address, bool physical)
 	const char *file = json_string_value(json_object_get(c->args, "filename"));
 
 	if (!json_is_integer(at) || !json_is_integer(size) || !file)
-		return missing(c, !json_is_integer(at) ? address : !file ? "filename" : "size");
-	if (!memory_save(machine_of(c), physical, (uint64_t)json_integer_value(at),
+		return qmp_missing(c, !json_is_integer(at) ? address : !file ? "filename" : "size");
+	if (!memory_save(qmp_machine(c), physical, (uint64_t)json_integer_value(at),
 			 (uint64_t)json_integer_value(size), file, c->why, sizeof(c->why)))
 		return NULL;
 	return json_object();
@@ -49,12 +49,12 @@ static json_t *dump(struct qmp_call *c)
 	const char *format = json_string_value(json_object_get(c->args, "format"));
 
 	if (!to)
-		return missing(c, "protocol");
+		return qmp_missing(c, "protocol");
 	if (strncmp(to, "file:", 5))
-		return missing(c, "protocol=file:PATH (others are not built)");
+		return qmp_missing(c, "protocol=file:PATH (others are not built)");
 	if (format && strcmp(format, "elf"))
-		return missing(c, "format=elf (others are not built)");
-	return memory_dump(machine_of(c), to + 5, c->why, sizeof(c->why)) ? json_object() : NULL;
+		return qmp_missing(c, "format=elf (others are not built)");
+	return memory_dump(qmp_machine(c), to + 5, c->why, sizeof(c->why)) ? json_object() : NULL;
 }
 
 static json_t *dump_formats(struct qmp_call *c)
@@ -64,18 +64,18 @@ static json_t *dump_formats(struct qmp_call *c)
 
 static json_t *nmi(struct qmp_call *c)
 {
-	machine_send_nmi(machine_of(c));
+	machine_send_nmi(qmp_machine(c));
 	return json_object();
 }
 
-static json_t *plug(struct qmp_call *c, enum plug_kind what, json_t *args)
+json_t *qmp_plug(struct qmp_call *c, enum plug_kind what)
 {
-	struct machine *m = machine_of(c);
-	char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+	struct machine *m = qmp_machine(c);
+	char *text = c->args ? json_dumps(c->args, JSON_COMPACT) : NULL;
 	bool ok;
 
 	if (!text)
-		return missing(c, "arguments");
+		return qmp_missing(c, "arguments");
 	ok = m->plug && m->plug(m->plug_opaque, m, what, text, c->why, sizeof(c->why)) == 0;
 	free(text);
 	return ok ? json_object() : NULL;
@@ -83,22 +83,17 @@ static json_t *plug(struct qmp_call *c, enum plug_kind what, json_t *args)
 
 static json_t *device_add(struct qmp_call *c)
 {
-	return plug(c, PLUG_DEVICE, c->args);
-}
-
-static json_t *blockdev_add(struct qmp_call *c)
-{
-	return plug(c, PLUG_NODE, c->args);
+	return qmp_plug(c, PLUG_DEVICE);
 }
 
 static json_t *netdev_add(struct qmp_call *c)
 {
-	return plug(c, PLUG_NETWORK, c->args);
+	return qmp_plug(c, PLUG_NETWORK);
 }
 
 static json_t *object_add(struct qmp_call *c)
 {
-	return plug(c, PLUG_OBJECT, c->args);
+	return qmp_plug(c, PLUG_OBJECT);
 }
 
 static json_t *device_del(struct qmp_call *c)
@@ -106,9 +101,43 @@ static json_t *device_del(struct qmp_call *c)
 	const char *id = json_string_value(json_object_get(c->args, "id"));
 
 	if (!id)
-		return missing(c, "id");
+		return qmp_missing(c, "id");
 	c->class = "DeviceNotFound";
-	return virtio_bus_unplug(machine_of(c), id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
+	return virtio_bus_unplug(qmp_machine(c), id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
+}
+
+json_t *qmp_drop(struct qmp_call *c, enum plug_kind what, const char *key)
+{
+	const char *id = json_string_value(json_object_get(c->args, key));
+	struct machine *m = qmp_machine(c);
+
+	if (!id)
+		return qmp_missing(c, key);
+	return m->plug && m->plug(m->plug_opaque, m, what, id, c->why, sizeof(c->why)) == 0 ? json_object() : NULL;
+}
+
+static json_t *netdev_del(struct qmp_call *c)
+{
+	return qmp_drop(c, PLUG_DROP_NETWORK, "id");
+}
+
+static json_t *object_del(struct qmp_call *c)
+{
+	return qmp_drop(c, PLUG_DROP_OBJECT, "id");
+}
+
+static json_t *set_link(struct qmp_call *c)
+{
+	const char *name = json_string_value(json_object_get(c->args, "name"));
+	json_t *up = json_object_get(c->args, "up");
+
+	if (!name || !json_is_boolean(up))
+		return qmp_missing(c, name ? "up" : "name");
+	if (machine_set_link(qmp_machine(c), name, json_is_true(up)))
+		return json_object();
+	c->class = "DeviceNotFound";
+	snprintf(c->why, sizeof(c->why), "Device '%.100s' not found", name);
+	return NULL;
 }
 
 static json_t *balloon(struct qmp_call *c)
@@ -116,8 +145,8 @@ static json_t *balloon(struct qmp_call *c)
 	json_t *value = json_object_get(c->args, "value");
 
 	if (!json_is_integer(value) || json_integer_value(value) <= 0)
-		return missing(c, "value");
-	if (virtio_bus_ask_memory(machine_of(c), (uint64_t)json_integer_value(value)))
+		return qmp_missing(c, "value");
+	if (virtio_bus_ask_memory(qmp_machine(c), (uint64_t)json_integer_value(value)))
 		return json_object();
 	c->class = "DeviceNotActive";
 	snprintf(c->why, sizeof(c->why), "No balloon device has been activated");
@@ -141,7 +170,7 @@ static bool press(struct qmp_call *c, json_t *key, bool down)
 {
 	char name[40];
 
-	if (key_name(key, name, sizeof(name)) && machine_press_key(machine_of(c), name, down))
+	if (key_name(key, name, sizeof(name)) && machine_press_key(qmp_machine(c), name, down))
 		return true;
 	snprintf(c->why, sizeof(c->why), "Invalid parameter '%s'", *name ? name : "keys");
 	return false;
@@ -154,7 +183,7 @@ static json_t *send_key(struct qmp_call *c)
 	size_t n = json_array_size(keys);
 
 	if (!n)
-		return missing(c, "keys");
+		return qmp_missing(c, "keys");
 	for (size_t i = 0; i < n; i++)
 		if (!press(c, json_array_get(keys, i), true))
 			return NULL;
@@ -173,7 +202,7 @@ static json_t *send_event(struct qmp_call *c)
 
 		data = json_object_get(one, "data");
 		if (!type || strcmp(type, "key"))
-			return missing(c, "type=key (there is no pointer)");
+			return qmp_missing(c, "type=key (there is no pointer)");
 		if (!press(c, json_object_get(data, "key"), json_is_true(json_object_get(data, "down"))))
 			return NULL;
 	}
@@ -198,19 +227,27 @@ static json_t *set_capabilities(struct qmp_call *c)
 	return json_object();
 }
 
+static json_t *no_sleep(struct qmp_call *c)
+{
+	snprintf(c->why, sizeof(c->why), "Unable to wake up: guest is not in suspended state");
+	return NULL;
+}
+
 static json_t *not_built(struct qmp_call *c)
 {
-	snprintf(c->why, sizeof(c->why), "this is not built in ringer");
+	snprintf(c->why, sizeof(c->why), "snapshots and migration are not built");
 	return NULL;
 }
 
 const struct qmp_command qmp_acts[] = {
-	{ "balloon", balloon }, { "blockdev-add", blockdev_add },
+	{ "balloon", balloon },
 	{ "device_add", device_add }, { "device_del", device_del },
 	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave },
 	{ "migrate", not_built },
 	{ "migrate-set-capabilities", set_capabilities },
-	{ "netdev_add", netdev_add }, { "object-add", object_add }, { "pmemsave", pmemsave },
+	{ "netdev_add", netdev_add }, { "netdev_del", netdev_del }, { "object-add", object_add },
+	{ "object-del", object_del }, { "pmemsave", pmemsave }, { "set_link", set_link },
 	{ "query-dump-guest-memory-capability", dump_formats }, { "send-key", send_key },
-	{ "system_wakeup", not_built }, { NULL, NULL },
+	{ "snapshot-delete", not_built }, { "snapshot-load", not_built }, { "snapshot-save", not_built },
+	{ "system_wakeup", no_sleep }, { NULL, NULL },
 };

@@ -7,11 +7,6 @@
 #include "ctl/qmp.h"
 #include "ctl/screendump.h"
 
-static struct machine *machine_of(const struct qmp_call *c)
-{
-	return c->op->all->machine;
-}
-
 static json_t *done(struct qmp_call *c, int r, const char *why)
 {
 	if (r == 0)
@@ -39,7 +34,7 @@ static json_t *query_version(struct qmp_call *c)
 
 static json_t *query_status(struct qmp_call *c)
 {
-	struct machine *m = machine_of(c);
+	struct machine *m = qmp_machine(c);
 
 	return json_pack("{s:b,s:b,s:s}", "running", machine_is_running(m), "singlestep", false, "status",
 			 machine_run_state(m));
@@ -52,7 +47,7 @@ static json_t *query_kvm(struct qmp_call *c)
 
 static json_t *query_name(struct qmp_call *c)
 {
-	const char *name = machine_of(c)->config->name;
+	const char *name = qmp_machine(c)->config->name;
 
 	return name ? json_pack("{s:s}", "name", name) : json_object();
 }
@@ -64,7 +59,7 @@ static json_t *query_target(struct qmp_call *c)
 
 static json_t *query_cpus(struct qmp_call *c)
 {
-	struct machine *m = machine_of(c);
+	struct machine *m = qmp_machine(c);
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < m->config->vcpus; i++) {
@@ -77,35 +72,56 @@ static json_t *query_cpus(struct qmp_call *c)
 	return list;
 }
 
+static void add_chardev(json_t *list, const char *label, const struct chardev *c, bool open)
+{
+	char text[400];
+
+	chardev_describe(c, text, sizeof(text));
+	if (*c->config.label)
+		label = c->config.label;
+	json_array_append_new(list, json_pack("{s:s,s:o,s:b}", "label", label, "filename", qmp_text(text),
+					      "frontend-open", open));
+}
+
 static json_t *query_chardev(struct qmp_call *c)
 {
-	const struct machine_config *m = machine_of(c)->config;
+	struct machine *m = qmp_machine(c);
+	struct operators *all = c->op->all;
 	json_t *list = json_array();
 	char label[32];
 
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-		if (m->serial[i].kind == STREAM_NONE)
-			continue;
 		snprintf(label, sizeof(label), "serial%u", i);
-		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", label, "filename",
-						      stream_describe(&m->serial[i]), "frontend-open", true));
+		if (m->config->serial[i].kind != STREAM_NONE)
+			add_chardev(list, label, &m->serial[i].chardev, true);
 	}
-	for (unsigned i = 0; i < m->ports; i++)
-		json_array_append_new(list, json_pack("{s:s,s:s,s:b}", "label", m->port[i].to.label, "filename",
-						      stream_describe(&m->port[i].to), "frontend-open", true));
+	for (unsigned i = 0; i < m->config->ports; i++) {
+		bool open;
+		const struct chardev *port = virtio_bus_port(m, i, &open);
+
+		if (port)
+			add_chardev(list, m->config->port[i].id, port, open);
+	}
+	for (unsigned i = 0; i < all->count; i++) {
+		snprintf(label, sizeof(label), "compat_monitor%u", i);
+		add_chardev(list, label, &all->one[i]->chardev, true);
+	}
 	return list;
 }
 
 static json_t *query_memory(struct qmp_call *c)
 {
-	return json_pack("{s:I,s:I}", "base-memory", (json_int_t)machine_of(c)->config->ram_size, "plugged-memory",
+	return json_pack("{s:I,s:I}", "base-memory", (json_int_t)qmp_machine(c)->config->ram_size, "plugged-memory",
 			 (json_int_t)0);
 }
 
 static json_t *query_events(struct qmp_call *c)
 {
-	return json_pack("[{s:s},{s:s},{s:s},{s:s},{s:s},{s:s},{s:s}]", "name", "SHUTDOWN", "name", "RESET", "name", "STOP",
-			 "name", "RESUME", "name", "POWERDOWN", "name", "DEVICE_DELETED", "name", "BLOCK_IO_ERROR");
+	json_t *list = json_array();
+
+	for (unsigned i = 0; qmp_events[i]; i++)
+		json_array_append_new(list, json_pack("{s:s}", "name", qmp_events[i]));
+	return list;
 }
 
 static json_t *query_commands(struct qmp_call *c)
@@ -121,12 +137,12 @@ static json_t *query_commands(struct qmp_call *c)
 
 static json_t *stop(struct qmp_call *c)
 {
-	return done(c, machine_pause(machine_of(c)), "the machine has powered off, or a debugger has stopped it");
+	return done(c, machine_pause(qmp_machine(c)), "the machine has powered off, or a debugger has stopped it");
 }
 
 static json_t *cont(struct qmp_call *c)
 {
-	return done(c, machine_unpause(machine_of(c)), "Resetting the Virtual Machine is required, or a debugger has it");
+	return done(c, machine_unpause(qmp_machine(c)), "Resetting the Virtual Machine is required, or a debugger has it");
 }
 
 static void reset_now(struct machine *m)
@@ -142,7 +158,7 @@ static json_t *system_reset(struct qmp_call *c)
 
 static json_t *powerdown(struct qmp_call *c)
 {
-	machine_press_power(machine_of(c));
+	machine_press_power(qmp_machine(c));
 	return json_object();
 }
 
@@ -159,7 +175,7 @@ static json_t *human(struct qmp_call *c)
 
 	if (!line)
 		return done(c, -1, "Parameter 'command-line' is missing");
-	hmp_obey(machine_of(c), line, &answer);
+	hmp_obey(qmp_machine(c), line, &answer);
 	return qmp_text(answer.at);
 }
 
@@ -170,7 +186,7 @@ static json_t *dump_screen(struct qmp_call *c)
 
 	if (!file)
 		return done(c, -1, "Parameter 'filename' is missing");
-	return screendump(machine_of(c), file, format, c->why, sizeof(c->why)) < 0 ? NULL : json_object();
+	return screendump(qmp_machine(c), file, format, c->why, sizeof(c->why)) < 0 ? NULL : json_object();
 }
 
 static const struct qmp_command commands[] = {
@@ -184,7 +200,7 @@ static const struct qmp_command commands[] = {
 
 static const struct qmp_command *at(unsigned i)
 {
-	const struct qmp_command *const tables[] = { commands, qmp_queries, qmp_acts };
+	const struct qmp_command *const tables[] = { commands, qmp_queries, qmp_acts, qmp_media };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
 		for (const struct qmp_command *c = tables[t]; c->name; c++)

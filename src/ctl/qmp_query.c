@@ -10,14 +10,9 @@
 #include "ctl/qmp.h"
 #include "machine/cpu_named.h"
 
-static struct machine *machine_of(const struct qmp_call *c)
-{
-	return c->op->all->machine;
-}
-
 static const struct known_names *known(const struct qmp_call *c)
 {
-	return machine_of(c)->config->known;
+	return qmp_machine(c)->config->known;
 }
 
 static json_t *nothing(struct qmp_call *c)
@@ -182,8 +177,6 @@ static json_t *query_options(struct qmp_call *c)
 // Commands and events, without their members: those are the same as QEMU's.
 static json_t *query_schema(struct qmp_call *c)
 {
-	static const char *const events[] = { "SHUTDOWN", "RESET", "STOP", "RESUME", "POWERDOWN", "DEVICE_DELETED",
-					      "BLOCK_IO_ERROR" };
 	json_t *list = json_array();
 	const char *name;
 
@@ -191,8 +184,8 @@ static json_t *query_schema(struct qmp_call *c)
 	for (unsigned i = 0; (name = qmp_name(i)); i++)
 		json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s}", "name", name, "meta-type", "command",
 						      "arg-type", "0", "ret-type", "0"));
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-		json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "name", events[i], "meta-type", "event",
+	for (unsigned i = 0; qmp_events[i]; i++)
+		json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "name", qmp_events[i], "meta-type", "event",
 						      "arg-type", "0"));
 	return list;
 }
@@ -207,7 +200,7 @@ static void add_object(json_t *list, const char *name, const char *type)
 static json_t *list_objects(struct qmp_call *c)
 {
 	const char *path = text_of(c, "path"), *cpus = "/machine/unattached";
-	struct machine *m = machine_of(c);
+	struct machine *m = qmp_machine(c);
 	json_t *list = json_array();
 	char name[80], type[80];
 	unsigned n;
@@ -254,12 +247,14 @@ static json_t *query_block(struct qmp_call *c)
 	json_t *list = json_array();
 	struct disk_seen d;
 
-	for (unsigned i = 0; disk_see(machine_of(c)->config, i, &d); i++) {
-		json_t *one = json_pack("{s:s,s:s,s:b,s:b,s:s}", "device", d.name, "qdev", d.qdev, "locked", false, "removable",
-					d.removable, "type", "unknown");
+	for (unsigned i = 0; disk_see(qmp_machine(c), i, &d); i++) {
+		json_t *one = json_pack("{s:s,s:s,s:b,s:b,s:s}", "device", d.name, "qdev", d.qdev, "locked",
+					d.locked, "removable", d.removable, "type", "unknown");
 
 		if (d.image)
 			json_object_set_new(one, "inserted", inserted(&d));
+		if (d.removable)
+			json_object_set_new(one, "tray_open", json_boolean(d.open));
 		json_array_append_new(list, one);
 	}
 	return list;
@@ -267,7 +262,7 @@ static json_t *query_block(struct qmp_call *c)
 
 static json_t *query_pci(struct qmp_call *c)
 {
-	struct machine *m = machine_of(c);
+	struct machine *m = qmp_machine(c);
 	json_t *devices = json_array();
 
 	for (unsigned i = 0; i < m->virtio.count; i++) {

@@ -27,7 +27,7 @@ void ahci_update(struct ahci *a)
 
 static bool is_there(const struct ahci_port *p)
 {
-	return p->channel.drive[0].image != NULL;
+	return ide_is_there(&p->channel.drive[0]);
 }
 
 // What has been started goes to its end: its guest memory is given back after that.

@@ -445,7 +445,7 @@ static void start(struct ahci_port *p, unsigned slot)
 		return;
 	}
 	memcpy(fis, mem_host(p->ahci->ide.mem, p->table, FIS_SIZE), FIS_SIZE);
-	if (fis[0] != FIS_TO_DEVICE || !d->image) {
+	if (fis[0] != FIS_TO_DEVICE || !ide_is_there(d)) {
 		p->ci &= ~BIT(slot);
 		return;
 	}

@@ -67,7 +67,7 @@ int ide_image(struct ide_drive *d, enum block_op op, uint64_t offset, struct iov
 {
 	struct block_request r = {.op = op, .offset = offset, .size = size, .iov = iov, .niov = n};
 
-	if (size && (offset > d->image->size || size > d->image->size - offset))
+	if (!d->image || (size && (offset > d->image->size || size > d->image->size - offset)))
 		return -1;
 	if (op != BLOCK_READ && d->image->readonly)
 		return -1;
@@ -76,12 +76,12 @@ int ide_image(struct ide_drive *d, enum block_op op, uint64_t offset, struct iov
 
 void ide_signature(struct ide_drive *d)
 {
-	bool packet = d->image && d->cdrom;
+	bool packet = d->cdrom;
 
 	d->r.count[0] = d->r.low[0] = 1;
 	d->r.mid[0] = packet ? 0x14 : 0;
 	d->r.high[0] = packet ? 0xeb : 0;
-	if (!d->image)
+	if (!ide_is_there(d))
 		d->r = (struct ide_regs){.feature = {0}};
 }
 
@@ -139,7 +139,7 @@ static void run_dma(struct ide_channel *c)
 {
 	struct ide_drive *d = &c->drive[c->selected];
 
-	if (!(c->bm_command & BM_START) || !d->image || !d->dma_waits)
+	if (!(c->bm_command & BM_START) || !ide_is_there(d) || !d->dma_waits)
 		return;
 	d->dma_waits = false;
 	if (d->cdrom)
@@ -212,12 +212,12 @@ void ide_reset_drive(struct ide_drive *d)
 	d->r = (struct ide_regs){.feature = {0}};
 	d->device = 0;
 	d->error = 1; // diagnostics: all is well
-	d->status = !d->image ? 0 : d->cdrom ? 0 : IDE_DRDY | IDE_DSC;
+	d->status = !d->image || d->cdrom ? 0 : IDE_DRDY | IDE_DSC;
 	d->multiple = IDE_MULTIPLE; // Linux leaves it as it finds it
 	d->heads = 16;
 	d->sectors = 63;
 	d->at = d->end = 0;
-	d->dma_waits = false;
+	d->dma_waits = d->locked = false;
 	ide_signature(d);
 }
 
@@ -242,7 +242,7 @@ static void command(struct ide_channel *c, uint8_t value)
 		ide_interrupt(&c->drive[0]);
 		return;
 	}
-	if (!d->image)
+	if (!ide_is_there(d))
 		return;
 	update_line(c, false);
 	if (value == COMMAND_DEVICE_RESET && d->cdrom) {
@@ -292,16 +292,16 @@ static uint8_t read_register(struct ide_channel *c, unsigned reg)
 	struct ide_drive *d = &c->drive[c->selected];
 	unsigned old = !!(c->control & CONTROL_HOB);
 
-	if (!c->drive[0].image && !c->drive[1].image)
+	if (!ide_is_there(&c->drive[0]) && !ide_is_there(&c->drive[1]))
 		return 0;
 	switch (reg) {
-	case ERROR: return d->image ? d->error : 0;
+	case ERROR: return ide_is_there(d) ? d->error : 0;
 	case COUNT: return d->r.count[old];
 	case LOW: return d->r.low[old];
 	case MID: return d->r.mid[old];
 	case HIGH: return d->r.high[old];
 	case DEVICE: return d->device;
-	default: return d->image ? d->status : 0;
+	default: return ide_is_there(d) ? d->status : 0;
 	}
 }
 
@@ -334,7 +334,7 @@ static void show_data(struct ide_channel *c, struct ide_window *w)
 	struct ide_drive *d = &c->drive[c->selected];
 
 	c->window_size = 0;
-	if (!d->image || !(d->status & IDE_DRQ) || d->dma_waits)
+	if (!ide_is_there(d) || !(d->status & IDE_DRQ) || d->dma_waits)
 		return;
 	c->window_size = MIN(d->end - d->at, (uint32_t)IDE_WINDOW);
 	w->to_drive = d->to_drive;

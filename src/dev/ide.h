@@ -28,7 +28,7 @@ struct ide_regs { // the task file; [1] is what was written before, for 48-bit a
 enum { IDE_BUFFER = 128 << 10, CD_PACKET = 12 };
 
 struct ide_drive {
-	struct block *image;       // NULL: no drive
+	struct block *image;       // NULL: no drive, or a CD-ROM without a disc
 	bool cdrom;
 	char serial[IDE_SERIAL + 1];
 	struct ide_regs r;
@@ -52,6 +52,9 @@ struct ide_drive {
 	bool packet_dma;
 	uint8_t sense, asc;
 	bool changed;              // a unit attention is due
+	bool open, locked;         // the tray; the guest has forbidden to open it by its button
+	bool told_open;            // what the operators know (machine/medium.c)
+	uint8_t media_event;       // enum ide_media_event, for GET EVENT STATUS NOTIFICATION
 	uint32_t answer_at, answer_end; // what is left of the answer in the buffer
 	uint32_t cd_lba, cd_left;  // sectors to be read after that
 
@@ -80,10 +83,24 @@ struct ide {
 	const struct mem *mem;
 	int (*run)(struct block *b, struct block_request *r, unsigned worker); // block_run
 	void (*will_write)(void *opaque, gpa_t gpa, uint64_t size); // before guest RAM is written
+	void (*tray_moved)(void *opaque); // may be NULL
 	void *opaque;
 };
 
 extern const struct dev_class ide_class;
+
+enum ide_media_event { IDE_MEDIA_NONE, IDE_MEDIA_EJECT_ASKED, IDE_MEDIA_NEW, IDE_MEDIA_REMOVED };
+
+static inline bool ide_is_there(const struct ide_drive *d)
+{
+	return d->image || d->cdrom;
+}
+
+// A CD-ROM's tray, from outside or by the guest's command; then ide.tray_moved.
+void ide_cdrom_move_tray(struct ide_drive *d, bool open);
+void ide_cdrom_press_button(struct ide_drive *d); // opens, or asks the guest, who has locked it
+// The disc in the tray is another one: image, or NULL. Returns the old one, which the caller closes.
+struct block *ide_cdrom_change(struct ide_drive *d, struct block *image);
 
 // -- among its parts
 

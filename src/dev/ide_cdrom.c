@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
 //
 // A CD-ROM on the IDE controller: packet commands (ATA/ATAPI-6, "PACKET"; MMC-6 and SPC-3 for what is in the packets).
-// The medium is always in. An answer goes to the guest in parts of at most as many bytes as it has asked for; data
-// that is read goes through the buffer, a part of the sectors at a time.
+// The tray may be empty or open. An answer goes to the guest in parts of at most as many bytes as it has asked for;
+// data that is read goes through the buffer, a part of the sectors at a time.
 #include "dev/ide.h"
 
 #include <string.h>
 
 enum { REASON_COMMAND = BIT(0), REASON_TO_HOST = BIT(1), FEATURE_DMA = BIT(0), SEGMENTS = 64 };
-enum { SENSE_NONE = 0, SENSE_MEDIUM = 3, SENSE_ILLEGAL = 5, SENSE_ATTENTION = 6 };
+enum { SENSE_NONE = 0, SENSE_NOT_READY = 2, SENSE_MEDIUM = 3, SENSE_ILLEGAL = 5, SENSE_ATTENTION = 6 };
 enum { ASC_INVALID_COMMAND = 0x20, ASC_OUT_OF_RANGE = 0x21, ASC_INVALID_FIELD = 0x24, ASC_CHANGED = 0x28,
-	ASC_READ_ERROR = 0x11 };
+	ASC_READ_ERROR = 0x11, ASC_NO_MEDIUM = 0x3a, ASC_LOCKED = 0x53 };
+enum { CD_CURRENT = 6, DVD_CURRENT = 10 /* among the features */ };
 enum { LEAD_OUT = 0xaa, PROFILE_CDROM = 8, SECTORS_A_TIME = IDE_BUFFER / CD_SECTOR };
 
 static uint32_t sectors_of(const struct ide_drive *d)
 {
 	return (uint32_t)MIN(d->image->size / CD_SECTOR, (uint64_t)UINT32_MAX);
+}
+
+static bool has_disc(const struct ide_drive *d)
+{
+	return d->image && !d->open;
 }
 
 static void put16be(uint8_t *p, uint32_t v)
@@ -274,6 +280,7 @@ static void mode_sense(struct ide_drive *d, const uint8_t *p)
 	}
 	if (page == 0x2a || page == 0x3f) {
 		memcpy(b + n, capabilities, sizeof(capabilities));
+		b[n + 6] |= d->locked ? 2 : 0;
 		n += sizeof(capabilities);
 	}
 	if (n == 8) {
@@ -297,8 +304,9 @@ static void configuration(struct ide_drive *d, const uint8_t *p)
 
 	memset(b, 0, 8);
 	put32be(b, n - 4);
-	put16be(b + 6, PROFILE_CDROM);
+	put16be(b + 6, has_disc(d) ? PROFILE_CDROM : 0);
 	memcpy(b + 8, features, sizeof(features));
+	b[8 + CD_CURRENT] = b[8 + DVD_CURRENT] = has_disc(d);
 	answer(d, n, get16be(p + 7));
 }
 
@@ -315,7 +323,9 @@ static void event_status(struct ide_drive *d, const uint8_t *p)
 	if (p[4] & 0x10) {
 		put16be(b, 6);
 		b[2] = 4;
-		b[5] = 2; // a medium is in
+		b[4] = d->media_event;
+		b[5] = (has_disc(d) ? 2 : 0) | d->open;
+		d->media_event = IDE_MEDIA_NONE;
 		answer(d, 8, get16be(p + 7));
 	} else {
 		put16be(b, 2);
@@ -336,6 +346,64 @@ static void disc_information(struct ide_drive *d, const uint8_t *p)
 	answer(d, 34, get16be(p + 7));
 }
 
+// -- the tray
+
+void ide_cdrom_move_tray(struct ide_drive *d, bool open)
+{
+	if (d->open == open)
+		return;
+	d->open = open;
+	d->changed = !open && d->image;
+	d->media_event = open ? IDE_MEDIA_REMOVED : d->image ? IDE_MEDIA_NEW : IDE_MEDIA_NONE;
+	if (d->channel->ide->tray_moved)
+		d->channel->ide->tray_moved(d->channel->ide->opaque);
+}
+
+void ide_cdrom_press_button(struct ide_drive *d)
+{
+	if (d->locked)
+		d->media_event = IDE_MEDIA_EJECT_ASKED;
+	else
+		ide_cdrom_move_tray(d, true);
+}
+
+struct block *ide_cdrom_change(struct ide_drive *d, struct block *image)
+{
+	struct block *old = d->image;
+
+	d->image = image;
+	d->cd_left = 0; // what was being read is gone
+	d->changed = image && !d->open;
+	if (!d->open)
+		d->media_event = image ? IDE_MEDIA_NEW : IDE_MEDIA_REMOVED;
+	return old;
+}
+
+// START STOP UNIT: of the disc's turning nothing is to be seen.
+static void start_stop(struct ide_drive *d, const uint8_t *p)
+{
+	enum { START = BIT(0), LOAD_EJECT = BIT(1) };
+
+	if (!(p[4] & LOAD_EJECT)) {
+		if (!(p[4] & START) || has_disc(d))
+			finish(d);
+		else
+			fail(d, SENSE_NOT_READY, ASC_NO_MEDIUM);
+	} else if (!(p[4] & START) && d->locked) {
+		fail(d, has_disc(d) ? SENSE_ILLEGAL : SENSE_NOT_READY, ASC_LOCKED);
+	} else {
+		ide_cdrom_move_tray(d, !(p[4] & START));
+		finish(d);
+	}
+}
+
+static bool needs_disc(uint8_t command)
+{
+	static const uint8_t those[] = {0x00, 0x25, 0x28, 0x2b, 0x43, 0x51, 0xa8};
+
+	return memchr(those, command, sizeof(those));
+}
+
 static void packet(struct ide_drive *d)
 {
 	uint8_t p[CD_PACKET];
@@ -346,8 +414,17 @@ static void packet(struct ide_drive *d)
 		fail(d, SENSE_ATTENTION, ASC_CHANGED);
 		return;
 	}
+	if (needs_disc(p[0]) && !has_disc(d)) {
+		fail(d, SENSE_NOT_READY, ASC_NO_MEDIUM);
+		return;
+	}
 	switch (p[0]) {
-	case 0x00: case 0x1b: case 0x1e: case 0x2b: finish(d); break; // ready; start, lock, seek
+	case 0x00: case 0x2b: finish(d); break; // is it ready; seek
+	case 0x1b: start_stop(d, p); break;
+	case 0x1e:
+		d->locked = p[4] & 1;
+		finish(d);
+		break;
 	case 0x03: request_sense(d, p); break;
 	case 0x12: inquiry(d, p); break;
 	case 0x25: capacity(d); break;

@@ -29,6 +29,8 @@ struct block_config {
 	char format[16];     // "": by its first bytes, and raw if these say nothing
 	char name[64];       // as operators know it
 	bool is_node;        // ... which is a node's, not a drive's
+	const struct block_config *backing; // said to be what is behind it; NULL: what its header names
+	bool no_backing;     // ... nothing, whatever the header names
 	struct block_policies on_error;
 	bool readonly, snapshot, no_lock;
 	bool direct;         // around the host's page cache

@@ -151,12 +151,56 @@ static const struct block_ops nbd_ops = { .run = nbd_run, .close = nbd_close_ima
 
 // -- the server
 
-static _Noreturn void child(const struct block_config *c, bool readonly, int listener, int said, pid_t parent)
+// The image as qemu-nbd's argument: a file and its format, or a tree of nodes where it has been said what is behind it.
+static void put_text(FILE *to, const char *s)
+{
+	for (fputc('"', to); *s; s++)
+		fprintf(to, (unsigned char)*s < ' ' ? "\\u%04x" : *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	fputc('"', to);
+}
+
+static void put_node(FILE *to, const struct block_config *c)
+{
+	fprintf(to, "{\"driver\":\"%s\",\"file\":{\"driver\":\"file\",\"filename\":", *c->format ? c->format : "raw");
+	put_text(to, c->file);
+	fputc('}', to);
+	if (c->backing || c->no_backing)
+		fputs(",\"backing\":", to);
+	if (c->backing)
+		put_node(to, c->backing);
+	else if (c->no_backing)
+		fputs("null", to);
+	fputc('}', to);
+}
+
+// The caller's to free. NULL: out of memory.
+static char *describe(const struct block_config *c)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to;
+
+	if (!c->backing && !c->no_backing)
+		return strdup(c->file);
+	to = open_memstream(&text, &size);
+	if (!to)
+		return NULL;
+	fputs("json:", to);
+	put_node(to, c);
+	if (fclose(to) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static _Noreturn void child(const struct block_config *c, bool readonly, char *image, int listener, int said,
+			    pid_t parent)
 {
 	char format[32], cache[32], pid[32];
-	char *argv[] = { "qemu-nbd", format, "--shared=4", cache,
+	bool tree = c->backing || c->no_backing; // says its formats itself
+	char *argv[] = { "qemu-nbd", "--shared=4", tree ? "--shared=4" : format, cache,
 		c->keep_discarded ? "--discard=ignore" : "--discard=unmap",
-		readonly ? "--read-only" : "--detect-zeroes=off", "--", (char *)(uintptr_t)c->file, NULL };
+		readonly ? "--read-only" : "--detect-zeroes=off", "--", image, NULL };
 	char *env[ENV_MAX] = { pid, "LISTEN_FDS=1" }; // made by hand: other threads may hold locks of the library's
 	sigset_t none;
 
@@ -215,13 +259,17 @@ static int start_server(struct nbd *d, bool readonly)
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	socklen_t len = sizeof(at);
 	pid_t parent = getpid();
+	char *image = describe(&d->b.config);
 
 	d->said = memfd_create("qemu-nbd", MFD_CLOEXEC);
 	if (listener < 0 || d->said < 0 || bind(listener, (struct sockaddr *)&at, sizeof(sa_family_t)) < 0 ||
 	    getsockname(listener, (struct sockaddr *)&at, &len) < 0 || listen(listener, CONNECTIONS) < 0)
 		r = -errno;
+	if (r == 0 && !image)
+		r = -ENOMEM;
 	if (r == 0 && (d->server = fork()) == 0)
-		child(&d->b.config, readonly, listener, d->said, parent);
+		child(&d->b.config, readonly, image, listener, d->said, parent);
+	free(image);
 	if (listener >= 0)
 		close(listener); // so that a server which has ended refuses us
 	if (r == 0 && d->server < 0)

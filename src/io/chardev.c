@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -331,4 +332,24 @@ void chardev_close(struct chardev *c)
 	stream_close(&c->stream);
 	net_socket_unmake(&c->config.socket, c->listener.fd);
 	c->opened = false;
+}
+
+void chardev_describe(const struct chardev *c, char *to, size_t size)
+{
+	char name[64] = "";
+
+	switch (c->config.kind) {
+	case STREAM_PTY:
+		if (c->stream.in_fd >= 0)
+			ptsname_r(c->stream.in_fd, name, sizeof(name));
+		snprintf(to, size, "pty%s%s", *name ? ":" : "", name);
+		break;
+	case STREAM_SOCKET:
+		snprintf(to, size, "%s%s%s", c->up ? "" : "disconnected:", c->config.path,
+			 c->config.socket.server ? ",server=on" : "");
+		break;
+	case STREAM_FILE: snprintf(to, size, "file"); break;
+	case STREAM_PIPE: snprintf(to, size, "pipe"); break;
+	default: snprintf(to, size, "%s", stream_describe(&c->config));
+	}
 }

@@ -47,6 +47,9 @@ void chardev_close(struct chardev *c);
 ssize_t chardev_write(struct chardev *c, const void *from, size_t n);
 void chardev_accept_input(struct chardev *c); // there is room again
 
+// As QEMU says it: pty:/dev/pts/3, disconnected:unix:PATH,server=on.
+void chardev_describe(const struct chardev *c, char *to, size_t size);
+
 // At the end: true if output may go on; false: until_fd (-1: do not wait) is readable, or there is no output.
 bool chardev_await_output(struct chardev *c, int until_fd);
 

@@ -108,13 +108,31 @@ void net_leave(struct net *n)
 		n->card.leave(n->card.opaque);
 }
 
-void net_set_link(struct net *n, bool up)
+static void update_link(struct net *n)
 {
+	bool up = !n->no_link && !n->cut;
+
 	if (n->up == up)
 		return;
 	n->up = up;
 	if (n->card.link)
 		n->card.link(n->card.opaque, up);
+}
+
+void net_set_link(struct net *n, bool up)
+{
+	n->no_link = !up;
+	update_link(n);
+}
+
+void net_cut(struct net *n, bool cut)
+{
+	for (; n; n = n->next) {
+		net_enter(n);
+		n->cut = cut;
+		update_link(n);
+		net_leave(n);
+	}
 }
 
 // A frame in one piece, with nothing left to be done.

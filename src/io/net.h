@@ -60,6 +60,7 @@ struct net_stream_config {
 
 struct net_config {
 	enum net_kind kind;
+	bool taken; // else the place is free
 	char id[64];
 	union {
 		struct net_user_config user;
@@ -127,7 +128,8 @@ struct net {
 	struct net_card card;
 	unsigned offers; // enum net_offers; set by open
 	bool raw; // by open: takes frames with their header as they are; else each is made whole, and one piece
-	bool up;
+	bool up; // what the card sees: the back-end has a link, and nobody has cut it
+	bool no_link, cut;
 	unsigned guest_offloads; // TUN_F_*: what the guest takes unfinished
 	struct net_stats stats;
 	struct net_pending *pending, **pending_end; // frames that found no room, for back-ends that cannot wait
@@ -143,6 +145,7 @@ void net_config_init(struct net_config *c, enum net_kind kind);
 // 0 or a negative errno with a line in err that names what is wrong; nothing is left behind.
 int net_open(struct net **n, struct loop *l, const struct net_config *c, char *err, size_t errlen);
 void net_close(struct net *n); // NULL is fine
+void net_cut(struct net *n, bool cut); // an operator pulls the cable, of all queues
 
 // For the card.
 void net_attach(struct net *n, const struct net_card *card); // card NULL: detach

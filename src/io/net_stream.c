@@ -192,6 +192,7 @@ static int stream_open(struct net *n, const struct net_config *c, char *err, siz
 
 	s->config = c->stream;
 	s->listener.fd = s->peer.fd = -1;
+	n->no_link = true;
 	n->up = false;
 	s->in = malloc(BUFFER);
 	fd = s->in ? net_socket_make(&c->stream, err, errlen) : -ENOMEM;

@@ -52,6 +52,7 @@ static int create(struct machine *m, unsigned i, char *err, size_t errlen)
 	a->ide.mem = &m->shared->config.mem;
 	a->ide.run = block_run;
 	a->ide.will_write = machine_tell_written;
+	a->ide.tray_moved = machine_device_changed;
 	a->ide.opaque = m;
 	a->submit = block_submit;
 	a->irq = (struct irq_line){set_line, m, i};
@@ -61,7 +62,7 @@ static int create(struct machine *m, unsigned i, char *err, size_t errlen)
 		if (!c->drive[k].present)
 			continue;
 		r = ide_add_drive(d, &c->drive[k], k, err, errlen);
-		if (r == 0) {
+		if (r == 0 && d->image) {
 			d->image->completed = ahci_completed;
 			d->image->opaque = &a->port[k];
 		}

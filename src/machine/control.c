@@ -13,6 +13,7 @@
 
 #include "dev/keys.h"
 #include "machine/events.h"
+#include "machine/medium.h"
 
 enum { FREEZE_MS = 2000 };
 
@@ -110,6 +111,21 @@ void machine_on_disk_failed(void *opaque)
 	machine_tell(m, NOTE_STOP, false, "");
 }
 
+void machine_device_changed(void *opaque)
+{
+	struct machine *m = opaque;
+
+	loop_event_raise(&m->device_changed);
+}
+
+void machine_on_device_changed(void *opaque)
+{
+	struct machine *m = opaque;
+
+	medium_tell(m);
+	virtio_bus_tell(m);
+}
+
 int machine_unpause(struct machine *m)
 {
 	if (is_out_of_hand(m))
@@ -162,6 +178,25 @@ void machine_send_nmi(struct machine *m)
 		atomic_fetch_add(&m->vcpu[i]->nmis, 1);
 		machine_pend(m, i, PENDING_NMI);
 	}
+}
+
+bool machine_set_link(struct machine *m, const char *name, bool up)
+{
+	const struct machine_config *c = m->config;
+	int net = -1;
+
+	for (unsigned i = 0; i < c->nets; i++)
+		if (c->net[i].taken && !strcmp(c->net[i].id, name))
+			net = (int)i;
+	for (unsigned i = 0; i < c->nvirtio; i++)
+		if (!c->virtio[i].gone && c->virtio[i].kind == VIRTIO_NET && !strcmp(c->virtio[i].id, name) && *name) {
+			net = c->nic[c->virtio[i].card].net;
+			if (net < 0)
+				return true; // it has no link to cut
+		}
+	if (net >= 0)
+		net_cut(m->net[net], !up);
+	return net >= 0;
 }
 
 // A debugger's stop without a debugger. What else may happen meanwhile ends the wait.

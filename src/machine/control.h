@@ -23,6 +23,7 @@ void machine_quit(struct machine *m);
 // A key of the keyboard by its name (dev/keys.h), or its code of set 1 as "0x1c". False: there is no such key.
 bool machine_press_key(struct machine *m, const char *name, bool down);
 void machine_send_nmi(struct machine *m); // to each processor
+bool machine_set_link(struct machine *m, const char *name, bool up); // of a network or card. False: there is none such
 
 // Stop the one processor where its registers are all in struct vcpu, and let it go on. False: why says why not.
 bool machine_freeze(struct machine *m, char *why, size_t n);
@@ -35,14 +36,17 @@ struct known_names {
 	const char *(*board)(unsigned i, const char **alias);
 };
 
-enum plug_kind { PLUG_DEVICE, PLUG_DRIVE, PLUG_NODE, PLUG_NETWORK, PLUG_OBJECT };
+enum plug_kind { PLUG_DEVICE, PLUG_DRIVE, PLUG_NODE, PLUG_NETWORK, PLUG_OBJECT,
+	PLUG_INSERT, // DRIVE,node-name=NODE: a disc
+	PLUG_DROP_DRIVE, PLUG_DROP_NODE, PLUG_DROP_NETWORK, PLUG_DROP_OBJECT }; // by id: what nobody uses goes
 
-enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN, NOTE_DELETED };
+enum machine_note { NOTE_STOP, NOTE_RESUME, NOTE_RESET, NOTE_SHUTDOWN, NOTE_POWERDOWN, NOTE_DELETED,
+	NOTE_TRAY_OPENED, NOTE_TRAY_CLOSED, NOTE_PORT_OPENED, NOTE_PORT_CLOSED, NOTE_BALLOON };
 
 struct block_failure;
 
 
-// Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it, or the device that is deleted.
+// Who hears what has happened. guest: it was the guest's doing; why: as QEMU calls it, or the device that it is about.
 struct machine_listener {
 	void (*heard)(void *opaque, enum machine_note note, bool guest, const char *why);
 	void (*heard_failure)(void *opaque, const struct block_failure *f);

@@ -16,6 +16,7 @@ void machine_drain(struct machine *m); // what the guest and the trace have writ
 // Callbacks of the loop.
 void machine_on_event(void *machine);
 void machine_on_disk_failed(void *machine);
+void machine_on_device_changed(void *machine);
 void machine_terminate(void *machine, int sig, pid_t sender);
 void machine_suspend(void *machine, bool stop);
 

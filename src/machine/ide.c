@@ -20,17 +20,18 @@ bool ide_is_present(const struct machine *m)
 
 int ide_add_drive(struct ide_drive *d, const struct ide_config *c, unsigned place, char *err, size_t errlen)
 {
-	int r = block_open(&d->image, &c->image, NULL, err, errlen);
+	int r = *c->image.file ? block_open(&d->image, &c->image, NULL, err, errlen) : 0;
 
 	if (r < 0)
 		return r;
 	d->buffer = malloc(IDE_BUFFER);
-	if (!d->buffer || d->image->size < (c->cdrom ? CD_SECTOR : IDE_SECTOR)) {
+	if (!d->buffer || (d->image && d->image->size < (c->cdrom ? CD_SECTOR : IDE_SECTOR))) {
 		snprintf(err, errlen, "%s: %s", c->image.file, d->buffer ? "the image is empty: give it a size" :
 			 "out of memory");
 		return d->buffer ? -EINVAL : -ENOMEM;
 	}
-	d->cdrom = d->changed = c->cdrom;
+	d->cdrom = c->cdrom;
+	d->changed = c->cdrom && d->image;
 	snprintf(d->serial, sizeof(d->serial), "%s", c->serial);
 	if (!*d->serial)
 		snprintf(d->serial, sizeof(d->serial), "RNG%05u", place + 1);
@@ -62,6 +63,7 @@ int ide_create(struct machine *m, char *err, size_t errlen)
 	s->mem = &m->shared->config.mem;
 	s->run = block_run;
 	s->will_write = machine_tell_written;
+	s->tray_moved = machine_device_changed;
 	s->opaque = m;
 	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
 		s->channel[i].irq = (struct irq_line){machine_set_irq, m, IDE_IRQ + i};

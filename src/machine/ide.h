@@ -10,8 +10,9 @@ struct machine;
 
 struct ide_config { // of one drive: two a channel
 	bool present, cdrom;
-	struct block_config image;
+	struct block_config image; // no file: no disc in
 	char serial[IDE_SERIAL + 1]; // "": by its place
+	char id[64];         // of its device, or ""
 };
 
 bool ide_is_present(const struct machine *m);

@@ -157,6 +157,7 @@ static int create_loop(struct machine *m, char *err, size_t errlen)
 	if (r < 0 || (r = loop_event_add(&m->loop, &m->doorbell, on_doorbell, m)) < 0 ||
 	    (r = loop_event_add(&m->loop, &m->event_raised, machine_on_event, m)) < 0 ||
 	    (r = loop_event_add(&m->loop, &m->disk_failed, machine_on_disk_failed, m)) < 0 ||
+	    (r = loop_event_add(&m->loop, &m->device_changed, machine_on_device_changed, m)) < 0 ||
 	    (r = loop_timer_add(&m->loop, &m->timer, on_timer, m)) < 0 ||
 	    (r = signals_add(&m->loop, &m->signals, machine_terminate, m)) < 0)
 		snprintf(err, errlen, "cannot set up the event loop: %s", strerror(-r));
@@ -301,6 +302,7 @@ void machine_destroy(struct machine *m)
 	loop_timer_remove(&m->loop, &m->timer);
 	loop_event_remove(&m->loop, &m->event_raised);
 	loop_event_remove(&m->loop, &m->disk_failed);
+	loop_event_remove(&m->loop, &m->device_changed);
 	loop_event_remove(&m->loop, &m->doorbell);
 	loop_destroy(&m->loop);
 	trace_close(&m->trace);

@@ -40,6 +40,7 @@
 enum { MACHINE_NETS_MAX = 8, MACHINE_FOLDERS_MAX = 8 };
 
 struct nic_config {
+	bool gone;       // it has been taken away: the place is free
 	char netdev[64]; // "": a card without a cable
 	int net;         // index of that network, or -1
 	uint8_t mac[6];
@@ -75,6 +76,7 @@ struct machine_config {
 	struct p9_config folder[MACHINE_FOLDERS_MAX];
 	uint64_t tc_size;
 	bool no_reboot, no_shutdown, deterministic, no_vga;
+	int vga_slot; // addr= of -device VGA, or SLOT_ANY
 	bool start_stopped, start_paused; // -S: for the debugger; for an operator
 	bool empty; // -machine none: nothing but operators
 	struct smbios_args smbios;
@@ -121,6 +123,7 @@ struct machine {
 	bool io_error; // ... paused by a disk's failure (werror=stop)
 	struct block_waiting waiting; // requests of virtio disks that have failed
 	struct loop_event disk_failed;
+	struct loop_event device_changed; // something that operators are told of: a tray, a port, the balloon
 	bool hurry; // the user has asked for the end: output that nobody reads is not waited for
 	struct mux mux; // what the keys of a multiplexed standard input do
 	struct serial serial[SERIAL_PORTS];
@@ -165,6 +168,7 @@ void machine_destroy(struct machine *m);
 void machine_post(struct machine *m, enum machine_event event, uint64_t value);
 extern _Thread_local bool machine_posted; // by this thread, which may find the event long handled when it looks again
 void machine_tell_lines(struct machine *m); // interrupt lines or serial rings have changed: let the vCPU look
+void machine_device_changed(void *machine); // for operators to hear of
 void machine_tell_written(void *machine, gpa_t gpa, uint64_t size); // guest RAM, by a device: code there is void
 void machine_set_irq(void *machine, unsigned gsi, bool level); // for struct irq_line
 void machine_ask_stop(struct machine *m); // ends in m->stopped
@@ -173,6 +177,11 @@ void machine_next_epoch(struct machine *m);
 
 // From the loop, after m->stopped was called.
 void machine_resume(struct machine *m, enum resume how);
+
+static inline int machine_vga_slot(const struct machine_config *c)
+{
+	return c->board == BOARD_Q35 ? 1 : 2;
+}
 
 static inline bool machine_has_vga(const struct machine_config *c)
 {

@@ -159,7 +159,7 @@ static bool slot_taken(const struct machine *m, int slot)
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;
-	if (machine_has_vga(m->config) && slot == (m->config->board == BOARD_Q35 ? 1 : 2))
+	if (machine_has_vga(m->config) && slot == machine_vga_slot(m->config))
 		return true;
 	return m->config->board == BOARD_Q35 ? slot == 0 || slot == 31 : slot < 2; // the chip set's own
 }
@@ -205,6 +205,7 @@ static struct virtio_device *create(struct machine *m, const struct virtio_confi
 	if (*c->id)
 		d->name = c->id;
 	d->writes = machine_tell_written;
+	d->changed = machine_device_changed;
 	d->memory_opaque = m;
 	d->complain = complain;
 	d->complain_opaque = m;
@@ -367,6 +368,8 @@ void virtio_bus_ejected(struct machine *m)
 	}
 }
 
+// -- what operators hear of
+
 // The next console at or after *i.
 static struct virtio_console *next_console(struct machine *m, unsigned *i)
 {
@@ -376,6 +379,54 @@ static struct virtio_console *next_console(struct machine *m, unsigned *i)
 		if (d && d->class->id == VIRTIO_ID_CONSOLE)
 			return container_of(d, struct virtio_console, dev);
 	}
+	return NULL;
+}
+
+static void tell_ports(struct machine *m, struct virtio_console *v)
+{
+	for (unsigned i = 0; i < CONSOLE_PORTS; i++) {
+		struct console_port *p = &v->port[i];
+		bool open, moved;
+
+		if (!p->present)
+			continue;
+		pthread_mutex_lock(&v->dev.lock);
+		open = p->guest_open;
+		moved = open != p->told_open;
+		p->told_open = open;
+		pthread_mutex_unlock(&v->dev.lock);
+		if (moved)
+			machine_tell(m, open ? NOTE_PORT_OPENED : NOTE_PORT_CLOSED, true, p->config->id);
+	}
+}
+
+void virtio_bus_tell(struct machine *m)
+{
+	struct virtio_balloon *b = balloon_of(m);
+	struct virtio_console *v;
+	unsigned i = 0;
+
+	while ((v = next_console(m, &i)))
+		tell_ports(m, v);
+	if (!b || virtio_balloon_pages(b) == b->told)
+		return;
+	b->told = virtio_balloon_pages(b);
+	machine_tell(m, NOTE_BALLOON, true, "");
+}
+
+const struct chardev *virtio_bus_port(struct machine *m, unsigned n, bool *open)
+{
+	struct virtio_console *v;
+	unsigned i = 0;
+
+	while ((v = next_console(m, &i)))
+		for (unsigned k = 0; k < CONSOLE_PORTS; k++)
+			if (v->port[k].present && v->port[k].config == &m->config->port[n]) {
+				pthread_mutex_lock(&v->dev.lock);
+				*open = v->port[k].guest_open;
+				pthread_mutex_unlock(&v->dev.lock);
+				return &v->port[k].chardev;
+			}
 	return NULL;
 }
 

@@ -24,6 +24,7 @@ enum virtio_place { VIRTIO_PLACE_ANY, VIRTIO_PLACE_PCI, VIRTIO_PLACE_MMIO }; // 
 
 struct virtio_config { // one -device
 	enum virtio_kind kind;
+	bool gone; // it has been taken away: the place is free
 	char id[64];
 	enum virtio_place place;
 	int slot; // addr=, or SLOT_ANY
@@ -56,6 +57,9 @@ int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errle
 // What the guest is to have, without its balloon, and has. False: there is no balloon, or none that can be so large.
 bool virtio_bus_ask_memory(struct machine *m, uint64_t bytes);
 bool virtio_bus_memory(struct machine *m, uint64_t *bytes);
+void virtio_bus_tell(struct machine *m); // operators: which ports the guest has opened, how large its balloon is
+// A console port's character device, and whether the guest has it open. NULL: it is gone.
+const struct chardev *virtio_bus_port(struct machine *m, unsigned i, bool *open);
 void virtio_bus_ejected(struct machine *m);
 int virtio_bus_open(struct machine *m, char *err, size_t errlen); // consoles' host ends: when all else stands
 void virtio_bus_drain(struct machine *m, int until_fd); // what the guest has sent to consoles goes out

@@ -56,8 +56,11 @@ static void balloon_kick(struct virtio_device *d, unsigned q)
 
 static void balloon_config_write(struct virtio_device *d, unsigned off, unsigned size, uint32_t value)
 {
-	if (off == ACTUAL_OFFSET && size == 4)
-		((struct virtio_balloon *)d)->space.actual = value;
+	if (off != ACTUAL_OFFSET || size != 4)
+		return;
+	((struct virtio_balloon *)d)->space.actual = value;
+	if (d->changed)
+		d->changed(d->memory_opaque);
 }
 
 static void balloon_reset(struct virtio_device *d)

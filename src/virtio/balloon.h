@@ -16,6 +16,7 @@ struct virtio_balloon {
 	struct {
 		uint32_t wanted, actual; // pages of 4 KiB
 	} space;
+	uint32_t told; // of actual, to operators
 };
 
 // Pages that the driver is to put into the balloon, in all, and has put there by what it says.

@@ -182,6 +182,12 @@ static void port_link(void *opaque, bool up)
 	say_what_waits(p->owner);
 }
 
+static void tell_operators(struct virtio_console *v)
+{
+	if (v->dev.changed)
+		v->dev.changed(v->dev.memory_opaque);
+}
+
 // -- what the driver says
 
 static void obey(struct virtio_console *v, const struct control *m)
@@ -200,6 +206,7 @@ static void obey(struct virtio_console *v, const struct control *m)
 			   (p->host_open ? BIT(PORT_OPEN) : 0);
 	} else if (m->event == PORT_OPEN) {
 		p->guest_open = m->value;
+		tell_operators(v);
 		accept_input(p);
 	}
 }
@@ -269,6 +276,7 @@ static void console_reset(struct virtio_device *d)
 		p->in_start = p->in_end = 0;
 	}
 	v->space.emergency_write = 0;
+	tell_operators(v);
 }
 
 static void console_config_write(struct virtio_device *d, unsigned off, unsigned size, uint32_t value)
@@ -312,6 +320,7 @@ void virtio_console_add(struct virtio_console *v, const struct console_port_conf
 	struct console_port *p = &v->port[c->nr];
 
 	p->present = true;
+	p->config = c;
 	p->console = p->host_open = c->console;
 	memcpy(p->name, c->name, sizeof(p->name));
 	p->to = c->to;

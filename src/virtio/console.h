@@ -14,7 +14,7 @@ struct console_port_config { // -device virtserialport, virtconsole
 	unsigned device;     // index of its virtio-serial in the list of virtio devices
 	bool console;
 	unsigned nr;
-	char name[CONSOLE_NAME];
+	char name[CONSOLE_NAME], id[64];
 	struct stream_config to; // STREAM_NONE: nothing stands behind it
 };
 
@@ -26,6 +26,8 @@ struct console_port {
 	struct stream_config to;
 	struct chardev chardev;
 	bool host_open, guest_open;
+	bool told_open;         // what operators know of guest_open
+	const struct console_port_config *config;
 	unsigned tell;          // messages to the driver that wait for a buffer: enum in console.c
 	uint64_t sent;          // bytes of the chain at the head of the send queue that are out already
 	uint8_t in[CONSOLE_BUFFER]; // what has come and not yet found a buffer

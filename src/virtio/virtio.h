@@ -85,6 +85,7 @@ struct virtio_device {
 	// there is void. Both are said, as the guest may run code there meanwhile. May be NULL.
 	void (*writes)(void *opaque, gpa_t gpa, uint64_t size);
 	void *memory_opaque;
+	void (*changed)(void *opaque); // memory_opaque: operators are to hear of it; may be NULL
 	void (*complain)(void *opaque, const char *device, const char *what); // -d guest_errors; may be NULL
 	void *complain_opaque;
 };

@@ -129,6 +129,18 @@ for device, node in [("da", "/dev/vda"), ("dn", "/sys/class/net/eth0")]:
 assert "return" in ask("device_add", driver="virtio-blk-pci", drive="a", id="da")
 wait_for("/dev/vda", True)
 sh("head -c 4 /dev/vda; echo HAS", b"aaaaHAS")
+for i in range(26):  # more than there are places: each is free again
+    assert "return" in ask("netdev_add", type="user", id=f"n{i + 1}"), i
+    assert "return" in ask("device_add", driver="virtio-net-pci", netdev=f"n{i + 1}", id="again"), i
+    wait_for("/sys/class/net/eth0", True)
+    assert i or "error" in ask("netdev_del", id="n1")
+    assert "return" in ask("device_del", id="again"), i
+    deleted("again")
+    assert "return" in ask("netdev_del", id=f"n{i + 1}"), i
+assert "return" in ask("device_del", id="da")
+deleted("da")
+assert "return" in ask("human-monitor-command", **{"command-line": "drive_del a"})
+assert "no such" in str(ask("device_add", driver="virtio-blk-pci", drive="a", id="da"))
 say(b"\x01b")
 time.sleep(0.3)
 say(b"h")

@@ -5,6 +5,7 @@ they must get; input that is cut, nested, endless or no JSON; several at once; a
   test_operator.py RINGER STUB_MONITOR"""
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,7 +69,7 @@ class Qmp:
                 return answer
             self.events.append(answer["event"])
 
-    def ask(self, name, **arguments):
+    def ask(self, name, /, **arguments):
         return self.send({"execute": name, **({"arguments": arguments} if arguments else {})}).get("return")
 
     def event(self, name):
@@ -226,6 +227,103 @@ def test_probes():
     check("dump elsewhere", "error" in q.send({"execute": "dump-guest-memory", "arguments": {"paging": False, "protocol": "fd:x"}}))
     q.ask("quit")
     check("after probes", p.wait(10) == 0, p.returncode)
+
+
+def lives(pid):
+    """What a process holds: descriptors, threads."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+def test_media():
+    """Discs that come and go, and nodes, networks and objects; nothing is left behind of any of them."""
+    for name in ("one.iso", "two.iso"):
+        open(name, "wb").write(bytes(1 << 16))
+    for machine, bus, name in (("pc", "ide.1", "ide1-cd0"), ("q35", "ide.3", "ide3-cd0")):
+        p = start("-machine", machine, "-qmp", "unix:me,server=on,wait=off", "-device", f"ide-cd,bus={bus},id=cd",
+                  "-netdev", "user,id=first", "-device", "virtio-net-pci,netdev=first,id=card", "-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r")
+        q = Qmp("me")
+        fails = lambda command, /, **args: q.send({"execute": command, "arguments": args}).get("error", {}).get("desc", "")
+        hmp = lambda line: q.ask("human-monitor-command", **{"command-line": line})
+        tray = lambda: [(d["tray_open"], d.get("inserted", {}).get("file")) for d in q.ask("query-block") if d["qdev"] == "cd"][0]
+        check("empty", tray() == (False, None) and "[not inserted]" in hmp("info block"), q.ask("query-block"))
+        held = lives(p.pid)
+        for i in range(50):
+            node = {"driver": "raw", "node-name": "n", "read-only": True, "file": {"driver": "file", "filename": "one.iso"}}
+            check("node", q.ask("blockdev-add", **node) == {})
+            check("open", q.ask("blockdev-open-tray", id="cd") == {} and q.ask("blockdev-open-tray", id="cd") == {} and tray() == (True, None))
+            check("insert", q.ask("blockdev-insert-medium", id="cd", **{"node-name": "n"}) == {})
+            check("in use", "in use" in fails("blockdev-del", **{"node-name": "n"}))
+            check("full", "already" in fails("blockdev-insert-medium", id="cd", **{"node-name": "n"}))
+            check("close", q.ask("blockdev-close-tray", id="cd") == {} and tray() == (False, "one.iso"), tray())
+            check("not open", "not open" in fails("blockdev-remove-medium", id="cd"))
+            check("change", hmp("change cd two.iso raw") == "" and tray() == (False, "two.iso"), tray())
+            check("del", q.ask("blockdev-del", **{"node-name": "n"}) == {} and "find" in fails("blockdev-del", **{"node-name": "n"}))
+            check("eject", hmp(f"eject {name}") == "" and tray() == (True, None))
+            check("close again", q.ask("blockdev-close-tray", id="cd") == {})
+            check("netdev", q.ask("netdev_add", type="user", id="n1") == {} and q.ask("netdev_del", id="n1") == {})
+            check("object", q.ask("object-add", **{"qom-type": "rng-random", "id": "r1"}) == {} and q.ask("object-del", id="r1") == {})
+        moved = [e for e in q.events if e == "DEVICE_TRAY_MOVED"]
+        check("told of trays", len(moved) >= 50, len(moved))
+        check("nothing left", lives(p.pid) == held, (held, lives(p.pid)))
+        check("change to nothing", "No such file" in hmp("change cd absent.iso") and tray() == (False, None))
+        for name, args in (("blockdev-open-tray", {"id": "card"}), ("blockdev-open-tray", {}), ("eject", {"device": "x"}), ("eject", {"id": 7}),
+                           ("blockdev-insert-medium", {"id": "cd", "node-name": "x"}), ("blockdev-insert-medium", {"id": "cd,x", "node-name": "x"}),
+                           ("blockdev-change-medium", {"id": "cd", "filename": "/dev/null"}), ("blockdev-change-medium", {"id": "cd", "filename": "x" * 5000}),
+                           ("blockdev-del", {"node-name": ""}), ("blockdev-del", {}), ("netdev_del", {"id": "first"}), ("netdev_del", {"id": "x"}),
+                           ("netdev_del", {"id": ""}), ("object-del", {"id": "r"}), ("object-del", {"id": "x"}), ("set_link", {"name": "x", "up": True}),
+                           ("set_link", {"name": "card", "up": "no"}), ("set_link", {}), ("device_add", {"driver": "isa-debug-exit"}), ("device_add", {}),
+                           ("device_add", {"driver": 5}), ("device_add", {"driver": "virtio-blk-device", "drive": "x"}), ("snapshot-save", {}), ("migrate", {"uri": "x"})):
+            check(f"refused: {name} {args}", fails(name, **args), "taken")
+            check(f"as it was: {name}", lives(p.pid) == held, lives(p.pid))
+        for line in ("change", "change cd", "eject", "eject x", "set_link card", "set_link card up", "drive_del", "drive_del x", "netdev_del", "savevm x", "loadvm x"):
+            check(f"refused: {line}", hmp(line).startswith("Error: "), hmp(line))
+        check("link", hmp("set_link card off") == hmp("set_link first on") == "" and q.ask("set_link", name="card", up=False) == {})
+        q.ask("quit")
+        check("ends", p.wait(10) == 0, p.returncode)
+
+
+def test_backing():
+    """What is said to be behind an image counts, not what its header names."""
+    if not shutil.which("qemu-img"):
+        return
+    open("base.raw", "wb").write(b"base" * (1 << 18))
+    open("later.raw", "wb").write(b"base" * (1 << 18))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "later.raw", "top.qcow2"], check=True)
+    os.rename("later.raw", "gone.raw") # the header's is not there
+    node = lambda name, driver, below, **more: ["-blockdev", json.dumps({"driver": driver, "node-name": name, "file": below, **more})]
+    file = lambda name, path: ["-blockdev", json.dumps({"driver": "file", "filename": path, "node-name": name})]
+    files = [*file("f0", "base.raw"), *file("f1", "top.qcow2")]
+    disk = ["-device", "virtio-blk-pci,drive=top,id=d"]
+    p = start("-qmp", "unix:ba,server=on,wait=off", *files, *node("base", "raw", "f0", **{"read-only": True}), *node("top", "qcow2", "f1", backing="base"), *disk)
+    q = Qmp("ba")
+    check("backing", q.ask("query-block")[0]["inserted"]["file"] == "top.qcow2")
+    check("is in use", "error" in q.send({"execute": "blockdev-del", "arguments": {"node-name": "base"}}))
+    q.ask("quit")
+    check("ends", p.wait(10) == 0, p.returncode)
+    for args, said in (([*files, *node("top", "qcow2", "f1"), *disk], "cannot open"),
+                       ([*files, *node("top", "qcow2", "f1", backing="nobody"), *disk], "not there"),
+                       ([*files, *node("top", "qcow2", "f1", backing="top"), *disk], "in use"),
+                       ([*files, *node("a", "qcow2", "f0", backing="top"), *node("top", "qcow2", "f1", backing="a"), *disk], "leads back"),
+                       ([*files, *node("base", "raw", "f0"), *node("top", "raw", "f1", backing="base"), *disk], "no backing")):
+        p = subprocess.run([*BOOT, *args], env=env, capture_output=True, text=True, timeout=10)
+        check(f"refused: {said}", p.returncode == 1 and said in p.stderr and p.stderr.count("\n") == 1, p)
+    p = start("-qmp", "unix:nb,server=on,wait=off", *files, *node("top", "qcow2", "f1", backing=None), *disk)
+    q = Qmp("nb")
+    check("no backing", q.ask("query-block")[0]["inserted"]["file"] == "top.qcow2")
+    q.ask("quit")
+    check("ends", p.wait(10) == 0, p.returncode)
+
+
+def test_streams():
+    """Ports and serial ports as libvirt looks them up."""
+    p = start("-qmp", "unix:st,server=on,wait=off", "-chardev", "pty,id=charserial0", "-device", "isa-serial,chardev=charserial0,id=serial0",
+              "-device", "virtio-serial-pci", "-chardev", "socket,path=ga,server=on,wait=off,id=ga", "-device", "virtserialport,chardev=ga,name=x,id=port0")
+    q = Qmp("st")
+    seen = {c["label"]: (c["filename"], c["frontend-open"]) for c in q.ask("query-chardev")}
+    check("pty", os.path.exists(seen["charserial0"][0].removeprefix("pty:")) and seen["charserial0"][0].startswith("pty:/dev/"), seen)
+    check("port", seen["ga"] == ("disconnected:unix:ga,server=on", False), seen)
+    q.ask("quit")
+    check("ends", p.wait(10) == 0, p.returncode)
 
 
 def test_stdio():

@@ -259,6 +259,79 @@ static void test_cdrom(void)
 	outb(0xc008, 0);
 }
 
+static unsigned tray_moves;
+
+static void tray_moved(void *opaque)
+{
+	tray_moves++;
+}
+
+static unsigned sense_of(const uint8_t p[12])
+{
+	packet(p, 8);
+	return inb(0x177) & IDE_ERR ? inb(0x171) >> 4 : 0;
+}
+
+static unsigned media_status(void)
+{
+	unsigned event;
+
+	packet((uint8_t[12]){0x4a, [1] = 1, [4] = 0x10, [8] = 8}, 8);
+	inw(0x170);
+	inw(0x170);
+	event = inw(0x170);
+	inw(0x170);
+	return event; // what has happened, and above it bit 1: a disc is in, bit 0: the tray is open
+}
+
+// A tray that the guest and an operator open, a lock, another disc.
+static void test_tray(void)
+{
+	static const uint8_t ready[12] = {0}, lock[12] = {0x1e, [4] = 1}, unlock[12] = {0x1e},
+		out[12] = {0x1b, [4] = 2}, in[12] = {0x1b, [4] = 3}, read[12] = {0x28, [8] = 1};
+	struct ide_drive *d = &ide.channel[1].drive[0];
+
+	setup();
+	ide.tray_moved = tray_moved;
+	tray_moves = 0;
+	CHECK_IS(sense_of(ready), 0);
+	CHECK_IS(media_status() >> 8, 2);
+	CHECK_IS(sense_of(lock), 0);
+	CHECK_IS(sense_of(out), 5); // prevented
+	ide_cdrom_press_button(d);
+	CHECK(!d->open && tray_moves == 0);
+	CHECK_IS(media_status(), 0x200 | IDE_MEDIA_EJECT_ASKED);
+	CHECK_IS(media_status(), 0x200); // it is told once
+	CHECK_IS(sense_of(unlock), 0);
+	CHECK_IS(sense_of(out), 0);
+	CHECK(d->open && tray_moves == 1);
+	CHECK_IS(media_status(), 0x100 | IDE_MEDIA_REMOVED);
+	CHECK_IS(sense_of(ready), 2); // not ready
+	CHECK_IS(sense_of(read), 2);
+	CHECK(ide_cdrom_change(d, NULL) == &disc);
+	CHECK_IS(sense_of(in), 0);
+	CHECK_IS(sense_of(ready), 2); // empty
+	CHECK_IS(media_status(), 0);
+	ide_cdrom_move_tray(d, true);
+	CHECK(!ide_cdrom_change(d, &disc));
+	ide_cdrom_move_tray(d, false);
+	CHECK_IS(sense_of(ready), 6); // may have changed, once
+	CHECK_IS(sense_of(ready), 0);
+	CHECK_IS(tray_moves, 4);
+	CHECK_IS(sense_of(lock), 0);
+	outb(0x376, 4); // a reset unlocks it
+	outb(0x376, 0);
+	CHECK_IS(sense_of(out), 0);
+	packet(in, 8);
+	d->changed = false;
+	packet((uint8_t[12]){0x28, [5] = 7, [8] = 2}, 2048); // the disc goes while it is being read
+	ide_cdrom_change(d, NULL);
+	for (unsigned i = 0; i < CD_SECTOR; i++)
+		inw(0x170);
+	CHECK(!(inb(0x177) & IDE_DRQ));
+	ide.tray_moved = NULL;
+}
+
 static void test_random(void)
 {
 	static const uint16_t bases[] = {0x1f0, 0x1f0, 0x170, 0x170, 0xc000, 0x3f6, 0x376};
@@ -319,6 +392,7 @@ int main(void)
 		test_pio();
 		test_dma();
 		test_cdrom();
+		test_tray();
 		test_random();
 	}
 	test_how_often_asked();
