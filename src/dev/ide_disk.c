@@ -15,9 +15,10 @@ static uint64_t sectors_of(const struct ide_drive *d)
 	return d->image->size / IDE_SECTOR;
 }
 
+// At least 2, as in QEMU: a BIOS reads by cylinders, and finds no sector on a disk that has none.
 static uint32_t cylinders_of(const struct ide_drive *d)
 {
-	return (uint32_t)MIN(sectors_of(d) / ((uint64_t)d->heads * d->sectors), UINT64_C(16383));
+	return (uint32_t)MAX(MIN(sectors_of(d) / ((uint64_t)d->heads * d->sectors), UINT64_C(16383)), UINT64_C(2));
 }
 
 static void put_word(uint8_t *to, unsigned word, uint32_t value)
