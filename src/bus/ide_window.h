@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What the monitor may do for the guest of an IDE channel without asking the app (dev/ide.c): move the data of the
-// present block, but for its last access, which ends the block; read a status that nobody is going to change; take
+// present block, but for its last access, which ends the block; read registers, where that has no effect; take
 // writes that have no effect of their own (`post`), for the app to find. One for each channel, in struct shared. The
 // app says what may be done whenever it has answered an access, and when a transfer has ended; the monitor does it
 // with the board locked, as all accesses are made, so that never both move data. The app trusts none of this.
@@ -23,6 +23,7 @@ struct ide_window {
 	_Atomic uint32_t end; // data[] as far as it is known. The access that comes to its end, or beyond, is the app's
 	uint32_t at;          // what has been moved: the monitor's
 	_Atomic uint32_t status; // as read from the status registers, and IDE_STATUS_ASK
+	uint8_t task[IDE_STATUS]; // the registers before it, as they are read if no write waits
 	bool to_drive;
 	bool second;          // the drive that is selected
 	uint32_t nposts;

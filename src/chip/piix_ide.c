@@ -74,6 +74,8 @@ static uint64_t piix_ide_read(struct dev *d, unsigned range, uint64_t off, unsig
 		w->at += size;
 		return value;
 	}
+	if (w && !is_control(range) && size == 1 && off >= IDE_FEATURE && off <= IDE_DEVICE && !w->nposts)
+		return w->task[off];
 	if (w && size == 1 && (is_control(range) || off == IDE_STATUS)) {
 		value = atomic_load_explicit(&w->status, memory_order_acquire);
 		if (is_control(range) || !(value & IDE_STATUS_ASK))

@@ -14,8 +14,8 @@ enum { PRD_SIZE = 8, PRDS_MAX = 8192, PRD_LAST = BIT(7), COMMAND_DEVICE_RESET = 
 
 static void update_line(struct ide_channel *c, bool level)
 {
-	c->line = level;
-	irq_set(&c->irq, level && !(c->control & CONTROL_NIEN));
+	c->line = level && !(c->control & CONTROL_NIEN);
+	irq_set(&c->irq, c->line);
 }
 
 void ide_interrupt(struct ide_drive *d)
@@ -350,6 +350,8 @@ static void show_window(struct ide_channel *c)
 		return;
 	show_data(c, w);
 	w->second = c->selected;
+	for (unsigned reg = ERROR; reg < STATUS; reg++)
+		w->task[reg] = read_register(c, reg);
 	atomic_store_explicit(&w->end, c->window_size, memory_order_release);
 	atomic_store_explicit(&w->status, read_register(c, STATUS) | (c->line ? (unsigned)IDE_STATUS_ASK : 0),
 			      memory_order_release);

@@ -377,6 +377,17 @@ static void test_how_often_asked(void)
 		CHECK_IS(inb(0x1f7), IDE_DRDY | IDE_DSC);
 	}
 	CHECK_IS(asked, COUNT * 3);
+	outb(0x376, 2); // without interrupts, as firmware does
+	asked = 0;
+	packet((uint8_t[12]){0x28, [5] = 7, [8] = COUNT}, CD_SECTOR);
+	for (unsigned i = 0; i < COUNT; i++) {
+		CHECK_IS(inb(0x177), IDE_DRDY | IDE_DSC | IDE_DRQ);
+		CHECK_IS(inb(0x174) | inb(0x175) << 8, CD_SECTOR);
+		CHECK_IS(inb(0x172), 2);
+		CHECK(reads(0x170, disc_bytes + (7 + i) * CD_SECTOR, CD_SECTOR));
+	}
+	CHECK_IS(inb(0x177), IDE_DRDY | IDE_DSC);
+	CHECK_IS(asked, COUNT + 2); // the command, the end of the packet
 }
 
 int main(void)
