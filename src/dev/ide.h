@@ -50,6 +50,7 @@ struct ide_drive {
 
 	// a CD-ROM's
 	bool packet_dma;
+	uint16_t part_max;         // bytes of an answer at a time, as the packet's command has asked
 	uint8_t sense, asc;
 	bool changed;              // a unit attention is due
 	bool open, locked;         // the tray; the guest has forbidden to open it by its button

@@ -79,10 +79,10 @@ static bool fill(struct ide_drive *d)
 	return true;
 }
 
-// The next part by programmed I/O: the guest's limit is in the task file. An odd one cannot be kept but at the end.
+// The next part by programmed I/O. An odd limit cannot be kept but at the end.
 static void next_part(struct ide_drive *d)
 {
-	uint32_t limit = d->r.mid[0] | (uint32_t)d->r.high[0] << 8, n;
+	uint32_t limit = d->part_max, n;
 
 	if (d->answer_at == d->answer_end && (!d->cd_left || !fill(d))) {
 		if (d->cd_left)
@@ -480,6 +480,7 @@ void ide_cdrom_command(struct ide_drive *d, uint8_t command)
 	switch (command) {
 	case 0xa0:
 		d->packet_dma = d->r.feature[0] & FEATURE_DMA;
+		d->part_max = (uint16_t)(d->r.mid[0] | d->r.high[0] << 8);
 		d->r.count[0] = REASON_COMMAND;
 		ide_take(d, CD_PACKET, packet);
 		break;
