@@ -511,6 +511,7 @@ const uint8_t *bt_make_flags(struct vcpu *v, const uint8_t *ra);
 bool bt_host_fault(struct vcpu *v, int sig, const void *info, void *ucontext);
 
 // -- shadow/: the host's mappings of guest user pages
+void shadow_init(struct vcpu *v);
 uint32_t shadow_mode(struct vcpu *v); // MODE_MAPPED, MODE_DIRECT if the present space's user code may run so, or 0
 bool shadow_is_kernels(const struct vcpu *v); // that was said of a kernel's code in the lower half
 // MODE_DIRECT: run it. STEP: the next instruction must be translated; TRANSLATE: so must all on its page, in this mode.
@@ -522,7 +523,7 @@ enum shadow_answer { ANSWER_MAPPED, ANSWER_TRUE, ANSWER_NEVER, ANSWER_DEVICE };
 enum shadow_answer shadow_fault(struct vcpu *v, gva_t gva, bool write);
 void shadow_flush(struct vcpu *v);          // the guest has flushed all spaces
 void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
-void shadow_flush_page(struct vcpu *v, gva_t gva);
+void shadow_flush_page(struct vcpu *v, gva_t gva, uint16_t pcid);
 void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
 bool shadow_runs(const struct vcpu *v, gpa_t gpa);  // may code of this page be run as it is?
 void shadow_claim_write(struct vcpu *v, gpa_t gpa); // before a write entry leads there, and at writes by C

@@ -74,7 +74,7 @@ void vcpu_space_changed(struct vcpu *v)
 // INVLPG, or INVPCID of one address.
 static void flush_page(struct vcpu *v, const struct sys_result *res)
 {
-	shadow_flush_page(v, res->flush_gva);
+	shadow_flush_page(v, res->flush_gva, res->flush_pcid_valid ? res->flush_pcid : present_pcid(v));
 	if (res->flush_pcid_valid && res->flush_pcid != present_pcid(v))
 		space_drop(bt_of(v), res->flush_pcid);
 	else

@@ -65,9 +65,10 @@
 	_(shadow_pages, "pages", "guest pages in these") \
 	_(shadow_drops, "times", "all of them dropped at once") \
 	_(shadow_checks, "times", "all of them compared with the guest's tables after a flush") \
+	_(shadow_check_cycles, "cycles", "of these looks") \
 	_(shadow_claims, "times", "address spaces that came to be mapped") \
 	_(shadow_demotions, "times", "address spaces whose mappings cost too much: checked again for a while") \
-	_(shadow_leaves, "times", "switches away from the address space that is mapped") \
+	_(shadow_leaves, "times", "switches away from an address space that is mapped") \
 	_(shadow_true, "times", "host faults of user code in the mapped form that were not hidden") \
 	_(shadow_bursts, "times", "bursts of such faults, during which it ran checked") \
 	_(shadow_after, "times", "pages mapped when user code came back from such a fault") \
@@ -80,6 +81,7 @@
 	_(direct_pages, "times", "it came to a page whose code has to be translated") \
 	_(direct_holds, "times", "it came to 32-bit code, translated until the kernel was next entered") \
 	_(direct_demotions, "times", "address spaces that came back too often: translated for a while") \
+	_(direct_switches, "times", "it was another address space's turn than before") \
 	_(direct_lost, "times", "the process of directly run code was lost") \
 	_(shadow_cycles, "cycles", "host cycles spent on all this, the host's own part of a fault estimated") \
 	_(selfchecks, "units", "units self-checked") \

@@ -60,8 +60,9 @@ int vmm_map_guest(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, bool writ
 int vmm_unmap_guest(struct vcpu *v, gva_t gva, uint64_t size);
 int vmm_unmap_guest_all(struct vcpu *v);
 
-// -- Guest user code run as it is, in a process of its own (vmm/direct.c): a world. It has pages of its own, which are
-// mapped and unmapped before it runs next.
+// -- Guest user code run as it is, in a process (vmm/direct.c): a world, of which there are a few, each with pages of
+// its own, which are mapped and unmapped before it runs next.
+enum { VMM_WORLDS = 8 }; // at most
 enum { VMM_DIRECT_EXEC = BIT(0), VMM_DIRECT_WRITE = BIT(1) };
 struct direct_left { // why it came back
 	enum { DIRECT_KICKED, DIRECT_SYSCALL, DIRECT_EXCEPTION, DIRECT_FULL, DIRECT_LOST } how;
@@ -70,20 +71,22 @@ struct direct_left { // why it came back
 	uint16_t selector[4];  // of DS, ES, FS, GS
 	uint16_t code_selector;
 };
-bool vmm_direct_ready(const struct vcpu *v); // is there a world?
-bool vmm_direct_cpuid_faults(const struct vcpu *v); // CPUID in it is an exception
-uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v); // cycles a turn if it were made one; 0: it is, or cannot be
-void vmm_direct_catch_cpuid(struct vcpu *v, bool on); // from its next turn on; without an effect where it cannot be
-void vmm_direct_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
-void vmm_direct_unmap(struct vcpu *v, gva_t gva, uint64_t size);
-void vmm_direct_unmap_all(struct vcpu *v);
+bool vmm_direct_is_alive(const struct vcpu *v, unsigned world); // is there such a world?
+bool vmm_direct_cpuid_faults(const struct vcpu *v, unsigned world); // CPUID in it is an exception
+// Cycles a turn if it were made one; 0: it is, or cannot be.
+uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v, unsigned world);
+// From its next turn on; without an effect where it cannot be.
+void vmm_direct_catch_cpuid(struct vcpu *v, unsigned world, bool on);
+void vmm_direct_map(struct vcpu *v, unsigned world, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
+void vmm_direct_unmap(struct vcpu *v, unsigned world, gva_t gva, uint64_t size);
+void vmm_direct_unmap_all(struct vcpu *v, unsigned world);
 // From v's registers on, whose segments are the host's own for 64-bit user code, until there is something to do: v's
 // registers again. KICKED: something is pending. SYSCALL: by that instruction, at v->rip. FULL: the host has refused
 // a mapping. LOST: the world is gone, v is as it was.
-void vmm_direct_run(struct vcpu *v, struct direct_left *left);
+void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left);
 uint64_t vmm_direct_command_cycles(const struct vcpu *v); // what mapping or unmapping takes, measured
-uint64_t vmm_direct_trip_cycles(const struct vcpu *v);    // what the way there and back takes, measured
-void vmm_direct_rest(struct vcpu *v); // it is not run for a while
+uint64_t vmm_direct_trip_cycles(const struct vcpu *v, unsigned world); // what the way there and back takes, measured
+void vmm_direct_rest(struct vcpu *v); // none is run for a while
 
 // -- Memory of the translator's tables or cache that holds nothing now: whole pages of it go back to the host, and are
 // zero when next touched. For the cache, its writable mapping (vmm/release.c).

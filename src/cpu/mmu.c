@@ -11,7 +11,7 @@
 #include "cpu/system.h"
 #include "cpu/vcpu.h"
 
-enum { LEVELS = 5, PML4 = 3 }; // the page table is level 0, PML5 level 4
+enum { LEVELS = 5, PML4 = 3, LARGE_SHIFT = PAGE_SHIFT + 9 }; // the page table is level 0, PML5 level 4
 #define LARGE_NARROW (UINT64_C(4) << 20)
 
 enum { CPUID_PDPE1GB = BIT(26) /* 80000001 EDX */ };
@@ -335,6 +335,37 @@ bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out)
 	if (descend(v, gva, &p) != FOUND)
 		return false;
 	describe(v, &p, gva, out);
+	return true;
+}
+
+// By the page table that the last look came to, if the address is in its reach. What leads there is taken as it was.
+bool mmu_look_near(struct vcpu *v, gva_t gva, struct mmu_table *near, struct mmu_walk *out)
+{
+	struct path p;
+	uint64_t e;
+
+	if (near->entries && gva >> LARGE_SHIFT == near->region) {
+		e = __atomic_load_n(&near->entries[gva >> PAGE_SHIFT & 511], __ATOMIC_RELAXED);
+		if (!(e & PTE_P) || e & near->reserved)
+			return false;
+		p = (struct path){.value = {e, near->value[0], near->value[1], near->value[2], near->value[3]},
+				  .top = near->top, .size = PAGE_SIZE, .page = e & PTE_ADDR};
+		describe(v, &p, gva, out);
+		return true;
+	}
+	near->entries = NULL;
+	mmu_reserved_bits(v);
+	if (descend(v, gva, &p) != FOUND)
+		return false;
+	describe(v, &p, gva, out);
+	if (p.leaf || p.narrow || v->a20_masked || !vcpu_long_mode(v))
+		return true;
+	near->region = gva >> LARGE_SHIFT;
+	near->entries = (const uint64_t *)align_down((uintptr_t)p.host[0], PAGE_SIZE);
+	near->top = p.top;
+	near->reserved = v->mmu.reserved | (v->efer & EFER_NXE ? 0 : PTE_NX);
+	for (int level = 1; level <= p.top; level++)
+		near->value[level - 1] = p.value[level];
 	return true;
 }
 

@@ -202,6 +202,17 @@ bool mmu_peek(struct vcpu *v, gva_t gva, gpa_t *gpa);
 // The whole of what the tables say, again without any effect. False: not mapped, or a format that is not walked.
 bool mmu_maps(struct vcpu *v, uint64_t cr3, gva_t gva, gpa_t gpa); // in long mode; do these tables lead there? No marks
 bool mmu_look(struct vcpu *v, gva_t gva, struct mmu_walk *out);
+
+// The same of many addresses, in order: a page table is found once. Start with all zero, in one go: the tables above
+// are not read again.
+struct mmu_table {
+	const uint64_t *entries; // or NULL
+	uint64_t region;         // of 2 MiB: the addresses that it is for
+	uint64_t reserved;
+	uint64_t value[4];       // of the entries above it
+	int top;
+};
+bool mmu_look_near(struct vcpu *v, gva_t gva, struct mmu_table *near, struct mmu_walk *out);
 bool mmu_key_is_open(struct vcpu *v, const struct mmu_walk *w); // by PKRU, for user data
 
 // Load the PDPTE registers of PAE paging from the table at cr3. False: reserved bits are set, nothing has been loaded.

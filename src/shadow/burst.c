@@ -19,28 +19,26 @@ static uint64_t microseconds(const struct vcpu *v, uint64_t n)
 
 void burst_note(struct vcpu *v)
 {
-	struct shadow *s = shadow_of(v);
+	struct shadow_space *p = space_here(v);
 	uint64_t at = __builtin_ia32_rdtsc();
 
 	if (v->shared->config.memory != MEMORY_AUTO)
 		return;
-	if (at - s->burst_began > microseconds(v, WITHIN) || v->rip - s->burst_rip + LOOP > 2 * LOOP) {
-		s->burst_began = at;
-		s->burst_rip = v->rip;
-		s->burst = 0;
+	if (at - p->burst_began > microseconds(v, WITHIN) || v->rip - p->burst_rip + LOOP > 2 * LOOP) {
+		p->burst_began = at;
+		p->burst_rip = v->rip;
+		p->burst = 0;
 	}
-	if (++s->burst < BURST)
+	if (++p->burst < BURST)
 		return;
 	// Again, soon after the last time: for longer.
-	s->aside = at - s->aside_until < microseconds(v, 1000) ? MIN(s->aside * 2, (unsigned)ASIDE_MAX) : ASIDE;
-	s->aside_until = at + microseconds(v, 1000 * s->aside);
-	s->burst = 0;
+	p->aside = at - p->aside_until < microseconds(v, 1000) ? MIN(p->aside * 2, (unsigned)ASIDE_MAX) : ASIDE;
+	p->aside_until = at + microseconds(v, 1000 * p->aside);
+	p->burst = 0;
 	bt_of(v)->st->shadow_bursts++;
 }
 
-bool burst_goes_on(struct vcpu *v)
+bool burst_goes_on(struct vcpu *v, const struct shadow_space *p)
 {
-	struct shadow *s = shadow_of(v);
-
-	return s->burst_began < s->aside_until && __builtin_ia32_rdtsc() < s->aside_until;
+	return p->burst_began < p->aside_until && __builtin_ia32_rdtsc() < p->aside_until;
 }

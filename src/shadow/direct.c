@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Direct execution: the owner's user code runs as it is, in a process that has its pages and nothing else
+// Direct execution: a space's user code runs as it is, in a process that has its pages and nothing else
 // (vmm/direct.c). Whatever stops it there comes here: a system call is carried out, a hidden fault mapped, a true one
 // delivered; everything else is the translator's, for one instruction. What user code can do without being stopped
 // must be the same for guest and host: the selectors, flags and control bits that it could see are compared before it
@@ -44,7 +44,8 @@ static uint64_t host_xcr0(void)
 
 unsigned direct_rules(const struct vcpu *v)
 {
-	return (v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0) | (vmm_direct_cpuid_faults(v) ? SENSITIVE_CPUID_FAULTS : 0);
+	return (v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0) |
+	       (vmm_direct_cpuid_faults(v, space_world(space_here(v))) ? SENSITIVE_CPUID_FAULTS : 0);
 }
 
 // What its kernel may change at any time: with these bits user code can do what the host's can, and no more.
@@ -79,7 +80,7 @@ static bool state_suits(const struct vcpu *v)
 
 static enum shadow_ran hold(struct vcpu *v)
 {
-	shadow_of(v)->held = true;
+	space_here(v)->held = true;
 	bt_of(v)->st->direct_holds++;
 	bt_set_mode(v);
 	return SHADOW_RAN; // the run loop goes on in another mode
@@ -107,12 +108,12 @@ static enum shadow_ran translate(struct vcpu *v)
 static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left)
 {
 	enum vmem_access access = left->error & PF_I ? VMEM_FETCH : left->error & PF_W ? VMEM_WRITE : VMEM_READ;
-	struct shadow *s = shadow_of(v);
+	struct shadow_space *s = space_here(v);
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint32_t error;
 	enum shadow_answer answer = shadow_map_fault(v, left->cr2, access, &error);
 
-	policy_charge(v, __builtin_ia32_rdtsc() - start);
+	policy_charge(v, s, __builtin_ia32_rdtsc() - start);
 	s->wanted = 0;
 	switch (answer) {
 	case ANSWER_MAPPED:
@@ -175,7 +176,7 @@ static enum shadow_ran exception(struct vcpu *v, const struct direct_left *left)
 
 enum shadow_ran shadow_run(struct vcpu *v)
 {
-	struct shadow *s = shadow_of(v);
+	struct shadow_space *s = space_here(v);
 	uint64_t rip = v->rip;
 	struct direct_left left;
 
@@ -183,22 +184,22 @@ enum shadow_ran shadow_run(struct vcpu *v)
 		return hold(v);
 	if (!state_suits(v) || !control_suits(v))
 		return step(v);
-	s->strayed = 0;
+	shadow_of(v)->strayed = 0;
 	if (s->stuck) {
 		s->stuck = false;
 		return step(v);
 	}
 	if (shadow_is_sensitive(v, v->rip))
 		return translate(v);
-	vmm_direct_run(v, &left);
+	vmm_direct_run(v, space_world(s), &left);
 	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
 	switch (left.how) {
 	case DIRECT_LOST:
 		bt_of(v)->st->direct_lost++;
-		shadow_give_up(v);
+		shadow_give_up(v, s);
 		vcpu_raise(v, VEC_GP, 0);
 	case DIRECT_FULL:
-		shadow_drop(v);
+		shadow_drop(v, s);
 		return SHADOW_RAN;
 	case DIRECT_KICKED:
 		bt_of(v)->st->direct_kicks++;

@@ -18,7 +18,7 @@ struct piece { // pages that lie side by side in both spaces
 // By rights: user code's, or a kernel's own.
 static bool is_for(const struct vcpu *v, const struct mmu_walk *w)
 {
-	return w->user || shadow_of(v)->of_kernel;
+	return w->user || space_here(v)->of_kernel;
 }
 
 static bool in_zone(gva_t gva)
@@ -54,7 +54,7 @@ enum { ONLY_CPUID = 1 }; // in a word of seen[]: nothing else is why
 
 static gva_t *seen_at(struct vcpu *v, gva_t gva)
 {
-	return &shadow_of(v)->seen[gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)];
+	return &shadow_of(v)->seen[space_here(v)->number][gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)];
 }
 
 static bool has_sensitive(const uint8_t *page, const uint8_t *before, const uint8_t *after, unsigned rules)
@@ -94,7 +94,7 @@ static unsigned rights_for(struct vcpu *v, gva_t gva, const struct mmu_walk *w, 
 {
 
 	if (access & VMEM_FETCH)
-		return w->exec && shadow_of(v)->form == FORM_DIRECT &&
+		return w->exec && space_form(space_here(v)) == FORM_DIRECT &&
 		       !is_sensitive(v, align_down(gva, PAGE_SIZE), align_down(w->gpa, PAGE_SIZE)) ? SHADOW_EXEC : 0;
 	return writable(bt_of(v), w) ? SHADOW_WRITE : 0;
 }
@@ -130,18 +130,20 @@ static bool leads_to_ram(const struct vcpu *v, const struct mmu_walk *w)
 static bool is_used(struct vcpu *v, gva_t gva, struct mmu_walk *w, enum vmem_access access, unsigned *rights)
 {
 	struct bt *b = bt_of(v);
-	const struct shadow_page *p;
+	struct record_page p;
+	bool there;
 
 	if (!mmu_look(v, gva, w) || !is_for(v, w) || !w->accessed || !mmu_key_is_open(v, w) ||
 	    !leads_to_ram(v, w) || watched_by_debugger(b, gva, PAGE_SIZE))
 		return false;
 	if (w->page_size != PAGE_SIZE && !(access & VMEM_FETCH))
 		return false;
-	p = shadow_find(shadow_of(v), gva);
-	if (p && p->gfn == w->gpa >> PAGE_SHIFT && (p->rights || access & VMEM_FETCH))
+	there = record_find(&shadow_of(v)->record, space_here(v)->number, gva >> PAGE_SHIFT, &p) &&
+		p.gfn == w->gpa >> PAGE_SHIFT;
+	if (there && (p.rights || access & VMEM_FETCH))
 		return false;
 	*rights = rights_for(v, gva, w, access);
-	return !p || p->gfn != w->gpa >> PAGE_SHIFT || p->rights != *rights;
+	return !there || p.rights != *rights;
 }
 
 static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, unsigned rights)
@@ -152,7 +154,7 @@ static bool joins(const struct piece *p, gva_t gva, gpa_t gpa, unsigned rights)
 
 // The end of the window that begins there: twice as far off as of the last one, if that ended there. It does not go
 // over a border of the largest size, and so over none of the zone and of the 32-bit address space.
-static gva_t end_of_window(struct shadow *s, gva_t first)
+static gva_t end_of_window(struct shadow_space *s, gva_t first)
 {
 	s->window = first == s->window_end ? MIN(s->window * 2, (unsigned)SHADOW_WINDOW_MAX) : SHADOW_WINDOW;
 	s->window_end = MIN(first + s->window * PAGE_SIZE, (first | (SHADOW_WINDOW_MAX * PAGE_SIZE - 1)) + 1);
@@ -163,7 +165,7 @@ static gva_t end_of_window(struct shadow *s, gva_t first)
 static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted, enum vmem_access access,
 		       unsigned needed)
 {
-	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), end = end_of_window(shadow_of(v), first);
+	gva_t first = align_down(gva, SHADOW_WINDOW * PAGE_SIZE), end = end_of_window(space_here(v), first);
 	gva_t page = align_down(gva, PAGE_SIZE);
 	struct piece p = {0};
 	bool done = true;
@@ -174,6 +176,7 @@ static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted,
 		bool use = at == page || is_used(v, at, &w, access, &rights);
 
 		w.gpa = align_down(w.gpa, PAGE_SIZE);
+		space_here(v)->has_global |= use && w.global;
 		if (use && joins(&p, at, w.gpa, rights)) {
 			p.n++;
 			continue;
@@ -187,9 +190,9 @@ static bool map_window(struct vcpu *v, gva_t gva, const struct mmu_walk *wanted,
 	return done;
 }
 
-static void note_size(struct shadow *s, gva_t gva, uint64_t size)
+static void note_size(struct vcpu *v, struct shadow_space *s, gva_t gva, uint64_t size)
 {
-	uint32_t *word = large_word(s, gva), region = (uint32_t)(gva >> LARGE_SHIFT) + 1;
+	uint32_t *word = large_word(v, s, gva), region = (uint32_t)(gva >> LARGE_SHIFT) + 1;
 
 	if (size > PAGE_SIZE)
 		*word = !*word || *word == region ? region : LARGE_MANY;
@@ -210,13 +213,14 @@ static bool map_walked(struct vcpu *v, gva_t gva, enum vmem_access access, const
 	rights = rights_for(v, gva, w, access);
 	if (access & VMEM_FETCH && !rights)
 		return false;
-	note_size(shadow_of(v), gva, w->page_size);
+	note_size(v, space_here(v), gva, w->page_size);
+	space_here(v)->has_global |= w->global;
 	return map_large(v, gva, w, access) || map_window(v, gva, w, access, rights);
 }
 
-static bool may_map(const struct shadow *s, gva_t gva)
+static bool may_map(const struct vcpu *v, const struct shadow_space *s, gva_t gva)
 {
-	return s->valid && !s->stale && !in_zone(gva) &&
+	return s && !space_is_stale(v, s) && !in_zone(gva) &&
 	       gva < BIT64(47) - PAGE_SIZE; // the host maps nothing on the last page
 }
 
@@ -224,9 +228,9 @@ enum shadow_answer shadow_map_fault(struct vcpu *v, gva_t gva, enum vmem_access 
 {
 	struct mmu_walk w;
 
-	if (!may_map(shadow_of(v), gva))
+	if (!may_map(v, space_here(v), gva))
 		return ANSWER_NEVER;
-	if (!mmu_walk(v, gva, access | (shadow_of(v)->of_kernel ? 0 : VMEM_USER), &w)) {
+	if (!mmu_walk(v, gva, access | (space_here(v)->of_kernel ? 0 : VMEM_USER), &w)) {
 		*error = w.error;
 		return ANSWER_TRUE;
 	}
@@ -239,11 +243,13 @@ enum shadow_answer shadow_fault(struct vcpu *v, gva_t gva, bool write)
 {
 	struct stats *st = bt_of(v)->st;
 	uint64_t start = __builtin_ia32_rdtsc();
-	struct shadow *s = shadow_of(v);
+	struct shadow_space *s = space_here(v);
 	uint32_t error;
 	enum shadow_answer answer = shadow_map_fault(v, gva, write ? VMEM_WRITE : VMEM_READ, &error);
 	bool mapped = answer == ANSWER_MAPPED;
 
+	if (!s)
+		return false;
 	st->shadow_faults += mapped;
 	s->wanted = mapped ? 0 : gva;
 	s->wanted_access = write ? VMEM_WRITE : VMEM_READ;
@@ -257,23 +263,21 @@ enum shadow_answer shadow_fault(struct vcpu *v, gva_t gva, bool write)
 // set A and D for it. It may never try, so we must not.
 void shadow_map_wanted(struct vcpu *v)
 {
-	struct shadow *s = shadow_of(v);
+	struct shadow_space *s = space_here(v);
 	uint64_t start = __builtin_ia32_rdtsc();
 	struct mmu_walk w;
 
-	if (may_map(s, s->wanted) && mmu_look(v, s->wanted, &w) && is_for(v, &w) && w.accessed &&
+	if (may_map(v, s, s->wanted) && mmu_look(v, s->wanted, &w) && is_for(v, &w) && w.accessed &&
 	    (!(s->wanted_access & VMEM_WRITE) || (w.write && w.dirty)) && (!(s->wanted_access & VMEM_FETCH) || w.exec) &&
 	    map_walked(v, s->wanted, s->wanted_access, &w))
 		bt_of(v)->st->shadow_after++;
 	s->wanted = 0;
-	policy_charge(v, __builtin_ia32_rdtsc() - start);
+	policy_charge(v, s, __builtin_ia32_rdtsc() - start);
 }
 
-bool shadow_allows(struct vcpu *v, const struct shadow_page *p)
+// As the tables have it now, by this look.
+bool shadow_allows(struct vcpu *v, const struct record_page *p, const struct mmu_walk *w)
 {
-	struct mmu_walk w;
-
-	return mmu_look(v, (gva_t)p->vpn << PAGE_SHIFT, &w) && is_for(v, &w) && w.accessed &&
-	       w.gpa >> PAGE_SHIFT == p->gfn && mmu_key_is_open(v, &w) &&
-	       (!(p->rights & SHADOW_WRITE) || (w.write && w.dirty)) && (!(p->rights & SHADOW_EXEC) || w.exec);
+	return is_for(v, w) && w->accessed && w->gpa >> PAGE_SHIFT == p->gfn && mmu_key_is_open(v, w) &&
+	       (!(p->rights & SHADOW_WRITE) || (w->write && w->dirty)) && (!(p->rights & SHADOW_EXEC) || w->exec);
 }

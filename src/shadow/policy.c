@@ -65,7 +65,7 @@ void policy_start_counting(struct vcpu *v)
 static void count_time(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
-	struct account *a = account_of(s, s->root);
+	struct account *a = account_of(s, s->here->root);
 	uint64_t since = s->counted, translated = s->translated;
 
 	policy_start_counting(v);
@@ -78,12 +78,12 @@ void policy_switch(struct vcpu *v, gpa_t root)
 {
 	struct shadow *s = shadow_of(v);
 
-	if (s->valid && s->last_root == s->root) {
+	if (s->here) {
 		count_time(v);
-		account_of(s, s->root)->stints++;
+		account_of(s, s->here->root)->stints++;
 		s->asked = ASKED;
 		bt_of(v)->st->shadow_leaves++;
-		s->left = s->counted;
+		s->here->left = s->counted;
 	}
 	s->last_root = root;
 	s->strayed = 0;
@@ -135,10 +135,10 @@ static bool is_another(struct vcpu *v, gpa_t root, struct account *a)
 	return fingerprint(v, root) != a->print;
 }
 
-// The owner has no pages any more: the guest clears a table before it gives it back.
-static bool is_gone(const struct vcpu *v)
+// Nothing is in its tables any more: the guest clears them before it gives them back.
+static bool is_gone(const struct vcpu *v, const struct shadow_space *p)
 {
-	const uint64_t *top = table_at(v, shadow_of(v)->root | PTE_P);
+	const uint64_t *top = table_at(v, p->root | PTE_P);
 
 	for (unsigned i = 0; top && i < 256; i++)
 		if (top[i] & PTE_P)
@@ -146,69 +146,104 @@ static bool is_gone(const struct vcpu *v)
 	return true;
 }
 
-// How long the owner may be away: the more it has, the longer, as all of it is to be found again. Processes that take
-// turns would do nothing else.
-static uint64_t patience(const struct vcpu *v)
+// How long a space may be away before another takes its mappings: the more it has, the longer, as all of it is to be
+// found again. Processes that take turns would do nothing else.
+static uint64_t patience(const struct vcpu *v, const struct shadow_space *p)
 {
-	uint64_t ms = MIN(AWAY + (uint64_t)shadow_of(v)->n * AWAY_PAGE / 1000, (uint64_t)AWAY_MAX);
+	uint64_t ms = MIN(AWAY + (uint64_t)space_pages(v, p) * AWAY_PAGE / 1000, (uint64_t)AWAY_MAX);
 
 	return milliseconds(v, ms);
 }
 
-// May the present space take the mappings from whoever has them?
-bool policy_may_claim(struct vcpu *v, gpa_t root)
+// For how long nobody has run there, if that is long enough; else 0.
+static uint64_t free_since(const struct vcpu *v, const struct shadow_space *p)
+{
+	uint64_t away = now() - p->left;
+
+	if (!p->valid || is_gone(v, p))
+		return UINT64_MAX;
+	return away >= patience(v, p) ? away : 0;
+}
+
+// The one that has been free for longest, or NULL.
+static struct shadow_space *find_world(const struct vcpu *v)
+{
+	struct shadow_space *best = NULL;
+	uint64_t longest = 0;
+
+	for (unsigned i = 1; i < SHADOW_SPACES && longest != UINT64_MAX; i++) {
+		struct shadow_space *p = &shadow_of(v)->space[i];
+		uint64_t since = vmm_direct_is_alive(v, space_world(p)) ? free_since(v, p) : 0;
+
+		if (since > longest) {
+			longest = since;
+			best = p;
+		}
+	}
+	return best;
+}
+
+// The world that the present space may have, if it is to run directly; or NULL.
+static struct shadow_space *world_for(struct vcpu *v, gpa_t root)
+{
+	if (v->shared->config.memory == MEMORY_MAPPED || !direct_suits(v) ||
+	    (!forced(v) && now() < account_of(shadow_of(v), root)->translated_until))
+		return NULL;
+	return find_world(v);
+}
+
+// As long as it is checked that is asked for at each fault and each way back, too.
+struct shadow_space *policy_claim(struct vcpu *v, gpa_t root)
 {
 	struct shadow *s = shadow_of(v);
 	uint64_t at = now();
+	struct shadow_space *place;
 
-	if (s->valid && at - s->left < patience(v) && !is_gone(v))
-		return false;
-	if (forced(v))
-		return true;
-	return at - s->arrived >= milliseconds(v, RUN_FIRST) &&
-	       (at >= account_of(s, root)->until || is_another(v, root, account_of(s, root)));
+	if (!forced(v) && (at < s->again || at - s->arrived < milliseconds(v, RUN_FIRST) ||
+			   (at < account_of(s, root)->until && !is_another(v, root, account_of(s, root)))))
+		return NULL;
+	place = v->cpl == 3 ? world_for(v, root) : NULL;
+	if (!place && free_since(v, &s->space[0]))
+		place = &s->space[0];
+	s->again = place ? 0 : at + milliseconds(v, 1);
+	return place;
 }
 
-void policy_charge(struct vcpu *v, uint64_t cycles)
+void policy_charge(struct vcpu *v, const struct shadow_space *p, uint64_t cycles)
 {
 	struct shadow *s = shadow_of(v);
 
 	bt_of(v)->st->shadow_cycles += cycles;
 	s->asked = ASKED;
-	if (s->valid)
-		account_of(s, s->root)->cost += cycles;
+	account_of(s, p->root)->cost += cycles;
 }
 
-void policy_charge_churn(struct vcpu *v, uint64_t cycles)
+void policy_charge_churn(struct vcpu *v, const struct shadow_space *p, uint64_t cycles)
 {
-	struct shadow *s = shadow_of(v);
-
-	policy_charge(v, cycles);
-	if (s->valid)
-		account_of(s, s->root)->cost += cycles * (CHURN - 1);
+	policy_charge(v, p, cycles);
+	account_of(shadow_of(v), p->root)->cost += cycles * (CHURN - 1);
 }
 
 void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 {
-	policy_charge(v, cycles + SIGNAL_CYCLES);
+	policy_charge(v, space_here(v), cycles + SIGNAL_CYCLES);
 }
 
 void policy_charge_exit(struct vcpu *v, bool call)
 {
-	struct shadow *s = shadow_of(v);
-	uint64_t cost = vmm_direct_trip_cycles(v) + SIGNAL_CYCLES;
+	const struct shadow_space *p = space_here(v);
+	uint64_t cost = vmm_direct_trip_cycles(v, space_world(p)) + SIGNAL_CYCLES;
+	struct account *a = account_of(shadow_of(v), p->root);
 
 	bt_of(v)->st->direct_exits++;
-	if (!s->valid)
-		return;
-	account_of(s, s->root)->cost += cost;
-	account_of(s, s->root)->calls += call ? cost : 0;
-	account_of(s, s->root)->turns++;
+	a->cost += cost;
+	a->calls += call ? cost : 0;
+	a->turns++;
 }
 
 static void charge_stray(struct vcpu *v, uint64_t cycles)
 {
-	struct account *a = account_of(shadow_of(v), shadow_of(v)->root);
+	struct account *a = account_of(shadow_of(v), space_here(v)->root);
 
 	a->stray += cycles;
 	if (shadow_of(v)->strayed_to_cpuid)
@@ -219,11 +254,10 @@ void policy_charge_stray(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
 
-	policy_charge(v, STRAY_CYCLES);
+	policy_charge(v, s->here, STRAY_CYCLES);
 	s->strayed = now();
 	s->strayed_to_cpuid = shadow_is_cpuids(v, v->rip);
-	if (s->valid)
-		charge_stray(v, STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v));
+	charge_stray(v, STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v, space_world(s->here)));
 }
 
 // How long it was there: not seen if it has come back to run directly instead.
@@ -231,7 +265,7 @@ void policy_settle_stray(struct vcpu *v)
 {
 	struct shadow *s = shadow_of(v);
 
-	if (s->strayed && s->valid)
+	if (s->strayed && s->here)
 		charge_stray(v, MIN(now() - s->strayed, milliseconds(v, STAY_MAX)));
 	s->strayed = 0;
 }
@@ -239,13 +273,6 @@ void policy_settle_stray(struct vcpu *v)
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root)
 {
 	return account_of(shadow_of(v), root)->catches_cpuid;
-}
-
-enum shadow_form policy_form(struct vcpu *v, gpa_t root)
-{
-	if (v->shared->config.memory == MEMORY_MAPPED || !vmm_direct_ready(v) || !direct_suits(v))
-		return FORM_MAPPED;
-	return forced(v) || now() >= account_of(shadow_of(v), root)->translated_until ? FORM_DIRECT : FORM_MAPPED;
 }
 
 static void start_account(struct account *a)
@@ -279,9 +306,9 @@ static bool calls(const struct vcpu *v, const struct account *a)
 }
 
 // So much that it is better off with CPUID as an exception?
-static bool strays_to_cpuid(const struct vcpu *v, const struct account *a)
+static bool strays_to_cpuid(const struct vcpu *v, const struct shadow_space *p, const struct account *a)
 {
-	uint64_t cost = vmm_direct_cost_of_cpuid(v);
+	uint64_t cost = vmm_direct_cost_of_cpuid(v, space_world(p));
 
 	return cost && a->stray_to_cpuid > milliseconds(v, CPUID_ALLOWANCE) + a->ran / 100 * STRAY_SHARE &&
 	       a->turns * cost < a->stray_to_cpuid;
@@ -309,43 +336,55 @@ bool policy_is_due(struct vcpu *v)
 	return shadow_of(v)->asked++ >= ASKED;
 }
 
-// The owner is the present space. Does it cost too much, or is it to run in another form? Then it loses its mappings.
-bool policy_too_dear(struct vcpu *v)
+// Does it cost too much to run directly?
+static bool direct_is_too_dear(const struct vcpu *v, const struct account *a)
+{
+	return is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) || calls(v, a) ||
+	       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE;
+}
+
+// The past counts half after a while.
+static void forget_some(struct account *a, enum shadow_form form)
+{
+	a->ran /= 2;
+	a->cost /= 2;
+	a->stray /= 2;
+	a->stray_to_cpuid /= 2;
+	a->turns /= 2;
+	a->calls /= 2;
+	a->stints /= 2;
+	a->pause -= a->pause / 4;
+	a->direct_pause -= form == FORM_DIRECT ? a->direct_pause / 4 : 0;
+}
+
+// The present space has mappings. Do they cost too much, or is it to run in another form? Then it loses them.
+bool policy_too_dear(struct vcpu *v, struct shadow_space *p)
 {
 	struct shadow *s = shadow_of(v);
-	struct account *a = account_of(s, s->root);
+	struct account *a = account_of(s, p->root);
+	enum shadow_form form = space_form(p);
 
 	s->asked = 0;
 	if (forced(v))
 		return false;
 	count_time(v);
-	if (s->form == FORM_DIRECT && strays_to_cpuid(v, a)) {
+	if (form == FORM_DIRECT && strays_to_cpuid(v, p, a)) {
 		a->catches_cpuid = true;
 		start_account(a);
 		return true;
 	}
-	if (s->form == FORM_DIRECT && (is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) || calls(v, a) ||
-				       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE)) {
+	if (form == FORM_DIRECT && direct_is_too_dear(v, a)) {
 		translate_space(v, a);
 		return true;
 	}
-	if (s->form == FORM_MAPPED && !s->of_kernel && policy_form(v, s->root) == FORM_DIRECT)
+	if (form == FORM_MAPPED && !p->of_kernel && world_for(v, p->root))
 		return true; // the time for which it was to be translated is over
-	if ((s->form == FORM_MAPPED && a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) ||
+	if ((form == FORM_MAPPED && a->cost > milliseconds(v, ALLOWANCE) + a->ran / SHARE) ||
 	    is_restless(v, a, STINTS_IN_MS)) {
 		pause_space(v, a);
 		return true;
 	}
-	if (a->ran > milliseconds(v, MEMORY)) {
-		a->ran /= 2;
-		a->cost /= 2;
-		a->stray /= 2;
-		a->stray_to_cpuid /= 2;
-		a->turns /= 2;
-		a->calls /= 2;
-		a->stints /= 2;
-		a->pause -= a->pause / 4;
-		a->direct_pause -= s->form == FORM_DIRECT ? a->direct_pause / 4 : 0;
-	}
+	if (a->ran > milliseconds(v, MEMORY))
+		forget_some(a, form);
 	return false;
 }

@@ -1,226 +1,229 @@
 // SPDX-License-Identifier: MIT
 //
-// The record of shadow mappings. Pages stand side by side in page[], found by address through a hash table, and from
-// the frame, if it is mapped writable, through frame[]: a page that comes to hold translated code must lose that right
-// at once. The host's mappings and the record change together; where the host refuses (there is a limit)
-// all of them go, which is always allowed: a TLB may forget.
-#include "base/string.h"
-#include "shadow/shadow.h"
+// The record of mapped pages: see record.h.
+#include "shadow/record.h"
 
-static unsigned hash(uint64_t vpn)
+static unsigned hash(unsigned space, uint64_t first)
 {
-	return (unsigned)(vpn * UINT64_C(0x9e3779b97f4a7c15) >> 46);
+	return (unsigned)((first / RECORD_GROUP * RECORD_SPACES + space) * UINT64_C(0x9e3779b97f4a7c15) >> 48);
 }
 
-// The place in index[] of this page, or where it would stand.
-static unsigned place_of(const struct shadow *s, uint64_t vpn)
+static uint64_t first_of(uint64_t vpn)
 {
-	unsigned i = hash(vpn);
+	return vpn & ~(uint64_t)(RECORD_GROUP - 1);
+}
 
-	while (s->index[i] && s->page[s->index[i] - 1].vpn != vpn)
-		i = (i + 1) & (SHADOW_INDEX - 1);
+// The place in index[] of the page's group, or where it would stand.
+static unsigned index_of(const struct record *r, unsigned space, uint64_t vpn)
+{
+	unsigned i = hash(space, first_of(vpn));
+
+	for (; r->index[i]; i = (i + 1) & (RECORD_INDEX - 1)) {
+		const struct record_group *g = &r->group[r->index[i] - 1];
+
+		if (g->first == first_of(vpn) && g->space == space)
+			break;
+	}
 	return i;
 }
 
-struct shadow_page *shadow_find(struct shadow *s, gva_t gva)
-{
-	unsigned i = place_of(s, gva >> PAGE_SHIFT);
-
-	return s->index[i] ? &s->page[s->index[i] - 1] : NULL;
-}
-
 // Those behind an emptied place move up, or they would not be found any more.
-static void close_gap(struct shadow *s, unsigned i)
+static void close_gap(struct record *r, unsigned i)
 {
-	for (unsigned k = (i + 1) & (SHADOW_INDEX - 1); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1)) {
-		unsigned home = hash(s->page[s->index[k] - 1].vpn);
+	for (unsigned k = (i + 1) & (RECORD_INDEX - 1); r->index[k]; k = (k + 1) & (RECORD_INDEX - 1)) {
+		const struct record_group *g = &r->group[r->index[k] - 1];
+		unsigned home = hash(g->space, g->first);
 
-		if (((k - home) & (SHADOW_INDEX - 1)) < ((k - i) & (SHADOW_INDEX - 1)))
+		if (((k - home) & (RECORD_INDEX - 1)) < ((k - i) & (RECORD_INDEX - 1)))
 			continue;
-		s->index[i] = s->index[k];
+		r->index[i] = r->index[k];
 		i = k;
 	}
-	s->index[i] = 0;
+	r->index[i] = 0;
 }
 
-static void forget_frame(struct shadow *s, const struct shadow_page *p)
-{
-	unsigned i = p->gfn & (SHADOW_FRAMES - 1);
+// -- groups -----------------------------------------------------------------------------------------------------------
 
-	if (s->frame[i] == p->vpn + 1u)
-		s->frame[i] = 0;
-	if (s->code[i] == p->vpn + 1u)
-		s->code[i] = 0;
+void record_init(struct record *r)
+{
+	r->spare = RECORD_GROUPS;
 }
 
-static void forget(struct shadow *s, struct shadow_page *p)
+bool record_has_room(const struct record *r, unsigned pages)
 {
-	struct shadow_page *last = &s->page[s->n - 1];
-
-	forget_frame(s, p);
-	close_gap(s, place_of(s, p->vpn));
-	if (p != last) {
-		s->index[place_of(s, last->vpn)] = (uint32_t)(p - s->page) + 1;
-		*p = *last;
-	}
-	s->n--;
+	return r->spare >= pages / RECORD_GROUP + 2;
 }
 
-static void note(struct shadow *s, uint64_t vpn, uint64_t gfn, unsigned rights)
+static struct record_group *make_group(struct record *r, unsigned space, uint64_t vpn)
 {
-	unsigned i = place_of(s, vpn);
-	uint64_t *f = rights & SHADOW_WRITE ? s->frame : s->code;
+	struct record_list *list = &r->of[space];
+	uint32_t number = r->unused ? r->unused : ++r->made;
+	struct record_group *g = record_group(r, number);
 
-	if (!s->index[i])
-		s->index[i] = ++s->n;
+	r->unused = g->next; // of a new one: 0
+	r->spare--;
+	g->has = 0;
+	g->first = first_of(vpn) & (BIT64(36) - 1);
+	g->space = space & (RECORD_SPACES - 1);
+	g->next = list->first;
+	g->before = 0;
+	if (list->first)
+		record_group(r, list->first)->before = number;
+	list->first = number;
+	return g;
+}
+
+static void free_group(struct record *r, struct record_group *g)
+{
+	uint32_t number = (uint32_t)(g - r->group) + 1;
+
+	if (g->next)
+		record_group(r, g->next)->before = g->before;
+	if (g->before)
+		record_group(r, g->before)->next = g->next;
 	else
-		forget_frame(s, &s->page[s->index[i] - 1]);
-	s->page[s->index[i] - 1] = (struct shadow_page){.vpn = vpn, .gfn = gfn & 0xffffff, .rights = rights & 3};
-	f += gfn & (SHADOW_FRAMES - 1);
+		r->of[g->space].first = g->next;
+	close_gap(r, index_of(r, g->space, g->first));
+	g->next = r->unused;
+	r->unused = number;
+	r->spare++;
+}
+
+// -- frames -----------------------------------------------------------------------------------------------------------
+
+static uint32_t place_of(const struct record *r, const struct record_group *g, unsigned i)
+{
+	return (uint32_t)(g - r->group) * RECORD_GROUP + i + 1;
+}
+
+static void forget_frame(struct record *r, const struct record_group *g, unsigned i)
+{
+	uint32_t f = g->page[i] & (RECORD_FRAMES - 1), place = place_of(r, g, i);
+
+	if (r->writes[f] == place)
+		r->writes[f] = 0;
+	if (r->runs[f] == place)
+		r->runs[f] = 0;
+}
+
+static void note_frame(struct record *r, const struct record_group *g, unsigned i, unsigned rights)
+{
+	uint32_t *f = (rights & SHADOW_WRITE ? r->writes : r->runs) + (g->page[i] & (RECORD_FRAMES - 1));
+
 	if (rights)
-		*f = !*f || *f == vpn + 1 ? vpn + 1 : SHADOW_MANY;
+		*f = *f ? RECORD_MANY : place_of(r, g, i);
 }
 
-void shadow_drop(struct vcpu *v)
+// Among several. None, nor of another frame that is folded here: then it is known again.
+static bool search(struct record *r, uint64_t gfn, enum shadow_rights right, uint32_t *word, struct record_page *out)
 {
-	struct shadow *s = shadow_of(v);
+	bool others = false;
 
-	if (!s->n)
-		return;
-	if (s->form == FORM_DIRECT)
-		vmm_direct_unmap_all(v);
-	else if (vmm_unmap_guest_all(v))
-		vmm_crash(v, "guest memory cannot be unmapped");
-	for (uint32_t i = 0; i < s->n; i++)
-		s->frame[s->page[i].gfn & (SHADOW_FRAMES - 1)] = s->code[s->page[i].gfn & (SHADOW_FRAMES - 1)] = 0;
-	if (s->n > SHADOW_INDEX / 64)
-		memset(s->index, 0, sizeof(s->index));
-	else
-		for (uint32_t i = 0; i < s->n; i++)
-			for (unsigned k = hash(s->page[i].vpn); s->index[k]; k = (k + 1) & (SHADOW_INDEX - 1))
-				s->index[k] = 0;
-	memset(s->has_large, 0, sizeof(s->has_large));
-	memset(s->seen, 0, sizeof(s->seen));
-	s->n = 0;
-	bt_of(v)->st->shadow_drops++;
+	for (unsigned space = 0; space < RECORD_SPACES; space++)
+		for (struct record_group *g = record_group(r, r->of[space].first); g; g = record_group(r, g->next))
+			for (uint64_t has = g->has; has; has &= has - 1) {
+				struct record_page p = record_page_at(g, (unsigned)__builtin_ctzll(has));
+
+				if ((p.gfn ^ gfn) & (RECORD_FRAMES - 1) || !(p.rights & right))
+					continue;
+				others = true;
+				if (p.gfn != gfn)
+					continue;
+				*out = p;
+				return true;
+			}
+	*word = others ? RECORD_MANY : 0;
+	return false;
 }
 
-// What 32-bit code reaches for across its 4 GiB goes on at 0. So the pages on both sides are never there together, and
-// such an access faults in the host.
-static bool meets_edge(struct shadow *s, gva_t gva, uint64_t size)
+bool record_with(struct record *r, uint64_t gfn, enum shadow_rights right, struct record_page *out)
 {
-	const gva_t edge = BIT64(32);
+	uint32_t *word = (right == SHADOW_WRITE ? r->writes : r->runs) + (gfn & (RECORD_FRAMES - 1));
 
-	return (edge - PAGE_SIZE - gva < size && shadow_find(s, edge)) ||
-	       (edge - gva < size && shadow_find(s, edge - PAGE_SIZE));
-}
-
-static int host_map(struct vcpu *v, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights)
-{
-	if (shadow_of(v)->form != FORM_DIRECT)
-		return vmm_map_guest(v, gva, gpa, size, rights & SHADOW_WRITE);
-	policy_charge(v, vmm_direct_command_cycles(v));
-	vmm_direct_map(v, gva, gpa, size, (rights & SHADOW_WRITE ? VMM_DIRECT_WRITE : 0) |
-		(rights & SHADOW_EXEC ? VMM_DIRECT_EXEC : 0));
-	return 0; // shadow/direct.c hears if the host refuses
-}
-
-static int host_unmap(struct vcpu *v, gva_t gva, uint64_t size)
-{
-	if (shadow_of(v)->form != FORM_DIRECT)
-		return vmm_unmap_guest(v, gva, size);
-	policy_charge(v, vmm_direct_command_cycles(v));
-	vmm_direct_unmap(v, gva, size);
-	return 0;
-}
-
-// Nothing is both written and executed unseen: whoever writes makes code data, and the other way round.
-static void settle_rights(struct vcpu *v, gpa_t gpa, unsigned rights)
-{
-	if (rights & SHADOW_WRITE)
-		shadow_take_right(v, gpa, SHADOW_EXEC);
-	if (rights & SHADOW_EXEC) {
-		shadow_take_right(v, gpa, SHADOW_WRITE);
-		tlb_drop_writes(bt_of(v), gpa);
-		peers_claim_code(v, gpa); // devices are to tell
-	}
-}
-
-bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, unsigned rights)
-{
-	struct shadow *s = shadow_of(v);
-	uint64_t size = (uint64_t)pages << PAGE_SHIFT;
-	int err;
-
-	if (s->form == FORM_MAPPED && meets_edge(s, gva, size))
+	if (!*word)
 		return false;
-	if (s->n + pages > SHADOW_PAGES)
-		shadow_drop(v);
-	for (unsigned i = 0; i < pages; i++)
-		settle_rights(v, gpa + (uint64_t)i * PAGE_SIZE, rights);
-	err = host_map(v, gva, gpa, size, rights);
-	if (err == VMM_MAP_FULL) {
-		shadow_drop(v);
-		err = host_map(v, gva, gpa, size, rights);
-	}
-	if (err)
-		return false; // below the host's lowest address, say
-	for (unsigned i = 0; i < pages; i++)
-		note(s, (gva >> PAGE_SHIFT) + i, (gpa >> PAGE_SHIFT) + i, rights);
-	bt_of(v)->st->shadow_maps++;
-	bt_of(v)->st->shadow_pages += pages;
+	if (*word == RECORD_MANY)
+		return search(r, gfn, right, word, out);
+	*out = record_page_at(&r->group[(*word - 1) / RECORD_GROUP], (*word - 1) % RECORD_GROUP);
+	return out->gfn == gfn;
+}
+
+// -- pages ------------------------------------------------------------------------------------------------------------
+
+bool record_find(const struct record *r, unsigned space, uint64_t vpn, struct record_page *out)
+{
+	uint32_t number = r->index[index_of(r, space, vpn)];
+	unsigned i = vpn % RECORD_GROUP;
+
+	if (!number || !(r->group[number - 1].has >> i & 1))
+		return false;
+	*out = record_page_at(&r->group[number - 1], i);
 	return true;
 }
 
-void shadow_unmap(struct vcpu *v, gva_t gva, uint64_t size)
+void record_note(struct record *r, const struct record_page *p)
 {
-	struct shadow *s = shadow_of(v);
+	unsigned at = index_of(r, p->space, p->vpn), i = p->vpn % RECORD_GROUP;
+	struct record_group *g;
+
+	if (!r->index[at])
+		r->index[at] = (uint32_t)(make_group(r, p->space, p->vpn) - r->group) + 1;
+	g = &r->group[r->index[at] - 1];
+	if (g->has >> i & 1)
+		forget_frame(r, g, i);
+	else
+		r->of[p->space].pages++;
+	g->has |= BIT64(i);
+	g->page[i] = (uint32_t)p->gfn | p->rights << 24;
+	note_frame(r, g, i, p->rights);
+}
+
+static void forget_page(struct record *r, struct record_group *g, unsigned i)
+{
+	forget_frame(r, g, i);
+	g->has &= ~BIT64(i);
+	r->of[g->space].pages--;
+}
+
+static bool forget_in(struct record *r, struct record_group *g, uint64_t vpn, uint64_t pages)
+{
 	bool any = false;
 
-	if (size >> PAGE_SHIFT > s->n) {
-		for (uint32_t i = s->n; i-- > 0;)
-			if (((uint64_t)s->page[i].vpn << PAGE_SHIFT) - gva < size) {
-				forget(s, &s->page[i]);
-				any = true;
-			}
-	} else {
-		for (gva_t at = gva; at < gva + size; at += PAGE_SIZE) {
-			struct shadow_page *p = shadow_find(s, at);
+	for (uint64_t has = g->has; has; has &= has - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(has);
 
-			if (p)
-				forget(s, p);
-			any |= p != NULL;
+		if (g->first + i - vpn >= pages)
+			continue;
+		forget_page(r, g, i);
+		any = true;
+	}
+	if (!g->has)
+		free_group(r, g);
+	return any;
+}
+
+bool record_forget(struct record *r, unsigned space, uint64_t vpn, uint64_t pages)
+{
+	struct record_group *next;
+	bool any = false;
+
+	if (pages > r->of[space].pages) {
+		for (struct record_group *g = record_group(r, r->of[space].first); g; g = next) {
+			next = record_group(r, g->next);
+			any |= forget_in(r, g, vpn, pages);
 		}
+		return any;
 	}
-	if (any && host_unmap(v, gva, size))
-		shadow_drop(v); // too many mappings to cut one in two
+	for (uint64_t at = first_of(vpn); at < vpn + pages; at += RECORD_GROUP) {
+		uint32_t number = r->index[index_of(r, space, at)];
+
+		any |= number && forget_in(r, &r->group[number - 1], vpn, pages);
+	}
+	return any;
 }
 
-// It was data and becomes code, or the other way round: where that goes on it is what most of the time is spent on.
-static void take_from(struct vcpu *v, struct shadow_page p)
+void record_forget_all(struct record *r, unsigned space)
 {
-	enum { TURN_CYCLES = 25000 };
-
-	policy_charge_churn(v, TURN_CYCLES);
-	shadow_map(v, (gva_t)p.vpn << PAGE_SHIFT, (gpa_t)p.gfn << PAGE_SHIFT, 1, 0);
-}
-
-void shadow_take_right(struct vcpu *v, gpa_t gpa, enum shadow_rights right)
-{
-	struct shadow *s = shadow_of(v);
-	uint64_t gfn = gpa >> PAGE_SHIFT, *f = right == SHADOW_WRITE ? s->frame : s->code;
-	struct shadow_page *p;
-
-	f += gfn & (SHADOW_FRAMES - 1);
-	if (!*f)
-		return;
-	if (*f == SHADOW_MANY) {
-		for (uint32_t i = 0; i < s->n; i++)
-			if (s->page[i].gfn == gfn && s->page[i].rights & right)
-				take_from(v, s->page[i]);
-		return;
-	}
-	p = shadow_find(s, (*f - 1) << PAGE_SHIFT);
-	if (p && p->gfn == gfn && p->rights & right)
-		take_from(v, *p);
+	while (r->of[space].first)
+		forget_in(r, record_group(r, r->of[space].first), 0, BIT64(36));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The world of direct execution, made: see direct.h for its two threads. It is forked from the monitor before the jail
-// closes; then its mapper throws away all that is not in direct.h.
+// The worlds of direct execution, made: see direct.h for their two threads. They are forked from the monitor before the
+// jail closes, as many as there will ever be; then its mapper throws away all that is not in direct.h, the other
+// worlds' included.
 #include "vmm/direct.h"
 #include "vmm/jail.h"
 #include "vmm/linux.h"
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_commands, count) == DC_COUNT &&
@@ -31,6 +33,7 @@ _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgr
 
 
 enum { CPUID_CHEAP = 3000 }; // cycles
+enum { WORLDS_IN_ALL = 16 }; // of all vCPUs, but for two each
 enum { LEGACY_SIZE = 512, HEADER_SIZE = 64 }; // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 
 static const uint8_t caught[] = {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGUSR1};
@@ -76,11 +79,17 @@ static uint32_t cost_of_catching_cpuid(void)
 }
 
 // The child: becomes the runner. Its first exception tells the monitor that all went well.
-_Noreturn static void become_world(void)
+_Noreturn static void become_world(const struct world *own)
 {
+	struct direct_state *state = (struct direct_state *)DIRECT_STATE;
 	long err = linux_call3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0), mapper;
 
-	direct_state()->cpuid_cycles = cost_of_catching_cpuid();
+	if (own->area != ZONE_DIRECT)
+		err |= linux_call6(SYS_mremap, own->area, DIRECT_SIZE, DIRECT_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, ZONE_DIRECT,
+				   0) != ZONE_DIRECT;
+	if (err)
+		linux_exit(1);
+	state->cpuid_cycles = cost_of_catching_cpuid();
 	err |= linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0);
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
 	err |= catch_all(); // all blocked: so they stay in the mapper
@@ -88,7 +97,7 @@ _Noreturn static void become_world(void)
 	mapper = direct_start_mapper();
 	if (err || mapper < 0)
 		linux_exit(1);
-	direct_state()->mapper = (uint32_t)mapper;
+	state->mapper = (uint32_t)mapper;
 	err = linux_call3(SYS_close_range, 0, ~0u, 0);
 	err |= unblock();
 	if (err || jail_close_runner())
@@ -122,69 +131,94 @@ static bool host_is_able(struct vmm *vm)
 	       linux_call3(SYS_sched_getaffinity, 0, sizeof(vm->direct.processors), (uintptr_t)vm->direct.processors) > 0;
 }
 
-void direct_make(struct vmm *vm)
+static bool make_area(struct world *w, uint64_t area)
 {
-	uint64_t text = (uintptr_t)direct_text, text_end = (uintptr_t)direct_text_end;
-	long pid;
-
-	if (!host_is_able(vm))
-		return;
-	pid = linux_call6(SYS_mmap, ZONE_DIRECT, DIRECT_END - ZONE_DIRECT, PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
-	if (pid != (long)ZONE_DIRECT)
-		return;
-	vm->direct.vectors = vectors_size(vm);
-	if (vm->direct.vectors > XSAVE_AREA_MAX)
-		return;
-	pid = linux_call6(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0);
-	if (!pid)
-		become_world();
-	if (pid < 0)
-		return;
-	vm->direct.pid = (uint32_t)pid;
-	if (!direct_await(vm, DIRECT_LEFT) || !direct_await_sleep(vm) || !direct_keep_frame(vm)) {
-		direct_kill(vm);
-		return;
-	}
-	vm->direct.mapper = direct_state()->mapper;
-	vm->direct.share = DIRECT_WHOLE;
-	vm->direct.trip_ns = vm->direct.command_ns = 5000; // until it has been measured
-	vm->direct.cpuid_cycles = direct_state()->cpuid_cycles;
-	vm->direct.catches_cpuid = vm->direct.cpuid_cycles;
-	direct_command(vm, 0, text, DC_UNMAP, 0);
-	direct_command(vm, text_end, ZONE_DIRECT - text_end, DC_UNMAP, 0);
-	direct_command(vm, DIRECT_END, DIRECT_USER_END - DIRECT_END, DC_UNMAP, 0);
-	if (!direct_map_now(vm))
-		direct_kill(vm);
+	w->area = area;
+	return linux_call6(SYS_mmap, area, DIRECT_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0) == (long)area;
 }
 
-// By the signal.
+// It has come to its first exception: all that it has of the monitor goes.
+static bool strip(struct vmm *vm, struct world *w)
+{
+	uint64_t text = (uintptr_t)direct_text, text_end = (uintptr_t)direct_text_end;
+
+	if (!direct_await(w, DIRECT_LEFT) || !direct_await_sleep(w) || !direct_keep_frame(vm, w))
+		return false;
+	w->mapper = direct_state(w)->mapper;
+	direct_command(w, 0, text, DC_UNMAP, 0);
+	direct_command(w, text_end, ZONE_DIRECT - text_end, DC_UNMAP, 0);
+	direct_command(w, DIRECT_END, DIRECT_USER_END - DIRECT_END, DC_UNMAP, 0);
+	return direct_map_now(w);
+}
+
+static bool fork_world(struct world *w)
+{
+	long pid = linux_call6(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0);
+
+	if (!pid)
+		become_world(w);
+	w->pid = pid > 0 ? (uint32_t)pid : 0;
+	return w->pid;
+}
+
+void direct_make(struct vmm *vm)
+{
+	unsigned n = MIN(MAX(WORLDS_IN_ALL / vm->shared->config.vcpus, 2u), (unsigned)VMM_WORLDS);
+	struct world *w = vm->direct.world;
+
+	vm->direct.vectors = vectors_size(vm);
+	if (!host_is_able(vm) || vm->direct.vectors > XSAVE_AREA_MAX)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		if (!make_area(&w[i], ZONE_DIRECT + i * DIRECT_SIZE))
+			return;
+	for (unsigned i = 0; i < n && fork_world(&w[i]); i++)
+		;
+	for (unsigned i = 0; i < n && w[i].pid; i++)
+		if (!strip(vm, &w[i]))
+			direct_kill(&w[i]);
+	vm->direct.share = DIRECT_WHOLE;
+	vm->direct.trip_ns = vm->direct.command_ns = 5000; // until it has been measured
+	vm->direct.cpuid_cycles = direct_state(&w[0])->cpuid_cycles;
+	vm->direct.catches_cpuid = vm->direct.cpuid_cycles;
+}
+
+// By the signal, of which there may be one for two that ended: so all are asked. They stay as they are, unreaped, lest
+// their numbers become another process's.
 void direct_child_ended(struct vmm *vm)
 {
-	vm->direct.dead = true;
+	for (unsigned i = 0; i < VMM_WORLDS; i++) {
+		struct world *w = &vm->direct.world[i];
+		siginfo_t info = {0};
+
+		if (w->pid && !linux_call6(SYS_waitid, P_PID, w->pid, (uintptr_t)&info, WEXITED | WNOHANG | WNOWAIT, 0, 0))
+			w->dead |= info.si_pid != 0;
+	}
 	vm->vcpu->pending |= PENDING_IRQ; // whoever waits looks
 }
 
-bool vmm_direct_ready(const struct vcpu *v)
+bool vmm_direct_is_alive(const struct vcpu *v, unsigned world)
 {
-	return vmm_of(v)->direct.pid && !vmm_of(v)->direct.dead;
+	return vmm_of(v)->direct.world[world].pid && !vmm_of(v)->direct.world[world].dead;
 }
 
-bool vmm_direct_cpuid_faults(const struct vcpu *v)
+bool vmm_direct_cpuid_faults(const struct vcpu *v, unsigned world)
 {
-	return vmm_of(v)->direct.cpuid_faults;
+	return vmm_of(v)->direct.world[world].cpuid_faults;
 }
 
-uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v)
+uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v, unsigned world)
 {
-	return vmm_of(v)->direct.cpuid_faults ? 0 : 2 * vmm_of(v)->direct.cpuid_cycles;
+	return vmm_direct_cpuid_faults(v, world) ? 0 : 2 * vmm_of(v)->direct.cpuid_cycles;
 }
 
-// Also when it is so already: the last owner's code may have changed it, by a jump into the handler.
-void vmm_direct_catch_cpuid(struct vcpu *v, bool on)
+// Also when it is so already: the code of the world's last space may have changed it, by a jump into the handler.
+void vmm_direct_catch_cpuid(struct vcpu *v, unsigned world, bool on)
 {
 	struct vmm *vm = vmm_of(v);
+	struct world *w = &vm->direct.world[world];
 
-	vm->direct.cpuid_faults = vm->direct.catches_cpuid && (on || vm->direct.cpuid_cycles < CPUID_CHEAP);
-	vm->direct.set_cpuid = vm->direct.cpuid_faults ? 1 : vm->direct.catches_cpuid ? 2 : 0;
+	w->cpuid_faults = vm->direct.catches_cpuid && (on || vm->direct.cpuid_cycles < CPUID_CHEAP);
+	w->set_cpuid = w->cpuid_faults ? 1 : vm->direct.catches_cpuid ? 2 : 0;
 }

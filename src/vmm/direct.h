@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Direct execution, the host's half: what the monitor shares with the world, a process that holds nothing but guest
-// user pages and this. At ZONE_DIRECT in both: the commands, which the world can only read, then its state and its
-// signal stack, which the guest's code could write: the monitor trusts nothing in there beyond its bounds.
-// The world has two threads. The *runner* runs guest code; whatever stops that is a signal to it, whose handler
+// Direct execution, the host's half: what the monitor shares with a world, a process that holds nothing but guest
+// user pages and this. At ZONE_DIRECT there, and from ZONE_DIRECT on, one after the other, in the monitor: the
+// commands, which the world can only read, then its state and its signal stack, which the guest's code could write:
+// the monitor trusts nothing in there beyond its bounds.
+// A world has two threads. The *runner* runs guest code; whatever stops that is a signal to it, whose handler
 // (direct.S) says so and waits for its next turn. The *mapper* carries out mmap and munmap for the monitor; it never
 // runs guest code, and has no memory that guest code can write: it works in registers.
 #ifndef VMM_DIRECT_H
@@ -16,6 +17,7 @@
 #define DIRECT_STACK (DIRECT_STATE + 0x1000)
 #define DIRECT_STACK_SIZE 0xf000 // a signal frame with AVX-512 state takes 4 KiB
 #define DIRECT_END (DIRECT_STACK + DIRECT_STACK_SIZE)
+#define DIRECT_SIZE (DIRECT_END - ZONE_DIRECT)
 
 // ORDER DIRECT: offsets in struct direct_commands and struct direct_state, for direct.S.
 #define DC_SEQUENCE 0
@@ -86,33 +88,27 @@ extern const char direct_called_futex[], direct_called_futex2[], direct_called_a
 void direct_handler(void);
 long direct_start_mapper(void);
 
-static inline struct direct_commands *direct_commands(void)
-{
-	return (struct direct_commands *)DIRECT_COMMANDS;
-}
-
-static inline struct direct_state *direct_state(void)
-{
-	return (struct direct_state *)DIRECT_STATE;
-}
-
 struct vmm;
+struct world;
 
 // -- direct_map.c
-void direct_command(struct vmm *vm, uint64_t at, uint64_t size, uint64_t prot, uint64_t offset); // there must be room
-void direct_send_commands(struct vmm *vm, bool then_run);
-bool direct_map_now(struct vmm *vm);     // while the runner waits; false: the host has refused one
-bool direct_await(struct vmm *vm, uint32_t what); // DIRECT_LEFT, DIRECT_MAPPED: false if another, or none in 5 s
-bool direct_await_sleep(struct vmm *vm); // true: no guest code runs in the world until one of these two
-void direct_wake(struct vmm *vm);
-void direct_kill(struct vmm *vm);        // afterwards none ever does
+struct direct_commands *direct_commands(const struct world *w);
+struct direct_state *direct_state(const struct world *w);
+void direct_command(struct world *w, uint64_t at, uint64_t size, uint64_t prot, uint64_t offset); // there must be room
+void direct_send_commands(struct world *w, bool then_run);
+bool direct_map_now(struct world *w);     // while the runner waits; false: the host has refused one
+bool direct_await(struct world *w, uint32_t what); // DIRECT_LEFT, DIRECT_MAPPED: false if another, or none in 5 s
+bool direct_await_sleep(struct world *w); // true: no guest code runs in the world until one of these two
+void direct_wake(struct world *w);
+void direct_kill(struct world *w);        // afterwards none ever does
 
 // -- direct_run.c
-bool direct_keep_frame(struct vmm *vm); // of the signal in which the runner waits, before there is guest code
+// Of the signal in which the runner waits, before there is guest code.
+bool direct_keep_frame(struct vmm *vm, struct world *w);
 
 // -- direct_place.c
 enum { DIRECT_WHOLE = 16 }; // of a processor's time: struct vmm, direct.share
-void direct_pin(struct vmm *vm);     // at each turn: the monitor and the world to one processor
-bool direct_measure(struct vmm *vm); // at each turn, while the runner waits; false as direct_map_now
+void direct_pin(struct vmm *vm, struct world *w);     // at each turn: the monitor and the world to one processor
+bool direct_measure(struct vmm *vm, struct world *w); // at each turn, while the runner waits; false as direct_map_now
 #endif
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Where the world runs, and what it costs. The monitor, the runner and the mapper stay on one processor while they run
+// Where a world runs, and what it costs. The monitor, the runner and the mapper stay on one processor while they run
 // in turn: a hand-over there takes 2 us, and ten times as long from one sleeping processor to another.
 #include "vmm/direct.h"
 #include "vmm/linux.h"
@@ -13,18 +13,33 @@ enum {
 	SHARE_LEAST = DIRECT_WHOLE / 4,
 };
 
-// That the monitor and the world have had, in ns. (A process has a clock by its number: clock_getcpuclockid.)
-static uint64_t processor_time(const struct vmm *vm)
+static uint64_t read_clock(uint64_t clock)
 {
-	const uint64_t clocks[2] = {CLOCK_PROCESS_CPUTIME_ID, (uint64_t)(~(int64_t)vm->direct.pid << 3 | 2)};
-	uint64_t ns = 0;
+	struct linux_timespec t = {0, 0};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(clocks); i++) {
-		struct linux_timespec t = {0, 0};
+	linux_call3(SYS_clock_gettime, clock, (uintptr_t)&t, 0);
+	return (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
+}
 
-		linux_call3(SYS_clock_gettime, clocks[i], (uintptr_t)&t, 0);
-		ns += (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
-	}
+// That a world has had, in ns. (A process has a clock by its number: clock_getcpuclockid.)
+static uint64_t time_of(const struct world *w)
+{
+	return w->pid ? read_clock((uint64_t)(~(int64_t)w->pid << 3 | 2)) : 0;
+}
+
+// That the monitor and the world have had.
+static uint64_t time_of_both(const struct world *w)
+{
+	return read_clock(CLOCK_PROCESS_CPUTIME_ID) + time_of(w);
+}
+
+// That the monitor and all its worlds have had.
+static uint64_t time_of_all(const struct vmm *vm)
+{
+	uint64_t ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+
+	for (unsigned i = 0; i < VMM_WORLDS; i++)
+		ns += time_of(&vm->direct.world[i]);
 	return ns;
 }
 
@@ -33,7 +48,7 @@ static uint32_t share(const struct vmm *vm, uint64_t now)
 {
 	uint64_t ns = vmm_tsc_to_ns(vm->vcpu, now - vm->direct.pinned);
 	uint64_t halted = vcpu_stats(vm->vcpu)->halt_ns - vm->direct.halted;
-	uint64_t had = processor_time(vm) - vm->direct.worked + halted;
+	uint64_t had = time_of_all(vm) - vm->direct.worked + halted;
 
 	return (uint32_t)MAX(MIN(had * DIRECT_WHOLE / MAX(ns, UINT64_C(1)), (uint64_t)DIRECT_WHOLE), (uint64_t)SHARE_LEAST);
 }
@@ -49,29 +64,33 @@ static uint32_t processor_of(const struct vmm *vm)
 	return 0;
 }
 
-static void release(struct vmm *vm, uint64_t now)
-{
-	const uint32_t threads[] = {0, vm->direct.pid, vm->direct.mapper};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(threads); i++)
-		linux_call3(SYS_sched_setaffinity, threads[i], sizeof(vm->direct.processors),
-			    (uintptr_t)vm->direct.processors);
-	vm->direct.pinned = 0;
-	vm->direct.free_until = now + vm->shared->config.tsc_hz / 1000 * FREE_MS;
-}
-
-static void put_on(struct vmm *vm, uint32_t cpu)
+// A thread, 0 the monitor, to that one processor if they are pinned, else to all.
+static void place_thread(const struct vmm *vm, uint32_t thread)
 {
 	uint64_t one[ARRAY_SIZE(vm->direct.processors)] = {0};
 
-	one[cpu / 64 % ARRAY_SIZE(one)] = BIT64(cpu % 64);
-	linux_call3(SYS_sched_setaffinity, 0, sizeof(one), (uintptr_t)one);
-	linux_call3(SYS_sched_setaffinity, vm->direct.pid, sizeof(one), (uintptr_t)one);
-	linux_call3(SYS_sched_setaffinity, vm->direct.mapper, sizeof(one), (uintptr_t)one);
+	one[vm->direct.processor / 64 % ARRAY_SIZE(one)] = BIT64(vm->direct.processor % 64);
+	linux_call3(SYS_sched_setaffinity, thread, sizeof(one),
+		    (uintptr_t)(vm->direct.pinned ? one : vm->direct.processors));
 }
 
-// To the processor that the host would have the monitor on.
-void direct_pin(struct vmm *vm)
+// The monitor at once, each world when it is its turn.
+static void place(struct vmm *vm)
+{
+	vm->direct.placement++;
+	place_thread(vm, 0);
+}
+
+static void release(struct vmm *vm, uint64_t now)
+{
+	vm->direct.pinned = 0;
+	if (vm->processors > 1)
+		place(vm);
+	vm->direct.free_until = now + vm->shared->config.tsc_hz / 1000 * FREE_MS;
+}
+
+// The monitor to the processor that the host would have it on.
+static void choose(struct vmm *vm)
 {
 	uint64_t now = linux_rdtsc();
 	uint32_t cpu = 0;
@@ -91,11 +110,22 @@ void direct_pin(struct vmm *vm)
 		cpu = processor_of(vm);
 	else
 		linux_call3(SYS_getcpu, (uintptr_t)&cpu, 0, 0);
-	if (vm->processors > 1)
-		put_on(vm, cpu);
 	vm->direct.pinned = now;
+	vm->direct.processor = cpu;
+	if (vm->processors > 1)
+		place(vm);
 	vm->direct.halted = vcpu_stats(vm->vcpu)->halt_ns;
-	vm->direct.worked = processor_time(vm);
+	vm->direct.worked = time_of_all(vm);
+}
+
+void direct_pin(struct vmm *vm, struct world *w)
+{
+	choose(vm);
+	if (w->placed == vm->direct.placement)
+		return;
+	w->placed = vm->direct.placement;
+	place_thread(vm, w->pid);
+	place_thread(vm, w->mapper);
 }
 
 void vmm_direct_rest(struct vcpu *v)
@@ -114,25 +144,25 @@ static uint64_t average(uint64_t of_late, uint64_t ns)
 
 // Every so often: what the way there and back, and a command, take of the processor's time on this host. To wait for
 // other work of the host's is no part of either: see as_time_passes.
-bool direct_measure(struct vmm *vm)
+bool direct_measure(struct vmm *vm, struct world *w)
 {
 	uint64_t start, trip, all;
-	uint32_t n = vm->direct.queued;
+	uint32_t n = w->queued;
 
 	if (vm->direct.turns++ % MEASURED_TURNS)
 		return true;
-	start = processor_time(vm);
-	vm->direct.queued = 0;
-	if (!direct_map_now(vm))
+	start = time_of_both(w);
+	w->queued = 0;
+	if (!direct_map_now(w))
 		return false;
-	trip = processor_time(vm) - start;
+	trip = time_of_both(w) - start;
 	vm->direct.trip_ns = average(vm->direct.trip_ns, trip);
-	vm->direct.queued = n;
+	w->queued = n;
 	if (!n)
 		return true;
-	if (!direct_map_now(vm))
+	if (!direct_map_now(w))
 		return false;
-	all = processor_time(vm) - start - trip;
+	all = time_of_both(w) - start - trip;
 	vm->direct.command_ns = average(vm->direct.command_ns, (all - MIN(all, trip)) / n);
 	return true;
 }
@@ -143,11 +173,12 @@ static uint64_t as_time_passes(const struct vmm *vm, uint64_t ns)
 	return ns * (vm->shared->config.tsc_hz / 1000000) / 1000 * DIRECT_WHOLE / vm->direct.share;
 }
 
-uint64_t vmm_direct_trip_cycles(const struct vcpu *v)
+uint64_t vmm_direct_trip_cycles(const struct vcpu *v, unsigned world)
 {
 	const struct vmm *vm = vmm_of(v);
 
-	return as_time_passes(vm, vm->direct.trip_ns) + (vm->direct.cpuid_faults ? 2 * vm->direct.cpuid_cycles : 0);
+	return as_time_passes(vm, vm->direct.trip_ns) +
+	       (vmm_direct_cpuid_faults(v, world) ? 2 * vm->direct.cpuid_cycles : 0);
 }
 
 uint64_t vmm_direct_command_cycles(const struct vcpu *v)

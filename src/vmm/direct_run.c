@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// One turn of the world: the guest's registers into the signal frame in which its runner waits, and out of the one in
+// One turn of a world: the guest's registers into the signal frame in which its runner waits, and out of the one in
 // which it comes back. Guest code can write there: what is taken is bounded, and is nothing but user registers.
 #include "base/string.h"
 #include "bt/host_signal.h"
@@ -20,35 +20,46 @@ enum {
 	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
 };
 
-static uint64_t *frame(void)
+// What lies at this address there.
+static void *from_world(const struct world *w, uint64_t at)
 {
-	uint64_t at = direct_state()->frame;
+	return (void *)(at - ZONE_DIRECT + w->area);
+}
 
-	return at % 8 || at - DIRECT_STACK > DIRECT_STACK_SIZE - UC_SIZE ? NULL : (uint64_t *)at;
+static uint64_t to_world(const struct world *w, const void *at)
+{
+	return (uintptr_t)at - w->area + ZONE_DIRECT;
+}
+
+static uint64_t *frame(const struct world *w)
+{
+	uint64_t at = direct_state(w)->frame;
+
+	return at % 8 || at - DIRECT_STACK > DIRECT_STACK_SIZE - UC_SIZE ? NULL : from_world(w, at);
 }
 
 // The vector state in the frame, NULL if it is not where the host's kernel puts it.
-static uint8_t *vectors_in(const struct vmm *vm, const uint64_t *uc)
+static uint8_t *vectors_in(const struct vmm *vm, const struct world *w, const uint64_t *uc)
 {
 	uint64_t at = uc[UC_FPSTATE];
 
-	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : (uint8_t *)at;
+	return at % 64 || at - DIRECT_STACK > DIRECT_STACK_SIZE - vm->direct.vectors ? NULL : from_world(w, at);
 }
 
 // FP_XSTATE_MAGIC2 stands behind the vector state, and its size in the software's part of that (struct _fpx_sw_bytes).
-bool direct_keep_frame(struct vmm *vm)
+bool direct_keep_frame(struct vmm *vm, struct world *w)
 {
-	struct direct_frame *f = &vm->direct.frame;
+	struct direct_frame *f = &w->frame;
 
-	f->uc = frame();
-	f->vectors = f->uc ? vectors_in(vm, f->uc) : NULL;
+	f->uc = frame(w);
+	f->vectors = f->uc ? vectors_in(vm, w, f->uc) : NULL;
 	if (!f->vectors)
 		return false;
 	memcpy(f->words, f->uc, sizeof(f->words));
 	memcpy(f->software, f->vectors + SOFTWARE_AT, sizeof(f->software));
 	memcpy(&f->size, f->software + SOFTWARE_SIZE_AT, sizeof(f->size));
 	return f->size >= vm->direct.vectors && f->size < DIRECT_STACK_SIZE &&
-	       (uintptr_t)f->vectors - DIRECT_STACK < DIRECT_STACK_SIZE - f->size - sizeof(FP_XSTATE_MAGIC2);
+	       to_world(w, f->vectors) - DIRECT_STACK < DIRECT_STACK_SIZE - f->size - sizeof(FP_XSTATE_MAGIC2);
 }
 
 // In the order of x86 register numbers.
@@ -58,8 +69,9 @@ static const uint8_t frame_word[X86_GPRS] = {UC_RAX, UC_RCX, UC_RDX, UC_RBX, UC_
 enum { FRAME_FLAGS = RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC };
 
 // All of the frame, as the host has made the first one: code of another process may have written to it.
-static void put_state(const struct vcpu *v, const struct direct_frame *f)
+static void put_state(const struct vcpu *v, const struct world *w)
 {
+	const struct direct_frame *f = &w->frame;
 	uint32_t mask = (uint32_t)v->shared->config.host_xcr0 & DIRECT_XCR0, magic = FP_XSTATE_MAGIC2;
 	uint64_t *uc = f->uc, *header = (uint64_t *)(f->vectors + LEGACY_SIZE);
 
@@ -69,9 +81,9 @@ static void put_state(const struct vcpu *v, const struct direct_frame *f)
 	uc[UC_RIP] = v->rip;
 	uc[UC_EFLAGS] = (v->rflags & FRAME_FLAGS) | RFLAGS_IF | RFLAGS_FIXED1;
 	uc[UC_SEGS] = (uint64_t)v->seg[X86_SS].sel << 48 | v->seg[X86_CS].sel;
-	direct_state()->fs_base = v->seg[X86_FS].base;
-	direct_state()->gs_base = v->seg[X86_GS].base;
-	direct_state()->frame = (uintptr_t)uc;
+	direct_state(w)->fs_base = v->seg[X86_FS].base;
+	direct_state(w)->gs_base = v->seg[X86_GS].base;
+	direct_state(w)->frame = to_world(w, uc);
 	__asm__ volatile("xsave64 %0" : "+m"(*(uint8_t (*)[XSAVE_AREA_MAX])f->vectors) : "a"(mask), "d"(0));
 	memcpy(f->vectors + SOFTWARE_AT, f->software, sizeof(f->software));
 	header[0] &= mask;
@@ -100,54 +112,55 @@ static bool is_canonical(uint64_t address)
 }
 
 // False: guest code has forged what no processor could hold.
-static bool take_state(struct vcpu *v, const uint64_t *uc, uint8_t *vectors, struct direct_left *left)
+static bool take_state(struct vcpu *v, const struct direct_state *state, const uint64_t *uc, uint8_t *vectors,
+		       struct direct_left *left)
 {
-	if (!is_canonical(uc[UC_RIP]) || !is_canonical(direct_state()->fs_base) || !is_canonical(direct_state()->gs_base))
+	if (!is_canonical(uc[UC_RIP]) || !is_canonical(state->fs_base) || !is_canonical(state->gs_base))
 		return false;
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		v->gpr[r] = uc[frame_word[r]];
 	v->rip = uc[UC_RIP];
 	v->rflags = (v->rflags & ~(uint64_t)(FRAME_FLAGS | RFLAGS_RF)) |
 		    (uc[UC_EFLAGS] & (FRAME_FLAGS | RFLAGS_TF | RFLAGS_NT | RFLAGS_ID)) | RFLAGS_FIXED1;
-	v->seg[X86_FS].base = direct_state()->fs_base;
-	v->seg[X86_GS].base = direct_state()->gs_base;
+	v->seg[X86_FS].base = state->fs_base;
+	v->seg[X86_GS].base = state->gs_base;
 	left->code_selector = (uint16_t)uc[UC_SEGS];
-	memcpy(left->selector, direct_state()->selector, sizeof(left->selector));
+	memcpy(left->selector, state->selector, sizeof(left->selector));
 	take_vectors(v, vectors);
 	return true;
 }
 
 // A system call that was none: the host has made one of a fetch from its page of old system calls, and has gone back to
 // the caller. (It has lost RAX, where the call's result belongs.)
-static bool is_old_call(void)
+static bool is_old_call(const struct direct_state *state)
 {
-	return direct_state()->arch == AUDIT_ARCH_X86_64 && direct_state()->call >= UPPER_HALF;
+	return state->arch == AUDIT_ARCH_X86_64 && state->call >= UPPER_HALF;
 }
 
-static void undo_old_call(struct vcpu *v, struct direct_left *left)
+static void undo_old_call(struct vcpu *v, const struct direct_state *state, struct direct_left *left)
 {
-	v->rip = left->cr2 = direct_state()->call;
+	v->rip = left->cr2 = state->call;
 	v->gpr[X86_RSP] -= 8;
 	left->how = DIRECT_EXCEPTION;
 	left->vector = VEC_PF;
 	left->error = PF_U | PF_I;
 }
 
-static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *left)
+static void classify(struct vcpu *v, const struct direct_state *state, const uint64_t *uc, struct direct_left *left)
 {
 	left->vector = (unsigned)uc[UC_TRAPNO];
 	left->error = uc[UC_ERR];
 	left->cr2 = uc[UC_CR2];
-	switch (direct_state()->signal) {
+	switch (state->signal) {
 	case SIGUSR1:
 		left->how = DIRECT_KICKED;
 		break;
 	case SIGSYS:
-		if (is_old_call()) {
-			undo_old_call(v, left);
+		if (is_old_call(state)) {
+			undo_old_call(v, state, left);
 			break;
 		}
-		left->how = direct_state()->arch == AUDIT_ARCH_X86_64 ? DIRECT_SYSCALL : DIRECT_EXCEPTION;
+		left->how = state->arch == AUDIT_ARCH_X86_64 ? DIRECT_SYSCALL : DIRECT_EXCEPTION;
 		left->vector = VEC_UD; // INT 80h, run again by the monitor
 		v->rip -= v->rip < DIRECT_USER_END ? 2 : 0;
 		break;
@@ -157,62 +170,66 @@ static void classify(struct vcpu *v, const uint64_t *uc, struct direct_left *lef
 }
 
 // Until it has left, and sleeps. False: it is dead, or does not answer.
-static bool wait_for_it(struct vcpu *v)
+static bool wait_for_it(struct vcpu *v, struct world *w)
 {
 	const struct linux_timespec moment = {0, 10000000};
-	struct vmm *vm = vmm_of(v);
+	struct direct_state *state = direct_state(w);
 	_Atomic uint32_t *asleep = &v->shared->vcpu_asleep[v->index];
 	unsigned kicked = 0; // and has not answered so often
 
 	*asleep = VCPU_AWAY;
-	while (!direct_state()->left && !vm->direct.dead) {
+	while (!state->left && !w->dead) {
 		if (v->pending && !kicked) {
-			linux_call3(SYS_tgkill, vm->direct.pid, vm->direct.pid, SIGUSR1);
+			linux_call3(SYS_tgkill, w->pid, w->pid, SIGUSR1);
 			kicked = 1;
 		}
 		if (!kicked)
-			linux_futex_wait_both(&v->pending, 0, &direct_state()->left, 0);
+			linux_futex_wait_both(&v->pending, 0, &state->left, 0);
 		else if (kicked < LOST_AFTER)
-			kicked += linux_futex_wait(&direct_state()->left, 0, &moment) == -ETIMEDOUT;
+			kicked += linux_futex_wait(&state->left, 0, &moment) == -ETIMEDOUT;
 		else
 			break;
 	}
 	*asleep = VCPU_AWAKE;
-	return direct_state()->left && direct_await_sleep(vm);
+	return state->left && direct_await_sleep(w);
 }
 
-void vmm_direct_run(struct vcpu *v, struct direct_left *left)
+void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 {
 	struct vmm *vm = vmm_of(v);
+	struct world *w = &vm->direct.world[world];
+	struct direct_state *state = direct_state(w);
 	const uint64_t *uc;
 	uint8_t *vectors;
 
-	direct_pin(vm);
-	if (!direct_measure(vm)) {
+	vcpu_stats(v)->direct_switches += vm->direct.last != world;
+	vm->direct.last = world;
+	direct_pin(vm, w);
+	if (!direct_measure(vm, w)) {
 		left->how = DIRECT_FULL;
 		return;
 	}
-	put_state(v, &vm->direct.frame);
-	direct_commands()->cpuid = vm->direct.set_cpuid;
-	direct_state()->left = 0;
-	if (vm->direct.queued)
-		direct_send_commands(vm, true);
+	put_state(v, w);
+	direct_commands(w)->cpuid = w->set_cpuid;
+	state->left = 0;
+	if (w->queued)
+		direct_send_commands(w, true);
 	else
-		direct_wake(vm);
+		direct_wake(w);
 	left->how = DIRECT_LOST;
-	if (!wait_for_it(v)) {
-		direct_kill(vm);
+	if (!wait_for_it(v, w)) {
+		direct_kill(w);
 		return;
 	}
-	if (direct_state()->left == DIRECT_FAILED) {
+	if (state->left == DIRECT_FAILED) {
 		left->how = DIRECT_FULL; // the runner sleeps yet
 		return;
 	}
-	vm->direct.set_cpuid = 0;
-	uc = frame();
-	vectors = uc ? vectors_in(vm, uc) : NULL;
-	if (vectors && take_state(v, uc, vectors, left))
-		classify(v, uc, left);
+	w->set_cpuid = 0;
+	uc = frame(w);
+	vectors = uc ? vectors_in(vm, w, uc) : NULL;
+	if (vectors && take_state(v, state, uc, vectors, left))
+		classify(v, state, uc, left);
 	else
-		direct_kill(vm);
+		direct_kill(w);
 }

@@ -12,6 +12,7 @@
 #include "vmm/jail.h"
 #include "base/types.h"
 #include "bus/shared.h"
+#include "cpu/hooks.h"
 #include "mem/zone.h"
 #include "vmm/direct.h"
 #include "vmm/filter.h"
@@ -19,9 +20,11 @@
 #include <asm/prctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER_HALF = 0x8000 };
-enum { WORLD = 0xfffff0, MAPPER = 0xfffff1 }; // stand for numbers of threads, which are smaller
+// The worlds' runners, then their mappers: stand for numbers of threads, which are smaller.
+enum { THREAD = 0xffff00, THREADS = 2 * VMM_WORLDS };
 
 #define BEGIN LOAD(arch), KILL_UNLESS(AUDIT_ARCH_X86_64), LOAD(nr)
 #define ALWAYS \
@@ -44,9 +47,15 @@ enum { WORLD = 0xfffff0, MAPPER = 0xfffff1 }; // stand for numbers of threads, w
 #define MADVISE \
 	SMALL, LOAD_HIGH(0), AND(~(VCPUS_MAX - 1u)), KILL_UNLESS(ZONE_VCPU_FIRST >> 32), LOAD(args[0]), \
 	IF_AT_LEAST(ZONE_VCPU_BT, 1), KILL, LOAD(args[2]), IF(MADV_REMOVE, 2), KILL_UNLESS(MADV_DONTNEED), ALLOW
-// Of the world of direct execution: signals to its runner, and the processor that both share.
-#define SIGNAL LOAD(args[0]), KILL_UNLESS(WORLD), LOAD(args[1]), KILL_UNLESS(WORLD), ALLOW
-#define AFFINITY LOAD(args[0]), IF(0, 3), IF(MAPPER, 2), KILL_UNLESS(WORLD), ALLOW
+// Of the worlds of direct execution: signals to their runners, the processor that all share, and whether one has ended,
+// which stays as it is.
+#define ANY_OF_4(first, skip) \
+	IF(first, (skip) + 3), IF((first) + 1, (skip) + 2), IF((first) + 2, (skip) + 1), IF((first) + 3, skip)
+#define RUNNER(skip) ANY_OF_4(THREAD, (skip) + 4), ANY_OF_4(THREAD + 4, skip)
+#define MAPPER(skip) ANY_OF_4(THREAD + 8, (skip) + 4), ANY_OF_4(THREAD + 12, skip)
+#define SIGNAL LOAD(args[0]), RUNNER(1), KILL, LOAD(args[1]), RUNNER(1), KILL, ALLOW
+#define AFFINITY LOAD(args[0]), IF(0, 17), RUNNER(9), MAPPER(1), KILL, ALLOW
+#define WAITID LOAD(args[3]), KILL_UNLESS(WEXITED | WNOHANG | WNOWAIT), ALLOW
 #define LENGTH(...) (sizeof((const struct sock_filter[]){__VA_ARGS__}) / sizeof(struct sock_filter))
 
 static const struct sock_filter checked[] = {BEGIN, ALWAYS, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE, FUTEX};
@@ -57,7 +66,7 @@ static const struct sock_filter mapped[] = {
 
 static const struct sock_filter direct[] = {
 	BEGIN, ALWAYS, ALLOW_CALL(LINUX_SYS_FUTEX_WAITV), ALLOW_CALL(SYS_getcpu),
-	UNLESS(SYS_tgkill, LENGTH(SIGNAL)), SIGNAL,
+	UNLESS(SYS_tgkill, LENGTH(SIGNAL)), SIGNAL, UNLESS(SYS_waitid, LENGTH(WAITID)), WAITID,
 	UNLESS(SYS_sched_setaffinity, LENGTH(AFFINITY)), AFFINITY, UNLESS(SYS_madvise, LENGTH(MADVISE)), MADVISE,
 	UNLESS(SYS_mmap, LENGTH(MMAP)), MMAP, UNLESS(SYS_munmap, LENGTH(MUNMAP)), MUNMAP,
 	KILL_UNLESS(SYS_futex), LOAD(args[1]), ALLOW_CALL(LINUX_FUTEX_REQUEUE), LOAD(nr), FUTEX,
@@ -84,19 +93,21 @@ int jail_close(bool maps)
 	return close_with(jail_filter(maps));
 }
 
-int jail_close_with_world(uint32_t world, uint32_t mapper)
+int jail_close_with_worlds(const uint32_t *runner, const uint32_t *mapper)
 {
 	struct sock_filter filter[ARRAY_SIZE(direct)];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(direct); i++) {
 		filter[i] = direct[i];
-		if (filter[i].k == WORLD)
-			filter[i].k = world;
-		else if (filter[i].k == MAPPER)
-			filter[i].k = mapper;
+		uint32_t n = filter[i].k - THREAD;
+
+		if (n < THREADS && (n < VMM_WORLDS ? runner[n] : mapper[n - VMM_WORLDS]))
+			filter[i].k = n < VMM_WORLDS ? runner[n] : mapper[n - VMM_WORLDS];
 	}
 	return close_with((struct sock_fprog){ARRAY_SIZE(filter), filter});
 }
+
+_Static_assert(VMM_WORLDS == 8, "RUNNER and MAPPER have that many");
 
 // -- a world's own: what stops there is guest code's doing, and goes to the monitor
 

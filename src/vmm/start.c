@@ -247,6 +247,18 @@ static unsigned count_processors(void)
 	return MAX(n, 1u);
 }
 
+static int close_jail(const struct vmm *vm, bool maps)
+{
+	uint32_t runner[VMM_WORLDS], mapper[VMM_WORLDS], any = 0;
+
+	for (unsigned i = 0; i < VMM_WORLDS; i++) {
+		runner[i] = vm->direct.world[i].pid;
+		mapper[i] = vm->direct.world[i].mapper;
+		any |= runner[i];
+	}
+	return any ? jail_close_with_worlds(runner, mapper) : jail_close(maps);
+}
+
 // On the monitor's own stack.
 _Noreturn void start_run(void)
 {
@@ -267,11 +279,12 @@ _Noreturn void start_run(void)
 		linux_exit(START_TIMER);
 	if (vm->shared->config.memory == MEMORY_AUTO || vm->shared->config.memory == MEMORY_DIRECT)
 		direct_make(vm);
-	if (!vm->direct.pid && vm->shared->config.memory == MEMORY_DIRECT)
+	if (!vm->direct.world[0].pid && vm->shared->config.memory == MEMORY_DIRECT)
 		linux_exit(START_DIRECT);
-	if (vm->direct.pid ? jail_close_with_world(vm->direct.pid, vm->direct.mapper) : jail_close(maps))
+	if (close_jail(vm, maps))
 		linux_exit(START_JAIL);
 	vmm_init(vm);
+	shadow_init(vm->vcpu);
 	bt_init(vm->vcpu);
 	bt_run(vm->vcpu);
 	linux_exit(START_ENDED);

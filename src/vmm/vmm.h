@@ -50,29 +50,36 @@ struct vmm {
 	uint32_t processors;      // of the host, that this may run on
 	uint32_t spin_cycles;     // how long a world switch spins before it sleeps
 	uint64_t halt_spin;       // cycles that HLT looks on before it sleeps
-	// -- the world of direct execution (vmm/direct.c)
+	// -- the worlds of direct execution (vmm/direct.c)
 	struct {
-		uint32_t pid, mapper;     // its threads; pid 0: there is none
-		_Atomic bool dead;
+		struct world {
+			uint32_t pid, mapper;     // its threads; pid 0: there is none
+			_Atomic bool dead;
+			bool cpuid_faults;        // CPUID does, there
+			uint8_t set_cpuid;        // at its next turn: struct direct_commands, cpuid
+			uint32_t queued;          // commands
+			uint32_t placed;          // as `placement` was when it was last put on a processor
+			uint64_t area;            // where the monitor has what it shares with it
+			struct direct_frame {
+				uint64_t *uc;         // where the runner's signals are handed over
+				uint8_t *vectors;
+				uint64_t words[64];   // of uc, and the software's part of the vector state, as the host has made them
+				uint8_t software[48];
+				uint32_t size;        // of the vector state with all that the host has
+			} frame;
+		} world[VMM_WORLDS];
+		uint32_t last;            // the world that ran last
 		bool catches_cpuid;       // the host can have it fault
-		bool cpuid_faults;        // it does, for the present owner
-		uint8_t set_cpuid;        // at its next turn: struct direct_commands, cpuid
 		uint32_t cpuid_cycles;    // that each switch to the runner and from it takes longer then
-		struct direct_frame {
-			uint64_t *uc;         // where the runner's signals are handed over
-			uint8_t *vectors;
-			uint64_t words[64];   // of uc, and the software's part of the vector state, as the host has made them
-			uint8_t software[48];
-			uint32_t size;        // of the vector state with all that the host has
-		} frame;
 		uint32_t turns;           // so far
-		uint32_t share;           // of the time that both have had lately, in sixteenths
-		uint64_t trip_ns, command_ns; // of the processor's time: to the world and back, for a command
-		uint32_t queued;          // commands
+		uint32_t share;           // of the time that all have had lately, in sixteenths
+		uint64_t trip_ns, command_ns; // of the processor's time: to a world and back, for a command
 		uint32_t vectors;         // bytes of a signal frame's vector state
-		uint64_t pinned;          // when (TSC) the monitor and the world were last put on one processor, or 0
+		uint32_t placement;       // counts: where the monitor and the worlds are to run has changed
+		uint32_t processor;       // all on that one, if pinned
+		uint64_t pinned;          // when (TSC) they were last put on one processor, or 0
 		uint64_t free_until;      // (TSC) they are put on none until then
-		uint64_t halted, worked;  // ns, when they were: in HLT, and that both had had of the processor
+		uint64_t halted, worked;  // ns, when they were: in HLT, and that all had had of the processor
 		uint64_t processors[16];  // those that they may run on
 	} direct;
 
@@ -127,7 +134,7 @@ void fault_restorer(void); // start.S
 
 // -- direct.c
 void direct_make(struct vmm *vm); // before the jail; without an effect if the host has not what it takes
-void direct_child_ended(struct vmm *vm);
+void direct_child_ended(struct vmm *vm); // one of them
 
 // -- world.c
 uint64_t world_request(struct vcpu *v, enum request_kind kind, uint64_t addr, unsigned size, uint64_t value);

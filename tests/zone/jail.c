@@ -6,6 +6,7 @@
 #include "vmm/jail.h"
 #include "base/types.h"
 #include "bus/shared.h"
+#include "cpu/hooks.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ static const long allowed[] = {
 
 static unsigned tried, failed;
 static bool maps; // the jail of a monitor that maps guest RAM
+static bool directs; // and has worlds, two of them, with these threads
+static const uint32_t runners[VMM_WORLDS] = {4194001, 4194003}, mappers[VMM_WORLDS] = {4194002, 4194004};
 
 static bool is_allowed(long nr)
 {
@@ -53,7 +56,7 @@ static int death(void (*call)(long, long), long nr, long arg1)
 	int status;
 
 	if (!pid) {
-		if (jail_close(maps))
+		if (directs ? jail_close_with_worlds(runners, mappers) : jail_close(maps))
 			_exit(2);
 		call(nr, arg1);
 		syscall(SYS_exit_group, 0);
@@ -139,6 +142,39 @@ static void call_map(long nr, long index)
 	syscall(nr, a[0], a[1], a[2], a[3], a[4], 0);
 }
 
+// -- signals, processors and the end of a world's threads, and of nobody else
+
+enum { PEACEFUL = WEXITED | WNOHANG | WNOWAIT };
+
+static const struct map_case direct_cases[] = {
+	{false, SYS_tgkill, {4194001, 4194001, 0}},
+	{false, SYS_tgkill, {4194003, 4194003, 0}},
+	{true, SYS_tgkill, {4194001, 4194002, 0}},
+	{true, SYS_tgkill, {4194002, 4194002, 0}},
+	{true, SYS_tgkill, {4194005, 4194005, 0}},
+	{true, SYS_tgkill, {0, 0, 0}},
+	{true, SYS_kill, {4194001, 0}},
+	{false, SYS_sched_setaffinity, {0, 0, 0}},
+	{false, SYS_sched_setaffinity, {4194001, 0, 0}},
+	{false, SYS_sched_setaffinity, {4194003, 0, 0}},
+	{false, SYS_sched_setaffinity, {4194002, 0, 0}},
+	{false, SYS_sched_setaffinity, {4194004, 0, 0}},
+	{true, SYS_sched_setaffinity, {4194005, 0, 0}},
+	{true, SYS_sched_setaffinity, {1, 0, 0}},
+	{false, SYS_waitid, {P_PID, 4194001, 0, PEACEFUL}},
+	{true, SYS_waitid, {P_PID, 4194001, 0, WEXITED | WNOHANG}},
+	{true, SYS_waitid, {P_PID, 4194001, 0, WEXITED | WNOWAIT}},
+	{false, SYS_getcpu, {0, 0, 0}},
+	{true, SYS_clone, {0, 0, 0}},
+};
+
+static void call_direct(long nr, long index)
+{
+	const uint64_t *a = direct_cases[index].arg;
+
+	syscall(nr, a[0], a[1], a[2], a[3], a[4], 0);
+}
+
 int main(void)
 {
 	try_all();
@@ -146,6 +182,11 @@ int main(void)
 	try_all();
 	for (unsigned i = 0; i < ARRAY_SIZE(map_cases); i++)
 		expect("mapping", i, death(call_map, map_cases[i].call, i), map_cases[i].killed);
+	directs = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(map_cases); i++)
+		expect("mapping beside worlds", i, death(call_map, map_cases[i].call, i), map_cases[i].killed);
+	for (unsigned i = 0; i < ARRAY_SIZE(direct_cases); i++)
+		expect("call for worlds", i, death(call_direct, direct_cases[i].call, i), direct_cases[i].killed);
 	printf("%u tried, %u failed\n", tried, failed);
 	return failed != 0;
 }
