@@ -7,6 +7,18 @@
 
 #include "x86/mnemonic.h"
 
+// Decode as the guest's processor does, and say of the flags what the host does.
+int decode_guest(const struct trans *t, struct x86_insn *insn, const uint8_t *bytes, size_t n)
+{
+	int len = x86_decode_memo(&t->b->memo, insn, bytes, n, decoder_mode(t->v, t->code));
+
+	if (insn->class == X86_CLASS_MOV_FROM_CR || insn->class == X86_CLASS_MOV_TO_CR)
+		insn->flags_undefined = 0; // processors leave them
+	else if (insn->flags_undefined)
+		host_flags_correct(&t->b->host_flags, insn);
+	return len;
+}
+
 // The bytes of an instruction that straddles the page end; the second page's fetch may fault.
 static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned avail)
 {
@@ -26,7 +38,7 @@ static int decode_straddling(struct trans *t, struct x86_insn *insn, unsigned av
 	__builtin_memcpy(t->straddle + avail, page, X86_INSN_MAX);
 	t->t->gfn2 = (uint32_t)(gpa >> PAGE_SHIFT);
 	t->bytes = t->straddle;
-	return x86_decode(insn, t->straddle, X86_INSN_MAX, t->code);
+	return decode_guest(t, insn, t->straddle, X86_INSN_MAX);
 }
 
 static bool offered(struct trans *t, const struct x86_insn *insn)
@@ -56,7 +68,7 @@ bool decode_next(struct trans *t, int off)
 {
 	struct x86_insn *insn = &t->insn[t->n];
 	unsigned room = (unsigned)((int)(PAGE_SIZE - (t->t->pc & PAGE_OFFSET)) - off);
-	int len = room ? x86_decode_memo(&t->b->memo, insn, t->bytes + off, room, t->code) : 0;
+	int len = room ? decode_guest(t, insn, t->bytes + off, room) : 0;
 	uint16_t named = t->named;
 
 	if (t->n && (len == 0 || debugger_breaks_at(&t->b->sh->debugger, t->t->pc + (uint64_t)(int64_t)off)))
@@ -78,8 +90,6 @@ bool decode_next(struct trans *t, int off)
 		if (insn->len == 0 || insn->len > X86_INSN_MAX)
 			insn->len = 1;
 	}
-	if (insn->class == X86_CLASS_MOV_FROM_CR || insn->class == X86_CLASS_MOV_TO_CR)
-		insn->flags_undefined = 0; // processors leave them
 	if (t->t->mode & MODE_ALONE && !selfcheck_can(insn)) {
 		if (t->n)
 			return false;

@@ -30,6 +30,7 @@
 
 #include "bt/base_state.h"
 #include "bt/emit.h"
+#include "bt/host_flags.h"
 #include "bt/known.h"
 #include "bt/tlb.h"
 #include "cpu/system.h"
@@ -245,6 +246,7 @@ struct bt {
 	struct bounce bounce[BOUNCES];
 	struct vector_layout vectors;
 	struct x86_memo memo;    // of the decoder
+	struct host_flags host_flags;
 	struct known known;
 	struct selfcheck check;
 	struct base base;

@@ -96,7 +96,7 @@ static struct fate look_ahead(const struct trans *t, uint64_t pc)
 	for (unsigned i = 0; i < LOOK_AHEAD && l.open && !l.fate.live; i++) {
 		struct x86_insn insn;
 
-		if (off >= PAGE_SIZE || x86_decode_memo(&t->b->memo, &insn, page + off, PAGE_SIZE - off, t->code) <= 0)
+		if (off >= PAGE_SIZE || decode_guest(t, &insn, page + off, PAGE_SIZE - off) <= 0)
 			break;
 		code_note_bytes(t->b, t->t, off, off + insn.len);
 		if (!look_at(&l, &insn))

@@ -189,6 +189,8 @@ bool recipe_of(const struct x86_insn *insn, struct producer *p)
 	*p = (struct producer){.recipe.size = insn->opsize, .recipe.imm = (int32_t)insn->imm};
 	if (insn->encoding != X86_ENC_LEGACY || insn->class != X86_CLASS_PLAIN || insn->prefixes & X86_PFX_LOCK)
 		return false;
+	if (((insn->flags_written | insn->flags_undefined) & RFLAGS_ARITH) != RFLAGS_ARITH)
+		return false; // some are an earlier instruction's
 	if (insn->map == 1 && insn->opcode == 0xaf)
 		return of_imul(insn, p);
 	if (insn->map)

@@ -278,6 +278,7 @@ void bt_init(struct vcpu *v)
 	tlb_init(b);
 	known_init(b);
 	vector_init(b);
+	host_flags_find(&b->host_flags);
 	b->mode_now = bt_mode(v);
 	segments_measure(v, b->mode_now);
 	b->key = bt_translation_key(v);

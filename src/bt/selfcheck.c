@@ -131,7 +131,7 @@ static bool decode_here(struct vcpu *v, const struct tu *t, struct x86_insn *ins
 	uint16_t off = insn_offset(v, t);
 	const uint8_t *bytes = mem_code(&v->shared->config.mem, t->gpa + off, 1);
 
-	return x86_decode(insn, bytes, MIN(t->len - off, X86_INSN_MAX), (enum x86_mode)(t->mode & MODE_CODE)) > 0;
+	return x86_decode(insn, bytes, MIN(t->len - off, X86_INSN_MAX), decoder_mode(v, t->mode & MODE_CODE)) > 0;
 }
 
 // One instruction in the careful form. False: it was not completed; the state is right before it.

@@ -317,6 +317,7 @@ bool ends_unit(const struct trans *t, const struct x86_insn *insn);
 // -- analyse.c
 void decode_unit(struct trans *t);
 bool is_translated(const struct trans *t, int off);      // as good as this unit would be, from there on
+int decode_guest(const struct trans *t, struct x86_insn *insn, const uint8_t *bytes, size_t n);
 bool decode_next(struct trans *t, int off);             // one more instruction; false: it cannot be
 
 // -- ident.c

@@ -52,6 +52,11 @@ enum bt_mode_bits {
 
 // Code that is translated without a thought for segments: 64-bit code, and 32-bit code with flat segments, whose
 // addresses wrap at 4 GiB (TRICKS: zero above).
+static inline enum x86_mode decoder_mode(const struct vcpu *v, unsigned size) // enum x86_mode
+{
+	return size | (v->amd ? X86_AMD : 0);
+}
+
 static inline bool mode_is_flat(uint32_t mode)
 {
 	return (mode & MODE_CODE) == MODE_CODE64 ||

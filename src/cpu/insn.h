@@ -51,6 +51,12 @@ static inline unsigned insn_stack_size(const struct x86_insn *i)
 	return i->prefixes & X86_PFX_OPSIZE && !(i->rex & REX_W) ? 2 : 8;
 }
 
+// The offset's part of a far pointer in memory: AMD's processors have no 64-bit ones.
+static inline unsigned insn_offset_size(const struct vcpu *v, const struct x86_insn *i)
+{
+	return v->amd ? MIN(i->opsize, 4) : i->opsize;
+}
+
 static inline uint64_t gpr_read(const struct vcpu *v, unsigned reg, unsigned size)
 {
 	return v->gpr[reg] & size_mask(size);
@@ -83,7 +89,7 @@ void insn_write_rm16(struct vcpu *v, const struct x86_insn *i, uint64_t value);
 	_(ud) _(in) _(out) _(ins) _(outs) \
 	_(cli) _(sti) _(pushf) _(popf) _(clac) _(stac) \
 	_(int) _(int1) _(int3) _(into) _(bound) \
-	_(jmp) _(jcc) _(loop) _(call) _(jmp_ind) _(call_ind) _(ret) \
+	_(jmp) _(jcc) _(loop) _(call) _(jmp_ind) _(call_ind) _(ret) _(near16) \
 	_(jmp_far) _(call_far) _(ret_far) _(iret) _(syscall) _(sysret) _(sysenter) _(sysexit) \
 	_(push_seg) _(pop_seg) _(mov_from_seg) _(mov_to_seg) _(load_far_ptr) \
 	_(lgdt) _(lidt) _(sgdt) _(sidt) _(lldt) _(ltr) _(sldt) _(str) _(lar) _(lsl) _(verr) _(verw) _(arpl) \

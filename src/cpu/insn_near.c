@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
 // Near transfers in code segments that have a base or a limit (elsewhere translated code does them): RIP is an offset,
-// and a target beyond the limit is #GP(0) at the branch.
+// and a target beyond the limit is #GP(0) at the branch. And those with 16-bit operands in 64-bit code of AMD's models.
 #include "cpu/insn.h"
+
+static uint64_t checked_target(struct vcpu *v, const struct x86_insn *i, uint64_t target)
+{
+	target &= size_mask(i->opsize);
+	if (target > v->seg[X86_CS].limit && i->mode != X86_MODE64)
+		vcpu_raise(v, VEC_GP, 0);
+	return target;
+}
 
 static void go(struct vcpu *v, const struct x86_insn *i, uint64_t target)
 {
-	target &= size_mask(i->opsize);
-	if (target > v->seg[X86_CS].limit)
-		vcpu_raise(v, VEC_GP, 0);
-	v->rip = target;
+	v->rip = checked_target(v, i, target);
 }
 
 static void go_relative(struct vcpu *v, const struct x86_insn *i)
@@ -71,9 +76,7 @@ static void call_to(struct vcpu *v, const struct x86_insn *i, uint64_t target)
 	struct stack st = stack_current(v);
 	uint64_t next = insn_next(v, i);
 
-	target &= size_mask(i->opsize);
-	if (target > v->seg[X86_CS].limit)
-		vcpu_raise(v, VEC_GP, 0);
+	target = checked_target(v, i, target);
 	stack_push(v, &st, next, i->opsize);
 	stack_commit(v, &st);
 	v->rip = target;
@@ -107,4 +110,20 @@ void insn_ret(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 	if (i->imm_size)
 		stack_skip(&st, i->imm & 0xffff);
 	stack_commit(v, &st);
+}
+
+void insn_near16(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	enum { GROUP5 = 0xff, GROUP5_CALL = 2, CALL = 0xe8 };
+
+	if (i->map)
+		insn_jcc(v, i, res);
+	else if (i->opcode == GROUP5)
+		(insn_group(i) == GROUP5_CALL ? insn_call_ind : insn_jmp_ind)(v, i, res);
+	else if (i->opcode >= CALL)
+		(i->opcode == CALL ? insn_call : insn_jmp)(v, i, res);
+	else if (i->opcode >= OP_LOOPNE)
+		insn_loop(v, i, res);
+	else
+		(i->opcode < 0x80 ? insn_jcc : insn_ret)(v, i, res);
 }

@@ -17,14 +17,14 @@ static enum x86_sreg pushed_register(const struct x86_insn *i) // 06 0E 16 1E, 0
 	return i->opcode >> 3 & 7;
 }
 
-// With 32-bit operands only 16 bits are written.
+// With 32-bit operands Intel's processors write only 16 bits.
 void insn_push_seg(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
 	struct stack st = stack_current(v);
 	unsigned size = insn_stack_size(i);
 	uint64_t sel = v->seg[pushed_register(i)].sel;
 
-	if (size == 4) {
+	if (size == 4 && !v->amd) {
 		struct stack slot = st;
 
 		slot.sp = (st.sp & ~st.mask) | ((st.sp - 2) & st.mask);
@@ -83,8 +83,8 @@ static enum x86_sreg far_ptr_register(const struct x86_insn *i)
 
 void insn_load_far_ptr(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 {
-	uint64_t off = insn_read_mem(v, i, 0, i->opsize);
-	uint16_t sel = insn_read_mem(v, i, i->opsize, 2);
+	uint64_t off = insn_read_mem(v, i, 0, insn_offset_size(v, i));
+	uint16_t sel = insn_read_mem(v, i, insn_offset_size(v, i), 2);
 
 	segment_load(v, far_ptr_register(i), sel);
 	gpr_write(v, insn_reg(i), i->opsize, off);

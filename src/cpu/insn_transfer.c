@@ -18,8 +18,8 @@ static struct far_pointer far_operand(struct vcpu *v, const struct x86_insn *i)
 
 	if (i->opcode == PTR_IN_CODE_JMP || i->opcode == PTR_IN_CODE_CALL)
 		return (struct far_pointer){i->imm2, i->imm & size_mask(i->opsize)};
-	p.off = insn_read_mem(v, i, 0, i->opsize);
-	p.sel = insn_read_mem(v, i, i->opsize, 2);
+	p.off = insn_read_mem(v, i, 0, insn_offset_size(v, i));
+	p.sel = insn_read_mem(v, i, insn_offset_size(v, i), 2);
 	return p;
 }
 

@@ -31,6 +31,7 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_JMP_IND] = {insn_jmp_ind, TRANSFER},
 	[X86_CLASS_CALL_IND] = {insn_call_ind, TRANSFER},
 	[X86_CLASS_RET] = {insn_ret, TRANSFER},
+	[X86_CLASS_NEAR16] = {insn_near16, TRANSFER},
 	[X86_CLASS_JMP_FAR] = {insn_jmp_far, TRANSFER},
 	[X86_CLASS_CALL_FAR] = {insn_call_far, TRANSFER},
 	[X86_CLASS_RET_FAR] = {insn_ret_far, TRANSFER},

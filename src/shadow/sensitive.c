@@ -73,6 +73,7 @@ static const uint64_t seconds[4] = {0 SENSITIVE_ROWS(SECOND0), 0 SENSITIVE_ROWS(
 
 enum {
 	LOOK_BACK = 64, LOOK_BACK_MAX = 1024, // how far ahead of a place streams begin: farther if it is in doubt
+	BRANCH_SHORTER = 2,
 	HIDDEN_MAX = 1024, // such places on one page; with more the page is left to translation
 	SEAM_LOW = 1024, SEAM_HIGH = 16, SEAM_FROM = SEAM_LOW - 2, // before that it is all on the lower page
 };
@@ -106,6 +107,14 @@ static bool has_prefix(const uint8_t *bytes, size_t at, uint8_t wanted)
 	return false;
 }
 
+// A near branch with 66h: the displacement has 16 bits on AMD's processors, 32 on Intel's. Its target needs no look:
+// to jump into the middle of an instruction takes no such thing.
+static bool may_be_shorter(const struct x86_insn *insn)
+{
+	return insn->prefixes & X86_PFX_OPSIZE && insn->imm_size == 4 &&
+	       (insn->class == X86_CLASS_JCC || insn->class == X86_CLASS_JMP || insn->class == X86_CLASS_CALL);
+}
+
 // Has a stream that begins at one of 15 bytes so far back an instruction begin there, prefixes included? True if too
 // little is known of what follows.
 static bool any_stream_begins(const uint8_t *bytes, size_t n, size_t at, size_t back)
@@ -120,8 +129,12 @@ static bool any_stream_begins(const uint8_t *bytes, size_t n, size_t at, size_t 
 
 		if (len == 0)
 			return true;
-		if (len > 0 && i + (unsigned)len <= at)
+		if (len <= 0 || i + (unsigned)len > at + BRANCH_SHORTER)
+			continue;
+		if (i + (unsigned)len <= at)
 			begins[i - begin + (unsigned)len] = true;
+		if (may_be_shorter(&insn))
+			begins[i - begin + (unsigned)len - BRANCH_SHORTER] = true;
 	}
 	for (size_t i = first; i <= at; i++)
 		if (begins[i - begin])

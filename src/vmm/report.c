@@ -144,7 +144,7 @@ static void say_unit(struct report *r, const struct vcpu *v, const struct report
 	guest = mem_host(&v->shared->config.mem, u.gpa, MIN(u.len, PAGE_SIZE - (u.gpa & PAGE_OFFSET)));
 	for (size_t at = 0; guest && at < u.len;) {
 		struct x86_insn insn;
-		int n = x86_decode(&insn, guest + at, MIN(u.len - at, X86_INSN_MAX), (enum x86_mode)(u.mode & 3));
+		int n = x86_decode(&insn, guest + at, MIN(u.len - at, X86_INSN_MAX), (u.mode & 3) | (v->amd ? X86_AMD : 0));
 
 		n = n > 0 ? n : 1;
 		say_bytes(r, TRACE_GUEST, u.pc + at, guest + at, (size_t)n);

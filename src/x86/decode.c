@@ -115,7 +115,7 @@ static void set_mem(const struct cursor *c, struct x86_insn *out, const struct x
 	m->vsib = row->flags & ROW_VSIB;
 	m->mask = row->mask & 15;
 	m->mask_unit = 1 << (row->mask >> 4 & 3);
-	m->aligned = row->mask & ROW_MASK_ALIGNED;
+	m->aligned = row->mask & ROW_MASK_ALIGNED && !(c->amd && row->feature == X86_FEATURE_SHA);
 	m->bitstring = row->flags & ROW_BITSTRING;
 	if (c->seg != X86_REG_NONE)
 		m->seg = c->seg;
@@ -267,9 +267,46 @@ static enum status take_3dnow(struct cursor *c, struct x86_insn *out, const stru
 	return (*row)->mnemonic ? OK : BAD;
 }
 
+// AMD's processors in 64-bit mode: 66h gives near branches 16-bit operands, REX.W does not make far pointers longer.
+static const struct x86_row *row_of_amd(const struct cursor *c, const struct x86_insn *out, const struct x86_row *row,
+	struct x86_row *own)
+{
+	bool narrow = out->prefixes & X86_PFX_OPSIZE && !c->w;
+
+	switch (row->class) {
+	case X86_CLASS_JMP: case X86_CLASS_JCC: case X86_CLASS_LOOP: case X86_CLASS_CALL: case X86_CLASS_JMP_IND:
+	case X86_CLASS_CALL_IND: case X86_CLASS_RET:
+		if (!narrow)
+			return row;
+		*own = *row;
+		own->class = X86_CLASS_NEAR16;
+		own->opsize = 2;
+		own->imm_size = MIN(own->imm_size, 2);
+		own->mem_size = MIN(own->mem_size, 2);
+		return own;
+	case X86_CLASS_JMP_FAR: case X86_CLASS_CALL_FAR: case X86_CLASS_LOAD_FAR_PTR:
+		if (!c->w)
+			return row;
+		*own = *row;
+		own->mem_size = 6;
+		return own;
+	default:
+		return row;
+	}
+}
+
+// PREFETCH and PREFETCHW of a register, a NOP to Intel's processors; VPEXTRQ and VPINSRQ outside 64-bit code, where
+// Intel's do not look at W.
+static bool is_refused_by_amd(const struct cursor *c, const struct x86_insn *out)
+{
+	return (c->tmap == TMAP_0F && out->opcode == 0x0d && out->modrm >= 0xc0) ||
+	       (c->tmap == TMAP_VEX3 && c->mode != X86_MODE64 && c->w && (out->opcode == 0x16 || out->opcode == 0x22));
+}
+
 static enum status decode(struct cursor *c, struct x86_insn *out)
 {
 	const struct x86_row *row;
+	struct x86_row own;
 	bool mod3;
 
 	TRY(decode_take_opcode(c, out));
@@ -280,8 +317,10 @@ static enum status decode(struct cursor *c, struct x86_insn *out)
 		TRY(take_3dnow(c, out, &row));
 	} else {
 		row = find_row(c, out->opcode);
-		if (!row->mnemonic)
+		if (!row->mnemonic || (c->amd && is_refused_by_amd(c, out)))
 			return BAD;
+		if (c->amd && c->mode == X86_MODE64)
+			row = row_of_amd(c, out, row, &own);
 		if (row->flags & ROW_MODRM_REG_FORM)
 			mod3 = true;
 		if (row->flags & ROW_MOFFS)
@@ -318,11 +357,12 @@ static void clear(struct x86_insn *out)
 
 int x86_decode(struct x86_insn *out, const uint8_t *bytes, size_t n, enum x86_mode mode)
 {
-	struct cursor c = { .bytes = bytes, .limit = MIN(n, X86_INSN_MAX), .mode = mode, .seg = X86_REG_NONE };
+	struct cursor c = { .bytes = bytes, .limit = MIN(n, X86_INSN_MAX), .mode = mode & X86_MODE_SIZE,
+		.amd = mode & X86_AMD, .seg = X86_REG_NONE };
 	enum status s;
 
 	clear(out);
-	out->mode = mode;
+	out->mode = c.mode;
 	out->mem.base = out->mem.index = X86_REG_NONE;
 	out->mem.scale = 1;
 	out->mem.seg = X86_DS;

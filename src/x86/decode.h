@@ -10,7 +10,11 @@
 #include "x86/features.h"
 #include "x86/regs.h"
 
-enum x86_mode { X86_MODE16, X86_MODE32, X86_MODE64 }; // code size: real/16-bit, 32-bit (also compatibility), 64-bit
+enum x86_mode { // code size: real/16-bit, 32-bit (also compatibility), 64-bit
+	X86_MODE16, X86_MODE32, X86_MODE64,
+	X86_AMD = BIT(2), // or'ed to one of them: where Intel's and AMD's processors differ, as AMD's
+	X86_MODE_SIZE = X86_AMD - 1,
+};
 
 enum { X86_INSN_MAX = 15 };
 
@@ -30,6 +34,7 @@ enum x86_encoding { X86_ENC_LEGACY, X86_ENC_VEX, X86_ENC_EVEX, X86_ENC_XOP, X86_
 	_(XGETBV) _(XSETBV) \
 	_(JMP) _(JCC) _(LOOP) /* LOOP LOOPE LOOPNE JCXZ JECXZ JRCXZ */ _(CALL) \
 	_(JMP_IND) _(CALL_IND) _(RET) \
+	_(NEAR16) /* with X86_AMD, all of the above in 64-bit code with 16-bit operands: RIP is cut to 16 bits */ \
 	_(JMP_FAR) _(CALL_FAR) _(RET_FAR) _(IRET) _(INT) _(INT1) _(INT3) _(INTO) \
 	_(SYSCALL) _(SYSRET) _(SYSENTER) _(SYSEXIT) \
 	_(PUSH) _(POP) /* of general registers, immediates, memory */ _(PUSHA) _(POPA) _(PUSHF) _(POPF) _(ENTER) _(LEAVE) \
@@ -108,14 +113,15 @@ struct x86_mem {
 
 struct x86_insn {
 	uint8_t len;
-	uint8_t mode;     // enum x86_mode it was decoded for
+	uint8_t mode;     // enum x86_mode it was decoded for, X86_AMD apart
 	uint8_t class;    // enum x86_class
 	uint8_t encoding; // enum x86_encoding
 	uint8_t map;      // 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A; VEX/EVEX/XOP: mmmmm
 	uint8_t opcode;
 	uint8_t prefixes; // enum x86_prefix
 	uint8_t rex;      // the REX byte or 0
-	uint8_t opsize;   // effective operand size in bytes: 2, 4, 8; 1 for byte forms of general instructions
+	uint8_t opsize;   // effective operand size in bytes: 2, 4, 8; 1 for byte forms of general instructions. (With
+			  // X86_AMD far pointers in memory have 4 bytes of offset where it is 8.)
 	uint8_t addrsize; // effective address size in bytes: 2, 4, 8
 	uint8_t vl;       // vector length in bytes 16 32 64, or 0
 	bool has_modrm;

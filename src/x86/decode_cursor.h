@@ -14,6 +14,7 @@ struct cursor {
 	const uint8_t *bytes;
 	unsigned at, limit;
 	enum x86_mode mode;
+	bool amd;     // X86_AMD
 	uint8_t rep;  // last of F3 (1) and F2 (2), or 0
 	uint8_t seg;  // override, or X86_REG_NONE
 	uint8_t w, r, x, b; // register extensions in place: r, x and b are 0 or 8, w is 0 or 1

@@ -46,8 +46,9 @@ static unsigned find_opcode(const uint8_t *p, unsigned *at, enum x86_mode mode)
 	return TMAP_0F38;
 }
 
-static struct head head_of(const uint8_t *p, enum x86_mode mode)
+static struct head head_of(const uint8_t *p, enum x86_mode mode_and_rules)
 {
+	enum x86_mode mode = mode_and_rules & X86_MODE_SIZE;
 	unsigned at = 0, map;
 	uint64_t key;
 	uint8_t opcode;
@@ -71,7 +72,7 @@ static struct head head_of(const uint8_t *p, enum x86_mode mode)
 	if (at + shifts_by_imm(map, opcode) > HEAD_MAX)
 		return (struct head){0, 0};
 	key &= BIT64(8 * (at + shifts_by_imm(map, opcode))) - 1;
-	return (struct head){key | (uint64_t)(at << 2 | mode) << HEAD_TAG, at};
+	return (struct head){key | (uint64_t)(at << 3 | mode_and_rules) << HEAD_TAG, at};
 }
 
 // By small pieces: without SSE, gcc would turn one large assignment into a slow REP MOVS.

@@ -12,7 +12,7 @@ enum { X86_MEMO_SIZE = 2048 };
 
 struct x86_memo { // zeroed: empty
 	struct {
-		uint64_t head;    // its bytes, number of bytes and mode; 0: none
+		uint64_t head;    // its bytes, number of bytes and mode (X86_AMD too); 0: none
 		bool signed_imm;
 		struct x86_insn insn;
 	} entry[X86_MEMO_SIZE];

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "bt/host_flags.h"
 #include "bt/recipe.h"
 #include "bt/slots.h"
 
@@ -20,6 +21,7 @@ struct state { // ORDER STATE: known to the code below by its offsets
 
 static uint64_t vcpu[512];
 static struct recipe recipes[2];
+static struct host_flags host_flags;
 
 void bt_stub_flags(void);
 void bt_stub_make_flags(void);
@@ -165,7 +167,10 @@ static bool try(const struct form *f, uint64_t *count)
 	struct x86_insn insn;
 	struct producer p;
 
-	if (x86_decode(&insn, bytes, len, X86_MODE64) != (int)len || !recipe_of(&insn, &p))
+	if (x86_decode(&insn, bytes, len, X86_MODE64) != (int)len)
+		return true;
+	host_flags_correct(&host_flags, &insn);
+	if (!recipe_of(&insn, &p))
 		return true;
 	for (unsigned r = 0; r < X86_GPRS; r++)
 		before.gpr[r] = random_operand();
@@ -205,6 +210,7 @@ int main(void)
 	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED || syscall(SYS_arch_prctl, 0x1001, vcpu)) // ARCH_SET_GS
 		return 77;
+	host_flags_find(&host_flags);
 	for (unsigned i = 0; i < 400000 && failed < 20; i++) {
 		struct form f = extra[random64() % 18];
 
