@@ -102,14 +102,14 @@ static void probe_runs(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_acce
 	}
 }
 
-// A store that goes from one page into another reports its last byte if that page is the one at fault, as processors
-// do.
+// A store that goes from one page into another reports its last byte if that page is the one at fault, as Intel's
+// processors do; with AMD's it is the first byte there.
 void masked_probe(struct vcpu *v, gva_t gva, uint64_t bytes, enum vmem_access access, enum x86_sreg seg)
 {
 	uint64_t lower = bytes & low_bits(PAGE_SIZE - (unsigned)(gva & PAGE_OFFSET)), upper = bytes & ~lower;
 
 	probe_runs(v, gva, lower, access, seg);
-	if (access & VMEM_WRITE && lower && upper)
+	if (access & VMEM_WRITE && lower && upper && !v->amd)
 		probe_runs(v, gva, BIT64(63 - __builtin_clzll(upper)), access, seg);
 	probe_runs(v, gva, upper, access, seg);
 }

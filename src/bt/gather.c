@@ -67,9 +67,12 @@ static bool selected(struct gather *g, unsigned i)
 	return *vector_at(g->v, g->op.vvvv, i * g->element + g->element - 1) >> 7;
 }
 
-// AVX2: a sign bit stands for its whole element from the start.
+// AVX2: a sign bit stands for its whole element from the start. AMD's processors leave what is not done yet as it is,
+// above the vector too.
 static void extend_mask(struct gather *g)
 {
+	if (g->v->amd)
+		return;
 	for (unsigned i = 0; i < g->insn->vl / g->element; i++)
 		__builtin_memset(vector_at(g->v, g->op.vvvv, i * g->element), selected(g, i) ? 0xff : 0, g->element);
 	vector_clear_from(g->v, g->op.vvvv, g->insn->vl, false);
@@ -90,7 +93,7 @@ static bool segment_refuses(const struct gather *g, gva_t gva)
 	bool writable = (s->attr & (SEG_TYPE_CODE | SEG_TYPE_W)) == SEG_TYPE_W || !vcpu_protected(g->v);
 
 	return s->attr & SEG_UNUSABLE || (g->scatter && !writable) ||
-	       !segment_within(s, (uint32_t)(gva - s->base), g->element);
+	       !segment_within(g->v, s, (uint32_t)(gva - s->base), g->element);
 }
 
 // The element can be accessed; or what is done goes back to the registers, and the fault is raised.
@@ -138,7 +141,7 @@ static void element(struct gather *g, unsigned i)
 		vmem_write(v, gva, reg, g->element, g->access);
 	else
 		vmem_read(v, gva, reg, g->element, g->access);
-	if (!g->scatter && !g->wrote) // the first write of the destination clears what lies above
+	if (!g->scatter && !g->wrote && (g->evex || !v->amd)) // the first write of the destination clears what lies above
 		vector_clear_from(v, g->op.reg, g->insn->vl, g->evex);
 	g->wrote = true;
 	if (v->dr[7] & 0xff)

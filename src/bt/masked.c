@@ -92,7 +92,7 @@ void bt_maskmov(struct vcpu *v, const struct x86_insn *insn, const struct vector
 	mask = mmx ? vector_mmx(v, op->rm) : vector_at(v, op->rm, 0);
 	for (unsigned i = 0; i < size; i++)
 		bytes |= (uint64_t)(mask[i] >> 7) << i;
-	if (!mmx) // as processors do: the whole operand whatever the mask, the upper half first
+	if (!mmx && !v->amd) // as Intel's processors do: the whole operand whatever the mask, the upper half first
 		vmem_probe(v, gva + 8, 8, vmem_explicit(v, VMEM_WRITE), insn->mem.seg);
 	masked_probe(v, gva, low_bits(size), VMEM_WRITE, insn->mem.seg);
 	masked_write(v, gva, data, bytes);

@@ -129,10 +129,11 @@ bool seg_inline(const struct trans *t, const struct x86_insn *insn)
 	}
 }
 
-// Of 32-bit operands only 16 bits are written.
+// Of 32-bit operands Intel's processors write only 16 bits.
 void seg_push(struct trans *t, const struct x86_insn *insn)
 {
-	unsigned size = t->code == X86_MODE64 && insn->opsize != 2 ? 8 : insn->opsize, written = size == 4 ? 2 : size;
+	unsigned size = t->code == X86_MODE64 && insn->opsize != 2 ? 8 : insn->opsize;
+	unsigned written = size == 4 && !t->v->amd ? 2 : size;
 
 	emit_stack_ea(t, -(int)size);
 	emit_check(t, X86_WRITE, written, X86_SS);

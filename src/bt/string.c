@@ -18,7 +18,7 @@ struct str {
 	bool segments;                 // each element is checked against its segment
 	bool done;                     // CMPS, SCAS: the condition has ended it
 	bool compared;                 // flags: of the last comparison. A fault, a trap or an interrupt leaves the guest's
-	uint64_t flags;                // as they were before the whole instruction (SDM, "REP"; Intel's processors)
+	uint64_t flags;                // as they were before the whole instruction (SDM, "REP"); not on AMD's processors
 };
 
 enum { OP_MOVS = 0xa4, OP_CMPS = 0xa6, OP_STOS = 0xaa, OP_LODS = 0xac, OP_SCAS = 0xae };
@@ -264,6 +264,8 @@ bool bt_string(struct vcpu *v, const struct x86_insn *insn)
 	zero_extend(&s);
 	while (s.count && !s.done) {
 		run_some(&s);
+		if (v->amd)
+			set_flags(&s);
 		if (!s.count || s.done)
 			break;
 		if (s.single) {

@@ -8,7 +8,7 @@
 #include "cpu/vmem.h"
 
 // An access across two pages that lie side by side in RAM, and may be used as they are, needs no bounce buffer: the
-// host address of the first page.
+// host address of the first page. Beyond the end of the address space the segment has a say.
 static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_index x, bool write)
 {
 	unsigned access = (write ? VMEM_WRITE : VMEM_READ) | (x == TLB_USER ? VMEM_USER : 0);
@@ -17,7 +17,7 @@ static uint8_t *spans_plain_ram(struct vcpu *v, const struct site *s, gva_t gva,
 	struct mmu_walk w, w2;
 
 	if (s->masked || (s->align && gva & (s->align - 1)) || !is_canonical(v, gva) || !is_canonical(v, second) ||
-	    s->size > PAGE_SIZE || debugger_watches(&b->sh->debugger, gva, s->size, write))
+	    second < gva || s->size > PAGE_SIZE || debugger_watches(&b->sh->debugger, gva, s->size, write))
 		return NULL;
 	if (!mmu_walk(v, gva, access, &w) || !mmu_walk(v, second, access, &w2) ||
 	    w2.gpa != align_down(w.gpa, PAGE_SIZE) + PAGE_SIZE)

@@ -65,13 +65,13 @@ void desc_access(struct vcpu *v, struct desc *d)
 	d->lo |= (uint64_t)SEG_TYPE_A << 40;
 }
 
-bool segment_within(const struct x86_seg *s, uint64_t off, size_t size)
+bool segment_within(const struct vcpu *v, const struct x86_seg *s, uint64_t off, size_t size)
 {
 	uint64_t last = off + size - 1;
 
 	if ((s->attr & (SEG_S | SEG_TYPE_CODE | SEG_TYPE_E)) == (SEG_S | SEG_TYPE_E))
 		return off > s->limit && last <= (s->attr & SEG_DB ? 0xffffffff : 0xffff);
-	return last <= s->limit || s->limit == 0xffffffff; // processors let an access wrap around 4 GiB
+	return last <= s->limit || (s->limit == 0xffffffff && !v->amd); // Intel's let an access wrap around 4 GiB
 }
 
 // Protected mode's rules for the access itself (SDM, "Type Checking").
@@ -90,7 +90,7 @@ gva_t segment_linear(struct vcpu *v, enum x86_sreg seg, uint64_t off, size_t siz
 
 	if (vcpu_code64(v))
 		return seg >= X86_FS ? s->base + off : off;
-	if ((vcpu_protected(v) && !type_allows(s, access)) || !segment_within(s, off, size))
+	if ((vcpu_protected(v) && !type_allows(s, access)) || !segment_within(v, s, off, size))
 		vcpu_raise(v, seg == X86_SS ? VEC_SS : VEC_GP, 0);
 	return (uint32_t)(s->base + off);
 }

@@ -108,7 +108,7 @@ void desc_fetch(struct vcpu *v, uint16_t sel, enum x86_vector vector, struct des
 // #SS(0) for SS. In 64-bit mode only adds FS's or GS's base.
 gva_t segment_linear(struct vcpu *v, enum x86_sreg seg, uint64_t off, size_t size, enum vmem_access access);
 // Does [off, off+size) lie within a segment's limit (expand-down included)?
-bool segment_within(const struct x86_seg *s, uint64_t off, size_t size);
+bool segment_within(const struct vcpu *v, const struct x86_seg *s, uint64_t off, size_t size);
 
 // MOV, POP and LxS into a segment register other than CS, with all checks. Commits v->seg[reg].
 void segment_load(struct vcpu *v, enum x86_sreg reg, uint16_t sel);

@@ -34,7 +34,7 @@ static gva_t stack_linear(struct vcpu *v, const struct stack *st, uint64_t sp, s
 		return sp;
 	if (vcpu_protected(v) && st->ss.attr & SEG_UNUSABLE)
 		vcpu_raise(v, VEC_SS, st->error);
-	if (!segment_within(&st->ss, sp & st->mask, size))
+	if (!segment_within(v, &st->ss, sp & st->mask, size))
 		vcpu_raise(v, VEC_SS, st->error);
 	return (uint32_t)(st->ss.base + (sp & st->mask));
 }

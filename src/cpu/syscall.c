@@ -70,9 +70,11 @@ void sysenter_return(struct vcpu *v, unsigned opsize)
 	uint64_t rip = v->gpr[X86_RDX], rsp = v->gpr[X86_RCX];
 	bool code64 = opsize == 8;
 
+	if (!vcpu_protected(v) || v->cpl)
+		vcpu_raise(v, VEC_GP, 0);
 	if (vcpu_long_mode(v) && v->amd)
 		vcpu_raise(v, VEC_UD, 0);
-	if (!vcpu_protected(v) || v->cpl || !cs)
+	if (!cs)
 		vcpu_raise(v, VEC_GP, 0);
 	if (code64 && !(vcpu_canonical(v, rip) && vcpu_canonical(v, rsp)))
 		vcpu_raise(v, VEC_GP, 0);

@@ -224,6 +224,7 @@ static inline struct cpuid cpuid(u32 leaf, u32 sub)
 	__asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
 	return r;
 }
+static inline bool is_amd(void) { return cpuid(0, 0).b == 0x68747541; } /* "Auth" */
 static inline void invpcid(u64 type, u64 pcid, u64 va)
 {
 	struct { u64 pcid, va; } d = {pcid, va};
