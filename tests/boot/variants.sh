@@ -46,8 +46,10 @@ for cpu in host max qemu64 max,-avx512f max,-avx2,-avx max,-x2apic max,-pcid max
 	max,-fsgsbase max,-xsave max,-invpcid max,-pdpe1gb max,-nx max,-rdtscp max,-umip max,-hypervisor max,kvm=off; do
 	boot "cpu-$cpu" "$kernel" RINGER-INIT -m 512M -cpu $cpu
 done
-boot isolation "$kernel" 'page tables isolation: enabled' -m 512M -cpu max,-arch-capabilities
-boot isolation-without-pcid "$kernel" 'page tables isolation: enabled' -m 512M -cpu max,-arch-capabilities,-pcid
+boot isolation "$kernel" 'page tables isolation: enabled' -m 512M \
+	-cpu max,vendor=GenuineIntel,-arch-capabilities
+boot isolation-without-pcid "$kernel" 'page tables isolation: enabled' -m 512M \
+	-cpu max,vendor=GenuineIntel,-arch-capabilities,-pcid
 
 # Each way that Linux has of resetting a PC: the keyboard controller, a triple fault, port CF9, ACPI.
 cat >"$out/test.sh" <<'TEST'

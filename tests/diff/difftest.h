@@ -160,11 +160,11 @@ uint64_t execute_xsave_mask(void);
 extern uint8_t template_scratch[SCRATCH_SIZE], template_stack[STACK_SIZE];
 extern uint8_t template_readonly[READONLY_PAGES * PAGE_SIZE];
 extern uint16_t user_cs, user_ss; // of the code under test
-extern enum x86_mode code_mode;
+extern enum x86_mode code_mode; // with X86_AMD on such a processor
 
 static inline bool is_code64(void)
 {
-	return code_mode == X86_MODE64;
+	return (code_mode & X86_MODE_SIZE) == X86_MODE64;
 }
 
 extern unsigned int xsave_offset[8], xsave_size[8];

@@ -56,6 +56,10 @@ enum policy forms_policy(const struct x86_insn *insn)
 {
 	if (insn->feature == X86_FEATURE_MOVDIR64B && insn->mem.size == 64)
 		return POLICY_RUN;
+	if (insn->class == X86_CLASS_SYSCALL && !is_code64() && code_mode & X86_AMD)
+		return POLICY_UNTESTED; // a way into Linux, which returns into the vDSO
+	if (insn->class == X86_CLASS_INT1 && code_mode & X86_AMD)
+		return POLICY_UNTESTED; // a KVM on such a processor has it trap where it stands: see linux/signals.c
 	return class_policy[insn->class];
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "difftest.h"
+#include "../vendor.h"
 
 enum { MAX_CASES = 96, BATCH = 12 /* cases that have code at the same time */, MAX_DIRTY = 4096, MAX_REPORTED = 200 };
 
@@ -282,6 +283,8 @@ int main(int argc, char **argv)
 	struct forms forms;
 
 	parse_options(argc, argv, &opt);
+	if (processor_is_amd())
+		code_mode |= X86_AMD;
 	if (opt.expect)
 		read_expected(opt.expect);
 	execute_setup();

@@ -113,6 +113,11 @@ static bool setup_call(struct setup *s)
 	return give_stack(s) && setup_branch(s);
 }
 
+static bool setup_near16(struct setup *s) // where it leads nothing is mapped
+{
+	return !(s->insn->gpr_written & BIT(X86_RSP)) || give_stack(s);
+}
+
 static bool setup_jump_indirect(struct setup *s)
 {
 	return give_rm(s, draw_pad(s), 8);
@@ -396,6 +401,7 @@ static bool (*const setups[X86_CLASS_COUNT])(struct setup *) = {
 	[X86_CLASS_JMP] = setup_branch, [X86_CLASS_JCC] = setup_branch, [X86_CLASS_LOOP] = setup_loop,
 	[X86_CLASS_CALL] = setup_call, [X86_CLASS_JMP_IND] = setup_jump_indirect,
 	[X86_CLASS_CALL_IND] = setup_call_indirect, [X86_CLASS_RET] = setup_return,
+	[X86_CLASS_NEAR16] = setup_near16,
 	[X86_CLASS_JMP_FAR] = setup_far_pointer, [X86_CLASS_CALL_FAR] = setup_far_pointer,
 	[X86_CLASS_RET_FAR] = setup_return_far, [X86_CLASS_IRET] = setup_iret,
 	[X86_CLASS_PUSH] = give_stack, [X86_CLASS_POP] = give_stack, [X86_CLASS_PUSHA] = sure_stack,

@@ -19,8 +19,9 @@ for node in /sys/devices/system/node/node?; do
 	mb=$(awk '/MemTotal/ { print int($4 / 1024 / 64 + 0.9) * 64 }' $node/meminfo)
 	echo "NODE ${node##*node} cpus $(cat $node/cpulist) memory $mb distance $(cat $node/distance)"
 done
-dmesg | grep -E 'Intel PMU driver|no PMU driver|generic registers|fixed-purpose events|WARNING|BUG:' |
-	sed 's/^.*\] /LOG /; s/: *\([0-9]\)/ \1/; s/Perf.* \(no\|Intel\) PMU/\1 PMU/'
+dmesg | grep -E 'Intel PMU driver|no PMU driver|PMU not available|generic registers|fixed-purpose events|WARNING|BUG:' |
+	sed 's/^.*\] /LOG /; s/: *\([0-9]\)/ \1/; s/Perf.* \(no\|Intel\) PMU/\1 PMU/;
+		s/.*PMU not available.*/LOG no PMU driver, software events only./'
 GUEST
 tools/guest_initramfs.sh -t "$out/test.sh" -o "$out/init.gz" || exit 1
 kernel=$(tools/guest_kernel.sh cloud) || exit 1
