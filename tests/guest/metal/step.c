@@ -247,13 +247,6 @@ static u64 call_hot(u64 n)
 	return r;
 }
 
-static bool is_amd(void)
-{
-	u32 b = cpuid(0, 0).b;
-
-	return b == 0x68747541 || b == 0x6f677948;	/* "Auth", "Hygo" */
-}
-
 static void test_exec(void)
 {
 	u64 want = call_hot(10), bad = 0;
