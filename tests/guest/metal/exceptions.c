@@ -422,10 +422,25 @@ static void test_controls(void)
 }
 
 /* --- selectors --- */
+/* What REX.W JMP and CALL take: AMD's processors a 32-bit offset, as without REX.W. */
+struct far_pointer {
+	u32 off;
+	u16 sel_amd, zero, sel;
+} __attribute__((packed));
+
+static void far_set(struct far_pointer *p, u16 sel, u64 off)
+{
+	*p = (struct far_pointer){.off = (u32)off};
+	if (is_amd())
+		p->sel_amd = sel;
+	else
+		p->sel = sel;
+}
+
 static void test_selectors(void)
 {
 	u64 r;
-	struct { u64 off; u16 sel; } __attribute__((packed)) far = {0, 0};
+	struct far_pointer far;
  \
 #define LOAD(name, reg, sel, vec, err) { FAULT("mov %w0, %%" reg, : "r"((u64)(sel)) : "memory"); \
 	check_trap(name, vec, err, vec == NO_TRAP ? 0 : at); }
@@ -468,7 +483,7 @@ static void test_selectors(void)
 	check_trap("#GP: lldt of data", GP, SEL_DATA, at);
 	FAULT("lldt %w0", : "r"(0));
 	check_none("lldt of null");
-#define FAR(name, s, o, vec, err) { far.sel = (u16)(s); far.off = (u64)(o); \
+#define FAR(name, s, o, vec, err) { far_set(&far, (u16)(s), (u64)(o)); \
 	FAULT("rex.w ljmp *%0", : "m"(far) : "memory"); check_trap(name, vec, err, at); }
 	FAR("#GP: far jump to null", 0, 0, GP, 0)
 	FAR("#GP: far jump to data", SEL_DATA, 0, GP, SEL_DATA)
@@ -947,7 +962,7 @@ __asm__(".text\nsys_entry: mov %rsp, sys_rsp\n mov $boot_stack_end - 0x4000, %rs
 	"gate_entry: mov %cs, %eax\n mov %rax, sys_cs\n mov %ss, %eax\n mov %rax, sys_ss\n mov %rsp, sys_rsp\n"
 		"mov 8(%rsp), %rax\n mov %rax, sys_rcx\n"
 	"mov $0x6161, %eax\n lretq\n");
-USER_DATA static struct { u64 off; u16 sel; } __attribute__((packed)) user_far = {1, 1};
+USER_DATA static struct far_pointer user_far = {1, 0, 0, 1};
 
 static void set_gate(const void *target, u16 sel, u8 type)
 {
@@ -980,7 +995,7 @@ static void test_transfers(void)
 	wrmsr(MSR_EFER, efer);
 
 	set_gate(gate_entry, SEL_CODE, 0xec);
-	user_far.sel = SEL_GATE | 3;
+	far_set(&user_far, SEL_GATE | 3, 1);
 	user_run(u_far_call, (u64)&user_far);
 	report(trap.vector == NO_TRAP && trap.f.rax == 0x6161 && trap.f.rcx == 0x99,
 		"call gate from CPL 3 and far return", "vector %d error %lx rax %lx",
@@ -1004,23 +1019,21 @@ static void test_transfers(void)
 	set_gate(gate_entry, SEL_CODE, 0xec);
 	user_run(u_far_jump, (u64)&user_far);
 	check_trap("#GP: far jump through a gate to more privilege", GP, SEL_CODE, (u64)u_far_jump);
-	user_far.sel = SEL_CODE;
+	far_set(&user_far, SEL_CODE, 1);
 	user_run(u_far_jump, (u64)&user_far);
 	check_trap("#GP: far jump to kernel code", GP, SEL_CODE, (u64)u_far_jump);
-	user_far.sel = SEL_CONFORMING;
-	user_far.off = (u64)u_cs;
+	far_set(&user_far, SEL_CONFORMING, (u64)u_cs);
 	user_run(u_far_jump, (u64)&user_far);
 	report(trap.vector == NO_TRAP && (trap.f.rax & 0xffff) == (SEL_CONFORMING | 3),
 		"far jump to conforming code keeps CPL 3", "vector %d rax %lx",
 	       trap.vector, trap.f.rax);
 	/* From CPL 0. */
-	user_far.sel = SEL_CODE;
-	user_far.off = (u64)gate_entry;
+	far_set(&user_far, SEL_CODE, (u64)gate_entry);
 	TRY("rex.w lcall *%1", "=a"(r) : "m"(user_far) : "memory", "rcx");
 	check_eq("far call and return at CPL 0", r, 0x6161);
 	check_eq("far call pushes CS", sys_rcx, SEL_CODE);
 	set_gate(gate_entry, SEL_CODE, 0x8c);
-	user_far.sel = SEL_GATE;
+	far_set(&user_far, SEL_GATE, 1);
 	TRY("rex.w lcall *%1", "=a"(r) : "m"(user_far) : "memory", "rcx");
 	check_eq("call gate at CPL 0", r, 0x6161);
 	user_run_flags(u_pushf, 0, FL_1 | FL_ARITH | FL_DF | FL_ID, SEL_USER_CODE, user_stack_top - 64);

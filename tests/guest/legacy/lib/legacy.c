@@ -102,6 +102,14 @@ bool under_tcg(void)
 	return b == 0x54474354; /* TCGT */
 }
 
+bool is_amd(void)
+{
+	u32 a = 0, b, c, d;
+
+	__asm__("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+	return b == 0x68747541; /* Auth */
+}
+
 u64 descriptor(u32 base, u32 limit, u32 attr)
 {
 	return (limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)attr << 40 | (u64)(limit & 0xf0000) << 32 |

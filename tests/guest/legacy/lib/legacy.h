@@ -87,6 +87,7 @@ void check_eq(const char *name, u32 got, u32 want);
 void check_trap(const char *name, int got, int vector, u32 error);
 void skip(const char *name);
 bool under_tcg(void);
+bool is_amd(void);
 void legacy_main(void);
 
 /* A descriptor: attributes as in its second word's bits 8-23 >> 8 (G is 0x8000, D 0x4000), limit as in the fields. */
