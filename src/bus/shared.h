@@ -16,7 +16,8 @@
 enum { SHARED_MAGIC = 0x52474e43 /* "RGNB": bump with every change of layout */, VCPUS_MAX = 16,
 	SHARED_SIZE = 4 << 20, VCPU_SHARED_SIZE = 1 << 20, // file sizes in the state memfd: shared, then each vcpu,
 	CHIPS_SHARED_SIZE = 1 << 20, PEERS_SHARED_SIZE = 80 << 20, // struct chips, struct peers
-	SERIAL_PORTS = 4, AHCI_CONTROLLERS = 3, RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
+	SERIAL_PORTS = 4, AHCI_CONTROLLERS = 3, E1000_CARDS = 4,
+	RING_SIZE = 64 << 10, REPORT_SIZE = 32 << 10, TRACE_SIZE = 1 << 20 };
 
 // Offsets in the state memfd.
 static inline uint64_t vcpu_file_offset(unsigned i)
@@ -152,7 +153,7 @@ struct cpuid_leaf { // one row of the CPUID model, made by the app (machine/cpu_
 	uint32_t eax, ebx, ecx, edx;
 };
 
-struct ahci_place { // a SATA controller on the PCI bus
+struct pci_place { // of a function on the bus whose device is in the app
 	bool present;
 	uint8_t devfn;
 };
@@ -181,7 +182,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool debug_exit;        // isa-debug-exit lives in the app: port range for the table of the app's ports
 	bool serial_present[SERIAL_PORTS];
 	bool pit, pic, hpet, rtc, i8042, vga, ide, floppy;
-	struct ahci_place ahci[AHCI_CONTROLLERS];
+	struct pci_place ahci[AHCI_CONTROLLERS], e1000[E1000_CARDS];
 	bool pci_testdev;
 	bool pci_hotplug; // devices may come and go while the guest runs
 	bool watchdog, watchdog_mute; // i6300esb; its reset is left out

@@ -80,6 +80,10 @@ static const struct board_dev {
 	{AT(ahci[0]), IF(ahci[0].present), &ahci_function_class},
 	{AT(ahci[1]), IF(ahci[1].present), &ahci_function_class},
 	{AT(ahci[2]), IF(ahci[2].present), &ahci_function_class},
+	{AT(e1000[0]), IF(e1000[0].present), &e1000_function_class},
+	{AT(e1000[1]), IF(e1000[1].present), &e1000_function_class},
+	{AT(e1000[2]), IF(e1000[2].present), &e1000_function_class},
+	{AT(e1000[3]), IF(e1000[3].present), &e1000_function_class},
 	{AT(vga), IF(vga), &vga_class},
 	{AT(testdev), IF(pci_testdev), &pci_testdev_class},
 	{AT(watchdog), IF(watchdog), &i6300esb_class},
@@ -335,6 +339,10 @@ static void board_wire(struct board *b, struct ring *serial_tx, struct ring *ser
 		b->ahci[i].access = b->host.port_access;
 		b->ahci[i].opaque = b->host.opaque;
 	}
+	for (unsigned i = 0; i < E1000_CARDS; i++) {
+		b->e1000[i].access = b->host.port_access;
+		b->e1000[i].opaque = b->host.opaque;
+	}
 	for (unsigned i = 0; i < SERIAL_PORTS; i++) {
 		b->serial[i].tx = serial_tx ? &serial_tx[i] : NULL;
 		b->serial[i].rx = serial_rx ? &serial_rx[i] : NULL;
@@ -393,6 +401,9 @@ int board_init(struct board *b, const struct config *config, struct bus *bus, co
 	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
 		if (config->ahci[i].present)
 			ahci_function_add(&b->ahci[i], i, config->ahci[i].devfn, &b->pci);
+	for (unsigned i = 0; i < E1000_CARDS; i++)
+		if (config->e1000[i].present)
+			e1000_function_add(&b->e1000[i], i, config->e1000[i].devfn, &b->pci);
 	if (config->pci_testdev)
 		pci_testdev_add(&b->testdev, &b->pci);
 	if (config->watchdog)

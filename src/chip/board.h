@@ -8,6 +8,7 @@
 #include "bus/shared.h"
 #include "chip/acpi_pm.h"
 #include "chip/ahci.h"
+#include "chip/e1000.h"
 #include "chip/hpet.h"
 #include "chip/i440fx.h"
 #include "chip/i6300esb.h"
@@ -63,6 +64,7 @@ struct board {
 	struct null_port null_port;
 	struct piix_ide ide;
 	struct ahci_function ahci[AHCI_CONTROLLERS];
+	struct e1000_function e1000[E1000_CARDS];
 	struct vga vga;
 	struct pci_testdev testdev;
 	struct i6300esb watchdog;

@@ -293,6 +293,7 @@ enum cli_result cli_netdev(struct cli *c, const char *arg);
 enum cli_result cli_nic(struct cli *c, const char *arg);
 enum cli_result cli_net(struct cli *c, const char *arg);
 enum cli_result cli_virtio_net(struct cli *c, const char *props);
+enum cli_result cli_e1000(struct cli *c, const char *props);
 enum cli_result cli_settle_nets(struct cli *c);
 
 #endif

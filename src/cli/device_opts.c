@@ -166,6 +166,8 @@ static const struct device_option {
 	{ "virtio-blk-pci", "virtio-bus", "drive=ID,serial=,num-queues=: a disk", cli_virtio_blk },
 	{ "virtio-9p-pci", "virtio-bus", "shared folder: fsdev=ID,mount_tag=TAG", cli_virtio_9p },
 	{ "virtio-net-pci", "virtio-bus", "network card: netdev=ID,mac=ADDRESS", cli_virtio_net },
+	{ "e1000", "PCI", "netdev=ID,mac=ADDRESS,addr=: Intel's 82540EM, for systems without a virtio driver", cli_e1000 },
+	{ "e1000-82540em", "PCI", NULL, cli_e1000 },
 	{ "scsi-cd", "SCSI", "drive=ID,scsi-id=,lun=: a disc on virtio-scsi, read-only", cli_scsi_cd },
 	{ "scsi-hd", "SCSI", "drive=ID,scsi-id=,lun=,serial=: a disk on virtio-scsi", cli_scsi_hd },
 	{ "virtio-scsi-pci", "virtio-bus", "num_queues=: a bus for scsi-hd and scsi-cd", cli_virtio_scsi },
@@ -226,7 +228,7 @@ static bool is_named(struct cli *c, const char *row, const char *name)
 
 enum cli_result cli_settle_ids(struct cli *c)
 {
-	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS + AHCI_CONTROLLERS];
+	const char *ids[PCI_APP_MAX + CONSOLE_PORTS + SCSI_DISKS + AHCI_CONTROLLERS + MACHINE_NETS_MAX];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < c->config.nvirtio; i++)
@@ -237,6 +239,8 @@ enum cli_result cli_settle_ids(struct cli *c)
 		ids[n++] = c->scsi[i].id;
 	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
 		ids[n++] = c->config.ahci[i].id;
+	for (unsigned i = 0; i < c->config.nics; i++)
+		ids[n++] = c->config.nic[i].id;
 	c->option = "-device";
 	for (unsigned i = 1; i < n; i++)
 		for (unsigned k = 0; k < i; k++)

@@ -7,7 +7,8 @@
 
 #include "cli/cli.h"
 
-static const char *const models[] = {"virtio", "virtio-net-pci", "virtio-net", NULL};
+static const char *const virtio_models[] = {"virtio", "virtio-net-pci", "virtio-net", NULL};
+static const char *const e1000_models[] = {"e1000", "e1000-82540em", NULL};
 
 static struct net_config *find_net(struct cli *c, const char *id)
 {
@@ -44,24 +45,37 @@ static enum cli_result new_net(struct cli *c, const char *kind, struct net_confi
 	return CLI_OK;
 }
 
-// A card, and the virtio device that it is.
-static struct nic_config *new_card(struct cli *c, struct virtio_config **device)
+static struct nic_config *new_card(struct cli *c)
 {
-	struct virtio_config *v;
 	unsigned i = 0;
 
 	while (i < c->config.nics && !c->config.nic[i].gone)
 		i++;
-	if (i == MACHINE_NETS_MAX)
+	if (i == MACHINE_NETS_MAX) {
 		cli_error(c, "at most %d network cards", MACHINE_NETS_MAX);
-	v = i < MACHINE_NETS_MAX ? cli_virtio_add(c, VIRTIO_NET) : NULL;
-	if (!v)
 		return NULL;
+	}
 	c->config.nics = MAX(c->config.nics, i + 1);
-	v->card = c->last_card = i;
-	c->config.nic[i] = (struct nic_config){0};
-	*device = v;
+	c->last_card = i;
+	c->config.nic[i] = (struct nic_config){.slot = SLOT_ANY};
 	return &c->config.nic[i];
+}
+
+static struct virtio_config *add_virtio(struct cli *c, struct nic_config *card)
+{
+	struct virtio_config *v = cli_virtio_add(c, VIRTIO_NET);
+
+	if (v)
+		v->card = (unsigned)(card - c->config.nic);
+	else
+		card->gone = true;
+	return v;
+}
+
+// The device that a card of -nic or -net is.
+static enum cli_result add_device(struct cli *c, struct nic_config *card)
+{
+	return card->model != NIC_VIRTIO || add_virtio(c, card) ? CLI_OK : CLI_ERROR;
 }
 
 static enum cli_result net_prop(struct cli *c, struct net_config *n, const struct cli_prop *p)
@@ -121,11 +135,12 @@ static int card_prop(struct cli *c, struct nic_config *card, const struct cli_pr
 	if (strcmp(p->key, "model"))
 		return -1;
 	if (cli_is_help(p->value)) {
-		printf("Available NIC models:\nvirtio-net-pci\n");
+		printf("Available NIC models:\ne1000\nvirtio-net-pci\n");
 		return CLI_DONE;
 	}
-	if (!cli_is_one_of(p->value, models))
-		return (int)cli_error(c, "model '%s' is not built; use virtio-net-pci", p->value);
+	card->model = cli_is_one_of(p->value, e1000_models) ? NIC_E1000 : NIC_VIRTIO;
+	if (card->model == NIC_VIRTIO && !cli_is_one_of(p->value, virtio_models))
+		return (int)cli_error(c, "model '%s' is not built; use virtio-net-pci or e1000", p->value);
 	return CLI_OK;
 }
 
@@ -139,10 +154,10 @@ static enum cli_result parse_mtu(struct cli *c, const char *value, struct nic_co
 	return CLI_OK;
 }
 
-static enum cli_result device_prop(struct cli *c, struct nic_config *card, const struct cli_prop *p)
+// Those of any card. CLI_DONE: it is none of them.
+static enum cli_result common_prop(struct cli *c, struct nic_config *card, const struct cli_prop *p)
 {
 	char err[200] = "";
-	bool merge;
 
 	if (!strcmp(p->key, "netdev"))
 		return net_parse_text(p->key, p->value, card->netdev, sizeof(card->netdev), err, sizeof(err)) < 0
@@ -150,10 +165,19 @@ static enum cli_result device_prop(struct cli *c, struct nic_config *card, const
 			       : CLI_OK;
 	if (!strcmp(p->key, "mac"))
 		return parse_mac(c, p->value, card);
+	return strcmp(p->key, "bootindex") ? CLI_DONE : CLI_OK; // a direct kernel boot has no order
+}
+
+static enum cli_result virtio_prop(struct cli *c, struct nic_config *card, const struct cli_prop *p)
+{
+	enum cli_result r = common_prop(c, card, p);
+	char err[200] = "";
+	bool merge;
+
+	if (r != CLI_DONE)
+		return r;
 	if (!strcmp(p->key, "host_mtu"))
 		return parse_mtu(c, p->value, card);
-	if (!strcmp(p->key, "bootindex"))
-		return CLI_OK; // a direct kernel boot has no order
 	if (!strcmp(p->key, "mq"))
 		return net_parse_bool(p->key, p->value, &card->multiqueue, err, sizeof(err)) < 0 ? cli_error(c, "%s", err)
 											       : CLI_OK;
@@ -197,7 +221,6 @@ static void name_net(struct cli *c, struct net_config *n)
 
 enum cli_result cli_nic(struct cli *c, const char *arg)
 {
-	struct virtio_config *device;
 	struct nic_config *card;
 	struct net_config *n = NULL;
 	struct cli_prop p;
@@ -211,7 +234,7 @@ enum cli_result cli_nic(struct cli *c, const char *arg)
 	if (!strcmp(p.value, "none"))
 		return *arg ? cli_error(c, "nothing may follow none") : CLI_OK;
 	r = new_net(c, p.value, &n);
-	card = r == CLI_OK ? new_card(c, &device) : NULL;
+	card = r == CLI_OK ? new_card(c) : NULL;
 	if (!card)
 		return CLI_ERROR;
 	while (r == CLI_OK && cli_next_prop(&arg, &p)) {
@@ -226,13 +249,12 @@ enum cli_result cli_nic(struct cli *c, const char *arg)
 	if (!*n->id)
 		name_net(c, n);
 	strcpy(card->netdev, n->id);
-	return net_done(c, n);
+	return add_device(c, card) == CLI_OK ? net_done(c, n) : CLI_ERROR;
 }
 
 static enum cli_result net_nic(struct cli *c, const char *arg)
 {
-	struct virtio_config *device;
-	struct nic_config *card = new_card(c, &device);
+	struct nic_config *card = new_card(c);
 	enum cli_result r = card ? CLI_OK : CLI_ERROR;
 	struct cli_prop p;
 	int taken;
@@ -245,9 +267,9 @@ static enum cli_result net_nic(struct cli *c, const char *arg)
 		if (taken >= 0)
 			r = (enum cli_result)taken;
 		else if (strcmp(p.key, "name"))
-			r = device_prop(c, card, &p);
+			r = virtio_prop(c, card, &p);
 	}
-	return r;
+	return r == CLI_OK ? add_device(c, card) : r;
 }
 
 enum cli_result cli_net(struct cli *c, const char *arg)
@@ -279,15 +301,37 @@ enum cli_result cli_net(struct cli *c, const char *arg)
 
 enum cli_result cli_virtio_net(struct cli *c, const char *arg)
 {
-	struct virtio_config *device;
-	struct nic_config *card = new_card(c, &device);
-	enum cli_result r = card ? CLI_OK : CLI_ERROR;
+	struct nic_config *card = new_card(c);
+	struct virtio_config *device = card ? add_virtio(c, card) : NULL;
+	enum cli_result r = device ? CLI_OK : CLI_ERROR;
 	struct cli_prop p;
 
 	while (r == CLI_OK && cli_next_prop(&arg, &p)) {
 		r = cli_virtio_prop(c, device, &p);
 		if (r == CLI_DONE)
-			r = device_prop(c, card, &p);
+			r = virtio_prop(c, card, &p);
+	}
+	return r;
+}
+
+enum cli_result cli_e1000(struct cli *c, const char *arg)
+{
+	struct nic_config *card = new_card(c);
+	enum cli_result r = card ? CLI_OK : CLI_ERROR;
+	struct cli_prop p;
+
+	if (card)
+		card->model = NIC_E1000;
+	while (r == CLI_OK && cli_next_prop(&arg, &p)) {
+		r = common_prop(c, card, &p);
+		if (r != CLI_DONE)
+			continue;
+		r = CLI_OK;
+		if (!strcmp(p.key, "id"))
+			snprintf(card->id, sizeof(card->id), "%.63s", p.value);
+		else if ((strcmp(p.key, "addr") || !cli_parse_slot(p.value, &card->slot)) && strcmp(p.key, "bus") &&
+			 strcmp(p.key, "romfile") && strcmp(p.key, "rombar"))
+			r = cli_error(c, "e1000: property '%s%s%s' is unknown or not built", p.key, *p.key ? "=" : "", p.value);
 	}
 	return r;
 }
@@ -295,7 +339,7 @@ enum cli_result cli_virtio_net(struct cli *c, const char *arg)
 // All options have been seen: each card's network must be there and be its alone.
 enum cli_result cli_settle_nets(struct cli *c)
 {
-	unsigned users[MACHINE_NETS_MAX] = {0};
+	unsigned users[MACHINE_NETS_MAX] = {0}, e1000s = 0;
 
 	c->option = "-net";
 	if (c->old_card && c->old_net && !*c->config.nic[c->old_card - 1].netdev)
@@ -305,6 +349,12 @@ enum cli_result cli_settle_nets(struct cli *c)
 		struct net_config *n = card->gone ? NULL : find_net(c, card->netdev);
 
 		card->net = n ? (int)(n - c->config.net) : -1;
+		e1000s += card->model == NIC_E1000;
+		c->option = "e1000";
+		if (card->model == NIC_E1000 && c->config.board == BOARD_MICROVM)
+			return cli_error(c, "this machine has no PCI; use virtio-net-device");
+		if (e1000s > E1000_CARDS)
+			return cli_error(c, "at most %d cards of this kind; use virtio-net-pci for more", E1000_CARDS);
 		c->option = "netdev";
 		if (!n && *card->netdev && !card->gone)
 			return cli_error(c, "'%s': there is no such network", card->netdev);

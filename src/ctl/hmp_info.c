@@ -73,8 +73,9 @@ static void info_network(struct machine *m, struct hmp_text *t)
 
 		if (n->gone)
 			continue;
-		hmp_print(t, "virtio-net-pci.%u: index=0,type=nic,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\r\n", i, n->mac[0],
-			  n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
+		hmp_print(t, "%s.%u: index=0,type=nic,macaddr=%02x:%02x:%02x:%02x:%02x:%02x\r\n",
+			  n->model == NIC_E1000 ? "e1000" : "virtio-net-pci", i, n->mac[0], n->mac[1], n->mac[2],
+			  n->mac[3], n->mac[4], n->mac[5]);
 		if (n->net >= 0)
 			hmp_print(t, " \\ %s: index=0,type=%s\r\n", m->config->net[n->net].id,
 				  net_kind_class(m->config->net[n->net].kind)->name);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The SATA controllers: where they are on the bus, their drives' images, their interrupt lines, which they may share.
+// The SATA controllers: where they are on the bus, their drives' images.
 #include "machine/ahci.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "boot/acpi.h"
 #include "machine/machine.h"
 
 enum { LAST_SLOT = 29, Q35_DEVFN = 31 << 3 | 2 };
@@ -19,24 +18,6 @@ static uint8_t choose_place(const struct machine *m, unsigned i)
 	if (c->slot >= 0)
 		return (uint8_t)(c->slot << 3);
 	return m->config->board == BOARD_Q35 && i == 0 ? Q35_DEVFN : (uint8_t)((LAST_SLOT - i) << 3);
-}
-
-static unsigned line_of(const struct machine *m, unsigned i)
-{
-	return board_pci_gsi(m->shared->config.ahci[i].devfn >> 3, 0);
-}
-
-static void set_line(void *opaque, unsigned n, bool level)
-{
-	struct machine *m = opaque;
-	bool any = false;
-
-	pthread_mutex_lock(&m->pc.ahci_lines);
-	m->pc.ahci_line[n] = level;
-	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
-		any |= m->config->ahci[i].present && line_of(m, i) == line_of(m, n) && m->pc.ahci_line[i];
-	machine_set_irq(m, line_of(m, n), any);
-	pthread_mutex_unlock(&m->pc.ahci_lines);
 }
 
 static int create(struct machine *m, unsigned i, char *err, size_t errlen)
@@ -55,7 +36,7 @@ static int create(struct machine *m, unsigned i, char *err, size_t errlen)
 	a->ide.tray_moved = machine_device_changed;
 	a->ide.opaque = m;
 	a->submit = block_submit;
-	a->irq = (struct irq_line){set_line, m, i};
+	a->irq = (struct irq_line){machine_set_pci_line, m, m->shared->config.ahci[i].devfn >> 3};
 	for (unsigned k = 0; r == 0 && k < AHCI_PORTS; k++) {
 		struct ide_drive *d = &a->port[k].channel.drive[0];
 
@@ -75,7 +56,6 @@ int ahci_create(struct machine *m, char *err, size_t errlen)
 {
 	int r = 0;
 
-	pthread_mutex_init(&m->pc.ahci_lines, NULL);
 	for (unsigned i = 0; r == 0 && i < AHCI_CONTROLLERS; i++)
 		if (m->config->ahci[i].present)
 			r = create(m, i, err, errlen);

@@ -75,6 +75,21 @@ void machine_set_irq(void *machine, unsigned gsi, bool level)
 	machine_tell_lines(m);
 }
 
+// Devices share lines: one is high while any of its devices wants it.
+void machine_set_pci_line(void *machine, unsigned slot, bool level)
+{
+	struct machine *m = machine;
+	unsigned line = board_pci_gsi(slot, 0);
+	bool any = false;
+
+	pthread_mutex_lock(&m->pc.pci_lines);
+	m->pc.pci_line = level ? m->pc.pci_line | BIT(slot) : m->pc.pci_line & ~BIT(slot);
+	for (unsigned i = 0; i < 32; i++)
+		any |= (m->pc.pci_line & BIT(i)) && board_pci_gsi(i, 0) == line;
+	machine_set_irq(m, line, any);
+	pthread_mutex_unlock(&m->pc.pci_lines);
+}
+
 void machine_ask_stop(struct machine *m)
 {
 	machine_pend(m, 0, PENDING_STOP);
@@ -240,6 +255,7 @@ static void reset(struct machine *m)
 	virtio_bus_ejected(m);
 	virtio_bus_reset(m); // before guest memory goes
 	ahci_reset_all(m);
+	e1000_reset_all(m);
 	r = machine_clear_memory(m);
 	if (r < 0)
 		snprintf(err, sizeof(err), "cannot clear memory: %s", strerror(-r));

@@ -190,6 +190,8 @@ static int create_board(struct machine *m, char *err, size_t errlen)
 	if (r == 0)
 		r = ahci_create(m, err, errlen);
 	if (r == 0)
+		r = e1000_create(m, err, errlen);
+	if (r == 0)
 		r = pflash_create(m, err, errlen);
 	if (r == 0)
 		r = floppy_create(m, err, errlen);
@@ -230,6 +232,7 @@ int machine_create(struct machine *m, const struct machine_config *c, char *err,
 	m->mux = (struct mux){.quit = mux_quit, .opaque = m, .escape = c->escape};
 	m->pc.debugcon_to = (struct stream){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->pc.pci_lines, NULL);
 	r = process_find_monitor(m->monitor_path, sizeof(m->monitor_path));
 	if (r < 0)
 		snprintf(err, errlen, "cannot find the monitor at %s: %s; build it, or name it in $RINGER_VMM",
@@ -291,6 +294,7 @@ void machine_destroy(struct machine *m)
 	virtio_bus_destroy(m);
 	ide_destroy(m);
 	ahci_destroy(m);
+	e1000_destroy(m);
 	pflash_destroy(m);
 	floppy_destroy(m);
 	for (int i = 0; i < SERIAL_PORTS; i++)

@@ -28,6 +28,7 @@
 #include "machine/control.h"
 #include "machine/floppy.h"
 #include "machine/ahci.h"
+#include "machine/e1000.h"
 #include "machine/ide.h"
 #include "machine/pflash.h"
 #include "machine/pc.h"
@@ -39,8 +40,13 @@
 
 enum { MACHINE_NETS_MAX = 8, MACHINE_FOLDERS_MAX = 8 };
 
+enum nic_model { NIC_VIRTIO, NIC_E1000 };
+
 struct nic_config {
 	bool gone;       // it has been taken away: the place is free
+	enum nic_model model;
+	char id[64];     // NIC_E1000: of the device; a virtio device has one of its own
+	int slot;        // likewise; SLOT_ANY
 	char netdev[64]; // "": a card without a cable
 	int net;         // index of that network, or -1
 	uint8_t mac[6];
@@ -171,6 +177,7 @@ void machine_tell_lines(struct machine *m); // interrupt lines or serial rings h
 void machine_device_changed(void *machine); // for operators to hear of
 void machine_tell_written(void *machine, gpa_t gpa, uint64_t size); // guest RAM, by a device: code there is void
 void machine_set_irq(void *machine, unsigned gsi, bool level); // for struct irq_line
+void machine_set_pci_line(void *machine, unsigned slot, bool level); // likewise: INTA of a device on bus 0
 void machine_ask_stop(struct machine *m); // ends in m->stopped
 
 void machine_next_epoch(struct machine *m);

@@ -45,8 +45,9 @@ struct pc {
 	struct ide ide;
 	struct pflash pflash;
 	struct ahci ahci[AHCI_CONTROLLERS];
-	pthread_mutex_t ahci_lines; // of what follows
-	bool ahci_line[AHCI_CONTROLLERS];
+	struct e1000 *e1000[E1000_CARDS]; // NULL: there is none
+	pthread_mutex_t pci_lines; // of what follows
+	uint32_t pci_line;         // INTA of the devices of bus 0, a bit each
 	struct fdc fdc;
 	struct i8237 dma;
 	struct debug_exit debug_exit;

@@ -156,6 +156,9 @@ static bool slot_taken(const struct machine *m, int slot)
 	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
 		if (m->shared->config.ahci[i].present && m->shared->config.ahci[i].devfn >> 3 == slot)
 			return true;
+	for (unsigned i = 0; i < E1000_CARDS; i++)
+		if (m->shared->config.e1000[i].present && m->shared->config.e1000[i].devfn >> 3 == slot)
+			return true;
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
 			return true;
@@ -164,15 +167,25 @@ static bool slot_taken(const struct machine *m, int slot)
 	return m->config->board == BOARD_Q35 ? slot == 0 || slot == 31 : slot < 2; // the chip set's own
 }
 
-// Those with an address of their own come first, so the rest find what is left.
-static int choose_slot(const struct machine *m, const struct virtio_config *c)
+static bool is_wanted(const struct machine_config *c, int slot)
 {
-	if (c->slot != SLOT_ANY)
-		return slot_taken(m, c->slot) ? -EBUSY : c->slot;
+	for (unsigned i = 0; i < c->nvirtio; i++)
+		if (c->virtio[i].slot == slot)
+			return true;
+	for (unsigned i = 0; i < c->nics; i++)
+		if (c->nic[i].model == NIC_E1000 && c->nic[i].slot == slot)
+			return true;
+	return false;
+}
+
+int virtio_bus_slot(const struct machine *m, int wanted)
+{
+	if (wanted != SLOT_ANY)
+		return slot_taken(m, wanted) ? -EBUSY : wanted;
 	for (int i = 0; i < SLOTS; i++) {
 		int slot = (FIRST_SLOT + i) % SLOTS;
 
-		if (!slot_taken(m, slot))
+		if (!slot_taken(m, slot) && !is_wanted(m->config, slot))
 			return slot;
 	}
 	return -ENOSPC;
@@ -229,7 +242,7 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	struct virtio_bus *b = &m->virtio;
 	unsigned n = free_place(b);
 	struct virtio_pci *p = &b->pci[n];
-	int slot = mmio ? 0 : choose_slot(m, c);
+	int slot = mmio ? 0 : virtio_bus_slot(m, c->slot);
 	struct virtio_device *d;
 
 	if (slot < 0 || n == PCI_APP_MAX) {

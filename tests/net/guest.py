@@ -3,8 +3,8 @@
 """A guest on the user-mode network: DHCP, ping, files by HTTP in both directions and compared, many connections at once
 through hostfwd; then the machine ends and leaves no socket behind. -T: on a tap interface, in a network namespace.
 -i: iperf3 in both directions besides. -q: so many
-pairs of queues and processors, on a tap interface.
-  guest.py [-T] [-i] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-q QUEUES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
+pairs of queues and processors, on a tap interface. -e: the card is an e1000 (of the flavours, amd64 has its driver).
+  guest.py [-T] [-i] [-e] [-b RINGER] [-c CONNECTIONS] [-s MEGABYTES] [-q QUEUES] [-n NETDEV-PROPERTIES] [-d CARD-PROPERTIES] [FLAVOUR]"""
 import argparse
 import concurrent.futures
 import hashlib
@@ -24,6 +24,7 @@ p = argparse.ArgumentParser()
 p.add_argument("-b", default=os.path.join(os.environ.get("RINGER_BUILD", ROOT + "/build"), "ringer"))
 p.add_argument("-T", action="store_true")
 p.add_argument("-i", action="store_true")
+p.add_argument("-e", action="store_true")
 p.add_argument("-c", type=int, default=20)
 p.add_argument("-s", type=int, default=8)
 p.add_argument("-n", default="")
@@ -42,7 +43,7 @@ if args.T and not os.environ.get("IN_NAMESPACE"):
 work = tempfile.mkdtemp(prefix="ringer-net-")
 
 SCRIPT = """#!/bin/sh
-modprobe virtio_pci; modprobe virtio_net
+modprobe virtio_pci; modprobe virtio_net; modprobe e1000
 cat >/dhcp.sh <<'S'
 #!/bin/sh
 [ "$1" = bound ] || exit 0
@@ -126,7 +127,7 @@ if args.i:
 subprocess.check_call(["tools/guest_initramfs.sh", "-a", f"{work}/add", "-t", f"{work}/test.sh", "-a", modules, "-o", f"{work}/init.gz"])
 command = [args.b, "-m", str(512 + 4 * args.s), "-kernel", kernel, "-initrd", f"{work}/init.gz", "-append",
            "console=ttyS0 quiet", "-nographic", "-no-reboot", "-netdev",
-           back_end + args.n, "-device", f"virtio-net-pci,netdev=n0,mq=on{args.d}", "-smp", str(args.q)]
+           back_end + args.n, "-device", ("e1000,netdev=n0" if args.e else "virtio-net-pci,netdev=n0,mq=on") + args.d, "-smp", str(args.q)]
 log = open(f"{work}/log", "wb")
 machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 until = time.time() + args.t
