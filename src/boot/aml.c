@@ -362,3 +362,35 @@ void aml_window32(struct aml *b, enum aml_range type, uint32_t first, uint32_t l
 	emit32(b, 0);
 	emit32(b, last - first + 1);
 }
+
+// ACPI specification, "_OSC (Operating System Capabilities)"; PCI Firmware Specification, "_OSC Interface for PCI Host
+// Bridge Devices". The first double word of the answer has errors, the third what the system may control.
+void aml_put_osc(struct aml *b, const uint8_t uuid[16], uint32_t granted)
+{
+	enum { CREATE_DWORD_FIELD = 0x8a, IF = 0xa0, ELSE = 0xa1, RETURN = 0xa4, EQUAL = 0x93, NOT = 0x92, BUFFER = 0x11,
+		STORE = 0x70, AND = 0x7b, OR = 0x7d, LOCAL0 = 0x60, ARG0 = 0x68, ARG1, ARG3 = ARG0 + 3, ZERO = 0, ONE = 1,
+		BYTE = 0x0a, DWORD = 0x0c, BAD_UUID = 4, BAD_REVISION = 8, MASKED = 16 };
+	static const uint8_t fields[] = { CREATE_DWORD_FIELD, ARG3, ZERO, 'C', 'D', 'W', '1' },
+		if_uuid[] = { EQUAL, ARG0, BUFFER, 3 + 16, BYTE, 16 },
+		control[] = { CREATE_DWORD_FIELD, ARG3, BYTE, 8, 'C', 'D', 'W', '3', STORE, 'C', 'D', 'W', '3', LOCAL0,
+			AND, 'C', 'D', 'W', '3', DWORD },
+		if_masked[] = { 'C', 'D', 'W', '3', IF, 19, NOT, EQUAL, LOCAL0, 'C', 'D', 'W', '3', OR, 'C', 'D', 'W', '1',
+			BYTE, MASKED, 'C', 'D', 'W', '1' },
+		if_revision[] = { IF, 16, NOT, EQUAL, ARG1, ONE, OR, 'C', 'D', 'W', '1', BYTE, BAD_REVISION, 'C', 'D', 'W',
+			'1' },
+		otherwise[] = { ELSE, 12, OR, 'C', 'D', 'W', '1', BYTE, BAD_UUID, 'C', 'D', 'W', '1', RETURN, ARG3 };
+	size_t method = aml_method(b, "_OSC", 4), known;
+
+	emit(b, fields, sizeof(fields));
+	emit8(b, IF);
+	known = open_length(b);
+	emit(b, if_uuid, sizeof(if_uuid));
+	emit(b, uuid, 16);
+	emit(b, control, sizeof(control));
+	emit32(b, granted);
+	emit(b, if_masked, sizeof(if_masked));
+	emit(b, if_revision, sizeof(if_revision));
+	aml_close(b, known);
+	emit(b, otherwise, sizeof(otherwise));
+	aml_close(b, method);
+}

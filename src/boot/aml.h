@@ -28,6 +28,7 @@ void aml_string(struct aml *b, const char *s);
 
 // Methods, as far as devices that come and go need them. path: segments with dots between, "\\" before the first.
 size_t aml_method(struct aml *b, const char *name, unsigned args); // open
+void aml_put_osc(struct aml *b, const uint8_t uuid[16], uint32_t granted); // _OSC of a PCI root: who controls what
 size_t aml_if_bits(struct aml *b, unsigned local, uint32_t bits);  // open: if any of them is set in LocalN
 void aml_load_local(struct aml *b, const char *path, unsigned local);
 void aml_store_int(struct aml *b, uint64_t value, const char *name);

@@ -151,6 +151,16 @@ static void put_fw_cfg(struct aml *b)
 	aml_close(b, device);
 }
 
+// Slots behind root ports are the system's to serve.
+static void put_control(struct aml *b)
+{
+	static const uint8_t uuid[16] = { 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0,
+		0x3d, 0xd7, 0x66 };
+	enum { NATIVE_HOTPLUG = BIT(0), PME = BIT(2), EXPRESS_CAPABILITY = BIT(4) };
+
+	aml_put_osc(b, uuid, NATIVE_HOTPLUG | PME | EXPRESS_CAPABILITY);
+}
+
 static void put_pci(struct aml *b, const struct config *cfg)
 {
 	size_t pci = aml_device(b, "PCI0");
@@ -176,6 +186,8 @@ static void put_pci(struct aml *b, const struct config *cfg)
 	aml_window32(b, AML_RANGE_MEMORY, cfg->board == BOARD_Q35 ? cfg->ecam + PCI_ECAM_SIZE :
 		     MEM_LOW_MAX_MB * UINT32_C(0x100000), PCI_HOLE_END);
 	aml_template_close(b, t);
+	if (cfg->root_port[0].present)
+		put_control(b);
 	put_routing(b);
 	put_isa(b, cfg);
 	if (cfg->pci_hotplug)

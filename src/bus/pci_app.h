@@ -14,7 +14,7 @@
 
 #include "base/types.h"
 
-enum { PCI_APP_MAX = 24, PCI_APP_VECTORS = 64, PCI_APP_QUEUES = 64, PCI_APP_CONFIG = 256 };
+enum { PCIE_PORTS = 24, PCI_APP_MAX = 24, PCI_APP_VECTORS = 64, PCI_APP_QUEUES = 64, PCI_APP_CONFIG = 256 };
 
 enum pci_app_window { // offsets in BAR 0
 	PCI_APP_COMMON = 0x0000, PCI_APP_ISR = 0x1000, PCI_APP_DEVICE = 0x2000, PCI_APP_NOTIFY = 0x3000,
@@ -38,6 +38,7 @@ struct pci_app {
 	uint32_t mmio;               // a virtio-mmio device at this address, and no PCI function; 0: it is one
 	uint8_t gsi;                 // ... its line
 	uint8_t devfn;
+	uint8_t port;                // the root port behind which it is, + 1; 0: it is on bus 0
 	uint8_t revision;
 	uint32_t class_code;         // 24 bits
 	uint16_t vendor, device, subsystem_vendor, subsystem;
@@ -61,6 +62,13 @@ struct pci_app {
 	uint64_t stat_local;         // accesses that were not
 	uint64_t stat_kicks;
 	uint64_t stat_interrupts;
+};
+
+struct pcie_port_place { // a root port, and what the board says of its slot
+	bool present, multifunction;
+	uint8_t devfn, chassis;
+	uint16_t slot;
+	uint8_t number; // of the link
 };
 
 // The request's address for an access to the app's part of a window: REQ_PCI_READ, REQ_PCI_WRITE.

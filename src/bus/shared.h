@@ -183,6 +183,7 @@ struct config { // written by the app before the monitor starts, constant once g
 	bool serial_present[SERIAL_PORTS];
 	bool pit, pic, hpet, rtc, i8042, vga, ide, floppy;
 	struct pci_place ahci[AHCI_CONTROLLERS], e1000[E1000_CARDS];
+	struct pcie_port_place root_port[PCIE_PORTS];
 	bool pci_testdev;
 	bool pci_hotplug; // devices may come and go while the guest runs
 	bool watchdog, watchdog_mute; // i6300esb; its reset is left out

@@ -156,17 +156,84 @@ static void board_pci_lines(void *opaque)
 		const struct pci_app_function *f = &b->pci_app[i];
 
 		if (f->app)
-			used |= BIT(pci_intx_line(f->app->devfn));
+			used |= BIT(pci_function_line(&f->pci));
 		if (f->app && f->line)
-			high |= BIT(pci_intx_line(f->app->devfn));
+			high |= BIT(pci_function_line(&f->pci));
 		if (b->mmio_app[i].app)
 			used |= BIT(b->mmio_app[i].app->gsi);
 		if (b->mmio_app[i].app && b->mmio_app[i].line)
 			high |= BIT(b->mmio_app[i].app->gsi);
 	}
+	for (unsigned i = 0; i < PCIE_PORTS; i++) {
+		const struct pcie_port *p = &b->root_port[i];
+
+		if (p->place.present)
+			used |= BIT(pci_function_line(&p->pci));
+		if (p->line)
+			high |= BIT(pci_function_line(&p->pci));
+	}
 	for (unsigned n = 0; n < IOAPIC_PINS; n++)
 		if (used & BIT(n))
 			board_drive(b, n, FROM_PCI, high & BIT(n));
+}
+
+static struct pcie_port *port_of(struct board *b, unsigned function)
+{
+	unsigned port = b->apps[function].port;
+
+	return port ? &b->root_port[port - 1] : NULL;
+}
+
+static void add_function(struct board *b, unsigned i)
+{
+	struct pci_app_function *f = &b->pci_app[i];
+
+	memset(f, 0, sizeof(*f));
+	bus_init_dev(b->bus, &f->dev, &pci_app_class);
+	f->pci.port = port_of(b, i);
+	pci_app_add(f, i, &b->apps[i], &b->pci, &b->pci_hooks);
+}
+
+static void take_function(struct board *b, unsigned i)
+{
+	struct pci_app_function *f = &b->pci_app[i];
+
+	pci_app_reset(f);
+	pci_host_remove(&b->pci, &f->pci);
+	f->app = NULL;
+	if (b->host.ejected)
+		b->host.ejected(b->host.opaque, i);
+}
+
+// A slot's power has gone: with it the device, if an operator wants that.
+static void board_port_off(void *opaque, struct pcie_port *p, bool asked)
+{
+	struct board *b = opaque;
+
+	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
+		if (!b->pci_app[i].app || port_of(b, i) != p)
+			continue;
+		if (asked)
+			take_function(b, i);
+		else
+			pci_app_reset(&b->pci_app[i]);
+	}
+	if (asked)
+		pcie_port_emptied(p);
+}
+
+static void add_ports(struct board *b)
+{
+	for (unsigned i = 0; i < PCIE_PORTS; i++) {
+		struct pcie_port *p = &b->root_port[i];
+
+		p->place = b->config->root_port[i];
+		p->line_changed = board_pci_lines;
+		p->powered_off = board_port_off;
+		p->opaque = b;
+		if (p->place.present)
+			pcie_port_add(p, &b->pci);
+	}
 }
 
 void board_add_pci(struct board *b, struct pci_app *apps)
@@ -174,6 +241,10 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 	b->pci_hooks = (struct pci_app_hooks){b->host.opaque, b->host.pci_access, b->host.pci_kick, b->host.msi,
 		board_pci_lines, b};
 	b->apps = apps;
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (apps[i].present && apps[i].port)
+			b->root_port[apps[i].port - 1].occupied = true;
+	add_ports(b);
 	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
 		if (!apps[i].present)
 			continue;
@@ -182,49 +253,45 @@ void board_add_pci(struct board *b, struct pci_app *apps)
 			mmio_app_add(&b->mmio_app[i], i, &apps[i], &b->pci_hooks);
 			continue;
 		}
-		bus_init_dev(b->bus, &b->pci_app[i].dev, &pci_app_class);
-		pci_app_add(&b->pci_app[i], i, &apps[i], &b->pci, &b->pci_hooks);
+		add_function(b, i);
 	}
 }
 
 void board_plug_pci(struct board *b, uint32_t functions)
 {
 	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
-		struct pci_app_function *f = &b->pci_app[i];
-
-		if (!(functions & BIT(i)) || f->app)
+		if (!(functions & BIT(i)) || b->pci_app[i].app)
 			continue;
-		memset(f, 0, sizeof(*f));
-		bus_init_dev(b->bus, &f->dev, &pci_app_class);
-		pci_app_add(f, i, &b->apps[i], &b->pci, &b->pci_hooks);
-		b->hotplug.up |= BIT(b->apps[i].devfn >> 3);
+		add_function(b, i);
+		if (port_of(b, i))
+			pcie_port_plugged(port_of(b, i));
+		else
+			b->hotplug.up |= BIT(b->apps[i].devfn >> 3);
 	}
-	acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
+	if (b->config->pci_hotplug)
+		acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
 }
 
 void board_ask_eject(struct board *b, uint32_t functions)
 {
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
-		if (functions & BIT(i) && b->pci_app[i].app)
+		if (!(functions & BIT(i)) || !b->pci_app[i].app)
+			continue;
+		else if (port_of(b, i))
+			pcie_port_press(port_of(b, i));
+		else
 			b->hotplug.down |= BIT(b->apps[i].devfn >> 3);
-	acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
+	if (b->config->pci_hotplug)
+		acpi_pm_gpe(&b->pm, PCI_HOTPLUG_GPE);
 }
 
 static void board_eject(void *opaque, unsigned slot)
 {
 	struct board *b = opaque;
 
-	for (unsigned i = 0; i < PCI_APP_MAX; i++) {
-		struct pci_app_function *f = &b->pci_app[i];
-
-		if (!f->app || b->apps[i].devfn >> 3 != slot)
-			continue;
-		pci_app_reset(f);
-		pci_host_remove(&b->pci, &f->pci);
-		f->app = NULL;
-		if (b->host.ejected)
-			b->host.ejected(b->host.opaque, i);
-	}
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (b->pci_app[i].app && b->apps[i].devfn >> 3 == slot)
+			take_function(b, i);
 }
 
 void board_serve_pci(struct board *b, uint32_t functions)
@@ -441,6 +508,9 @@ void board_reset(struct board *b)
 		bus_write(b->bus, BUS_PORT, 0x4d1, 1, BIT(10 - 8) | BIT(11 - 8));
 	if (b->config->bios_state)
 		board_firmware_setup(b);
+	for (unsigned i = 0; i < PCIE_PORTS; i++)
+		if (b->root_port[i].pci.host)
+			pcie_port_reset(&b->root_port[i]);
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
 		if (b->pci_app[i].app)
 			pci_app_reset(&b->pci_app[i]);

@@ -19,6 +19,7 @@
 #include "chip/null_port.h"
 #include "chip/pci_app.h"
 #include "chip/pci_host.h"
+#include "chip/pcie_port.h"
 #include "chip/piix_ide.h"
 #include "chip/pci_hotplug.h"
 #include "chip/pci_testdev.h"
@@ -58,6 +59,7 @@ struct board {
 	struct i440fx i440fx; // one of the two, or neither
 	struct q35 q35;
 	struct pci_app_hooks pci_hooks;
+	struct pcie_port root_port[PCIE_PORTS];
 	struct pci_app_function pci_app[PCI_APP_MAX];
 	struct mmio_app mmio_app[PCI_APP_MAX];
 	struct hpet hpet;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/string.h"
+#include "chip/pcie_port.h"
 
 enum { MSIX_CONTROL = 2, MSIX_ENABLE = BIT(15), MSIX_MASK_ALL = BIT(14), VECTOR_MASKED = BIT(0), VECTOR_SIZE = 16 };
 // The capability for window access (VIRTIO_PCI_CAP_PCI_CFG): its own fields for BAR, offset, length; then the data.
@@ -36,7 +37,8 @@ static void send_messages(struct pci_app_function *c)
 {
 	uint64_t open = vectors_unmasked(c), ready;
 
-	if (!(pci_get(&c->pci, PCI_COMMAND, 2) & PCI_COMMAND_MASTER))
+	if (!(pci_get(&c->pci, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) ||
+	    (c->pci.port && !(pci_get(&c->pci.port->pci, PCI_COMMAND, 2) & PCI_COMMAND_MASTER)))
 		return;
 	ready = atomic_fetch_and(&c->app->vectors, ~open) & open;
 	for (unsigned i = 0; ready; i++, ready >>= 1) {
@@ -202,16 +204,18 @@ static void set_config(struct pci_app_function *c)
 		a->subsystem_vendor, a->subsystem};
 	const struct pci_bar window = {BUS_MMIO, PCI_APP_WINDOW, &c->dev, 0, 0};
 	struct pci_host *host = f->host;
+	const struct pcie_port *port = f->port;
 
 	pci_function_init(f, &id);
 	f->host = host;
+	f->port = port;
 	f->written = config_written;
 	f->reading = config_reading;
 	f->opaque = c;
-	pci_function_bar(f, 0, &window, PCI_APP_FIRST + c->index * PCI_APP_WINDOW);
+	pci_function_bar(f, 0, &window, port ? 0 : PCI_APP_FIRST + c->index * PCI_APP_WINDOW);
 	memcpy(f->config + PCI_DEVICE_SPECIFIC, a->config + PCI_DEVICE_SPECIFIC, PCI_APP_CONFIG - PCI_DEVICE_SPECIFIC);
 	memcpy(f->writable + PCI_DEVICE_SPECIFIC, a->writable + PCI_DEVICE_SPECIFIC, PCI_APP_CONFIG - PCI_DEVICE_SPECIFIC);
-	pci_set(f, PCI_INTERRUPT_LINE, 1, pci_intx_line(a->devfn));
+	pci_set(f, PCI_INTERRUPT_LINE, 1, pci_function_line(f));
 	pci_set(f, PCI_CAPABILITIES, 1, a->capabilities);
 	pci_set(f, PCI_STATUS, 1, a->capabilities ? PCI_STATUS_CAPABILITIES : 0);
 }

@@ -2,12 +2,14 @@
 //
 // PCI configuration space by mechanism #1 (PCI Local Bus Specification, "Software Generation of Configuration
 // Transactions"): the address is latched by a 32-bit write to 0xcf8 only; 0xcfc to 0xcff are the four bytes of the
-// register that it names. A function that does not exist reads all ones. Byte writes to 0xcf9 go to the reset control
+// register that it names. A function that does not exist reads all ones. Buses behind root ports have the numbers that
+// the guest has given to these (chip/pcie_port.c). Byte writes to 0xcf9 go to the reset control
 // register of the PIIX3 instead.
 #include "chip/pci_host.h"
 
 #include "base/assert.h"
 #include "base/string.h"
+#include "chip/pcie_port.h"
 
 enum { ADDRESS = 0, RESET_CONTROL = 1, DATA = 4 };
 enum { RESET_CPU = BIT(2), RESET_KEPT = BIT(1) };
@@ -58,6 +60,7 @@ void pci_function_preset(struct pci_function *f, const struct pci_identity *id, 
 
 	pci_function_init(f, id);
 	f->host = old.host;
+	f->port = old.port;
 	f->written = old.written;
 	f->opaque = old.opaque;
 	for (size_t i = 0; i < count; i++)
@@ -82,6 +85,8 @@ static uint32_t bar_wanted(const struct pci_function *f, unsigned n)
 	uint32_t at = pci_get(f, PCI_BAR0 + 4 * n, 4) & ~(bar->size - 1);
 	uint32_t decode = bar->space == BUS_PORT ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
+	if (f->port && !pcie_port_passes(f->port, bar->space == BUS_MMIO, at, bar->size))
+		return 0;
 	if (!(pci_get(f, PCI_COMMAND, 2) & decode) || (bar->space == BUS_PORT && at > 0xffff))
 		return 0;
 	return at;
@@ -137,10 +142,16 @@ unsigned pci_intx_line(uint8_t devfn)
 	return lines[((devfn >> 3) + ARRAY_SIZE(lines) - 1) % ARRAY_SIZE(lines)];
 }
 
+unsigned pci_function_line(const struct pci_function *f)
+{
+	return pci_intx_line(f->port ? f->port->pci.devfn : f->devfn);
+}
+
 struct pci_function *pci_host_find(const struct pci_host *c, unsigned bus, unsigned devfn)
 {
 	for (unsigned i = 0; i < c->nfunctions; i++)
-		if (c->functions[i]->bus == bus && c->functions[i]->devfn == devfn)
+		if (c->functions[i]->devfn == devfn &&
+		    (c->functions[i]->port ? pcie_port_leads_to(c->functions[i]->port, bus) : !bus))
 			return c->functions[i];
 	return NULL;
 }

@@ -7,7 +7,7 @@
 
 #include "bus/bus.h"
 
-enum { PCI_FUNCTIONS_MAX = 32, PCI_CONFIG_SIZE = 256, PCI_HOST_BASE = 0xcf8, PCI_HOST_LEN = 8, PCI_BARS = 6 };
+enum { PCI_FUNCTIONS_MAX = 64, PCI_CONFIG_SIZE = 256, PCI_HOST_BASE = 0xcf8, PCI_HOST_LEN = 8, PCI_BARS = 6 };
 enum { PCI_COMMAND = 0x04, PCI_STATUS = 0x06, PCI_BAR0 = 0x10, PCI_CAPABILITIES = 0x34, PCI_INTERRUPT_LINE = 0x3c,
 	PCI_DEVICE_SPECIFIC = 0x40 };
 enum { PCI_COMMAND_IO = BIT(0), PCI_COMMAND_MEMORY = BIT(1), PCI_COMMAND_MASTER = BIT(2),
@@ -31,7 +31,8 @@ struct pci_bar {
 struct pci_function {
 	struct pci_host *host;
 	struct pci_bar bar[PCI_BARS];
-	uint8_t bus, devfn;
+	uint8_t devfn;
+	const struct pcie_port *port; // what leads to its bus; NULL: it is on bus 0
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE];  // bits that a write changes
 	uint8_t clearable[PCI_CONFIG_SIZE]; // bits that writing 1 clears
@@ -56,6 +57,7 @@ extern const struct dev_class pci_host_class;
 // The line (ISA number) that interrupt pin A of a device on bus 0 is wired to; pins B to D go on from there. The ACPI
 // tables say the same (boot/dsdt.c).
 unsigned pci_intx_line(uint8_t devfn);
+unsigned pci_function_line(const struct pci_function *f); // ... of a function wherever it is
 
 void pci_host_add(struct pci_host *c, struct pci_function *f);
 void pci_host_remove(struct pci_host *c, struct pci_function *f); // nothing of it is decoded any more

@@ -14,6 +14,11 @@ static const char *const absent_devices[] = {
 	"virtio-keyboard-pci", "virtio-mouse-pci", "virtio-tablet-pci", "vmcoreinfo", "pvpanic", "pvpanic-pci", NULL,
 };
 
+const char *cli_absent_name(unsigned i)
+{
+	return i < ARRAY_SIZE(absent_devices) ? absent_devices[i] : NULL;
+}
+
 bool cli_absent_device(const char *name)
 {
 	if (!cli_is_one_of(name, absent_devices))

@@ -97,6 +97,7 @@ struct cli {
 	struct operator_config operator[OPERATORS_MAX];
 	char name[256];
 	bool stopped, daemonize;
+	bool runs; // the machine: what comes now is an operator's
 	unsigned objects, wants;
 	struct cli_object object[OBJECTS_MAX], wanted[OBJECTS_MAX];
 	char memory_backend[64]; // -machine memory-backend=
@@ -165,6 +166,7 @@ enum cli_result cli_fw_cfg(struct cli *c, const char *arg);
 
 // absent.c: what guests can do without
 bool cli_absent_device(const char *name); // and says so
+const char *cli_absent_name(unsigned i);
 enum cli_result cli_usb(struct cli *c, const char *arg); // -usb: NULL
 enum cli_result cli_audio(struct cli *c, const char *arg);
 enum cli_result cli_global(struct cli *c, const char *arg);
@@ -246,6 +248,12 @@ enum cli_result cli_ide_hd(struct cli *c, const char *props);
 enum cli_result cli_ide_cd(struct cli *c, const char *props);
 enum cli_result cli_ahci(struct cli *c, const char *props);
 enum cli_result cli_settle_ide(struct cli *c);
+
+// root_port_opts.c
+enum cli_result cli_root_port(struct cli *c, const char *props);
+enum cli_result cli_settle_root_ports(struct cli *c);
+unsigned cli_find_root_port(const struct cli *c, const char *id); // + 1; 0: there is none such
+enum cli_result cli_settle_bus(struct cli *c, struct virtio_config *v); // what bus= says
 
 // scsi_opts.c
 enum cli_result cli_virtio_scsi(struct cli *c, const char *props);

@@ -180,6 +180,8 @@ static const struct device_option {
 	{ "ahci", "PCI", NULL, cli_ahci },
 	{ "ide-hd", "IDE", "drive=ID,bus=ide.N,unit=N,serial=: a disk on the IDE or SATA controller", cli_ide_hd },
 	{ "ide-cd", "IDE", "drive=ID,bus=ide.N,unit=N: a CD-ROM there", cli_ide_cd },
+	{ "pcie-root-port", "PCI", "on q35, a place that a device with bus=ID may come to while the guest runs",
+		cli_root_port },
 	{ "VGA", "PCI", "the display of -vga std: vgamem_mb=16", vga },
 	{ "isa-serial", "ISA", "chardev=ID,index=N: a serial port", isa_serial },
 	{ "isa-debug-exit", "ISA", "iobase=PORT,iosize=N: a write of v ends ringer with status (v<<1)|1", debug_exit },
@@ -204,13 +206,15 @@ static enum cli_result device_help(void)
 	return CLI_DONE;
 }
 
-// virtio-blk-pci's row is virtio-blk's and virtio-blk-device's too.
+// virtio-blk-pci's row is virtio-blk's and virtio-blk-device's too, and that of virtio-blk-pci-non-transitional, which
+// has the modern interface alone, as all of them here.
 static bool is_named(struct cli *c, const char *row, const char *name)
 {
 	static const struct {
 		const char *ending;
 		enum virtio_place place;
-	} endings[] = { { "-pci", VIRTIO_PLACE_PCI }, { "-device", VIRTIO_PLACE_MMIO }, { "", VIRTIO_PLACE_ANY } };
+	} endings[] = { { "-pci", VIRTIO_PLACE_PCI }, { "-pci-non-transitional", VIRTIO_PLACE_PCI },
+		      { "-device", VIRTIO_PLACE_MMIO }, { "", VIRTIO_PLACE_ANY } };
 	size_t n = strlen(row);
 	const char *pci = n > 4 && !strcmp(row + n - 4, "-pci") ? row + n - 4 : NULL;
 

@@ -329,6 +329,8 @@ enum cli_result cli_e1000(struct cli *c, const char *arg)
 		r = CLI_OK;
 		if (!strcmp(p.key, "id"))
 			snprintf(card->id, sizeof(card->id), "%.63s", p.value);
+		else if (!strcmp(p.key, "bus") && strcmp(p.value, "pci.0") && strcmp(p.value, "pcie.0"))
+			r = cli_error(c, "e1000: bus=%s: this card is on the root bus only: pci.0, or pcie.0 on q35", p.value);
 		else if ((strcmp(p.key, "addr") || !cli_parse_slot(p.value, &card->slot)) && strcmp(p.key, "bus") &&
 			 strcmp(p.key, "romfile") && strcmp(p.key, "rombar"))
 			r = cli_error(c, "e1000: property '%s%s%s' is unknown or not built", p.key, *p.key ? "=" : "", p.value);
@@ -364,7 +366,7 @@ enum cli_result cli_settle_nets(struct cli *c)
 			memcpy(card->mac, (const uint8_t[]){0x52, 0x54, 0, 0x12, 0x34, (uint8_t)(0x56 + i)}, 6);
 	}
 	for (unsigned i = 0; i < c->config.nets; i++)
-		if (!users[i] && c->config.net[i].taken)
+		if (!users[i] && c->config.net[i].taken && !c->runs)
 			cli_warn("network '%s' has no card", c->config.net[i].id);
 	return CLI_OK;
 }

@@ -358,7 +358,7 @@ static const char *option_name(unsigned i)
 	return i < ARRAY_SIZE(options) ? options[i].name : NULL;
 }
 
-static const struct known_names known = { cli_device_name, option_name, cli_board_name };
+static const struct known_names known = { cli_device_name, cli_absent_name, option_name, cli_board_name };
 
 static enum cli_result take_help(struct cli *c, const char *arg)
 {
@@ -482,6 +482,7 @@ static enum cli_result settle(struct cli *c)
 	if (cli_settle_fdsets(c) != CLI_OK || cli_settle_objects(c) != CLI_OK || cli_settle_ids(c) != CLI_OK ||
 	    cli_settle_ports(c) != CLI_OK || cli_settle_chardevs(c) != CLI_OK || cli_settle_drives(c) != CLI_OK)
 		return CLI_ERROR;
+	c->config.no_vga |= c->nodefaults && !c->vga_asked;
 	if (cli_settle_places(c) != CLI_OK)
 		return CLI_ERROR;
 	c->option = "-machine";
@@ -500,7 +501,6 @@ static enum cli_result settle(struct cli *c)
 	if (c->config.deterministic && c->config.rtc_offset)
 		return cli_error(c, "base= and -deterministic both say what time it is; leave one of the two away");
 	settle_memory(c);
-	c->config.no_vga |= c->nodefaults && !c->vga_asked;
 	c->option = "-vga";
 	if (c->vga_asked && c->config.board == BOARD_MICROVM)
 		return cli_error(c, "microvm has no PCI, where a display would be");

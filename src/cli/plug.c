@@ -40,7 +40,7 @@ static enum cli_result add_device(struct cli *c, struct machine *m, const char *
 	if (cli_device(c, text) != CLI_OK)
 		return CLI_ERROR;
 	v = &c->config.virtio[c->last_device];
-	if (check_id(c, m, v) != CLI_OK || cli_settle_objects(c) != CLI_OK)
+	if (cli_settle_bus(c, v) != CLI_OK || check_id(c, m, v) != CLI_OK || cli_settle_objects(c) != CLI_OK)
 		return CLI_ERROR;
 	if (v->kind == VIRTIO_NET)
 		return cli_settle_nets(c);
@@ -162,6 +162,7 @@ static int plug(void *opaque, struct machine *m, enum plug_kind what, const char
 
 void cli_let_plug(struct cli *c, struct machine *m)
 {
+	c->runs = true;
 	m->plug = plug;
 	m->plug_opaque = c;
 }

@@ -95,8 +95,10 @@ enum cli_result cli_virtio_prop(struct cli *c, struct virtio_config *v, const st
 	if (!strcmp(p->key, "addr"))
 		return cli_parse_slot(p->value, &v->slot) ? CLI_OK :
 			cli_error(c, "addr=%s is not a slot; give 2 to 1f", p->value);
-	if (!strcmp(p->key, "bus"))
-		return cli_is_one_of(p->value, bus) ? CLI_OK : cli_error(c, "bus=%s is not built; there is pci.0", p->value);
+	if (!strcmp(p->key, "bus")) {
+		snprintf(v->bus, sizeof(v->bus), "%.63s", cli_is_one_of(p->value, bus) ? "" : p->value);
+		return CLI_OK;
+	}
 	if (!strcmp(p->key, "disable-legacy"))
 		return cli_is_one_of(p->value, on) ? CLI_OK : cli_error(c, "the legacy interface is not built");
 	if (!strcmp(p->key, "disable-modern"))
@@ -108,10 +110,13 @@ enum cli_result cli_settle_places(struct cli *c)
 {
 	bool mmio = c->config.board == BOARD_MICROVM;
 
-	c->option = "-device";
+	if (cli_settle_root_ports(c) != CLI_OK)
+		return CLI_ERROR;
 	for (unsigned i = 0; i < c->config.nvirtio; i++) {
-		const struct virtio_config *v = &c->config.virtio[i];
+		struct virtio_config *v = &c->config.virtio[i];
 
+		if (cli_settle_bus(c, v) != CLI_OK)
+			return CLI_ERROR;
 		if (mmio && (v->place == VIRTIO_PLACE_PCI || v->slot != SLOT_ANY))
 			return cli_error(c, "%s%sthe microvm machine has no PCI; use virtio-...-device", v->id, *v->id ? ": " : "");
 		if (!mmio && v->place == VIRTIO_PLACE_MMIO)

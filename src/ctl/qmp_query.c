@@ -45,10 +45,19 @@ static json_t *query_types(struct qmp_call *c)
 	};
 	json_t *list = json_array();
 	const char *name;
+	char modern[80];
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		json_array_append_new(list, json_pack("{s:s,s:s}", "name", types[i][0], "parent", types[i][1]));
-	for (unsigned i = 0; (name = known(c)->device(i)); i++)
+	for (unsigned i = 0; (name = known(c)->device(i)); i++) {
+		size_t n = strlen(name);
+
+		json_array_append_new(list, json_pack("{s:s,s:s}", "name", name, "parent", "device"));
+		snprintf(modern, sizeof(modern), "%s-non-transitional", name);
+		if (!strncmp(name, "virtio-", 7) && !strcmp(name + n - 4, "-pci"))
+			json_array_append_new(list, json_pack("{s:s,s:s}", "name", modern, "parent", "device"));
+	}
+	for (unsigned i = 0; (name = known(c)->absent(i)); i++)
 		json_array_append_new(list, json_pack("{s:s,s:s}", "name", name, "parent", "device"));
 	return list;
 }
@@ -68,6 +77,9 @@ static json_t *query_properties(struct qmp_call *c)
 			json_array_append_new(list, json_pack("{s:s,s:s}", "name", common[k], "type", "str"));
 		return list;
 	}
+	for (unsigned i = 0; type && (name = known(c)->absent(i)); i++)
+		if (!strcmp(type, name))
+			return list;
 	json_decref(list);
 	c->class = "DeviceNotFound";
 	return refused(c, "Device type not found");

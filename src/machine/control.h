@@ -32,6 +32,7 @@ void machine_thaw(struct machine *m);
 // What ringer has, by name; NULL: no more. alias: its other name, or NULL.
 struct known_names {
 	const char *(*device)(unsigned i);
+	const char *(*absent)(unsigned i); // accepted, but the guest goes without it
 	const char *(*option)(unsigned i);
 	const char *(*board)(unsigned i, const char **alias);
 };

@@ -90,6 +90,12 @@ static int configure(struct machine *m, char *err, size_t errlen)
 	to->pit = !c->no_pit;
 	to->hpet = !c->no_hpet && c->board != BOARD_MICROVM;
 	to->pci_testdev = c->pc.pci_testdev;
+	for (unsigned i = 0; i < c->root_ports; i++) {
+		const struct root_port_config *p = &c->root_port[i];
+
+		to->root_port[i] = (struct pcie_port_place){true, p->multifunction, (uint8_t)(p->slot << 3 | p->function),
+			(uint8_t)p->chassis, (uint16_t)p->number, (uint8_t)p->port};
+	}
 	to->watchdog = c->pc.watchdog;
 	to->pci_hotplug = c->board == BOARD_PC;
 	to->watchdog_mute = c->pc.watchdog_mute;

@@ -69,6 +69,13 @@ struct machine_config {
 	struct block_config pflash;                // firmware's variables; no file: there are none
 	struct ahci_config ahci[AHCI_CONTROLLERS]; // the first is q35's own
 	struct floppy_config floppy[FDC_DRIVES];
+	unsigned root_ports;
+	struct root_port_config { // -device pcie-root-port
+		char id[64];
+		int slot, function; // addr=; slot -1: any
+		bool multifunction;
+		unsigned chassis, number, port;
+	} root_port[PCIE_PORTS];
 	struct virtio_config virtio[PCI_APP_MAX];
 	unsigned nvirtio;
 	unsigned nets, nics;

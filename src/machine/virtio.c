@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "machine/doorbell.h"
 #include "machine/machine.h"
@@ -14,6 +15,7 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
+#define ASK_AGAIN_NS (UINT64_C(6) * 1000000000) // a guest takes back what is asked again within 5 seconds
 enum { FIRST_SLOT = 3, SLOTS = 32, I6300ESB_SLOT = 30 /* chip/i6300esb.c */ };
 
 static struct virtio_device *create_folder(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
@@ -160,7 +162,10 @@ static bool slot_taken(const struct machine *m, int slot)
 		if (m->shared->config.e1000[i].present && m->shared->config.e1000[i].devfn >> 3 == slot)
 			return true;
 	for (unsigned i = 0; i < PCI_APP_MAX; i++)
-		if (m->shared->pci[i].present && m->shared->pci[i].devfn >> 3 == slot)
+		if (m->shared->pci[i].present && !m->shared->pci[i].port && m->shared->pci[i].devfn >> 3 == slot)
+			return true;
+	for (unsigned i = 0; i < PCIE_PORTS; i++)
+		if (m->shared->config.root_port[i].present && m->shared->config.root_port[i].devfn >> 3 == slot)
 			return true;
 	if (machine_has_vga(m->config) && slot == machine_vga_slot(m->config))
 		return true;
@@ -170,7 +175,7 @@ static bool slot_taken(const struct machine *m, int slot)
 static bool is_wanted(const struct machine_config *c, int slot)
 {
 	for (unsigned i = 0; i < c->nvirtio; i++)
-		if (c->virtio[i].slot == slot)
+		if (!c->virtio[i].port && c->virtio[i].slot == slot)
 			return true;
 	for (unsigned i = 0; i < c->nics; i++)
 		if (c->nic[i].model == NIC_E1000 && c->nic[i].slot == slot)
@@ -189,6 +194,17 @@ int virtio_bus_slot(const struct machine *m, int wanted)
 			return slot;
 	}
 	return -ENOSPC;
+}
+
+// Behind a root port there is one.
+static int place_of(const struct machine *m, const struct virtio_config *c)
+{
+	if (!c->port)
+		return virtio_bus_slot(m, c->slot);
+	for (unsigned i = 0; i < PCI_APP_MAX; i++)
+		if (m->shared->pci[i].present && m->shared->pci[i].port == c->port)
+			return -EBUSY;
+	return 0;
 }
 
 // What the command line says of the rings.
@@ -242,12 +258,12 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	struct virtio_bus *b = &m->virtio;
 	unsigned n = free_place(b);
 	struct virtio_pci *p = &b->pci[n];
-	int slot = mmio ? 0 : virtio_bus_slot(m, c->slot);
+	int slot = mmio ? 0 : place_of(m, c);
 	struct virtio_device *d;
 
 	if (slot < 0 || n == PCI_APP_MAX) {
 		snprintf(err, errlen, "-device: %s%s%s", *c->id ? c->id : "", *c->id ? ": " : "", slot == -EBUSY ?
-			 "its address (addr=) belongs to another device; choose another" : "the bus is full");
+			 "its place (bus=, addr=) belongs to another device; choose another" : "the bus is full");
 		return -EBUSY;
 	}
 	d = create(m, c, err, errlen);
@@ -258,8 +274,9 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	if (mmio)
 		virtio_mmio_init(p, d, &m->shared->pci[n], n, n);
 	else
-		virtio_pci_init(p, d, &m->shared->pci[n], n, (uint8_t)(slot << 3), c->vectors);
+		virtio_pci_init(p, d, &m->shared->pci[n], n, (uint8_t)(slot << 3), c->port, c->vectors);
 	b->config[n] = c;
+	b->asked[n] = 0;
 	b->count = MAX(b->count, n + 1);
 	m->shared->config.mmio_devices = mmio ? b->count : 0;
 	return (int)n;
@@ -281,12 +298,20 @@ int virtio_bus_create(struct machine *m, char *err, size_t errlen)
 
 // -- while the machine runs
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int virtio_bus_plug(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
 	int n;
 
-	if (m->config->board != BOARD_PC) {
-		snprintf(err, errlen, "Bus '%s' does not support hotplugging; -machine pc's does",
+	if (m->config->board != BOARD_PC && !c->port) {
+		snprintf(err, errlen, "Bus '%s' does not support hotplugging; -machine pc's does, and q35's pcie-root-port",
 			 m->config->board == BOARD_Q35 ? "pcie.0" : "virtio-mmio");
 		return -ENOTSUP;
 	}
@@ -317,10 +342,16 @@ int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errle
 		snprintf(err, errlen, "Device '%.100s' not found", id);
 		return -ENOENT;
 	}
-	if (m->config->board != BOARD_PC) {
+	if (m->config->board != BOARD_PC && !b->config[i]->port) {
 		snprintf(err, errlen, "Bus 'pcie.0' does not support hotplugging; -machine pc's does");
 		return -ENOTSUP;
 	}
+	// A second press of a root port's button would take the first back.
+	if (b->config[i]->port && b->asked[i] && now_ns() - b->asked[i] < ASK_AGAIN_NS) {
+		snprintf(err, errlen, "Device %.100s is already in the process of unplug", id);
+		return -EBUSY;
+	}
+	b->asked[i] = now_ns();
 	atomic_fetch_or(&m->shared->pci_unplug, BIT(i));
 	machine_tell_lines(m);
 	return 0;

@@ -28,6 +28,8 @@ struct virtio_config { // one -device
 	char id[64];
 	enum virtio_place place;
 	int slot; // addr=, or SLOT_ANY
+	char bus[64];     // bus=, if that is no board's
+	unsigned port;    // ... the root port that it names, + 1; 0: it is on the board's bus
 	uint64_t features_on, features_off; // packed=on and its kin
 	unsigned vectors;   // vectors=: MSI-X messages at most
 	struct virtio_balloon_config balloon; // VIRTIO_BALLOON
@@ -44,6 +46,7 @@ struct virtio_config { // one -device
 struct virtio_bus {
 	struct virtio_pci pci[PCI_APP_MAX]; // without a device: it has gone
 	const struct virtio_config *config[PCI_APP_MAX]; // of each
+	uint64_t asked[PCI_APP_MAX]; // when the guest was last asked to let it go
 	unsigned count;
 	struct doorbell *doorbell; // machine/doorbell.c
 };

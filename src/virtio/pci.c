@@ -8,7 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { VENDOR = 0x1af4, DEVICE_BASE = 0x1040, SUBSYSTEM = 0x1100, CAP_VENDOR = 0x09, CAP_MSIX = 0x11, CAPS_AT = 0x40 };
+enum { VENDOR = 0x1af4, DEVICE_BASE = 0x1040, SUBSYSTEM = 0x1100, CAP_VENDOR = 0x09, CAP_MSIX = 0x11,
+	CAP_EXPRESS = 0x10, EXPRESS_SIZE = 0x3c, CAPS_AT = 0x40 };
 enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_ISR = 3, CFG_DEVICE = 4, CFG_PCI = 5 };
 enum { MSIX_CONTROL_HIGH = 3, MSIX_WRITABLE = 0xc0 /* enable, mask all */ };
 
@@ -63,6 +64,22 @@ static void put_window_access(struct cap_writer *w)
 	memset(w->app->writable + at + 8, 0xff, 12); // offset, length, data
 }
 
+// Of an endpoint behind a root port (PCI Express Base Specification, "PCI Express Capability Structure").
+static void put_express(struct cap_writer *w)
+{
+	uint8_t *cap = put_cap(w, CAP_EXPRESS, EXPRESS_SIZE);
+	unsigned at = (unsigned)(cap - w->app->config);
+
+	cap[2] = 2;                   // version 2, an endpoint
+	cap[5] = 0x80;                // errors by their role
+	cap[12] = cap[18] = 0x11;     // 2.5 GT/s, one lane: what it can, and does
+	cap[0x2c] = 2;
+	cap[0x30] = 1;
+	w->app->writable[at + 8] = 0xff;
+	w->app->writable[at + 9] = 0x7f;
+	w->app->writable[at + 16] = 0xdb;
+}
+
 static void put_capabilities(struct virtio_device *d, struct pci_app *app)
 {
 	struct cap_writer w = {app, CAPS_AT, &app->capabilities};
@@ -76,6 +93,8 @@ static void put_capabilities(struct virtio_device *d, struct pci_app *app)
 		put_virtio_cap(&w, CFG_DEVICE, 16, PCI_APP_DEVICE, PCI_APP_REGION);
 	memcpy(put_virtio_cap(&w, CFG_NOTIFY, 20, PCI_APP_NOTIFY, PCI_APP_REGION) + 16, &stride, 4);
 	put_window_access(&w);
+	if (app->port)
+		put_express(&w);
 }
 
 static void pci_interrupt(struct virtio_device *d, uint16_t vector, enum virtio_isr isr)
@@ -98,7 +117,7 @@ static void pci_clear_interrupts(struct virtio_device *d)
 }
 
 void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_app *app, unsigned index, uint8_t devfn,
-		     unsigned vectors)
+		     unsigned port, unsigned vectors)
 {
 	p->device = d;
 	p->app = app;
@@ -106,6 +125,7 @@ void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_a
 	memset(app, 0, sizeof(*app));
 	app->present = true;
 	app->devfn = devfn;
+	app->port = (uint8_t)port;
 	app->vendor = app->subsystem_vendor = VENDOR;
 	app->device = DEVICE_BASE + d->class->id;
 	app->subsystem = SUBSYSTEM;

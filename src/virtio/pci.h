@@ -16,10 +16,10 @@ struct virtio_pci {
 	void *opaque;
 };
 
-// Describe d as PCI function `index` at devfn, with so many MSI-X messages at most: before the monitor starts. raise
-// and opaque are set by the caller.
+// Describe d as PCI function `index` at devfn (of root port `port` - 1, if that is not 0), with so many MSI-X messages
+// at most: before the monitor starts. raise and opaque are set by the caller.
 void virtio_pci_init(struct virtio_pci *p, struct virtio_device *d, struct pci_app *app, unsigned index, uint8_t devfn,
-		     unsigned vectors);
+		     unsigned port, unsigned vectors);
 
 // The monitor's requests, and what the doorbell's thread calls (machine/doorbell.c).
 uint64_t virtio_pci_read(struct virtio_pci *p, uint32_t off, unsigned size);

@@ -3,7 +3,7 @@
 """Devices that come and go while Debian's kernel runs: a disk by lines (drive_add, device_add), one by QMP
 (blockdev-add, device_add), written and read by the guest; a network card; a balloon that takes memory and gives it back; all let go by device_del, and the first one's
 drive and id used again. And the monitor on the console's terminal (Ctrl-a c), the processor's registers, a core dump, a break.
-  hotplug.py         RINGER_BUILD: build directory"""
+  hotplug.py [q35] [OPTION...]    q35: there, behind root ports; RINGER_BUILD: build directory"""
 import json
 import os
 import select
@@ -29,9 +29,14 @@ for name in "ab":
     with open(f"{out}/{name}.img", "wb") as f:
         f.write(name.encode() * 512)
         f.truncate(8 << 20)
+q35 = sys.argv[1:2] == ["q35"]
+ports = {"da": "p0", "db": "p1", "dn": "p2", "db0": "p3", "again": "p2"} if q35 else {}
+options = [*(["-machine", "q35"] if q35 else []), *(w for p in sorted(set(ports.values())) for w in ("-device", f"pcie-root-port,id={p}")),
+           *sys.argv[1 + q35:]]
+at = lambda device: {"id": device, **({"bus": ports[device]} if q35 else {})}
 g = subprocess.Popen([f"{build}/ringer", "-m", "256M", "-kernel", kernel, "-initrd", f"{out}/init.gz", "-append",
                       "console=ttyS0 quiet panic=-1 sysrq_always_enabled", "-nographic", "-no-reboot", "-qmp",
-                      f"unix:{out}/qmp,server=on,wait=off", *sys.argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                      f"unix:{out}/qmp,server=on,wait=off", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 seen, mark, deadline, log = b"", 0, time.time() + limit, open(f"{out}/log", "wb")
 
 
@@ -76,7 +81,7 @@ def deleted(device):
 
 
 def wait_for(what, present):
-    sh(f"n=0; while {'!' if present else ''} [ -e {what} ] && [ $n -lt 200 ]; do n=$((n+1)); usleep 20000; done; "
+    sh(f"n=0; while {'!' if present else ''} [ -e {what} ] && [ $n -lt 600 ]; do n=$((n+1)); usleep 20000; done; "
        f"[ {'' if present else '!'} -e {what} ] && echo HAS $((40 + 2))", b"HAS 42")
 
 
@@ -93,8 +98,9 @@ for what in ["mem", "tlb"]:  # Linux maps all memory at one place
 say(b"\x01c")
 expect(b"(qemu) ")
 sh(f"drive_add 0 file={out}/a.img,if=none,format=raw,id=a", b"OK")
-sh("device_add virtio-blk-pci,drive=a,id=da", b"(qemu) ")
-sh("device_add virtio-blk-pci,drive=a,id=da", b"Error: device_add: Duplicate")
+add = "device_add virtio-blk-pci,drive=a," + ",".join(f"{k}={v}" for k, v in at("da").items())
+sh(add, b"(qemu) ")
+sh(add, b"Error: device_add: Duplicate")
 sh("device_add isa-serial", b"Error: ")
 sh("info registers", b"RIP=")
 expect(b"EFER=")
@@ -104,14 +110,14 @@ say(b"\x01c")
 wait_for("/dev/vda", True)
 sh("head -c 4 /dev/vda; echo HAS", b"aaaaHAS")
 assert "return" in ask("blockdev-add", **{"driver": "raw", "node-name": "b", "file": {"driver": "file", "filename": f"{out}/b.img"}})
-assert "return" in ask("device_add", driver="virtio-blk-pci", drive="b", id="db")
+assert "return" in ask("device_add", driver="virtio-blk-pci", drive="b", **at("db"))
 wait_for("/dev/vdb", True)
 sh("echo written | dd of=/dev/vdb conv=fsync 2>/dev/null; head -c 4 /dev/vdb; echo HAS", b"writHAS")
 assert "return" in ask("netdev_add", type="user", id="n0")
-assert "return" in ask("device_add", driver="virtio-net-pci", netdev="n0", id="dn")
+assert "return" in ask("device_add", driver="virtio-net-pci", netdev="n0", **at("dn"))
 wait_for("/sys/class/net/eth0", True)
 assert ask("balloon", value=200 << 20)["error"]["class"] == "DeviceNotActive"
-assert "return" in ask("device_add", driver="virtio-balloon-pci", id="db0")
+assert "return" in ask("device_add", driver="virtio-balloon-pci", **at("db0"))
 sh("modprobe virtio_balloon; m=$(awk '/MemTotal/ { print $2 }' /proc/meminfo); echo HAS $((m > 180000))", b"HAS 1")
 assert "return" in ask("balloon", value=200 << 20)
 while ask("query-balloon")["return"]["actual"] != 200 << 20 and time.time() < deadline:
@@ -126,12 +132,12 @@ for device, node in [("da", "/dev/vda"), ("dn", "/sys/class/net/eth0")]:
     assert "return" in ask("device_del", id=device), device
     deleted(device)
     wait_for(node, False)
-assert "return" in ask("device_add", driver="virtio-blk-pci", drive="a", id="da")
+assert "return" in ask("device_add", driver="virtio-blk-pci", drive="a", **at("da"))
 wait_for("/dev/vda", True)
 sh("head -c 4 /dev/vda; echo HAS", b"aaaaHAS")
-for i in range(26):  # more than there are places: each is free again
+for i in range(1 if q35 else 26):  # more than there are places: each is free again; a root port's button takes 5 seconds
     assert "return" in ask("netdev_add", type="user", id=f"n{i + 1}"), i
-    assert "return" in ask("device_add", driver="virtio-net-pci", netdev=f"n{i + 1}", id="again"), i
+    assert "return" in ask("device_add", driver="virtio-net-pci", netdev=f"n{i + 1}", **at("again")), i
     wait_for("/sys/class/net/eth0", True)
     assert i or "error" in ask("netdev_del", id="n1")
     assert "return" in ask("device_del", id="again"), i
@@ -140,7 +146,7 @@ for i in range(26):  # more than there are places: each is free again
 assert "return" in ask("device_del", id="da")
 deleted("da")
 assert "return" in ask("human-monitor-command", **{"command-line": "drive_del a"})
-assert "no such" in str(ask("device_add", driver="virtio-blk-pci", drive="a", id="da"))
+assert "no such" in str(ask("device_add", driver="virtio-blk-pci", drive="a", **at("da")))
 say(b"\x01b")
 time.sleep(0.3)
 say(b"h")

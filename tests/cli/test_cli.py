@@ -97,7 +97,7 @@ def test_bad_input():
         (["-m", "64M", "-kernel", "missing"], "missing"), (["-m", "64M", "-kernel", "empty"], "empty"),
         (["-m", "64M", "-kernel", "text"], "text"), (["-m", "64M", "-kernel", "/"], "/"),
         (BOOT + ["-initrd", "missing"], "missing"),
-        (BOOT + ["-device", "e1000,mac=1"], "mac=1"), (BOOT + ["-device", "isa-debug-exit,foo=1"], "foo"),
+        (BOOT + ["-device", "e1000,mac=1"], "mac=1"), (BOOT + ["-device", "e1000,bus=rp1"], "bus=rp1"), (BOOT + ["-device", "isa-debug-exit,foo=1"], "foo"),
         (BOOT + ["-device", "isa-debug-exit,iobase=x"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0xffff,iosize=4"], "iobase"),
         (BOOT + ["-device", "isa-debug-exit,iobase=0x70"], "isa-debug-exit"),

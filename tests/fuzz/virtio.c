@@ -642,7 +642,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (mmio)
 		virtio_mmio_init(&pci, device, &app, 0, 0);
 	else
-		virtio_pci_init(&pci, device, &app, 0, 0x18, PCI_APP_VECTORS);
+		virtio_pci_init(&pci, device, &app, 0, 0x18, 0, PCI_APP_VECTORS);
 	pci.raise = on_raise;
 	interrupts = 0;
 	app.kicks = UINT64_MAX;

@@ -342,6 +342,111 @@ static void test_q35(void)
 }
 
 // Two virtio-mmio devices on one line: it falls when both have been acknowledged.
+// -- root ports
+
+enum { PORT_AT = 2 << 15, SLOT_AT = 1 << 20 /* bus 1 */, SLT_CTL = 0x60, SLT_STA = 0x62, WINDOW = 0xf0000000 };
+static unsigned ejected;
+
+static void on_ejected(void *opaque, unsigned function)
+{
+	ejected |= BIT(function);
+}
+
+static uint32_t cfg_in(uint32_t at, unsigned size)
+{
+	return (uint32_t)mmio_in(PCI_ECAM_BASE + at, size) & (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1);
+}
+
+static void cfg_out(uint32_t at, unsigned size, uint32_t value)
+{
+	bus_write(&bus, BUS_MMIO, PCI_ECAM_BASE + at, size, value);
+}
+
+static void setup_port(struct pci_app *apps)
+{
+	setup_as(BOARD_Q35);
+	memset(apps, 0, PCI_APP_MAX * sizeof(*apps));
+	board.config = &config;
+	config.root_port[0] = (struct pcie_port_place){.present = true, .devfn = 2 << 3, .slot = 7, .number = 1};
+	board.host.ejected = on_ejected;
+	ejected = 0;
+	board_add_pci(&board, apps);
+}
+
+// A device that comes to an empty slot is found behind the port, in its window alone, and goes when the power does.
+static void test_root_port(void)
+{
+	static struct pci_app apps[PCI_APP_MAX];
+
+	setup_port(apps);
+	CHECK_IS(cfg_in(PORT_AT, 4), 0x000c1b36);
+	CHECK_IS(cfg_in(PORT_AT + 0x0e, 1), 1);
+	CHECK_IS(cfg_in(PORT_AT + 0x4a, 2), 0x0142);
+	CHECK_IS(cfg_in(PORT_AT + 0x5c, 4) >> 19, 7);
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2), 0);
+	CHECK(cfg_in(PORT_AT + SLT_CTL, 2) & BIT(10)); // no power
+	CHECK_IS(cfg_in(SLOT_AT, 4), UINT32_MAX);
+	cfg_out(PORT_AT + 0x18, 4, 0x00010100); // bus 1
+	cfg_out(PORT_AT + 0x20, 4, WINDOW >> 16 | WINDOW);
+	CHECK_IS(cfg_in(PORT_AT + 0x20, 4), 0xf000f000);
+	cfg_out(PORT_AT + 0x24, 4, UINT32_MAX); // no prefetchable window, no ports
+	CHECK_IS(cfg_in(PORT_AT + 0x24, 4) | cfg_in(PORT_AT + 0x1c, 2), 0);
+	cfg_out(PORT_AT + 4, 2, 6);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x7e9); // button, presence, interrupts; power off
+	CHECK(!board.root_port[0].line);
+	apps[3] = (struct pci_app){.present = true, .port = 1, .vendor = 0x1af4, .device = 0x1041};
+	board_plug_pci(&board, BIT(3));
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2), 0x49); // a device; it has come; the button
+	CHECK(board.root_port[0].line);
+	cfg_out(PORT_AT + SLT_STA, 2, 0x1ff);
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2), 0x40);
+	CHECK(!board.root_port[0].line);
+	CHECK_IS(cfg_in(SLOT_AT, 4), UINT32_MAX);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x1e9); // power
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2), 0x140); // the link is up
+	CHECK_IS(cfg_in(PORT_AT + 0x5a, 2), 0x2011);
+	CHECK_IS(cfg_in(SLOT_AT, 4), 0x10411af4);
+	CHECK_IS(cfg_in(SLOT_AT + (1 << 15), 4), UINT32_MAX); // the one place
+	cfg_out(SLOT_AT + 0x10, 4, WINDOW + 0x100000);
+	cfg_out(SLOT_AT + 4, 2, 6);
+	CHECK_IS(mmio_in(WINDOW + 0x100000 + PCI_APP_PBA, 4), 0xdead); // beside the window
+	cfg_out(SLOT_AT + 0x10, 4, WINDOW);
+	CHECK_IS(mmio_in(WINDOW + PCI_APP_PBA, 4), 0);
+	cfg_out(PORT_AT + 4, 2, 4);
+	CHECK_IS(mmio_in(WINDOW + PCI_APP_PBA, 4), 0xdead); // the port passes nothing
+	cfg_out(PORT_AT + 4, 2, 6);
+	CHECK_IS(mmio_in(WINDOW + PCI_APP_PBA, 4), 0);
+	cfg_out(PORT_AT + 0x18, 4, 0x00020200); // another number for the bus
+	CHECK_IS(cfg_in(SLOT_AT, 4), UINT32_MAX);
+	CHECK_IS(cfg_in(SLOT_AT * 2, 4), 0x10411af4);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x7e9); // off and on: nobody has asked for it to go
+	CHECK_IS(mmio_in(WINDOW + PCI_APP_PBA, 4), 0xdead);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x1e9);
+	CHECK(!ejected && cfg_in(SLOT_AT * 2, 4) == 0x10411af4 && !cfg_in(SLOT_AT * 2 + 0x10, 4));
+	cfg_out(PORT_AT + SLT_STA, 2, 0x1ff);
+	board_ask_eject(&board, BIT(3));
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2), 0x41);
+	CHECK(!ejected);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x7e9);
+	CHECK_IS(ejected, BIT(3));
+	CHECK_IS(cfg_in(PORT_AT + SLT_STA, 2) & 0x48, 8);
+	cfg_out(PORT_AT + SLT_CTL, 2, 0x1e9);
+	CHECK_IS(cfg_in(SLOT_AT * 2, 4), UINT32_MAX);
+	board_reset(&board);
+	CHECK_IS(cfg_in(PORT_AT + 0x18, 4), 0);
+	for (unsigned i = 0; i < 200000; i++) { // nothing that is written does worse than hide it
+		uint32_t r = random_bits();
+
+		cfg_out(PORT_AT + (r & 0xff & -(r >> 8 & 3 ? 4 : 1)), r >> 8 & 3 ? 4 : 1, random_bits());
+		if (!(r >> 10 & 63))
+			board_plug_pci(&board, BIT(3));
+		if (!(r >> 16 & 63))
+			board_ask_eject(&board, BIT(3));
+		cfg_in((r >> 24 & 3) << 20, 4);
+	}
+	CHECK_IS(cfg_in(PORT_AT, 4), 0x000c1b36);
+}
+
 static void test_microvm(void)
 {
 	static struct pci_app apps[PCI_APP_MAX];
@@ -450,6 +555,7 @@ int main(void)
 	test_watchdog();
 	test_absent();
 	test_q35();
+	test_root_port();
 	test_microvm();
 	return test_result();
 }
