@@ -68,7 +68,9 @@ uint8_t *device_load(struct vcpu *v, const struct site *s, gva_t gva, enum tlb_i
 
 // -- in the mapped form -----------------------------------------------------------------------------------------------
 // There an access to a device faults in the host, each time. An instruction that has done so a few times is checked
-// wherever it is translated from then on: units that hold it otherwise are made anew when they meet a device.
+// wherever it is translated from then on: units that hold it otherwise are made anew when they meet a device. If it
+// goes on - what faults may be the proof of another's operand, as for kernel data of the upper half, to which a kernel
+// in the lower one cannot have a mapping - no instruction of that unit has the mapped form.
 
 static uint8_t *met_at(struct bt *b, uint64_t pc)
 {
@@ -77,18 +79,24 @@ static uint8_t *met_at(struct bt *b, uint64_t pc)
 
 enum { FEW = 4, MANY = 64 }; // faults; if so many have not helped (pushes to a device), it is left as it is
 
+static uint8_t *unit_at(struct bt *b, uint64_t pc) // of the unit that begins there
+{
+	return met_at(b, ~pc);
+}
+
 bool device_is_met(const struct trans *t, uint64_t pc)
 {
-	return *met_at(t->b, pc) >= FEW;
+	return *met_at(t->b, pc) >= FEW || *unit_at(t->b, t->t->pc) >= FEW;
 }
 
 // The instruction at pc has faulted in t, whose code runs no more.
 void device_met(struct bt *b, struct tu *t, uint64_t pc)
 {
-	uint8_t *met = met_at(b, pc);
+	uint8_t *met = met_at(b, pc), *all = unit_at(b, t->pc);
 
 	if (*met == MANY)
 		return;
+	*all += *met >= FEW && *all < FEW;
 	++*met;
 	if (*met < FEW || t->dead || tu_straddles(t))
 		return;

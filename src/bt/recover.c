@@ -155,7 +155,7 @@ static bool mapped_fault(struct vcpu *v, const struct host_fault *f, void *ucont
 		return true;
 	if (m.saved_ax)
 		return false;
-	if (answer == ANSWER_DEVICE)
+	if (answer == ANSWER_DEVICE || (answer == ANSWER_NEVER && bt_of(v)->mapped_kernel))
 		device_met(bt_of(v), t, t->pc + (uint64_t)(int64_t)m.guest);
 	recover(v, t, m.guest, m.ahead, m.homed, m.flags, m.recipe, f->gpr, f->rflags);
 	v->count_left += m.left + 1;

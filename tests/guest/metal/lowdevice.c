@@ -2,7 +2,7 @@
 /*
  * A kernel in the lower half that does nothing but ask devices, as firmware and loaders do. What it reads must be
  * right; and as the host's mappings have no devices, it must not cost a fault of the host's each time: lowdevice.sh
- * looks at how many there were.
+ * looks at how many there were. The same for its data in the upper half, of which the host's mappings have none either.
  */
 #include "lib/metal.h"
 
@@ -10,6 +10,7 @@ const struct tcg_known tcg_known[] = {{0}};
 
 #define APIC 0xfee00000ull
 #define VA 0x7f0000001000ull
+#define HIGH 0xffffff8000200000ull
 enum { TURNS = 20000 };
 
 static u32 version;
@@ -72,9 +73,28 @@ static noinline u64 with_flags(u64 at) /* alive over the access */
 	return bad;
 }
 
+/* A loop in a loop around one pointer. */
+static noinline unsigned sieve(volatile u8 *a, u64 n)
+{
+	unsigned primes = 0;
+
+	for (u64 i = 0; i < n; i++)
+		a[i] = 1;
+	a[0] = a[1] = 0;
+	for (u64 i = 2; i < n; i++) {
+		if (!a[i])
+			continue;
+		primes++;
+		for (u64 k = 2 * i; k < n; k += i)
+			a[k] = 0;
+	}
+	return primes;
+}
+
 void metal_main(void)
 {
 	static volatile u32 memory;
+	static _Alignas(4096) u8 data[16384];
 
 	apic_enable();
 	version = *(volatile u32 *)(APIC + APIC_VERSION);
@@ -85,5 +105,9 @@ void metal_main(void)
 	check_eq("both in turn", in_turn((volatile u32 *)(VA + APIC_VERSION), &memory), 0);
 	check_eq("by an index", with_index((volatile u32 *)VA, APIC_VERSION / 4), 0);
 	check_eq("flags live", with_flags(APIC + APIC_VERSION), 0);
+	for (unsigned i = 0; i < sizeof(data); i += 4096)
+		page_map(HIGH + i, (u64)(data + i) | PTE_P | PTE_W);
+	for (unsigned i = 0; i < 5; i++)
+		check_eq("data of the upper half", sieve((volatile u8 *)HIGH, sizeof(data)), 1900);
 	check_eq("writes", write_and_read((volatile u32 *)(VA + APIC_TMICT)), 0);
 }
