@@ -66,6 +66,8 @@ static void model_host(struct cpu_model *m, const struct cpu_bits *offered)
 	if (!m->amd) { // AMD's words, but for WBNOINVD
 		m->bits.word[WORD_E8_EBX] &= BIT(9);
 		m->bits.word[WORD_E21_EAX] = m->bits.word[WORD_E21_ECX] = 0;
+	} else if (cpu_regs_host(0x80000001, 0).ecx & BIT(22)) { // topoext: nobody else says how large a shared cache is
+		m->bits.word[WORD_E1_ECX] |= offered->word[WORD_E1_ECX] & BIT(22);
 	}
 	m->level = MAX(MIN(cpu_regs_host(0, 0).eax, 0x1f), 0x16);
 	m->xlevel = m->amd ? 0x80000021 : 0x80000008;

@@ -141,6 +141,9 @@ static void test_topology(void)
 		CHECK(topology_apic_id(&topology, i) == ids[i]);
 	CHECK(!build("host,vendor=AuthenticAMD,xlevel=0x80000021,+topoext"));
 	CHECK(row(0x80000008, 0).ecx == (3 << 12 | 5) && row(0x8000001e, 0).ebx == 0x100);
+	CHECK(!build("host")); // on AMD's hosts caches and threads are told like this, or not at all
+	if (row(0, 0).ebx == 0x68747541 && row(0x80000001, 0).ecx & BIT(22))
+		CHECK(row(0x8000001d, 3).eax >> 14 == 5 && row(0x8000001e, 0).ebx == 0x100);
 	topology = (struct topology){1, 2, 2, 1, 4};
 	CHECK(!build("host,vendor=GenuineIntel,level=0x1f"));
 	CHECK(row(0x1f, 1).eax == 1 && row(0x1f, 1).ebx == 2 && row(0x1f, 2).eax == 2 && row(0x1f, 2).ecx == 0x502);
