@@ -65,11 +65,13 @@ static struct record_group *make_group(struct record *r, unsigned space, uint64_
 	g->has = 0;
 	g->first = first_of(vpn) & (BIT64(36) - 1);
 	g->space = space & (RECORD_SPACES - 1);
-	g->next = list->first;
-	g->before = 0;
-	if (list->first)
-		record_group(r, list->first)->before = number;
-	list->first = number;
+	g->next = 0;
+	g->before = list->last;
+	if (list->last)
+		record_group(r, list->last)->next = number;
+	else
+		list->first = number;
+	list->last = number;
 	return g;
 }
 
@@ -79,6 +81,8 @@ static void free_group(struct record *r, struct record_group *g)
 
 	if (g->next)
 		record_group(r, g->next)->before = g->before;
+	else
+		r->of[g->space].last = g->before;
 	if (g->before)
 		record_group(r, g->before)->next = g->next;
 	else

@@ -32,7 +32,7 @@ struct record_group {
 
 struct record {
 	struct record_list {
-		uint32_t first; // group, number + 1
+		uint32_t first, last; // group, number + 1: the oldest is first, which the look relies on
 		uint32_t pages;
 	} of[RECORD_SPACES];
 	uint32_t unused;        // a list of groups, number + 1

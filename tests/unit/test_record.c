@@ -94,6 +94,7 @@ static void compare(struct record *r)
 		}
 		for (const struct record_group *g = record_group(r, r->of[s].first); g; g = record_group(r, g->next)) {
 			check(g->has && g->space == s, "a space's group");
+			check(g->next || record_group(r, r->of[s].last) == g, "the last of them");
 			in_groups += (unsigned)__builtin_popcountll(g->has);
 		}
 		check(record_pages(r, s) == n && in_groups == n, "how many pages a space has");
@@ -138,6 +139,8 @@ int main(void)
 	for (unsigned i = 0; record_has_room(r, 1); i++)
 		record_note(r, &(struct record_page){(uint64_t)i * RECORD_GROUP, i, i % SPACES, 0});
 	check(r->spare == 1, "room");
+	for (unsigned s = 0; s < SPACES; s++) // the look wants the oldest first
+		check(record_group(r, r->of[s].first)->first == s * RECORD_GROUP, "the oldest");
 	for (unsigned s = 0; s < SPACES; s++)
 		record_forget_all(r, s);
 	check(r->spare == RECORD_GROUPS, "all free again");
