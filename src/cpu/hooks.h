@@ -77,6 +77,9 @@ bool vmm_direct_cpuid_faults(const struct vcpu *v, unsigned world); // CPUID in 
 uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v, unsigned world);
 // From its next turn on; without an effect where it cannot be.
 void vmm_direct_catch_cpuid(struct vcpu *v, unsigned world, bool on);
+bool vmm_direct_tsc_faults(const struct vcpu *v, unsigned world); // RDTSC, RDTSCP, TPAUSE and UMWAIT are, likewise
+uint64_t vmm_direct_cost_of_tsc(const struct vcpu *v);
+void vmm_direct_catch_tsc(struct vcpu *v, unsigned world, bool on);
 void vmm_direct_map(struct vcpu *v, unsigned world, gva_t gva, gpa_t gpa, uint64_t size, unsigned rights);
 void vmm_direct_unmap(struct vcpu *v, unsigned world, gva_t gva, uint64_t size);
 void vmm_direct_unmap_all(struct vcpu *v, unsigned world);

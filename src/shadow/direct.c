@@ -11,6 +11,7 @@
 #include "shadow/sensitive.h"
 #include "shadow/shadow.h"
 
+enum { LATE_TURNS = 256, WAY_CYCLES = 30000 }; // of its turns so many are looked at; what one costs beside the trip
 enum { USER_CS32 = 0x23, USER_SS = 0x2b, USER_CS = 0x33 }; // the host's
 
 // The host's descriptors that user code can load, from USER_CS32 on: 32-bit code, data, 64-bit code.
@@ -44,8 +45,11 @@ static uint64_t host_xcr0(void)
 
 unsigned direct_rules(const struct vcpu *v)
 {
+	unsigned world = space_world(space_here(v));
+
 	return (v->xcr0 != host_xcr0() ? SENSITIVE_STATE : 0) |
-	       (vmm_direct_cpuid_faults(v, space_world(space_here(v))) ? SENSITIVE_CPUID_FAULTS : 0);
+	       (vmm_direct_tsc_faults(v, world) ? SENSITIVE_TSC_FAULTS : 0) |
+	       (vmm_direct_cpuid_faults(v, world) ? SENSITIVE_CPUID_FAULTS : 0);
 }
 
 // What its kernel may change at any time: with these bits user code can do what the host's can, and no more.
@@ -95,12 +99,28 @@ static enum shadow_ran step(struct vcpu *v)
 	return SHADOW_STEP;
 }
 
+// So often for RDTSC that it is to fault in that world? It costs more at each turn then, but code beside it runs (libc
+// has one on the page of its locks).
+static void consider_tsc(struct vcpu *v, struct shadow_space *s)
+{
+	uint64_t trip = vmm_direct_trip_cycles(v, space_world(s));
+
+	if (s->turns < LATE_TURNS)
+		return;
+	if (s->tsc_turns * (trip + WAY_CYCLES) > s->turns * vmm_direct_cost_of_tsc(v) && s->tsc_turns > LATE_TURNS / 2) {
+		vmm_direct_catch_tsc(v, space_world(s), true);
+		shadow_forget_tscs(v);
+	}
+	s->turns = s->tsc_turns = 0;
+}
+
 // All on its page are.
 static enum shadow_ran translate(struct vcpu *v)
 {
 	if (v->rflags & RFLAGS_AC)
 		return step(v);
 	bt_of(v)->st->direct_pages++;
+	space_here(v)->tsc_turns += shadow_is_tscs(v, v->rip);
 	policy_charge_stray(v);
 	return SHADOW_TRANSLATE;
 }
@@ -191,6 +211,8 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	}
 	if (shadow_is_sensitive(v, v->rip))
 		return translate(v);
+	s->turns++;
+	consider_tsc(v, s);
 	vmm_direct_run(v, space_world(s), &left);
 	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
 	switch (left.how) {

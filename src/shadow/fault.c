@@ -50,7 +50,7 @@ static const uint8_t *neighbour(struct vcpu *v, gva_t gva)
 	return mem_host(&v->shared->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 }
 
-enum { ONLY_CPUID = 1 }; // in a word of seen[]: nothing else is why
+enum { ONLY_CPUID = 1, ONLY_TSC = 2 }; // in a word of seen[]: nothing else is why
 
 static gva_t *seen_at(struct vcpu *v, gva_t gva)
 {
@@ -74,7 +74,8 @@ static bool is_sensitive(struct vcpu *v, gva_t gva, gpa_t gpa)
 		return true;
 	if (!has_sensitive(page, before, after, rules))
 		return false;
-	*seen_at(v, gva) = gva | (has_sensitive(page, before, after, rules | SENSITIVE_CPUID_FAULTS) ? 0 : ONLY_CPUID);
+	*seen_at(v, gva) = gva | (has_sensitive(page, before, after, rules | SENSITIVE_CPUID_FAULTS) ? 0 : ONLY_CPUID) |
+			   (has_sensitive(page, before, after, rules | SENSITIVE_TSC_FAULTS) ? 0 : ONLY_TSC);
 	return true;
 }
 
@@ -86,6 +87,19 @@ bool shadow_is_sensitive(struct vcpu *v, gva_t gva)
 bool shadow_is_cpuids(struct vcpu *v, gva_t gva)
 {
 	return shadow_is_sensitive(v, gva) && *seen_at(v, gva) & ONLY_CPUID;
+}
+
+bool shadow_is_tscs(struct vcpu *v, gva_t gva)
+{
+	return shadow_is_sensitive(v, gva) && *seen_at(v, gva) & ONLY_TSC;
+}
+
+void shadow_forget_tscs(struct vcpu *v)
+{
+	gva_t *seen = shadow_of(v)->seen[space_here(v)->number];
+
+	for (unsigned i = 0; i < SENSITIVE_SEEN; i++)
+		seen[i] = seen[i] & ONLY_TSC ? 0 : seen[i];
 }
 
 // Which rights the mapping of a page may have, if they are wanted for this access. Code that was run there is data

@@ -4,8 +4,8 @@
 // host without a fault, and what it does or says is not up to the guest: descriptor tables and selectors, CPUID, the
 // host's counters, protection keys, calls to the host's own hypervisor, ways into the host's kernel that the monitor
 // cannot tell from the guest's own. Not here is what always faults at CPL 3 (the monitor sees it then), what is
-// harmless wherever it runs, and what direct execution provides for by other means: SYSCALL (a filter), RDTSC, RDTSCP,
-// TPAUSE and UMWAIT (CR4.TSD), selectors and flags (compared before).
+// harmless wherever it runs, and what direct execution provides for by other means: SYSCALL (a filter), selectors and
+// flags (compared before).
 //
 // Prefixes in front of these opcodes are ignored, or change their operand size only, with one exception: RDPID is
 // RDSEED with F3. All but INT n begin with 0F, so the search is for words that have an 0F or CD byte in them, and looks
@@ -24,8 +24,9 @@
 #define FORM(modrm) BIT64((modrm) - 0xc0)
 
 // Of group 7's register forms: those which always fault or are the same everywhere, XGETBV apart (CLAC, STAC; XSETBV,
-// XEND, XTEST; LMSW; SWAPGS, RDTSCP); and those which leave for a hypervisor, change rights or wait (VMX and SVM,
-// VMFUNC, ENCLU; WRPKRU; MONITORX, MWAITX). What is left says something of the host, or is not an instruction yet.
+// XEND, XTEST; LMSW; SWAPGS), and RDTSCP, which has a row; and those which leave for a hypervisor, change rights or
+// wait (VMX and SVM, VMFUNC, ENCLU; WRPKRU; MONITORX, MWAITX). What is left says something of the host, or is not an
+// instruction yet.
 #define HARMLESS \
 	(FORM(0xca) | FORM(0xcb) | FORM(0xd0) | FORM(0xd1) | FORM(0xd5) | FORM(0xd6) | REG(6) | FORM(0xf8) | FORM(0xf9))
 #define LEAVES (UINT64_C(0x1f) | FORM(0xd4) | FORM(0xd7) | REG(3) | FORM(0xef) | FORM(0xfa) | FORM(0xfb))
@@ -34,22 +35,27 @@ enum { WHOLE = true, MODRM = false, ANYWHERE = true, VISIBLE = false };
 
 //	name, first bytes, ModRM?, where, rule, prefix, memory forms, register forms
 #define SENSITIVE_ROWS(_) \
-	_("CPUID", 0x0f, 0xa2, WHOLE, VISIBLE, 0, 0, 0, 0) \
+	_("CPUID", 0x0f, 0xa2, WHOLE, VISIBLE, SENSITIVE_CPUID_FAULTS, 0, 0, 0) \
 	_("SLDT", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(0), REG(0)) \
 	_("STR", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(1), REG(1)) \
 	_("VERR/VERW", 0x0f, 0x00, MODRM, VISIBLE, 0, 0, BIT(4) | BIT(5), REG(4) | REG(5)) \
 	_("SGDT/SIDT", 0x0f, 0x01, MODRM, VISIBLE, 0, 0, BIT(0) | BIT(1), 0) \
 	_("SMSW", 0x0f, 0x01, MODRM, VISIBLE, 0, 0, BIT(4), REG(4)) \
 	_("VMCALL and the like", 0x0f, 0x01, MODRM, ANYWHERE, 0, 0, 0, LEAVES) \
+	_("RDTSCP", 0x0f, 0x01, MODRM, VISIBLE, SENSITIVE_TSC_FAULTS, 0, 0, FORM(0xf9)) \
 	_("RDPKRU and the like", 0x0f, 0x01, MODRM, VISIBLE, 0, 0, 0, ~(HARMLESS | LEAVES | REG(4))) \
 	_("XGETBV", 0x0f, 0x01, MODRM, VISIBLE, SENSITIVE_STATE, 0, 0, FORM(0xd0)) \
 	_("LAR", 0x0f, 0x02, MODRM, VISIBLE, 0, 0, 0xff, ~UINT64_C(0)) \
 	_("LSL", 0x0f, 0x03, MODRM, VISIBLE, 0, 0, 0xff, ~UINT64_C(0)) \
+	_("RDTSC", 0x0f, 0x31, WHOLE, VISIBLE, SENSITIVE_TSC_FAULTS, 0, 0, 0) \
 	_("RDPMC", 0x0f, 0x33, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("SYSENTER", 0x0f, 0x34, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("GETSEC", 0x0f, 0x37, WHOLE, VISIBLE, 0, 0, 0, 0) \
 	_("XSAVE/XRSTOR/XSAVEOPT", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_STATE, 0, BIT(4) | BIT(5) | BIT(6), 0) \
 	_("RDFSBASE/WRFSBASE", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_BASES, 0xf3, 0, UINT64_C(0xffffffff)) \
+	_("TPAUSE", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_TSC_FAULTS, 0x66, 0, REG(6)) \
+	_("UMWAIT", 0x0f, 0xae, MODRM, VISIBLE, SENSITIVE_TSC_FAULTS, 0xf2, 0, REG(6)) \
+	_("UMONITOR", 0x0f, 0xae, MODRM, VISIBLE, 0, 0xf3, 0, REG(6)) \
 	_("XSAVEC", 0x0f, 0xc7, MODRM, VISIBLE, SENSITIVE_STATE, 0, BIT(4), 0) \
 	_("RDPID", 0x0f, 0xc7, MODRM, ANYWHERE, 0, 0xf3, 0, REG(7)) \
 	_("INT 3", 0xcd, 0x03, WHOLE, VISIBLE, 0, 0, 0, 0) \
@@ -171,8 +177,9 @@ static bool matches(const struct sensitive *row, const uint8_t *bytes, size_t n,
 
 static const struct sensitive *find_row(const uint8_t *bytes, size_t n, size_t at, unsigned rules)
 {
-	if (rules & SENSITIVE_CPUID_FAULTS && bytes[at + 1] == 0xa2)
-		return NULL;
+	const unsigned unless = SENSITIVE_CPUID_FAULTS | SENSITIVE_TSC_FAULTS;
+
+	rules ^= unless; // now a bit says that rows with it count
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if ((!rows[i].rule || rows[i].rule & rules) && matches(&rows[i], bytes, n, at))
 			return &rows[i];

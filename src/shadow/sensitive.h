@@ -15,7 +15,8 @@
 enum sensitive_rule { // what of the host is not the guest's, and makes further instructions sensitive
 	SENSITIVE_STATE = BIT(0), // XCR0: XGETBV, and XSAVE and its kin
 	SENSITIVE_BASES = BIT(1), // the guest has CR4.FSGSBASE clear and the host set: RDFSBASE and its kin
-	SENSITIVE_CPUID_FAULTS = BIT(3), // the host can have CPUID fault: it does not count
+	SENSITIVE_CPUID_FAULTS = BIT(3), // the host has CPUID fault: it does not count
+	SENSITIVE_TSC_FAULTS = BIT(4),   // and what reads the TSC, or waits for it
 	SENSITIVE_HIDDEN = BIT(2), // every one counts that is hidden within other instructions (sensitive.c), not only some
 };
 
@@ -28,7 +29,7 @@ struct sensitive {
 	uint8_t bytes[2];  // that it begins with, prefixes apart
 	bool whole;        // these are all of it; else a ModRM byte follows, as below
 	bool anywhere;     // counts within other instructions too
-	uint8_t rule;      // enum sensitive_rule: counts if asked for; 0: always
+	uint8_t rule;      // enum sensitive_rule: counts if asked for, or (x_FAULTS) if not; 0: always
 	uint8_t prefix;    // it must have this one, or 0
 	uint8_t memory;    // bit i: memory forms with i in the reg field count
 	uint64_t registers; // bit i: the register form with ModRM C0h + i counts

@@ -45,6 +45,7 @@ struct shadow_space {
 	bool of_kernel;      // for a kernel that runs in the lower half, not for user code
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
+	uint16_t turns, tsc_turns; // DIRECT: of late, and those of them that RDTSC alone was the reason of
 	bool has_global;     // pages that the guest's tables have as global, perhaps: INVLPG of any space concerns it
 	uint16_t pcid;
 	gpa_t root;          // its top page table
@@ -160,6 +161,8 @@ bool burst_goes_on(struct vcpu *v, const struct shadow_space *p);  // run checke
 unsigned direct_rules(const struct vcpu *v); // enum sensitive_rule
 bool shadow_is_sensitive(struct vcpu *v, gva_t gva); // as far as is known from a fault there
 bool shadow_is_cpuids(struct vcpu *v, gva_t gva);    // for no other reason than a CPUID
+bool shadow_is_tscs(struct vcpu *v, gva_t gva);      // for no other than what reads the TSC
+void shadow_forget_tscs(struct vcpu *v);             // those are not any more, of the present space
 bool direct_suits(struct vcpu *v); // the present space's user code, as far as its kernel has set things up
 
 // -- fault.c

@@ -149,8 +149,11 @@ static void claim(struct vcpu *v, struct shadow_space *p)
 	policy_start_counting(v);
 	p->large = PAGE_SHIFT;
 	p->of_kernel = v->cpl == 0;
-	if (space_form(p) == FORM_DIRECT)
+	if (space_form(p) == FORM_DIRECT) {
 		vmm_direct_catch_cpuid(v, space_world(p), policy_catches_cpuid(v, root_of(v)));
+		vmm_direct_catch_tsc(v, space_world(p), false);
+	}
+	p->turns = p->tsc_turns = 0;
 	p->held = p->stuck = false;
 	p->valid = true;
 	s->fresh |= (uint16_t)BIT(p->number);

@@ -8,19 +8,23 @@
 #define SYS_MUNMAP 11
 #define SYS_RT_SIGRETURN 15
 #define SYS_CLONE 56
+#define SYS_PRCTL 157
 #define SYS_ARCH_PRCTL 158
 #define SYS_FUTEX 202
 #define FUTEX_WAKE 1
 #define ARCH_SET_CPUID 0x1012
+#define PR_SET_TSC 26
 #define RAM_FILE 4		/* MONITOR_FD_RAM */
 #define THREAD 0x50900		/* CLONE_VM, _SIGHAND, _THREAD, _SYSVSEM: files of its own */
 
 	.section .text.direct, "ax", @progbits
 	.balign 4096
 	.globl	direct_text, direct_text_end, direct_handler, direct_start_mapper
-	.globl	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_sigreturn
+	.globl	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_prctl
+	.globl	direct_called_sigreturn
 	.hidden	direct_text, direct_text_end, direct_handler, direct_start_mapper
-	.hidden	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_sigreturn
+	.hidden	direct_called_futex, direct_called_futex2, direct_called_arch_prctl, direct_called_prctl
+	.hidden	direct_called_sigreturn
 direct_text:
 
 /* The runner's signal handler: rdi the signal, rsi siginfo, rdx ucontext. What is left in registers is the frame's. */
@@ -69,8 +73,16 @@ direct_called_futex2:
 	mov	$SYS_ARCH_PRCTL, %eax
 	syscall
 direct_called_arch_prctl:
-	movabs	$DIRECT_STATE, %rbx
-3:	xor	%eax, %eax
+	movabs	$DIRECT_COMMANDS, %r12
+3:	mov	DC_TSC(%r12), %esi
+	test	%esi, %esi
+	jz	4f
+	mov	$PR_SET_TSC, %edi
+	mov	$SYS_PRCTL, %eax
+	syscall
+direct_called_prctl:
+4:	movabs	$DIRECT_STATE, %rbx
+	xor	%eax, %eax
 	mov	%eax, %ds
 	mov	%eax, %es
 	mov	%eax, %fs

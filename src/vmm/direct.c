@@ -19,7 +19,7 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_commands, count) == DC_COUNT &&
 	       offsetof(struct direct_commands, then_run) == DC_THEN_RUN &&
 	       offsetof(struct direct_commands, gate) == DC_GATE &&
-	       offsetof(struct direct_commands, cpuid) == DC_CPUID &&
+	       offsetof(struct direct_commands, cpuid) == DC_CPUID && offsetof(struct direct_commands, tsc) == DC_TSC &&
 	       offsetof(struct direct_commands, command) == DC_COMMAND &&
 	       sizeof(struct direct_command) == DC_COMMAND_SIZE && offsetof(struct direct_state, run) == DS_RUN &&
 	       offsetof(struct direct_state, left) == DS_LEFT && offsetof(struct direct_state, signal) == DS_SIGNAL &&
@@ -32,7 +32,7 @@ _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
 
 
-enum { CPUID_CHEAP = 3000 }; // cycles
+enum { CHEAP = 3000 }; // cycles
 enum { WORLDS_IN_ALL = 16 }; // of all vCPUs, but for two each
 enum { LEGACY_SIZE = 512, HEADER_SIZE = 64 }; // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 
@@ -78,6 +78,23 @@ static uint32_t cost_of_catching_cpuid(void)
 	return (uint32_t)least;
 }
 
+// Likewise for RDTSC, which every host can have fault: a control register that is written at such switches.
+static uint32_t cost_of_catching_tsc(void)
+{
+	uint64_t least = UINT32_MAX;
+
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t start = linux_rdtsc(), mid;
+
+		linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_ENABLE, 0); // as it is
+		mid = linux_rdtsc();
+		linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0);
+		linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_ENABLE, 0);
+		least = MIN(least, (linux_rdtsc() - mid - 2 * (mid - start)) / 2);
+	}
+	return (uint32_t)least;
+}
+
 // The child: becomes the runner. Its first exception tells the monitor that all went well.
 _Noreturn static void become_world(const struct world *own)
 {
@@ -90,7 +107,7 @@ _Noreturn static void become_world(const struct world *own)
 	if (err)
 		linux_exit(1);
 	state->cpuid_cycles = cost_of_catching_cpuid();
-	err |= linux_call3(SYS_prctl, PR_SET_TSC, PR_TSC_SIGSEGV, 0);
+	state->tsc_cycles = cost_of_catching_tsc();
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
 	err |= catch_all(); // all blocked: so they stay in the mapper
 	err |= jail_close_mapper();
@@ -182,6 +199,7 @@ void direct_make(struct vmm *vm)
 	vm->direct.trip_ns = vm->direct.command_ns = 5000; // until it has been measured
 	vm->direct.cpuid_cycles = direct_state(&w[0])->cpuid_cycles;
 	vm->direct.catches_cpuid = vm->direct.cpuid_cycles;
+	vm->direct.tsc_cycles = direct_state(&w[0])->tsc_cycles;
 }
 
 // By the signal, of which there may be one for two that ended: so all are asked. They stay as they are, unreaped, lest
@@ -219,6 +237,25 @@ void vmm_direct_catch_cpuid(struct vcpu *v, unsigned world, bool on)
 	struct vmm *vm = vmm_of(v);
 	struct world *w = &vm->direct.world[world];
 
-	w->cpuid_faults = vm->direct.catches_cpuid && (on || vm->direct.cpuid_cycles < CPUID_CHEAP);
+	w->cpuid_faults = vm->direct.catches_cpuid && (on || vm->direct.cpuid_cycles < CHEAP);
 	w->set_cpuid = w->cpuid_faults ? 1 : vm->direct.catches_cpuid ? 2 : 0;
+}
+
+bool vmm_direct_tsc_faults(const struct vcpu *v, unsigned world)
+{
+	return vmm_of(v)->direct.world[world].tsc_faults;
+}
+
+uint64_t vmm_direct_cost_of_tsc(const struct vcpu *v)
+{
+	return 2 * vmm_of(v)->direct.tsc_cycles;
+}
+
+void vmm_direct_catch_tsc(struct vcpu *v, unsigned world, bool on)
+{
+	struct vmm *vm = vmm_of(v);
+	struct world *w = &vm->direct.world[world];
+
+	w->tsc_faults = on || vm->direct.tsc_cycles < CHEAP;
+	w->set_tsc = w->tsc_faults ? PR_TSC_SIGSEGV : PR_TSC_ENABLE;
 }

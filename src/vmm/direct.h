@@ -25,6 +25,7 @@
 #define DC_THEN_RUN 8
 #define DC_GATE 12
 #define DC_CPUID 16
+#define DC_TSC 20
 #define DC_COMMAND 32
 #define DC_COMMAND_SIZE 32
 #define DC_UNMAP -1 // as protection
@@ -63,7 +64,8 @@ struct direct_commands {
 	uint32_t then_run;         // the runner's turn afterwards; else the monitor is told
 	_Atomic uint32_t gate;     // the runner sleeps on it: see is_asleep
 	uint32_t cpuid;            // before it goes on: 0 nothing, 1 CPUID is to fault, 2 it is not to
-	uint32_t pad[3];
+	uint32_t tsc;              // likewise: 0 nothing, PR_TSC_ENABLE or PR_TSC_SIGSEGV
+	uint32_t pad[2];
 	struct direct_command command[DIRECT_COMMANDS_MAX];
 };
 
@@ -78,13 +80,15 @@ struct direct_state {
 	uint64_t frame;        // address of the signal's ucontext
 	uint64_t fs_base, gs_base;
 	uint64_t call;         // SIGSYS: si_call_addr
-	uint32_t mapper;       // its thread number, and struct vmm's cpuid_cycles: written before there is guest code
-	uint32_t cpuid_cycles;
+	uint32_t mapper;       // its thread number, and struct vmm's cpuid_cycles and tsc_cycles: written before there is
+	uint32_t cpuid_cycles; // guest code
+	uint32_t tsc_cycles;
 };
 
 extern const char direct_text[], direct_text_end[]; // a page, all that stays of the monitor's image
 // Behind their SYSCALL:
-extern const char direct_called_futex[], direct_called_futex2[], direct_called_arch_prctl[], direct_called_sigreturn[];
+extern const char direct_called_futex[], direct_called_futex2[], direct_called_arch_prctl[], direct_called_prctl[];
+extern const char direct_called_sigreturn[];
 void direct_handler(void);
 long direct_start_mapper(void);
 

@@ -178,7 +178,8 @@ uint64_t vmm_direct_trip_cycles(const struct vcpu *v, unsigned world)
 	const struct vmm *vm = vmm_of(v);
 
 	return as_time_passes(vm, vm->direct.trip_ns) +
-	       (vmm_direct_cpuid_faults(v, world) ? 2 * vm->direct.cpuid_cycles : 0);
+	       (vmm_direct_cpuid_faults(v, world) ? 2 * vm->direct.cpuid_cycles : 0) +
+	       (vmm_direct_tsc_faults(v, world) ? 2 * vm->direct.tsc_cycles : 0);
 }
 
 uint64_t vmm_direct_command_cycles(const struct vcpu *v)

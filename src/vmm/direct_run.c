@@ -211,6 +211,7 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 	}
 	put_state(v, w);
 	direct_commands(w)->cpuid = w->set_cpuid;
+	direct_commands(w)->tsc = w->set_tsc;
 	state->left = 0;
 	if (w->queued)
 		direct_send_commands(w, true);
@@ -225,7 +226,7 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 		left->how = DIRECT_FULL; // the runner sleeps yet
 		return;
 	}
-	w->set_cpuid = 0;
+	w->set_cpuid = w->set_tsc = 0;
 	uc = frame(w);
 	vectors = uc ? vectors_in(vm, w, uc) : NULL;
 	if (vectors && take_state(v, state, uc, vectors, left))

@@ -129,10 +129,12 @@ int jail_close_runner(void)
 	const struct sock_filter of_runner[] = {
 		LOAD(arch), IF(AUDIT_ARCH_X86_64, 1), TRAP,
 		LOAD_PC_HIGH, IF((uintptr_t)direct_text >> 32, 1), TRAP,
-		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 14), IF((uint32_t)(uintptr_t)direct_called_futex2, 13),
-		IF((uint32_t)(uintptr_t)direct_called_arch_prctl, 6), IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
+		LOAD_PC, IF((uint32_t)(uintptr_t)direct_called_futex, 21), IF((uint32_t)(uintptr_t)direct_called_futex2, 20),
+		IF((uint32_t)(uintptr_t)direct_called_prctl, 13), IF((uint32_t)(uintptr_t)direct_called_arch_prctl, 6),
+		IF((uint32_t)(uintptr_t)direct_called_sigreturn, 1), TRAP,
 		LOAD(nr), IF(SYS_rt_sigreturn, 1), TRAP, ALLOW,
 		LOAD(nr), UNLESS(SYS_arch_prctl, 3), LOAD(args[0]), ALLOW_CALL(ARCH_SET_CPUID), TRAP,
+		LOAD(nr), UNLESS(SYS_prctl, 3), LOAD(args[0]), ALLOW_CALL(PR_SET_TSC), TRAP,
 		LOAD(nr), IF(SYS_futex, 1), TRAP, LOAD(args[3]), IF(0, 1), TRAP, LOAD_HIGH(3), IF(0, 1), TRAP,
 		LOAD(args[1]), IF(LINUX_FUTEX_WAIT, 2), IF(LINUX_FUTEX_WAKE, 1), TRAP, ALLOW,
 	};

@@ -56,7 +56,8 @@ struct vmm {
 			uint32_t pid, mapper;     // its threads; pid 0: there is none
 			_Atomic bool dead;
 			bool cpuid_faults;        // CPUID does, there
-			uint8_t set_cpuid;        // at its next turn: struct direct_commands, cpuid
+			bool tsc_faults;          // RDTSC and RDTSCP do
+			uint8_t set_cpuid, set_tsc; // at its next turn: struct direct_commands, cpuid and tsc
 			uint32_t queued;          // commands
 			uint32_t placed;          // as `placement` was when it was last put on a processor
 			uint64_t area;            // where the monitor has what it shares with it
@@ -71,6 +72,7 @@ struct vmm {
 		uint32_t last;            // the world that ran last
 		bool catches_cpuid;       // the host can have it fault
 		uint32_t cpuid_cycles;    // that each switch to the runner and from it takes longer then
+		uint32_t tsc_cycles;      // the same where RDTSC faults
 		uint32_t turns;           // so far
 		uint32_t share;           // of the time that all have had lately, in sixteenths
 		uint64_t trip_ns, command_ns; // of the processor's time: to a world and back, for a command
