@@ -52,17 +52,34 @@ static void info_block(struct machine *m, struct hmp_text *t)
 
 	for (unsigned i = 0; disk_see(m, i, &d); i++) {
 		if (!d.image) {
-			hmp_print(t, "%s: [not inserted]\r\n", d.name);
+			hmp_print(t, "%s: [not inserted]\r\n", disk_label(&d));
 			info_tray(&d, t);
 			continue;
 		}
-		hmp_print(t, "%s: %s (%s%s)\r\n", d.name, d.image->file, *d.image->format ? d.image->format : "raw",
+		hmp_print(t, "%s: %s (%s%s)\r\n", disk_label(&d), d.image->file, *d.image->format ? d.image->format : "raw",
 			  d.image->readonly ? ", read-only" : "");
 		if (*d.qdev)
 			hmp_print(t, "    Attached to:      %s\r\n", d.qdev);
 		info_tray(&d, t);
 		hmp_print(t, "    Cache mode:       %s%s\r\n", d.image->writethrough ? "writethrough" : "writeback",
 			  d.image->direct ? ", direct" : d.image->no_flush ? ", ignore flushes" : "");
+	}
+}
+
+// As it has been since the image was opened.
+static void info_blockstats(struct machine *m, struct hmp_text *t)
+{
+	struct disk_seen d;
+
+	for (unsigned i = 0; disk_see(m, i, &d); i++) {
+		const struct block_stats *s = d.block ? d.block->stats : (struct block_stats[BLOCK_OPS]){0};
+		const struct block_stats *r = &s[BLOCK_READ], *w = &s[BLOCK_WRITE], *f = &s[BLOCK_FLUSH];
+
+		hmp_print(t, "%s: rd_bytes=%llu wr_bytes=%llu rd_operations=%llu wr_operations=%llu flush_operations=%llu "
+			  "wr_total_time_ns=%llu rd_total_time_ns=%llu flush_total_time_ns=%llu rd_merged=0 wr_merged=0\r\n",
+			  disk_label(&d), (unsigned long long)r->bytes, (unsigned long long)w->bytes,
+			  (unsigned long long)r->done, (unsigned long long)w->done, (unsigned long long)f->done,
+			  (unsigned long long)w->ns, (unsigned long long)r->ns, (unsigned long long)f->ns);
 	}
 }
 
@@ -141,7 +158,7 @@ static void info_qtree(struct machine *m, struct hmp_text *t)
 				  p->class_code >> 8, p->vendor, p->device);
 	}
 	for (unsigned i = 0; disk_see(m, i, &d); i++)
-		hmp_print(t, "  drive: %s\r\n    file = \"%s\"\r\n", d.name, d.image ? d.image->file : "");
+		hmp_print(t, "  drive: %s\r\n    file = \"%s\"\r\n", disk_label(&d), d.image ? d.image->file : "");
 }
 
 static void info_balloon(struct machine *m, struct hmp_text *t)
@@ -156,7 +173,8 @@ static void info_balloon(struct machine *m, struct hmp_text *t)
 
 const struct hmp_info hmp_infos[] = {
 	{ "balloon", "what memory the guest has without it", info_balloon },
-	{ "block", "disks", info_block }, { "chardev", "serial ports and consoles", info_chardev },
+	{ "block", "disks", info_block }, { "blockstats", "what was read and written", info_blockstats },
+	 { "chardev", "serial ports and consoles", info_chardev },
 	{ "cpus", "processors", info_cpus }, { "kvm", "whether KVM runs the guest", info_kvm },
 	{ "mem", "what the guest has mapped", hmp_mappings }, { "mtree", "memory", info_mtree },
 	{ "name", "-name", info_name }, { "network", "network cards", info_network },

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/disks.h"
 #include "ctl/qmp.h"
 #include "machine/cpu_named.h"
 
@@ -245,33 +244,6 @@ static json_t *list_objects(struct qmp_call *c)
 
 // -- this machine
 
-static json_t *inserted(const struct disk_seen *d)
-{
-	const char *format = *d->image->format ? d->image->format : "raw";
-
-	return json_pack("{s:s,s:s,s:b,s:i,s:b,s:b,s:{s:b,s:b,s:b}}", "file", d->image->file, "drv", format, "ro",
-			 d->image->readonly, "backing_file_depth", 0, "encrypted", false, "detect_zeroes", false, "cache",
-			 "writeback", !d->image->writethrough, "direct", d->image->direct, "no-flush", d->image->no_flush);
-}
-
-static json_t *query_block(struct qmp_call *c)
-{
-	json_t *list = json_array();
-	struct disk_seen d;
-
-	for (unsigned i = 0; disk_see(qmp_machine(c), i, &d); i++) {
-		json_t *one = json_pack("{s:s,s:s,s:b,s:b,s:s}", "device", d.name, "qdev", d.qdev, "locked",
-					d.locked, "removable", d.removable, "type", "unknown");
-
-		if (d.image)
-			json_object_set_new(one, "inserted", inserted(&d));
-		if (d.removable)
-			json_object_set_new(one, "tray_open", json_boolean(d.open));
-		json_array_append_new(list, one);
-	}
-	return list;
-}
-
 static json_t *query_pci(struct qmp_call *c)
 {
 	struct machine *m = qmp_machine(c);
@@ -326,13 +298,13 @@ const struct qmp_command qmp_queries[] = {
 	{ "qom-list-types", query_types },
 	{ "qom-list-properties", query_object_properties },
 	{ "query-acpi-ospm-status", nothing },
-	{ "query-balloon", query_balloon }, { "query-block", query_block }, { "query-block-jobs", nothing },
-	{ "query-blockstats", nothing }, { "query-command-line-options", query_options },
+	{ "query-balloon", query_balloon }, { "query-block-jobs", nothing },
+	{ "query-command-line-options", query_options },
 	{ "query-cpu-definitions", query_models }, { "query-cpu-model-expansion", expand_model },
 	{ "query-current-machine", query_current }, { "query-hotpluggable-cpus", nothing }, { "query-iothreads", nothing },
 	{ "query-jobs", nothing }, { "query-machines", query_machines }, { "query-memdev", nothing },
 	{ "query-memory-devices", nothing }, { "query-mice", nothing }, { "query-migrate", query_migrate },
-	{ "query-migrate-capabilities", query_migration }, { "query-named-block-nodes", nothing },
+	{ "query-migrate-capabilities", query_migration },
 	{ "query-pci", query_pci },
 	{ "query-qmp-schema", query_schema }, { "query-rx-filter", nothing }, { "query-spice", off },
 	{ "query-tpm-models", nothing }, { "query-tpm-types", nothing }, { "query-tpm", nothing }, { "query-vnc", off },

@@ -3,6 +3,7 @@
 // Opening an image: its format, the layers above it, its engine. And what all images have in common while they run: a
 // failure of the host's is said once for each kind of operation and error, so that a full disk is one line.
 #include "io/block.h"
+#include "io/block_stats.h"
 #include "io/block_waiting.h"
 
 #include <errno.h>
@@ -97,15 +98,18 @@ static bool forges_header(const struct block *b, const struct block_request *r)
 
 int block_run(struct block *b, struct block_request *r, unsigned worker)
 {
-	enum block_action action;
+	enum block_action action = BLOCK_REPORTED;
 
+	if (!r->begun)
+		block_begin(r);
 	do {
 		r->error = forges_header(b, r) ? -EPERM : b->ops->run(b, r, worker);
 		if (!r->error)
-			return 0;
+			break;
 		action = choose_action(b, r);
 		complain(b, r, r->error, action);
 	} while (block_failed(b, r, action));
+	block_end(b, r);
 	if (action == BLOCK_IGNORED)
 		r->error = 0;
 	return r->error;
@@ -116,11 +120,15 @@ struct block_request *block_submit(struct block *b, struct block_request *list)
 	struct block_request *done = NULL, *rest = NULL, **done_last = &done, **rest_last = &rest, *next;
 
 	for (; list; list = next) {
-		bool at_once = b->ops->run_at_once && b->ops->run_at_once(b, list);
-		struct block_request ***last = at_once ? &done_last : &rest_last;
+		struct block_request ***last = &rest_last;
 
 		next = list->next;
 		list->next = NULL;
+		block_begin(list);
+		if (b->ops->run_at_once && b->ops->run_at_once(b, list)) {
+			block_end(b, list);
+			last = &done_last;
+		}
 		**last = list;
 		*last = &list->next;
 	}

@@ -41,6 +41,7 @@ struct block_config {
 };
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_ZERO };
+enum { BLOCK_OPS = BLOCK_ZERO + 1 };
 
 // The caller's until block_submit, the image's until it comes back through `completed`.
 struct block_request {
@@ -51,6 +52,7 @@ struct block_request {
 	struct iovec *iov;   // of exactly size bytes, for reads and writes
 	unsigned niov;
 	int error;           // the answer: 0 or a negative errno
+	uint64_t begun;      // io/block_stats.h; 0: not yet
 };
 
 struct block;
@@ -65,6 +67,10 @@ struct block_ops {
 
 struct block_engine;
 
+struct block_stats { // of one operation, since the image was opened
+	_Atomic uint64_t done, failed, bytes, ns;
+};
+
 struct block {
 	const struct block_ops *ops;
 	struct block_config config;
@@ -76,6 +82,8 @@ struct block {
 	// Requests that have ended, as a list; from any thread, with nothing held.
 	void (*completed)(void *opaque, struct block_request *list);
 	void *opaque;
+	struct block_stats stats[BLOCK_OPS];
+	_Atomic uint64_t written_to; // the highest offset
 	_Atomic uint32_t complained; // errors that the user has been told, a bit each
 	struct block_waiting *waiting; // where requests wait that stop the machine; NULL: they fail
 };

@@ -5,6 +5,7 @@
 // caller at once; only what takes longer raises the event that wakes the thread which gathers completions.
 // A caller that waits anyway polls instead: a wake-up less.
 #include "io/block.h"
+#include "io/block_stats.h"
 
 #ifdef HAVE_LIBURING
 #include <errno.h>
@@ -78,7 +79,12 @@ static void reap(struct uring *u, struct block_request ***done, struct block_req
 		struct block_request *r = io_uring_cqe_get_data(cqe);
 
 		r->error = 0;
-		append(cqe->res >= 0 && (uint64_t)cqe->res == r->size ? done : again, r);
+		if (cqe->res >= 0 && (uint64_t)cqe->res == r->size) {
+			block_end(u->b, r);
+			append(done, r);
+		} else {
+			append(again, r);
+		}
 		io_uring_cqe_seen(&u->ring, cqe);
 		u->under_way--;
 	}

@@ -343,6 +343,11 @@ static void describe(struct virtio_blk *b, const struct virtio_blk_config *c)
 		b->dev.offered |= BIT64(F_DISCARD) | BIT64(F_WRITE_ZEROES);
 }
 
+struct block *virtio_blk_image(struct virtio_device *d)
+{
+	return container_of(d, struct virtio_blk, dev)->image;
+}
+
 struct virtio_device *virtio_blk_create(struct block *image, const struct virtio_blk_config *c, const struct mem *mem)
 {
 	struct virtio_blk *b = calloc(1, sizeof(*b));

@@ -22,5 +22,6 @@ struct virtio_blk;
 
 // Make a disk of an open image, which belongs to it from then on. NULL: out of memory.
 struct virtio_device *virtio_blk_create(struct block *image, const struct virtio_blk_config *c, const struct mem *mem);
+struct block *virtio_blk_image(struct virtio_device *d);
 
 #endif

@@ -442,3 +442,13 @@ void virtio_scsi_add(struct virtio_device *dev, struct block *image, const struc
 	image->opaque = v;
 	v->space.max_target = MAX(v->space.max_target, (uint16_t)c->target); // those above need not be looked for
 }
+
+struct block *virtio_scsi_image(struct virtio_device *dev, unsigned target, unsigned lun)
+{
+	struct virtio_scsi *v = scsi_of(dev);
+
+	for (unsigned i = 0; i < v->disks; i++)
+		if (v->disk[i].config.target == target && v->disk[i].config.lun == lun)
+			return v->disk[i].image;
+	return NULL;
+}

@@ -79,6 +79,7 @@ struct virtio_scsi_config {
 struct virtio_device *virtio_scsi_create(const struct virtio_scsi_config *c, const struct mem *mem);
 // An open image becomes a disk, whose it is from then on.
 void virtio_scsi_add(struct virtio_device *d, struct block *image, const struct scsi_disk_config *c);
+struct block *virtio_scsi_image(struct virtio_device *d, unsigned target, unsigned lun); // or NULL
 
 // Do what the command says. True: r->r is to be submitted; else it has been answered.
 bool scsi_execute(struct scsi_request *r);

@@ -4,6 +4,7 @@
 `systemctl poweroff` - or the power button, pressed through QMP, every second time -, which ends ringer with status 0; afterwards fsck finds the disk clean, and what was synced is there.
   disk.py [FLAVOUR [BOOTS [ringer options...]]]       RINGER_BUILD: build directory
 Each boot works on the same copy of the disk, so the second finds what the first has left."""
+import json
 import os
 import select
 import socket
@@ -51,12 +52,23 @@ class Guest:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
-    def press_power(self):
+    def ask(self, what):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(f"{out}/qmp")
-            s.sendall(b'{"execute": "qmp_capabilities"}{"execute": "system_powerdown"}')
-            time.sleep(0.2)
-            self.log.write(s.recv(65536))
+            f = s.makefile("rwb", buffering=0)
+            f.write(b'{"execute": "qmp_capabilities"}{"execute": "%s", "id": 1}' % what)
+            for line in f:
+                self.log.write(line)
+                answer = json.loads(line)
+                if answer.get("id") == 1:
+                    return answer["return"]
+
+    def disk_is_counted(self):
+        """16 MiB were written, synced, and read again."""
+        s = self.ask(b"query-blockstats")[0]["stats"]
+        return (min(s["wr_bytes"], s["rd_bytes"]) > 16 << 20 and s["flush_operations"] and s["failed_wr_operations"] == 0 and
+                16 << 20 < s["wr_highest_offset"] <= os.path.getsize(disk) and
+                all(0 < s[f"{x}_operations"] * 512 <= s[f"{x}_bytes"] and s[f"{x}_total_time_ns"] for x in ("rd", "wr")))
 
 
 def session(n):
@@ -74,16 +86,19 @@ def session(n):
               f"[ \"$(md5sum </root/data)\" = \"$(cat /root/sum)\" ] && echo {n} >>/root/boots && "
               "echo written $(wc -l </root/boots) $((40 + 2))\n")
         g.expect(b"written %d 42" % n)
+        if not g.disk_is_counted():
+            return "query-blockstats", login
         if n % 2:
-            g.press_power()
+            g.ask(b"system_powerdown")
         else:
             g.say("systemctl poweroff\n")
         while g.read():
             pass
         status = g.process.wait()
     except (TimeoutError, EOFError) as e:
-        g.process.kill()
         return f"{type(e).__name__} {e} after {time.time() - start:.0f} s", 0
+    finally:
+        g.process.kill()
     bad = [line for line in g.seen.decode(errors="replace").split("\n")
            if any(w in line for w in ("I/O error", "BUG:", "WARNING:", "Oops", "EXT4-fs error", "hung task"))]
     return (f"status {status}" if status else bad[0] if bad else ""), login

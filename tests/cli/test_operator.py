@@ -196,7 +196,13 @@ def test_probes():
     below = lambda path: [o["name"] for o in q.ask("qom-list", path=path)]
     check("objects", "r0" in below("/machine/peripheral") and "device[0]" in below("/machine/unattached") and "type" in below("/machine/unattached/device[0]"))
     check("no object", q.send({"execute": "qom-list", "arguments": {"path": "/machine/x"}})["error"]["class"] == "DeviceNotFound")
-    check("block", q.ask("query-block")[0]["inserted"]["file"] == "d.img")
+    inserted = q.ask("query-block")[0]["inserted"]
+    check("block", inserted["file"] == "d.img" and inserted["image"]["virtual-size"] == 1 << 20, inserted)
+    nodes = q.ask("query-named-block-nodes")
+    check("nodes", [n["node-name"] for n in nodes] == [inserted["node-name"]] and nodes[0]["drv"] == "raw", nodes)
+    stats = q.ask("query-blockstats")[0]
+    check("blockstats", stats["node-name"] == inserted["node-name"] and stats["stats"]["rd_operations"] == 0 and "rd_bytes=0" in
+          q.ask("human-monitor-command", **{"command-line": "info blockstats"}), stats)
     check("pci", "r0" in [d["qdev_id"] for d in q.ask("query-pci")[0]["devices"]])
     check("no such type", q.send({"execute": "device-list-properties", "arguments": {"typename": "x"}})["error"]["class"] == "DeviceNotFound")
     hmp = lambda line: q.ask("human-monitor-command", **{"command-line": line})
