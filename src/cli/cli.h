@@ -47,6 +47,7 @@ struct cli_drive { // -drive, -hda, -blockdev: an image, until a device takes it
 	bool behind;        // ... attached as other nodes' backing
 	bool settled;       // it has found the nodes that it names
 	bool wanted;        // ... attached to a virtio device that names it, and may go
+	bool format_below;  // file.driver= is a format: format=raw is not another
 	bool disc;          // ... attached as the disc of a CD-ROM drive, which may let it go
 	int place;          // on the IDE controller, -1: any
 	bool by_bus;        // ... from bus= and unit=

@@ -65,7 +65,8 @@ static enum cli_result take_format(struct cli *c, struct cli_drive *d, const cha
 
 	if (!cli_is_one_of(name, formats))
 		return cli_error(c, "format '%s' is not built; convert the image (qemu-img convert -O raw)", name);
-	strcpy(d->image.format, name);
+	if (!d->format_below || strcmp(name, "raw")) // which is what is in it, as it is
+		strcpy(d->image.format, name);
 	return CLI_OK;
 }
 
@@ -145,7 +146,7 @@ static bool passed_over(const struct cli_prop *p)
 		const char *const *values; // NULL: any
 	} passed[] = {
 		{ "media", disk }, { "detect-zeroes", off }, { "copy-on-read", off }, { "auto-read-only", NULL },
-		{ "force-share", off }, { "file.driver", NULL },
+		{ "force-share", off },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(passed); i++)
@@ -154,25 +155,44 @@ static bool passed_over(const struct cli_prop *p)
 	return false;
 }
 
-static enum cli_result take_locking(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
+static enum cli_result take_locking(struct cli *c, const struct cli_prop *p, bool *no_lock)
 {
 	static const char *const values[] = { "on", "off", "auto", NULL };
 
 	if (!cli_is_one_of(p->value, values))
 		return cli_error(c, "%s=%s: give on, off or auto", p->key, p->value);
-	d->image.no_lock = !strcmp(p->value, "off");
+	*no_lock = !strcmp(p->value, "off");
+	return CLI_OK;
+}
+
+// file.driver=: a protocol, or a format, below which is the file (file.file.filename=).
+static enum cli_result take_driver_below(struct cli *c, struct cli_drive *d, const char *name)
+{
+	static const char *const protocols[] = { "file", "host_device", NULL };
+
+	if (cli_is_one_of(name, protocols))
+		return CLI_OK;
+	if (take_format(c, d, name) != CLI_OK)
+		return CLI_ERROR;
+	d->format_below = true;
 	return CLI_OK;
 }
 
 // What -drive and -blockdev have in common. CLI_DONE: p is none of it.
 static enum cli_result image_prop(struct cli *c, struct cli_drive *d, const struct cli_prop *p)
 {
-	const char *key = !strncmp(p->key, "file.", 5) ? p->key + 5 : p->key;
+	const char *key = p->key;
 
+	while (!strncmp(key, "file.", 5))
+		key += 5;
 	if (!strcmp(key, "filename"))
 		return take_file(c, d, p->value);
 	if (!strcmp(key, "locking"))
-		return take_locking(c, d, p);
+		return take_locking(c, p, &d->image.no_lock);
+	if (!strcmp(key, "backing.file.locking"))
+		return take_locking(c, p, &d->image.backing_no_lock);
+	if (!strcmp(key, "driver") && key != p->key)
+		return take_driver_below(c, d, p->value);
 	if (!strcmp(key, "aio"))
 		return take_aio(c, d, p->value);
 	if (!strcmp(p->key, "readonly") || !strcmp(p->key, "read-only"))

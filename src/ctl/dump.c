@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // All of the guest's memory as an ELF core (ELF specification, "Program Header", "Note Section"): a segment for the RAM
-// below 4 GiB, one for what is above, by physical addresses, and, with one processor, its registers as a note.
-// Memory changes while it is written unless the machine is paused.
+// below 4 GiB, one for what is above, by physical addresses, and, with one processor, its registers as two notes: what
+// debuggers read, and QEMU's, with the system registers by which crash finds the kernel. Memory changes while it is
+// written unless the machine is paused.
 #include "ctl/dump.h"
 
 #include <elf.h>
@@ -11,21 +12,39 @@
 #include <string.h>
 #include <sys/procfs.h>
 
-struct core {
-	Elf64_Ehdr head;
-	Elf64_Phdr segment[3]; // the note, low RAM, high RAM
-	Elf64_Nhdr note;
-	char name[8];
-	struct elf_prstatus status;
+struct qemu_segment {
+	uint32_t selector, limit, flags, pad;
+	uint64_t base;
 };
 
-static void put_registers(struct core *c, struct machine *m)
+struct qemu_registers { // version 1
+	uint32_t version, size;
+	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r[8], rip, rflags;
+	struct qemu_segment cs, ds, es, fs, gs, ss, ldt, tr, gdt, idt;
+	uint64_t cr[5], kernel_gs_base;
+};
+
+struct core {
+	Elf64_Ehdr head;
+	Elf64_Phdr segment[3]; // the notes, low RAM, high RAM
+	struct {
+		Elf64_Nhdr head;
+		char name[8];
+		struct elf_prstatus status;
+	} process;
+	struct {
+		Elf64_Nhdr head;
+		char name[8];
+		struct qemu_registers registers;
+	} qemu;
+};
+
+static void put_registers(struct elf_prstatus *s, const struct vcpu *v)
 {
 	// struct user_regs_struct's order, by x86's numbers
 	static const uint8_t order[] = { 15, 14, 13, 12, 5, 3, 11, 10, 9, 8, 0, 1, 2, 6, 7 };
 	enum { RIP = 16, CS = 17, RFLAGS = 18, RSP = 19, SS = 20, FS_BASE = 21, DS = 23, ES = 24, FS = 25, GS = 26 };
-	const struct vcpu *v = m->vcpu[0];
-	unsigned long long *r = (unsigned long long *)c->status.pr_reg;
+	unsigned long long *r = (unsigned long long *)s->pr_reg;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
 		r[i] = v->gpr[order[i]];
@@ -40,7 +59,33 @@ static void put_registers(struct core *c, struct machine *m)
 	r[GS] = v->seg[X86_GS].sel;
 	r[FS_BASE] = v->seg[X86_FS].base;
 	r[FS_BASE + 1] = v->seg[X86_GS].base;
-	c->status.pr_pid = 1;
+	s->pr_pid = 1;
+}
+
+static struct qemu_segment segment_of(const struct x86_seg *s)
+{
+	return (struct qemu_segment){.selector = s->sel, .limit = s->limit, .flags = s->attr << 8, .base = s->base};
+}
+
+static struct qemu_segment table_of(const struct x86_table *t)
+{
+	return (struct qemu_segment){.limit = t->limit, .base = t->base};
+}
+
+static void put_qemu_registers(struct qemu_registers *q, const struct vcpu *v)
+{
+	const uint64_t *r = v->gpr;
+
+	*q = (struct qemu_registers){
+		.version = 1, .size = sizeof(*q), .rax = r[X86_RAX], .rbx = r[X86_RBX], .rcx = r[X86_RCX], .rdx = r[X86_RDX],
+		.rsi = r[X86_RSI], .rdi = r[X86_RDI], .rsp = r[X86_RSP], .rbp = r[X86_RBP], .rip = v->rip,
+		.rflags = v->rflags, .cs = segment_of(&v->seg[X86_CS]), .ds = segment_of(&v->seg[X86_DS]),
+		.es = segment_of(&v->seg[X86_ES]), .fs = segment_of(&v->seg[X86_FS]), .gs = segment_of(&v->seg[X86_GS]),
+		.ss = segment_of(&v->seg[X86_SS]), .ldt = segment_of(&v->ldtr), .tr = segment_of(&v->tr),
+		.gdt = table_of(&v->gdtr), .idt = table_of(&v->idtr), .cr = {v->cr0, 0, v->cr2, v->cr3, v->cr4},
+		.kernel_gs_base = v->kernel_gs_base,
+	};
+	memcpy(q->r, &r[8], sizeof(q->r));
 }
 
 static void put_head(struct core *c, const struct mem *mem, bool registers)
@@ -61,8 +106,8 @@ static void put_head(struct core *c, const struct mem *mem, bool registers)
 	c->head.e_ehsize = sizeof(c->head);
 	c->head.e_phentsize = sizeof(c->segment[0]);
 	c->head.e_phoff = offsetof(struct core, segment);
-	c->segment[0] = (Elf64_Phdr){.p_type = PT_NOTE, .p_offset = offsetof(struct core, note),
-				     .p_filesz = registers ? sizeof(*c) - offsetof(struct core, note) : 0};
+	c->segment[0] = (Elf64_Phdr){.p_type = PT_NOTE, .p_offset = offsetof(struct core, process),
+				     .p_filesz = registers ? sizeof(*c) - offsetof(struct core, process) : 0};
 	for (unsigned i = 0; i < ARRAY_SIZE(ram); i++)
 		if (ram[i].size) {
 			c->segment[segments++] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = offset, .p_paddr = ram[i].at,
@@ -71,28 +116,41 @@ static void put_head(struct core *c, const struct mem *mem, bool registers)
 			offset += ram[i].size;
 		}
 	c->head.e_phnum = (Elf64_Half)segments;
-	c->note = (Elf64_Nhdr){.n_namesz = 5, .n_descsz = sizeof(c->status), .n_type = NT_PRSTATUS};
-	strcpy(c->name, "CORE");
+	c->process.head = (Elf64_Nhdr){.n_namesz = 5, .n_descsz = sizeof(c->process.status), .n_type = NT_PRSTATUS};
+	strcpy(c->process.name, "CORE");
+	c->qemu.head = (Elf64_Nhdr){.n_namesz = 5, .n_descsz = sizeof(c->qemu.registers)};
+	strcpy(c->qemu.name, "QEMU");
 }
 
-bool memory_dump(struct machine *m, const char *file, char *why, size_t n)
+bool memory_dump(struct machine *m, FILE *f, char *why, size_t n)
 {
 	const struct mem *mem = &m->shared->config.mem;
 	bool frozen = m->config->vcpus == 1 && machine_freeze(m, why, n), ok;
 	struct core c = {0};
-	FILE *f = fopen(file, "we");
 
 	put_head(&c, mem, frozen);
-	if (frozen)
-		put_registers(&c, m);
-	ok = f && fwrite(&c, sizeof(c), 1, f) == 1 && fwrite((void *)ZONE_RAM, mem->low_end, 1, f) == 1 &&
+	if (frozen) {
+		put_registers(&c.process.status, m->vcpu[0]);
+		put_qemu_registers(&c.qemu.registers, m->vcpu[0]);
+	}
+	ok = fwrite(&c, sizeof(c), 1, f) == 1 && fwrite((void *)ZONE_RAM, mem->low_end, 1, f) == 1 &&
 	     (mem->high_end == MEM_HIGH_START ||
 	      fwrite((void *)(ZONE_RAM + MEM_HIGH_START), mem->high_end - MEM_HIGH_START, 1, f) == 1);
-	if (f && fclose(f))
+	if (fclose(f))
 		ok = false;
 	if (!ok)
-		snprintf(why, n, "cannot write '%.150s': %s", file, strerror(errno));
+		snprintf(why, n, "cannot write the dump: %s", strerror(errno));
 	if (frozen)
 		machine_thaw(m);
 	return ok;
+}
+
+bool memory_dump_file(struct machine *m, const char *file, char *why, size_t n)
+{
+	FILE *f = fopen(file, "we");
+
+	if (f)
+		return memory_dump(m, f, why, n);
+	snprintf(why, n, "cannot write '%.150s': %s", file, strerror(errno));
+	return false;
 }

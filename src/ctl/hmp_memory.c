@@ -185,7 +185,7 @@ void hmp_dump(struct machine *m, const char *rest, struct hmp_text *t)
 		}
 	if (!*file || *file == '-')
 		hmp_print(t, "Error: name a file\r\n");
-	else if (!memory_dump(m, file, why, sizeof(why)))
+	else if (!memory_dump_file(m, file, why, sizeof(why)))
 		hmp_print(t, "Error: %s\r\n", why);
 }
 

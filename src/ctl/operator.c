@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void send_out(struct operator *op)
 {
@@ -135,7 +136,7 @@ static int open_one(struct operators *o, const struct operator_config *c, char *
 	op->pretty = c->pretty;
 	op->chardev.mux = o->machine->mux;
 	op->chardev.user = (struct chardev_user){.room = room, .filled = filled, .writable = writable,
-						 .link = link_changed, .opaque = op};
+						 .link = link_changed, .opaque = op, .takes_descriptors = true};
 	if (chardev_open(&op->chardev, &o->machine->loop, &c->to, err, errlen) < 0)
 		return -EINVAL;
 	if (alone)
@@ -167,6 +168,9 @@ void operators_close(struct operators *o)
 	if (o->machine)
 		o->machine->listener_of_events = (struct machine_listener){NULL, NULL, NULL};
 	console_close(&o->console);
+	for (size_t i = 0; i < ARRAY_SIZE(o->passed); i++)
+		if (*o->passed[i].name)
+			close(o->passed[i].fd);
 	for (unsigned i = 0; i < o->count; i++) {
 		send_out(o->one[i]);
 		chardev_close(&o->one[i]->chardev);

@@ -40,8 +40,15 @@ struct console_monitor { // the human monitor on the console's terminal (console
 	bool begins, greeted;
 };
 
+struct passed { // a descriptor from an operator; without a name: a free place
+	char name[64];
+	int fd;
+};
+
 struct operators {
 	struct machine *machine;
+	struct passed passed[16];
+	uint64_t dumped; // bytes of the last dump of memory
 	struct console_monitor console;
 	unsigned count;
 	struct operator *one[OPERATORS_MAX];

@@ -90,7 +90,7 @@ void qmp_tell_failure(struct operator *op, const struct block_failure *f)
 }
 
 const char *const qmp_events[] = { "SHUTDOWN", "RESET", "STOP", "RESUME", "POWERDOWN", "DEVICE_DELETED",
-	"DEVICE_TRAY_MOVED", "VSERPORT_CHANGE", "BALLOON_CHANGE", "BLOCK_IO_ERROR", NULL };
+	"DEVICE_TRAY_MOVED", "VSERPORT_CHANGE", "BALLOON_CHANGE", "BLOCK_IO_ERROR", "DUMP_COMPLETED", NULL };
 
 void qmp_tell(struct operator *op, enum machine_note note, bool guest, const char *why)
 {
@@ -103,6 +103,7 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 		[NOTE_DELETED] = {"DEVICE_DELETED", false}, [NOTE_TRAY_OPENED] = {"DEVICE_TRAY_MOVED", false},
 		[NOTE_TRAY_CLOSED] = {"DEVICE_TRAY_MOVED", false}, [NOTE_PORT_OPENED] = {"VSERPORT_CHANGE", false},
 		[NOTE_PORT_CLOSED] = {"VSERPORT_CHANGE", false}, [NOTE_BALLOON] = {"BALLOON_CHANGE", false},
+		[NOTE_DUMPED] = {"DUMP_COMPLETED", false},
 	};
 	json_t *e = event(notes[note].name);
 	uint64_t bytes;
@@ -122,6 +123,8 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 		json_object_set_new(e, "data", json_pack("{s:s,s:b}", "id", why, "open", note == NOTE_PORT_OPENED));
 	if (e && note == NOTE_BALLOON && virtio_bus_memory(op->all->machine, &bytes))
 		json_object_set_new(e, "data", json_pack("{s:I}", "actual", (json_int_t)bytes));
+	if (e && note == NOTE_DUMPED)
+		json_object_set_new(e, "data", json_pack("{s:o}", "result", qmp_dump_status(op->all)));
 	say(op, e);
 }
 

@@ -23,13 +23,16 @@ struct qmp_command {
 
 const struct qmp_command *qmp_find(const char *name); // or NULL
 const char *qmp_name(unsigned i); // of each command; NULL: no more
-// qmp_query.c, qmp_act.c, qmp_media.c, qmp_disks.c; each ends with a name that is NULL
-extern const struct qmp_command qmp_queries[], qmp_acts[], qmp_media[], qmp_disks[];
+// qmp_query.c, qmp_act.c, and so on; each ends with a name that is NULL
+extern const struct qmp_command qmp_queries[], qmp_acts[], qmp_media[], qmp_disks[], qmp_dumps[],
+	qmp_descriptors[];
 extern const char *const qmp_events[]; // their names; the last is NULL
 struct machine *qmp_machine(const struct qmp_call *c);
 json_t *qmp_missing(struct qmp_call *c, const char *what); // a parameter; NULL, for the command to return
 json_t *qmp_plug(struct qmp_call *c, enum plug_kind what); // what the arguments describe
 json_t *qmp_drop(struct qmp_call *c, enum plug_kind what, const char *key); // what the argument `key` names
+int qmp_take_descriptor(struct qmp_call *c, const char *name); // that was passed: the caller's; -1: c->why says why
+json_t *qmp_dump_status(const struct operators *o);
 json_t *qmp_version(void);
 json_t *qmp_text(const char *s); // a string; what is no UTF-8 in s, as after a cut, becomes question marks
 

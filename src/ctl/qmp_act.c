@@ -2,9 +2,11 @@
 //
 // QMP's commands that do something to the machine beyond its buttons: memory into files, an NMI, devices and networks
 // that come and go, the balloon, keys.
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/dump.h"
 #include "ctl/qmp.h"
@@ -43,25 +45,6 @@ static json_t *pmemsave(struct qmp_call *c)
 	return save(c, "val", true);
 }
 
-static json_t *dump(struct qmp_call *c)
-{
-	const char *to = json_string_value(json_object_get(c->args, "protocol"));
-	const char *format = json_string_value(json_object_get(c->args, "format"));
-
-	if (!to)
-		return qmp_missing(c, "protocol");
-	if (strncmp(to, "file:", 5))
-		return qmp_missing(c, "protocol=file:PATH (others are not built)");
-	if (format && strcmp(format, "elf"))
-		return qmp_missing(c, "format=elf (others are not built)");
-	return memory_dump(qmp_machine(c), to + 5, c->why, sizeof(c->why)) ? json_object() : NULL;
-}
-
-static json_t *dump_formats(struct qmp_call *c)
-{
-	return json_pack("{s:[s]}", "formats", "elf");
-}
-
 static json_t *nmi(struct qmp_call *c)
 {
 	machine_send_nmi(qmp_machine(c));
@@ -86,9 +69,23 @@ static json_t *device_add(struct qmp_call *c)
 	return qmp_plug(c, PLUG_DEVICE);
 }
 
+// fd=NAME is a descriptor that was passed; fd=NUMBER one that is open.
 static json_t *netdev_add(struct qmp_call *c)
 {
-	return qmp_plug(c, PLUG_NETWORK);
+	const char *name = json_string_value(json_object_get(c->args, "fd"));
+	json_t *done;
+	int fd = -1;
+
+	if (name && !isdigit((unsigned char)*name)) {
+		fd = qmp_take_descriptor(c, name);
+		if (fd < 0)
+			return NULL;
+		json_object_set_new(c->args, "fd", json_sprintf("%d", fd));
+	}
+	done = qmp_plug(c, PLUG_NETWORK);
+	if (!done && fd >= 0)
+		close(fd);
+	return done;
 }
 
 static json_t *object_add(struct qmp_call *c)
@@ -242,12 +239,12 @@ static json_t *not_built(struct qmp_call *c)
 const struct qmp_command qmp_acts[] = {
 	{ "balloon", balloon },
 	{ "device_add", device_add }, { "device_del", device_del },
-	{ "dump-guest-memory", dump }, { "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave },
+	{ "inject-nmi", nmi }, { "input-send-event", send_event }, { "memsave", memsave },
 	{ "migrate", not_built },
 	{ "migrate-set-capabilities", set_capabilities },
 	{ "netdev_add", netdev_add }, { "netdev_del", netdev_del }, { "object-add", object_add },
 	{ "object-del", object_del }, { "pmemsave", pmemsave }, { "set_link", set_link },
-	{ "query-dump-guest-memory-capability", dump_formats }, { "send-key", send_key },
+	{ "send-key", send_key },
 	{ "snapshot-delete", not_built }, { "snapshot-load", not_built }, { "snapshot-save", not_built },
 	{ "system_wakeup", no_sleep }, { NULL, NULL },
 };

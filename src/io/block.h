@@ -31,6 +31,7 @@ struct block_config {
 	bool is_node;        // ... which is a node's, not a drive's
 	const struct block_config *backing; // said to be what is behind it; NULL: what its header names
 	bool no_backing;     // ... nothing, whatever the header names
+	bool backing_no_lock; // of what the header names
 	struct block_policies on_error;
 	bool readonly, snapshot, no_lock;
 	bool direct;         // around the host's page cache

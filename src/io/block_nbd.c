@@ -151,7 +151,8 @@ static const struct block_ops nbd_ops = { .run = nbd_run, .close = nbd_close_ima
 
 // -- the server
 
-// The image as qemu-nbd's argument: a file and its format, or a tree of nodes where it has been said what is behind it.
+// The image as qemu-nbd's argument: a file and its format, or a tree of nodes where something has been said of what is
+// behind it.
 static void put_text(FILE *to, const char *s)
 {
 	for (fputc('"', to); *s; s++)
@@ -159,17 +160,22 @@ static void put_text(FILE *to, const char *s)
 	fputc('"', to);
 }
 
+static bool is_tree(const struct block_config *c)
+{
+	return c->backing || c->no_backing || c->backing_no_lock;
+}
+
 static void put_node(FILE *to, const struct block_config *c)
 {
 	fprintf(to, "{\"driver\":\"%s\",\"file\":{\"driver\":\"file\",\"filename\":", *c->format ? c->format : "raw");
 	put_text(to, c->file);
 	fputc('}', to);
-	if (c->backing || c->no_backing)
+	if (is_tree(c))
 		fputs(",\"backing\":", to);
 	if (c->backing)
 		put_node(to, c->backing);
-	else if (c->no_backing)
-		fputs("null", to);
+	else if (is_tree(c))
+		fputs(c->no_backing ? "null" : "{\"file\":{\"locking\":\"off\"}}", to);
 	fputc('}', to);
 }
 
@@ -180,7 +186,7 @@ static char *describe(const struct block_config *c)
 	size_t size;
 	FILE *to;
 
-	if (!c->backing && !c->no_backing)
+	if (!is_tree(c))
 		return strdup(c->file);
 	to = open_memstream(&text, &size);
 	if (!to)
@@ -197,7 +203,7 @@ static _Noreturn void child(const struct block_config *c, bool readonly, char *i
 			    pid_t parent)
 {
 	char format[32], cache[32], pid[32];
-	bool tree = c->backing || c->no_backing; // says its formats itself
+	bool tree = is_tree(c); // says its formats itself
 	char *argv[] = { "qemu-nbd", "--shared=4", tree ? "--shared=4" : format, cache,
 		c->keep_discarded ? "--discard=ignore" : "--discard=unmap",
 		readonly ? "--read-only" : "--detect-zeroes=off", "--", image, NULL };

@@ -231,7 +231,8 @@ static int take_peer(struct chardev *c, int fd)
 {
 	if (c->listener.fd >= 0)
 		loop_want(c->loop, &c->listener, 0); // one peer at a time; others wait in the queue
-	c->stream = (struct stream){.in_fd = fd, .out_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3), .out_socket = true};
+	c->stream = (struct stream){.in_fd = fd, .out_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3), .out_socket = true,
+				    .passed = c->user.takes_descriptors ? &c->passed : NULL};
 	return c->stream.out_fd < 0 ? -errno : watch_peer(c);
 }
 
@@ -305,7 +306,7 @@ int chardev_open(struct chardev *c, struct loop *l, const struct stream_config *
 	c->loop = l;
 	c->config = *config;
 	c->opened = true;
-	c->listener.fd = -1;
+	c->listener.fd = c->passed = -1;
 	c->mux.say = say;
 	c->mux.send_break = send_break;
 	c->mux.stream_opaque = c;
@@ -330,6 +331,8 @@ void chardev_close(struct chardev *c)
 	if (c->config.kind == STREAM_PTY)
 		loop_timer_remove(c->loop, &c->look);
 	stream_close(&c->stream);
+	if (c->passed >= 0)
+		close(c->passed);
 	net_socket_unmake(&c->config.socket, c->listener.fd);
 	c->opened = false;
 }

@@ -22,6 +22,7 @@ struct chardev_user {
 	void (*broke)(void *opaque);                // a break has come; may be NULL
 	void *opaque;
 	pthread_mutex_t *lock; // what the loop holds when it calls these; NULL: nothing
+	bool takes_descriptors; // that come over a Unix socket: chardev.passed
 };
 
 struct chardev {
@@ -37,6 +38,7 @@ struct chardev {
 	bool opened;
 	struct mux mux; // of mon:stdio; set by the caller, as user is
 	struct telnet telnet; // of a socket with telnet=on
+	int passed; // the last descriptor that has come, or -1
 };
 
 // 0, or a negative errno with a line in err. A server that waits for its peer does so here.

@@ -17,6 +17,7 @@
 #include "host/term.h"
 #include "io/stream.h"
 
+enum { PASSED_MAX = 16 };
 enum { SMALL_WRITE = 4096 /* a pipe that polls writable takes this much without blocking */ };
 
 static int reopen(int fd, int flags)
@@ -133,6 +134,23 @@ static bool ready_now(int fd, short events)
 	return poll(&p, 1, 0) == 1;
 }
 
+// Bytes of a Unix socket, with which descriptors may come.
+static ssize_t receive(struct stream *s, void *to, size_t n)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PASSED_MAX * sizeof(int))];
+	struct iovec iov = {to, n};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t r = recvmsg(s->in_fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	for (struct cmsghdr *c = r < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		for (size_t i = 0; c->cmsg_type == SCM_RIGHTS && CMSG_LEN(i * sizeof(int)) < c->cmsg_len; i++) {
+			if (*s->passed >= 0)
+				close(*s->passed);
+			memcpy(s->passed, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+		}
+	return r;
+}
+
 ssize_t stream_read(struct stream *s, void *to, size_t n)
 {
 	ssize_t r;
@@ -141,7 +159,7 @@ ssize_t stream_read(struct stream *s, void *to, size_t n)
 		return -EAGAIN;
 	if (!term_may_read(s->in_fd))
 		return -EBUSY;
-	r = read(s->in_fd, to, n);
+	r = s->passed ? receive(s, to, n) : read(s->in_fd, to, n);
 	return r < 0 ? -errno : r;
 }
 

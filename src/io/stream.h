@@ -27,6 +27,7 @@ struct stream_config {
 struct stream {
 	int in_fd, out_fd; // -1: none
 	bool out_socket;
+	int *passed; // the last descriptor that came with the bytes, or -1: the owner's; NULL: none are taken
 };
 
 // 0, or -EINVAL with a line in err that names what is wrong.

@@ -3,11 +3,14 @@
 """Operators: QMP and the human monitor over sockets and standard input, with the stub monitor. What tools send, what
 they must get; input that is cut, nested, endless or no JSON; several at once; and -daemonize, -pidfile, -S.
   test_operator.py RINGER STUB_MONITOR"""
+import array
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -67,15 +70,16 @@ class Qmp:
             answer = self.read()
             if answer is None or "event" not in answer:
                 return answer
-            self.events.append(answer["event"])
+            self.events.append(answer)
 
     def ask(self, name, /, **arguments):
         return self.send({"execute": name, **({"arguments": arguments} if arguments else {})}).get("return")
 
     def event(self, name):
-        if name in self.events:
-            self.events.remove(name)
-            return {}
+        for e in self.events:
+            if e["event"] == name:
+                self.events.remove(e)
+                return e
         while True:
             e = self.read()
             if e is None or e.get("event") == name:
@@ -101,7 +105,7 @@ def test_qmp():
     time.sleep(0.1)
     check("its processor stands still", states(p.pid) == ["T"], states(p.pid))
     check("paused", q.ask("query-status")["status"] == "paused")
-    check("stop again", q.ask("stop") == {} and "STOP" not in q.events)
+    check("stop again", q.ask("stop") == {} and all(e["event"] != "STOP" for e in q.events))
     check("cont", q.ask("cont") == {} and q.event("RESUME") is not None and "T" not in states(p.pid))
     names = {c["name"] for c in q.ask("query-commands")}
     check("commands", {"quit", "stop", "cont", "system_reset", "system_powerdown", "query-version"} <= names)
@@ -127,7 +131,7 @@ def test_qmp():
     check("two at once", q.read()["return"]["enabled"] is False)
     check("reset", q.ask("system_reset") == {} and q.event("RESET")["data"]["reason"] == "host-qmp-system-reset")
     check("running again", q.ask("query-status")["running"] and len(states(p.pid)) == 1)
-    check("button", q.ask("system_powerdown") == {} and "POWERDOWN" in q.events)
+    check("button", q.ask("system_powerdown") == {} and any(e["event"] == "POWERDOWN" for e in q.events))
     q.f.close()
     q.s.close()
     q = Qmp("q")
@@ -268,7 +272,7 @@ def test_media():
             check("close again", q.ask("blockdev-close-tray", id="cd") == {})
             check("netdev", q.ask("netdev_add", type="user", id="n1") == {} and q.ask("netdev_del", id="n1") == {})
             check("object", q.ask("object-add", **{"qom-type": "rng-random", "id": "r1"}) == {} and q.ask("object-del", id="r1") == {})
-        moved = [e for e in q.events if e == "DEVICE_TRAY_MOVED"]
+        moved = [e for e in q.events if e["event"] == "DEVICE_TRAY_MOVED"]
         check("told of trays", len(moved) >= 50, len(moved))
         check("nothing left", lives(p.pid) == held, (held, lives(p.pid)))
         check("change to nothing", "No such file" in hmp("change cd absent.iso") and tray() == (False, None))
@@ -313,6 +317,19 @@ def test_backing():
                        ([*files, *node("base", "raw", "f0"), *node("top", "raw", "f1", backing="base"), *disk], "no backing")):
         p = subprocess.run([*BOOT, *args], env=env, capture_output=True, text=True, timeout=10)
         check(f"refused: {said}", p.returncode == 1 and said in p.stderr and p.stderr.count("\n") == 1, p)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base.raw", "over.qcow2"], check=True)
+    over = ["-qmp", "unix:ov,server=on,wait=off", "-drive", "file.file.filename=over.qcow2,file.driver=qcow2,format=raw,if=virtio"]
+    with open("base.raw", "rb") as base: # nobody else is to read it: byte 200 of the locks that QEMU takes
+        fcntl.fcntl(base, 37, struct.pack("hhxxxxqqixxxx", fcntl.F_RDLCK, os.SEEK_SET, 200, 1, 0)) # F_OFD_SETLK
+        p = subprocess.run([*BOOT, *over], env=env, capture_output=True, text=True, timeout=10)
+        check("its backing is locked", p.returncode == 1 and "lock" in p.stderr and p.stderr.count("\n") == 1, p)
+        over[-1] += ",file.backing.file.locking=off"
+        p = start(*over)
+        q = Qmp("ov")
+        inserted = q.ask("query-block")[0]["inserted"]
+        check("a format below", inserted["drv"] == "qcow2" and inserted["image"]["virtual-size"] == 1 << 20, inserted)
+        q.ask("quit")
+        check("ends", p.wait(10) == 0, p.returncode)
     p = start("-qmp", "unix:nb,server=on,wait=off", *files, *node("top", "qcow2", "f1", backing=None), *disk)
     q = Qmp("nb")
     check("no backing", q.ask("query-block")[0]["inserted"]["file"] == "top.qcow2")
@@ -328,6 +345,40 @@ def test_streams():
     seen = {c["label"]: (c["filename"], c["frontend-open"]) for c in q.ask("query-chardev")}
     check("pty", os.path.exists(seen["charserial0"][0].removeprefix("pty:")) and seen["charserial0"][0].startswith("pty:/dev/"), seen)
     check("port", seen["ga"] == ("disconnected:unix:ga,server=on", False), seen)
+    q.ask("quit")
+    check("ends", p.wait(10) == 0, p.returncode)
+
+
+def test_descriptors():
+    """What is sent with a command: a name for it, a dump into it, and nothing left of it."""
+    p = start("-serial", "null", "-smp", "2", "-qmp", "unix:fd,server=on,wait=off")
+    q = Qmp("fd")
+    fails = lambda command, /, **args: q.send({"execute": command, "arguments": args}).get("error", {}).get("desc", "")
+
+    def pass_on(name, *files):
+        line = json.dumps({"execute": "getfd", "arguments": {"fdname": name}}).encode()
+        q.s.sendmsg([line], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [f.fileno() for f in files]))])
+        return q.read()
+    held = lives(p.pid)
+    with open("core", "wb") as core, open("/dev/null") as other:
+        check("getfd", pass_on("a", other) == {"return": {}} and pass_on("a", core) == {"return": {}})
+        check("several", pass_on("b", other, other, core) == {"return": {}} and q.ask("closefd", fdname="b") == {})
+        check("none sent", "SCM_RIGHTS" in fails("getfd", fdname="c"))
+        check("a digit", "error" in pass_on("9", other) and "error" in pass_on("", other) and "error" in pass_on("x" * 70, other))
+        check("many", ["return" in pass_on(f"n{i}", other) for i in range(20)].count(True) == 15)
+        check("not to be written", "written" in fails("dump-guest-memory", paging=False, protocol="fd:n0"))
+    for i in range(1, 15):
+        check("closefd", q.ask("closefd", fdname=f"n{i}") == {} and "not been found" in fails("closefd", fdname=f"n{i}"))
+    check("dump", q.ask("query-dump")["status"] == "none" and q.ask("dump-guest-memory", paging=False, protocol="fd:a", detach=True) == {})
+    check("is told", q.event("DUMP_COMPLETED")["data"]["result"] == q.ask("query-dump") == {"status": "completed", "completed": 64 << 20, "total": 64 << 20})
+    core = open("core", "rb").read()
+    phoff, phnum = struct.unpack_from("<Q", core, 32)[0], struct.unpack_from("<H", core, 56)[0]
+    loads = [h for h in (struct.unpack_from("<IIQQQQQQ", core, phoff + 56 * i) for i in range(phnum)) if h[0] == 1]
+    check("a core", core[:4] == b"\x7fELF" and len(loads) == 1 and loads[0][4:6] == (0, 64 << 20) and len(core) == loads[0][2] + (64 << 20), loads)
+    for bad in (dict(protocol="fd:a"), dict(protocol="fd:"), dict(protocol="tcp:x"), dict(paging=True, protocol="file:x"), dict(protocol="file:/nonexistent/x")):
+        check(f"{bad}", fails("dump-guest-memory", **{"paging": False, **bad}))
+    check("no such", fails("netdev_add", type="tap", id="t", fd="nobody"))
+    check("nothing left", lives(p.pid)[0] - held[0] in (0, 1), (held, lives(p.pid))) # the last that was not named
     q.ask("quit")
     check("ends", p.wait(10) == 0, p.returncode)
 

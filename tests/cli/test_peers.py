@@ -48,7 +48,7 @@ os.mkdir("share")
 for name, size in [("disk.img", 8 << 20), ("seed.iso", 1 << 20)]:
     with open(name, "wb") as f:
         f.truncate(size)
-have_qcow2 = subprocess.run("qemu-img create -q -f qcow2 d.qcow2 16M", shell=True, stderr=subprocess.DEVNULL).returncode == 0
+have_qcow2 = subprocess.run("qemu-img create -q -f qcow2 d.qcow2 16M && qemu-img create -q -f qcow2 -F raw -b disk.img over.qcow2", shell=True, stderr=subprocess.DEVNULL).returncode == 0
 for line in peers.split("\n"):
     if not line or line.startswith("#"):
         continue
