@@ -9,8 +9,12 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/procfs.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20, SEG_DESCRIPTOR = 0xf0ff /* what of enum x86_seg_attr is in a descriptor */ };
 
 struct qemu_segment {
 	uint32_t selector, limit, flags, pad;
@@ -27,24 +31,25 @@ struct qemu_registers { // version 1
 struct core {
 	Elf64_Ehdr head;
 	Elf64_Phdr segment[3]; // the notes, low RAM, high RAM
-	struct {
+	struct __attribute__((packed)) { // what is in a note is aligned to 4 bytes
 		Elf64_Nhdr head;
 		char name[8];
 		struct elf_prstatus status;
 	} process;
-	struct {
+	struct __attribute__((packed)) {
 		Elf64_Nhdr head;
 		char name[8];
 		struct qemu_registers registers;
 	} qemu;
 };
 
-static void put_registers(struct elf_prstatus *s, const struct vcpu *v)
+static struct elf_prstatus status_of(const struct vcpu *v)
 {
 	// struct user_regs_struct's order, by x86's numbers
 	static const uint8_t order[] = { 15, 14, 13, 12, 5, 3, 11, 10, 9, 8, 0, 1, 2, 6, 7 };
 	enum { RIP = 16, CS = 17, RFLAGS = 18, RSP = 19, SS = 20, FS_BASE = 21, DS = 23, ES = 24, FS = 25, GS = 26 };
-	unsigned long long *r = (unsigned long long *)s->pr_reg;
+	struct elf_prstatus s = {.pr_pid = 1};
+	unsigned long long *r = (unsigned long long *)s.pr_reg;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
 		r[i] = v->gpr[order[i]];
@@ -59,12 +64,13 @@ static void put_registers(struct elf_prstatus *s, const struct vcpu *v)
 	r[GS] = v->seg[X86_GS].sel;
 	r[FS_BASE] = v->seg[X86_FS].base;
 	r[FS_BASE + 1] = v->seg[X86_GS].base;
-	s->pr_pid = 1;
+	return s;
 }
 
 static struct qemu_segment segment_of(const struct x86_seg *s)
 {
-	return (struct qemu_segment){.selector = s->sel, .limit = s->limit, .flags = s->attr << 8, .base = s->base};
+	return (struct qemu_segment){.selector = s->sel, .limit = s->limit, 
+				     .flags = (s->attr & SEG_DESCRIPTOR) << 8, .base = s->base};
 }
 
 static struct qemu_segment table_of(const struct x86_table *t)
@@ -72,12 +78,11 @@ static struct qemu_segment table_of(const struct x86_table *t)
 	return (struct qemu_segment){.limit = t->limit, .base = t->base};
 }
 
-static void put_qemu_registers(struct qemu_registers *q, const struct vcpu *v)
+static struct qemu_registers qemu_registers_of(const struct vcpu *v)
 {
 	const uint64_t *r = v->gpr;
-
-	*q = (struct qemu_registers){
-		.version = 1, .size = sizeof(*q), .rax = r[X86_RAX], .rbx = r[X86_RBX], .rcx = r[X86_RCX], .rdx = r[X86_RDX],
+	struct qemu_registers q = {
+		.version = 1, .size = sizeof(q), .rax = r[X86_RAX], .rbx = r[X86_RBX], .rcx = r[X86_RCX], .rdx = r[X86_RDX],
 		.rsi = r[X86_RSI], .rdi = r[X86_RDI], .rsp = r[X86_RSP], .rbp = r[X86_RBP], .rip = v->rip,
 		.rflags = v->rflags, .cs = segment_of(&v->seg[X86_CS]), .ds = segment_of(&v->seg[X86_DS]),
 		.es = segment_of(&v->seg[X86_ES]), .fs = segment_of(&v->seg[X86_FS]), .gs = segment_of(&v->seg[X86_GS]),
@@ -85,7 +90,8 @@ static void put_qemu_registers(struct qemu_registers *q, const struct vcpu *v)
 		.gdt = table_of(&v->gdtr), .idt = table_of(&v->idtr), .cr = {v->cr0, 0, v->cr2, v->cr3, v->cr4},
 		.kernel_gs_base = v->kernel_gs_base,
 	};
-	memcpy(q->r, &r[8], sizeof(q->r));
+	memcpy(q.r, &r[8], sizeof(q.r));
+	return q;
 }
 
 static void put_head(struct core *c, const struct mem *mem, bool registers)
@@ -122,6 +128,20 @@ static void put_head(struct core *c, const struct mem *mem, bool registers)
 	strcpy(c->qemu.name, "QEMU");
 }
 
+// From the file that is the guest's memory: pages that nobody has touched are not made by reading them there.
+static bool copy_memory(FILE *to, int from, uint64_t size)
+{
+	char *piece = malloc(PIECE);
+	uint64_t at = 0;
+	ssize_t n = 1;
+
+	while (piece && at < size && (n = pread(from, piece, MIN(size - at, (uint64_t)PIECE), (off_t)at)) > 0 &&
+	       fwrite(piece, 1, (size_t)n, to) == (size_t)n)
+		at += (uint64_t)n;
+	free(piece);
+	return at == size;
+}
+
 bool memory_dump(struct machine *m, FILE *f, char *why, size_t n)
 {
 	const struct mem *mem = &m->shared->config.mem;
@@ -130,12 +150,10 @@ bool memory_dump(struct machine *m, FILE *f, char *why, size_t n)
 
 	put_head(&c, mem, frozen);
 	if (frozen) {
-		put_registers(&c.process.status, m->vcpu[0]);
-		put_qemu_registers(&c.qemu.registers, m->vcpu[0]);
+		c.process.status = status_of(m->vcpu[0]);
+		c.qemu.registers = qemu_registers_of(m->vcpu[0]);
 	}
-	ok = fwrite(&c, sizeof(c), 1, f) == 1 && fwrite((void *)ZONE_RAM, mem->low_end, 1, f) == 1 &&
-	     (mem->high_end == MEM_HIGH_START ||
-	      fwrite((void *)(ZONE_RAM + MEM_HIGH_START), mem->high_end - MEM_HIGH_START, 1, f) == 1);
+	ok = fwrite(&c, sizeof(c), 1, f) == 1 && copy_memory(f, m->ram_fd, mem->low_end + mem->high_end - MEM_HIGH_START);
 	if (fclose(f))
 		ok = false;
 	if (!ok)

@@ -126,7 +126,7 @@ static void balloon(struct machine *m, const char *rest, struct hmp_text *t)
 
 	if (!n || n >> 40)
 		hmp_print(t, "Error: give a number of MiB\r\n");
-	else if (!virtio_bus_ask_memory(m, n << 20))
+	else if (!balloon_ask(m, n << 20))
 		hmp_print(t, "Error: No balloon device has been activated\r\n");
 }
 

@@ -165,7 +165,7 @@ static void info_balloon(struct machine *m, struct hmp_text *t)
 {
 	uint64_t bytes;
 
-	if (virtio_bus_memory(m, &bytes))
+	if (balloon_memory(m, &bytes))
 		hmp_print(t, "balloon: actual=%llu\r\n", (unsigned long long)bytes >> 20);
 	else
 		hmp_print(t, "Error: No balloon device has been activated\r\n");

@@ -121,7 +121,7 @@ void qmp_tell(struct operator *op, enum machine_note note, bool guest, const cha
 							 note == NOTE_TRAY_OPENED));
 	if (e && (note == NOTE_PORT_OPENED || note == NOTE_PORT_CLOSED))
 		json_object_set_new(e, "data", json_pack("{s:s,s:b}", "id", why, "open", note == NOTE_PORT_OPENED));
-	if (e && note == NOTE_BALLOON && virtio_bus_memory(op->all->machine, &bytes))
+	if (e && note == NOTE_BALLOON && balloon_memory(op->all->machine, &bytes))
 		json_object_set_new(e, "data", json_pack("{s:I}", "actual", (json_int_t)bytes));
 	if (e && note == NOTE_DUMPED)
 		json_object_set_new(e, "data", json_pack("{s:o}", "result", qmp_dump_status(op->all)));

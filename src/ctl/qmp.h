@@ -25,7 +25,7 @@ const struct qmp_command *qmp_find(const char *name); // or NULL
 const char *qmp_name(unsigned i); // of each command; NULL: no more
 // qmp_query.c, qmp_act.c, and so on; each ends with a name that is NULL
 extern const struct qmp_command qmp_queries[], qmp_acts[], qmp_media[], qmp_disks[], qmp_dumps[],
-	qmp_descriptors[];
+	qmp_descriptors[], qmp_objects[];
 extern const char *const qmp_events[]; // their names; the last is NULL
 struct machine *qmp_machine(const struct qmp_call *c);
 json_t *qmp_missing(struct qmp_call *c, const char *what); // a parameter; NULL, for the command to return

@@ -143,7 +143,7 @@ static json_t *balloon(struct qmp_call *c)
 
 	if (!json_is_integer(value) || json_integer_value(value) <= 0)
 		return qmp_missing(c, "value");
-	if (virtio_bus_ask_memory(qmp_machine(c), (uint64_t)json_integer_value(value)))
+	if (balloon_ask(qmp_machine(c), (uint64_t)json_integer_value(value)))
 		return json_object();
 	c->class = "DeviceNotActive";
 	snprintf(c->why, sizeof(c->why), "No balloon device has been activated");

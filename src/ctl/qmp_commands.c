@@ -201,7 +201,7 @@ static const struct qmp_command commands[] = {
 static const struct qmp_command *at(unsigned i)
 {
 	const struct qmp_command *const tables[] = { commands, qmp_queries, qmp_acts, qmp_media, qmp_disks, qmp_dumps,
-							qmp_descriptors };
+							qmp_descriptors, qmp_objects };
 
 	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
 		for (const struct qmp_command *c = tables[t]; c->name; c++)

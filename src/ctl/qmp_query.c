@@ -201,47 +201,6 @@ static json_t *query_schema(struct qmp_call *c)
 	return list;
 }
 
-// -- the tree of objects, as far as programs walk it: processors, and devices that have names
-
-static void add_object(json_t *list, const char *name, const char *type)
-{
-	json_array_append_new(list, json_pack("{s:s,s:s}", "name", name, "type", type));
-}
-
-static json_t *list_objects(struct qmp_call *c)
-{
-	const char *path = text_of(c, "path"), *cpus = "/machine/unattached";
-	struct machine *m = qmp_machine(c);
-	json_t *list = json_array();
-	char name[80], type[80];
-	unsigned n;
-
-	add_object(list, "type", "string");
-	if (path && !strcmp(path, "/machine")) {
-		add_object(list, "peripheral", "child<container>");
-		add_object(list, "unattached", "child<container>");
-	} else if (path && !strcmp(path, "/machine/peripheral")) {
-		for (unsigned i = 0; i < m->virtio.count; i++) {
-			const struct virtio_device *d = m->virtio.pci[i].device;
-
-			snprintf(type, sizeof(type), "child<%s-pci>", d ? d->class->name : "");
-			if (d && d->name && *d->name)
-				add_object(list, d->name, type);
-		}
-	} else if (path && !strcmp(path, cpus)) {
-		for (unsigned i = 0; i < m->config->vcpus; i++) {
-			snprintf(name, sizeof(name), "device[%u]", i);
-			add_object(list, name, "child<max-x86_64-cpu>");
-		}
-	} else if (!path || strncmp(path, cpus, strlen(cpus)) ||
-		   sscanf(path + strlen(cpus), "/device[%u]", &n) != 1 || n >= m->config->vcpus) {
-		json_decref(list);
-		c->class = "DeviceNotFound";
-		return refused(c, "Device not found");
-	}
-	return list;
-}
-
 // -- this machine
 
 static json_t *query_pci(struct qmp_call *c)
@@ -277,7 +236,7 @@ static json_t *query_balloon(struct qmp_call *c)
 {
 	uint64_t bytes;
 
-	if (virtio_bus_memory(c->op->all->machine, &bytes))
+	if (balloon_memory(c->op->all->machine, &bytes))
 		return json_pack("{s:I}", "actual", (json_int_t)bytes);
 	c->class = "DeviceNotActive";
 	return refused(c, "No balloon device has been activated");
@@ -294,8 +253,7 @@ static json_t *query_migrate(struct qmp_call *c)
 }
 
 const struct qmp_command qmp_queries[] = {
-	{ "device-list-properties", query_properties }, { "qom-list", list_objects },
-	{ "qom-list-types", query_types },
+	{ "device-list-properties", query_properties }, { "qom-list-types", query_types },
 	{ "qom-list-properties", query_object_properties },
 	{ "query-acpi-ospm-status", nothing },
 	{ "query-balloon", query_balloon }, { "query-block-jobs", nothing },

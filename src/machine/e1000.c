@@ -9,10 +9,11 @@
 #include <string.h>
 
 #include "machine/machine.h"
+#include "machine/slots.h"
 
 static int create(struct machine *m, unsigned i, const struct nic_config *card, char *err, size_t errlen)
 {
-	int slot = virtio_bus_slot(m, card->slot), r;
+	int slot = slot_find(m, card->slot), r;
 	struct e1000 *e;
 
 	if (slot < 0) {

@@ -297,6 +297,7 @@ void machine_destroy(struct machine *m)
 	if (m->shared)
 		machine_stop_threads(m);
 	machine_kill_monitors(m);
+	balloon_stop(m);
 	virtio_bus_destroy(m);
 	ide_destroy(m);
 	ahci_destroy(m);

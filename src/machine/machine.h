@@ -28,6 +28,7 @@
 #include "machine/control.h"
 #include "machine/floppy.h"
 #include "machine/ahci.h"
+#include "machine/balloon.h"
 #include "machine/e1000.h"
 #include "machine/ide.h"
 #include "machine/pflash.h"
@@ -155,6 +156,7 @@ struct machine {
 	struct bus bus;
 	struct pc pc;
 	struct virtio_bus virtio; // its devices have locks of their own
+	struct balloon_polling balloon;
 
 	char monitor_path[4096];
 	int monitor_fd; // it is executed by this; -1: by its path

@@ -9,14 +9,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "machine/balloon.h"
 #include "machine/doorbell.h"
 #include "machine/machine.h"
+#include "machine/slots.h"
 #include "virtio/9p.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
 #define ASK_AGAIN_NS (UINT64_C(6) * 1000000000) // a guest takes back what is asked again within 5 seconds
-enum { FIRST_SLOT = 3, SLOTS = 32, I6300ESB_SLOT = 30 /* chip/i6300esb.c */ };
 
 static struct virtio_device *create_folder(struct machine *m, const struct virtio_config *c, char *err, size_t errlen)
 {
@@ -151,62 +152,6 @@ static void complain(void *opaque, const char *device, const char *what)
 		fprintf(stderr, "guest error: %s: %s\n", device, what);
 }
 
-static bool slot_taken(const struct machine *m, int slot)
-{
-	if (m->config->pc.watchdog && slot == I6300ESB_SLOT)
-		return true;
-	for (unsigned i = 0; i < AHCI_CONTROLLERS; i++)
-		if (m->shared->config.ahci[i].present && m->shared->config.ahci[i].devfn >> 3 == slot)
-			return true;
-	for (unsigned i = 0; i < E1000_CARDS; i++)
-		if (m->shared->config.e1000[i].present && m->shared->config.e1000[i].devfn >> 3 == slot)
-			return true;
-	for (unsigned i = 0; i < PCI_APP_MAX; i++)
-		if (m->shared->pci[i].present && !m->shared->pci[i].port && m->shared->pci[i].devfn >> 3 == slot)
-			return true;
-	for (unsigned i = 0; i < PCIE_PORTS; i++)
-		if (m->shared->config.root_port[i].present && m->shared->config.root_port[i].devfn >> 3 == slot)
-			return true;
-	if (machine_has_vga(m->config) && slot == machine_vga_slot(m->config))
-		return true;
-	return m->config->board == BOARD_Q35 ? slot == 0 || slot == 31 : slot < 2; // the chip set's own
-}
-
-static bool is_wanted(const struct machine_config *c, int slot)
-{
-	for (unsigned i = 0; i < c->nvirtio; i++)
-		if (!c->virtio[i].port && c->virtio[i].slot == slot)
-			return true;
-	for (unsigned i = 0; i < c->nics; i++)
-		if (c->nic[i].model == NIC_E1000 && c->nic[i].slot == slot)
-			return true;
-	return false;
-}
-
-int virtio_bus_slot(const struct machine *m, int wanted)
-{
-	if (wanted != SLOT_ANY)
-		return slot_taken(m, wanted) ? -EBUSY : wanted;
-	for (int i = 0; i < SLOTS; i++) {
-		int slot = (FIRST_SLOT + i) % SLOTS;
-
-		if (!slot_taken(m, slot) && !is_wanted(m->config, slot))
-			return slot;
-	}
-	return -ENOSPC;
-}
-
-// Behind a root port there is one.
-static int place_of(const struct machine *m, const struct virtio_config *c)
-{
-	if (!c->port)
-		return virtio_bus_slot(m, c->slot);
-	for (unsigned i = 0; i < PCI_APP_MAX; i++)
-		if (m->shared->pci[i].present && m->shared->pci[i].port == c->port)
-			return -EBUSY;
-	return 0;
-}
-
 // What the command line says of the rings.
 static bool set_features(struct virtio_device *d, const struct virtio_config *c, char *err, size_t errlen)
 {
@@ -258,7 +203,7 @@ static int add(struct machine *m, const struct virtio_config *c, char *err, size
 	struct virtio_bus *b = &m->virtio;
 	unsigned n = free_place(b);
 	struct virtio_pci *p = &b->pci[n];
-	int slot = mmio ? 0 : place_of(m, c);
+	int slot = mmio ? 0 : slot_for(m, c);
 	struct virtio_device *d;
 
 	if (slot < 0 || n == PCI_APP_MAX) {
@@ -357,39 +302,6 @@ int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errle
 	return 0;
 }
 
-// -- the balloon
-
-static struct virtio_balloon *balloon_of(struct machine *m)
-{
-	for (unsigned i = 0; i < m->virtio.count; i++)
-		if (m->virtio.pci[i].device && m->virtio.config[i]->kind == VIRTIO_BALLOON)
-			return container_of(m->virtio.pci[i].device, struct virtio_balloon, dev);
-	return NULL;
-}
-
-bool virtio_bus_ask_memory(struct machine *m, uint64_t bytes)
-{
-	struct virtio_balloon *b = balloon_of(m);
-	uint64_t ram = m->config->ram_size;
-	uint64_t pages = (ram - MIN(bytes, ram)) / PAGE_SIZE;
-
-	if (!b || pages > UINT32_MAX)
-		return false;
-	virtio_balloon_ask(b, (uint32_t)pages);
-	return true;
-}
-
-// The driver says how much; more than there is counts as all.
-bool virtio_bus_memory(struct machine *m, uint64_t *bytes)
-{
-	struct virtio_balloon *b = balloon_of(m);
-	uint64_t ram = m->config->ram_size;
-
-	if (b)
-		*bytes = ram - MIN((uint64_t)virtio_balloon_pages(b) * PAGE_SIZE, ram);
-	return b;
-}
-
 // The guest cannot reach them any more.
 void virtio_bus_ejected(struct machine *m)
 {
@@ -446,16 +358,12 @@ static void tell_ports(struct machine *m, struct virtio_console *v)
 
 void virtio_bus_tell(struct machine *m)
 {
-	struct virtio_balloon *b = balloon_of(m);
 	struct virtio_console *v;
 	unsigned i = 0;
 
 	while ((v = next_console(m, &i)))
 		tell_ports(m, v);
-	if (!b || virtio_balloon_pages(b) == b->told)
-		return;
-	b->told = virtio_balloon_pages(b);
-	machine_tell(m, NOTE_BALLOON, true, "");
+	balloon_tell(m);
 }
 
 const struct chardev *virtio_bus_port(struct machine *m, unsigned n, bool *open)

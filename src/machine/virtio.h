@@ -53,15 +53,10 @@ struct virtio_bus {
 
 int virtio_bus_create(struct machine *m, char *err, size_t errlen); // 0, or a negative errno with a line in err
 void virtio_bus_destroy(struct machine *m);
-// A free place on the bus: the one that is wanted, or (SLOT_ANY) the first that nobody wants. -EBUSY, -ENOSPC.
-int virtio_bus_slot(const struct machine *m, int wanted);
 void virtio_bus_reset(struct machine *m); // nothing touches guest memory after this until the guest starts a device
 // A device for a machine that runs; ask the guest to let one go, by id; take away those that it has let go.
 int virtio_bus_plug(struct machine *m, const struct virtio_config *c, char *err, size_t errlen);
 int virtio_bus_unplug(struct machine *m, const char *id, char *err, size_t errlen);
-// What the guest is to have, without its balloon, and has. False: there is no balloon, or none that can be so large.
-bool virtio_bus_ask_memory(struct machine *m, uint64_t bytes);
-bool virtio_bus_memory(struct machine *m, uint64_t *bytes);
 void virtio_bus_tell(struct machine *m); // operators: which ports the guest has opened, how large its balloon is
 // A console port's character device, and whether the guest has it open. NULL: it is gone.
 const struct chardev *virtio_bus_port(struct machine *m, unsigned i, bool *open);

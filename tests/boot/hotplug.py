@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -104,7 +105,18 @@ sh(add, b"Error: device_add: Duplicate")
 sh("device_add isa-serial", b"Error: ")
 sh("info registers", b"RIP=")
 expect(b"EFER=")
+expect(b"(qemu) ")
 sh(f"dump-guest-memory {out}/core", b"(qemu) ")
+with open(f"{out}/core", "rb") as core:  # its notes' registers lead to the kernel's page tables and handlers
+    head = core.read(4096)
+    at_notes, at_ram = struct.unpack_from("<Q", head, 64 + 8)[0], struct.unpack_from("<Q", head, 120 + 8)[0]
+    regs = struct.unpack_from("<II18Q", head, head.index(b"QEMU\0") + 8)
+    tables = struct.unpack_from("<" + "IIIIQ" * 10 + "6Q", head, head.index(b"QEMU\0") + 8 + 8 + 8 * 18)
+    cr, idt = tables[-6:-1], tables[-7]
+    assert head[at_notes + 12:at_notes + 16] == b"CORE" and regs[:2] == (1, 440), regs
+    assert struct.unpack_from("<Q", head, at_notes + 20 + 112 + 8 * 16)[0] == regs[18] and cr[0] >> 31 and idt >> 47, (regs, tables)
+    core.seek(at_ram + (cr[3] & ~0xfff) + 8 * 511)
+    assert core.read(1)[0] & 1, hex(cr[3])
 sh("info pci", b'id "da"')
 say(b"\x01c")
 wait_for("/dev/vda", True)
@@ -127,6 +139,15 @@ ask("human-monitor-command", **{"command-line": "balloon 256"})
 while "actual=256" not in ask("human-monitor-command", **{"command-line": "info balloon"})["return"] and time.time() < deadline:
     time.sleep(0.1)
 sh("n=$(awk '/MemTotal/ { print $2 }' /proc/meminfo); echo HAS $((m - n + 42))", b"HAS 42")
+assert "return" in ask("qom-set", path="/machine/peripheral/db0", property="guest-stats-polling-interval", value=1)
+stats = {"last-update": 0}
+for i in range(2):  # it says what it has, and says it again
+    before = stats["last-update"]
+    while stats["last-update"] <= before and time.time() < deadline:
+        time.sleep(0.1)
+        stats = ask("qom-get", path="/machine/peripheral/db0", property="guest-stats")["return"]
+    assert stats["last-update"] > before, stats
+assert 180 << 20 < stats["stats"]["stat-total-memory"] < 256 << 20, stats
 assert "error" in ask("device_del", id="none")
 for device, node in [("da", "/dev/vda"), ("dn", "/sys/class/net/eth0")]:
     assert "return" in ask("device_del", id=device), device

@@ -184,7 +184,7 @@ def test_human():
 def test_probes():
     """What libvirt and test suites ask before they start, and of a machine that runs; memory into files."""
     open("d.img", "wb").write(bytes(1 << 20))
-    p = start("-qmp", "unix:pr,server=on,wait=off", "-drive", "file=d.img,format=raw,if=virtio", "-device", "virtio-rng-pci,id=r0")
+    p = start("-qmp", "unix:pr,server=on,wait=off", "-drive", "file=d.img,format=raw,if=virtio", "-device", "virtio-rng-pci,id=r0", "-device", "virtio-balloon-pci,id=b0")
     q = Qmp("pr")
     names = [c["name"] for c in q.ask("query-commands")]
     for name in names:
@@ -199,6 +199,18 @@ def test_probes():
     check("types", "virtio-blk-pci" in [t["name"] for t in q.ask("qom-list-types")])
     below = lambda path: [o["name"] for o in q.ask("qom-list", path=path)]
     check("objects", "r0" in below("/machine/peripheral") and "device[0]" in below("/machine/unattached") and "type" in below("/machine/unattached/device[0]"))
+    fails = lambda command, /, **args: q.send({"execute": command, "arguments": args}).get("error", {}).get("desc", "")
+    balloon = "/machine/peripheral/b0"
+    check("properties", {"guest-stats", "guest-stats-polling-interval", "type"} <= set(below(balloon)) and "guest-stats" not in below("r0"))
+    check("a balloon", q.ask("qom-get", path=balloon, property="type") == "virtio-balloon-pci")
+    check("not asked", q.ask("qom-get", path="b0", property="guest-stats")["stats"]["stat-free-memory"] == -1)
+    check("qom-set", q.ask("qom-set", path=balloon, property="guest-stats-polling-interval", value=10) == {} and
+          q.ask("qom-get", path=balloon, property="guest-stats-polling-interval") == 10)
+    check("the machine", q.ask("qom-get", path="/machine", property="type") == "pc-i440fx-7.2-machine")
+    for args, said in ((dict(path=balloon, property="guest-stats-polling-interval", value=-1), "seconds"), (dict(path=balloon, property="type", value="x"), "writable"),
+                       (dict(path=balloon, property="type"), "value"), (dict(path="r0", property="guest-stats", value=1), "not found"), (dict(path=balloon), "property"),
+                       (dict(path="/machine/unattached/device[1]", property="type"), "not found"), (dict(path="/machine/unattached/device[0]x", property="type"), "not found")):
+        check(f"qom-set {args}", said in fails("qom-set", **args), fails("qom-set", **args))
     check("no object", q.send({"execute": "qom-list", "arguments": {"path": "/machine/x"}})["error"]["class"] == "DeviceNotFound")
     inserted = q.ask("query-block")[0]["inserted"]
     check("block", inserted["file"] == "d.img" and inserted["image"]["virtual-size"] == 1 << 20, inserted)
