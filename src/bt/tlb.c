@@ -152,18 +152,27 @@ void tlb_flush(struct vcpu *v, bool global)
 	vmm_trace(v, LOG_MMU, "mmu: flush of %s, cr3 %lx\n", global ? "everything" : "all but global pages", v->cr3);
 }
 
+enum { REGION_STEP = 64 };
+
+static bool has_large(const uint8_t *kind)
+{
+	const uint64_t LARGE_IN_8 = TLB_LARGE * UINT64_C(0x0101010101010101), *w = (const uint64_t *)kind;
+
+	return (w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7]) & LARGE_IN_8;
+}
+
+// All that pages larger than 4 KiB have within the 2^shift bytes around the address: at least 4 MiB.
 static void flush_region(struct tlb *t, gva_t gva, unsigned shift)
 {
-	const uint64_t LARGE_IN_8 = TLB_LARGE * UINT64_C(0x0101010101010101);
-	uint64_t pages = MIN(UINT64_C(1) << (shift - PAGE_SHIFT), TLB_SIZE), first = gva >> PAGE_SHIFT & ~(pages - 1);
+	unsigned slots = (unsigned)MIN(UINT64_C(1) << (shift - PAGE_SHIFT), TLB_SIZE);
+	unsigned first = gva >> PAGE_SHIFT & (TLB_SIZE - 1) & ~(slots - 1);
 
-	for (uint64_t p = first; p < first + pages; p++) {
-		unsigned i = p & (TLB_SIZE - 1);
-
-		if (p % 8 == 0 && !(*(const uint64_t *)&t->kind[i] & LARGE_IN_8))
-			p += 7; // none of eight
-		else if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> shift == 0)
-			flush_entry(t, i);
+	for (unsigned at = first; at < first + slots; at += REGION_STEP) {
+		if (!has_large(&t->kind[at]))
+			continue;
+		for (unsigned i = at; i < at + REGION_STEP; i++)
+			if (t->kind[i] & TLB_LARGE && (t->e[i].tag ^ gva) >> shift == 0)
+				flush_entry(t, i);
 	}
 }
 

@@ -130,6 +130,16 @@ static void check_chain(struct vcpu *v, const uint16_t *head, gva_t gva_flushed,
 	}
 }
 
+// From the last one down: who takes the place of one that goes has been asked.
+static void check_all(struct vcpu *v, gva_t gva_flushed, unsigned shift)
+{
+	struct bt *b = bt_of(v);
+
+	for (unsigned i = b->nvpages; i; i--)
+		if (shift == 64 || !((b->vpage[i - 1].va ^ gva_flushed) >> shift))
+			check_vpage(v, i);
+}
+
 // The guest has flushed the 2^shift bytes around gva (64: all), or but for global pages.
 void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool global)
 {
@@ -139,9 +149,11 @@ void code_check_vpages(struct vcpu *v, gva_t gva_flushed, unsigned shift, bool g
 		b->flush_tc = true;
 		return;
 	}
+	if (global && shift > PAGE_SHIFT) {
+		check_all(v, gva_flushed, shift);
+		return;
+	}
 	check_chain(v, &b->vpage_head[VPAGE_HASH], gva_flushed, shift);
 	if (shift == PAGE_SHIFT)
 		check_chain(v, chain_of(b, gva_flushed, true), gva_flushed, shift);
-	for (unsigned i = 0; i < VPAGE_HASH && global && shift > PAGE_SHIFT; i++)
-		check_chain(v, &b->vpage_head[i], gva_flushed, shift);
 }
