@@ -369,7 +369,8 @@ void tc_want_room(struct bt *b)
 static void forget_page(struct bt *b, gpa_t gpa)
 {
 	b->page_head[gpa >> PAGE_SHIFT] = 0;
-	peers_forget_code(b, gpa);
+	if (!shadow_runs(bt_vcpu(b), gpa))
+		peers_forget_code(b, gpa);
 }
 
 static void forget_pages(struct bt *b, struct range units)
