@@ -528,6 +528,7 @@ void shadow_flush_pcid(struct vcpu *v, uint16_t pcid);
 void shadow_flush_page(struct vcpu *v, gva_t gva, uint16_t pcid);
 void shadow_watch(struct vcpu *v, gpa_t gpa); // code has been translated from this page
 bool shadow_runs(const struct vcpu *v, gpa_t gpa);  // may code of this page be run as it is?
+void shadow_lose_writes(struct vcpu *v); // somebody has written somewhere: no page is run as it is without another look
 void shadow_claim_write(struct vcpu *v, gpa_t gpa); // before a write entry leads there, and at writes by C
 
 // -- segment.c

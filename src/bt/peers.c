@@ -37,6 +37,7 @@ static void serve_writes(struct vcpu *v)
 	if (q->overflow) {
 		q->overflow = 0;
 		b->flush_tc = true;
+		shadow_lose_writes(v);
 	}
 	while ((m = peer_receive(q))) {
 		gpa_t gpa = peer_write_gpa(m);

@@ -57,10 +57,28 @@ static gva_t *seen_at(struct vcpu *v, gva_t gva)
 	return &shadow_of(v)->seen[space_here(v)->number][gva >> PAGE_SHIFT & (SENSITIVE_SEEN - 1)];
 }
 
+// By itself the page has none; at its borders?
+static bool has_sensitive_seam(const uint8_t *page, const uint8_t *before, const uint8_t *after, unsigned rules)
+{
+	return (before && sensitive_seam(before, page, rules)) || (after && sensitive_seam(page, after, rules));
+}
+
 static bool has_sensitive(const uint8_t *page, const uint8_t *before, const uint8_t *after, unsigned rules)
 {
 	return (before ? sensitive_page_after(before, page, rules) : sensitive_page(page, rules)) ||
 	       (after && sensitive_seam(page, after, rules));
+}
+
+// Has the page none by itself? Remembered, as far as it is so.
+static bool is_clean(struct vcpu *v, const uint8_t *page, gpa_t gpa, unsigned rules)
+{
+	if (clean_is(v, gpa, rules))
+		return true;
+	shadow_claim_code(v, gpa);
+	if (sensitive_page(page, rules))
+		return false;
+	clean_note(v, gpa, rules);
+	return true;
 }
 
 // Is there code on the page that must not run as it is?
@@ -72,6 +90,8 @@ static bool is_sensitive(struct vcpu *v, gva_t gva, gpa_t gpa)
 
 	if (shadow_is_sensitive(v, gva))
 		return true;
+	if (is_clean(v, page, gpa, rules) && !has_sensitive_seam(page, before, after, rules))
+		return false;
 	if (!has_sensitive(page, before, after, rules))
 		return false;
 	*seen_at(v, gva) = gva | (has_sensitive(page, before, after, rules | SENSITIVE_CPUID_FAULTS) ? 0 : ONLY_CPUID) |

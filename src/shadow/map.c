@@ -53,16 +53,20 @@ static int host_unmap(struct vcpu *v, const struct shadow_space *p, gva_t gva, u
 	return 0;
 }
 
+void shadow_claim_code(struct vcpu *v, gpa_t gpa)
+{
+	shadow_take_right(v, gpa, SHADOW_WRITE);
+	tlb_drop_writes(bt_of(v), gpa);
+	peers_claim_code(v, gpa); // devices are to tell
+}
+
 // Nothing is both written and executed unseen: whoever writes makes code data, and the other way round.
 static void settle_rights(struct vcpu *v, gpa_t gpa, unsigned rights)
 {
 	if (rights & SHADOW_WRITE)
 		shadow_take_right(v, gpa, SHADOW_EXEC);
-	if (rights & SHADOW_EXEC) {
-		shadow_take_right(v, gpa, SHADOW_WRITE);
-		tlb_drop_writes(bt_of(v), gpa);
-		peers_claim_code(v, gpa); // devices are to tell
-	}
+	if (rights & SHADOW_EXEC)
+		shadow_claim_code(v, gpa);
 }
 
 // The table of all spaces is full: those that are not the present one go.
@@ -134,6 +138,8 @@ void shadow_take_right(struct vcpu *v, gpa_t gpa, enum shadow_rights right)
 	struct shadow *s = shadow_of(v);
 	struct record_page page;
 
+	if (right == SHADOW_EXEC)
+		clean_forget(v, gpa);
 	while (record_with(&s->record, gpa >> PAGE_SHIFT, right, &page))
 		take_from(v, &s->space[page.space], &page);
 }

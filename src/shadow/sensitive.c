@@ -240,9 +240,13 @@ bool sensitive_page_after(const uint8_t *low, const uint8_t *page, unsigned rule
 
 bool sensitive_seam(const uint8_t *low, const uint8_t *high, unsigned rules)
 {
-	uint8_t seam[SEAM_LOW + SEAM_HIGH];
+	uint8_t seam[SEAM_LOW + SEAM_HIGH], narrow[2 * SEAM_HIGH];
 	size_t at;
 
+	__builtin_memcpy(narrow, low + PAGE_SIZE - SEAM_HIGH, SEAM_HIGH);
+	__builtin_memcpy(narrow + SEAM_HIGH, high, SEAM_HIGH);
+	if (!find_from(narrow, sizeof(narrow), SEAM_HIGH - 2, rules | SENSITIVE_HIDDEN, &at))
+		return false; // nothing that could be hidden
 	__builtin_memcpy(seam, low + PAGE_SIZE - SEAM_LOW, SEAM_LOW);
 	__builtin_memcpy(seam + SEAM_LOW, high, SEAM_HIGH);
 	return find_from(seam, sizeof(seam), SEAM_FROM, rules, &at);

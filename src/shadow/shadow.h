@@ -14,7 +14,7 @@ enum {
 	LARGE_SHIFT = 21, LARGE_MANY = 1 << 30,
 	SHADOW_PAGES = 1 << 17,      // mapped at most, of one space: 512 MiB
 	SHADOW_REGIONS = 1 << 12, SHADOW_ACCOUNTS = 64,
-	SENSITIVE_SEEN = 256,
+	SENSITIVE_SEEN = 256, SHADOW_CLEAN = 1 << 15,
 	// Pages around a fault that are mapped with it, if they may be; more as faults go from window to window
 	SHADOW_WINDOW = 16, SHADOW_WINDOW_MAX = 256,
 };
@@ -80,6 +80,7 @@ struct shadow {
 	struct shadow_space space[SHADOW_SPACES];
 	// DIRECT: pages whose code must be translated; forgotten with the mappings
 	gva_t seen[SHADOW_SPACES][SENSITIVE_SEEN];
+	uint64_t clean[SHADOW_CLEAN]; // by frame, folded: see clean.c
 	// By 2 MiB of addresses, folded: number + 1 of one with parts of large pages
 	uint32_t has_large[SHADOW_SPACES][SHADOW_REGIONS];
 	struct record record;
@@ -134,6 +135,14 @@ bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, unsigned r
 void shadow_take_right(struct vcpu *v, gpa_t gpa, enum shadow_rights right); // from all mappings of it, of all spaces
 void shadow_unmap(struct vcpu *v, struct shadow_space *p, gva_t gva, uint64_t size);
 void shadow_drop(struct vcpu *v, struct shadow_space *p); // all
+
+void shadow_claim_code(struct vcpu *v, gpa_t gpa); // nobody writes there unseen any more
+
+// -- clean.c: frames without sensitive instructions
+bool clean_is(const struct vcpu *v, gpa_t gpa, unsigned rules);
+bool clean_is_known(const struct vcpu *v, gpa_t gpa); // by some rules
+void clean_note(struct vcpu *v, gpa_t gpa, unsigned rules);
+void clean_forget(struct vcpu *v, gpa_t gpa);
 
 // -- look.c
 void shadow_look(struct vcpu *v, struct shadow_space *p); // at each page of the present space, which is stale

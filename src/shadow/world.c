@@ -104,7 +104,7 @@ void shadow_watch(struct vcpu *v, gpa_t gpa)
 
 bool shadow_runs(const struct vcpu *v, gpa_t gpa)
 {
-	return on(v) && record_may_have(&shadow_of(v)->record, gpa >> PAGE_SHIFT, SHADOW_EXEC);
+	return on(v) && (record_may_have(&shadow_of(v)->record, gpa >> PAGE_SHIFT, SHADOW_EXEC) || clean_is_known(v, gpa));
 }
 
 // Somebody is about to write to this page: it may not be run as it is any more without another look.
@@ -115,6 +115,18 @@ void shadow_claim_write(struct vcpu *v, gpa_t gpa)
 	shadow_take_right(v, gpa, SHADOW_EXEC);
 	if (!code_is_here(bt_of(v), gpa))
 		peers_forget_code(bt_of(v), gpa);
+}
+
+void shadow_lose_writes(struct vcpu *v)
+{
+	struct shadow *s = shadow_of(v);
+
+	if (!on(v))
+		return;
+	memset(s->clean, 0, sizeof(s->clean));
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		if (space_form(&s->space[i]) == FORM_DIRECT)
+			shadow_drop(v, &s->space[i]);
 }
 
 // -- who has mappings -------------------------------------------------------------------------------------------------
