@@ -129,7 +129,7 @@ def test_bad_input():
         (BOOT + ["-fw_cfg", "opt/x"], "opt/x"), (BOOT + ["-fw_cfg", "name=opt/x,file=/none"], "/none"),
         (BOOT + ["-fw_cfg", "name=opt/" + 60 * "x" + ",string=y"], "characters"), (BOOT + ["-fw_cfg", "name=opt/x,frob=y"], "frob"),
         (BOOT + ["-cpu", "Skylake-Client,enforce"], "hle"),
-        (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-vga", "cirrus"], "cirrus"),
+        (BOOT + ["-display", "gtk"], "gtk"), (BOOT + ["-display", "vncx"], "vncx"), (BOOT + ["-spice", "port=1"], "spice"), (BOOT + ["-vga", "cirrus"], "cirrus"),
         (BOOT + ["-netdev", "user"], "id="), (BOOT + ["-netdev", "user,id=a", "-netdev", "tap,id=a"], "id=a"),
         (BOOT + ["-nic", "user,hostfwd=tcp:x"], "hostfwd=tcp:x"), (BOOT + ["-nic", "user,model=rtl8139"], "rtl8139"),
         (BOOT + ["-nic", f"user,hostfwd=tcp:127.0.0.1:{TAKEN}-:22"], str(TAKEN)), (BOOT + ["-nic", "carrier"], "carrier"),
