@@ -183,10 +183,11 @@ static struct shadow_space *find_world(const struct vcpu *v)
 	return best;
 }
 
-// The world that the present space may have, if it is to run directly; or NULL.
+// The world that the present space may have, if it is to run directly; or NULL. In the kernel nobody knows: it is
+// 64-bit code, and what it goes back to may not be.
 static struct shadow_space *world_for(struct vcpu *v, gpa_t root)
 {
-	if (v->shared->config.memory == MEMORY_MAPPED || !direct_suits(v) ||
+	if (v->cpl != 3 || v->shared->config.memory == MEMORY_MAPPED || !direct_suits(v) ||
 	    (!forced(v) && now() < account_of(shadow_of(v), root)->translated_until))
 		return NULL;
 	return find_world(v);
@@ -202,7 +203,7 @@ struct shadow_space *policy_claim(struct vcpu *v, gpa_t root)
 	if (!forced(v) && (at < s->again || at - s->arrived < milliseconds(v, RUN_FIRST) ||
 			   (at < account_of(s, root)->until && !is_another(v, root, account_of(s, root)))))
 		return NULL;
-	place = v->cpl == 3 ? world_for(v, root) : NULL;
+	place = world_for(v, root);
 	if (!place && free_since(v, &s->space[0]))
 		place = &s->space[0];
 	s->again = place ? 0 : at + milliseconds(v, 1);
