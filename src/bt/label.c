@@ -68,17 +68,30 @@ static void flags_for(struct trans *t, unsigned to)
 
 static void meet(struct trans *t, struct label *l)
 {
-	for (unsigned i = 0; i < t->nwindows && l->met; i++)
+	for (unsigned i = 0; i < t->nwindows && l->ways; i++)
 		window_join(&l->window[i], &t->window[i]);
-	if (l->met) {
+	if (l->ways) {
 		mapped_join(l->proof, t->proof);
 		l->narrow &= t->narrow;
 	} else {
 		l->narrow = t->narrow;
 		memcpy(l->window, t->window, sizeof(l->window));
 		memcpy(l->proof, t->proof, sizeof(l->proof));
+		l->recipe = t->recipe;
+		l->exported = t->exported;
+		l->exported_lost = t->exported_lost;
 	}
-	l->met = true;
+	l->ways++;
+}
+
+// As at the branch that is the only way here.
+static void take_recipe(struct trans *t, const struct label *l)
+{
+	if (l->ways > 1 || l->back || t->flags != FLAGS_HOST)
+		return;
+	t->recipe = l->recipe;
+	t->exported = l->exported;
+	t->exported_lost = l->exported_lost;
 }
 
 // Short and with no other inside: all of it from one of the lines that the host keeps decoded instructions in.
@@ -113,7 +126,7 @@ void label_bind(struct trans *t)
 {
 	struct label *l = label_at(t, t->i);
 
-	if (!l || (t->ended && !l->met))
+	if (!l || (t->ended && !l->ways))
 		return;
 	if (!t->ended) {
 		flags_for(t, t->i);
@@ -127,6 +140,7 @@ void label_bind(struct trans *t)
 	memcpy(t->proof, l->proof, sizeof(t->proof));
 	t->narrow = l->narrow;
 	flags_from_here(t, flags_at(t, t->i));
+	take_recipe(t, l);
 	t->ended = false;
 	if (l->back)
 		start_loop(t, l);

@@ -11,7 +11,8 @@
 #include "base/string.h"
 #include "bt/trans.h"
 
-enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, TRACE_ALONE = 16, APART_LOOP = 40, FLAT_MAX = 96, FLAT_RUN = 8 };
+enum { TRACE_MAX = 96, TRACE_BRANCHES = 4, TRACE_ALONE = 16, APART_LOOP = 40, FLAT_MAX = 96, FLAT_RUN = 8,
+	TAIL_MAX = 4 };
 
 struct layout {
 	uint16_t at[PAGE_SIZE]; // the instruction that begins at an offset in the page, or NOWHERE
@@ -154,6 +155,48 @@ static void keep_trace(const struct trans *t, bool *keep)
 	}
 }
 
+// A few instructions from there up to a return, without a branch among them.
+static bool follow_tail(struct trans *t, struct layout *l, int off)
+{
+	for (unsigned n = 0; n < TAIL_MAX && t->n < TU_INSNS_MAX && index_at(t, l, off) == NOWHERE &&
+			     (t->t->pc & PAGE_OFFSET) + (uint64_t)(int64_t)off < PAGE_SIZE - X86_INSN_MAX &&
+			     decode_next(t, off); n++) {
+		const struct x86_insn *insn = &t->insn[t->n - 1];
+
+		*place_of(t, l, off) = (uint16_t)(t->n - 1);
+		if (insn->class == X86_CLASS_RET)
+			return true;
+		if (ends_unit(t, insn) || insn->class == X86_CLASS_JCC || insn->class == X86_CLASS_LOOP)
+			return false;
+		off += insn->len;
+	}
+	return false;
+}
+
+// Where a branch forward leads to hardly more than a return, that is had here: a link and its jump are as much again.
+// It is to name no further registers.
+static void keep_tails(struct trans *t, struct layout *l, bool *keep)
+{
+	uint16_t named = BIT(X86_RAX);
+	unsigned end = t->n;
+	int off;
+
+	for (unsigned i = 0; i < end; i++)
+		if (keep[i] && uses_homes(t, &t->insn[i]))
+			named |= t->insn[i].gpr_read | t->insn[i].gpr_written;
+	for (unsigned i = 0; i < end; i++) {
+		unsigned first = t->n;
+		bool ok;
+
+		if (!keep[i] || t->insn[i].class != X86_CLASS_JCC || !constant_target(t, i, &off) || off <= t->off[i] ||
+		    index_at(t, l, off) != NOWHERE)
+			continue;
+		t->named = named;
+		ok = follow_tail(t, l, off) && t->named == named;
+		memset(keep + first, ok, t->n - first);
+	}
+}
+
 static void drop_others(struct trans *t, struct layout *l, const bool *keep)
 {
 	unsigned n = 0;
@@ -194,6 +237,7 @@ bool region_grow(struct trans *t)
 	if (t->n == TU_INSNS_MAX || !find_loops(t, keep) || is_branchy(t, keep))
 		memset(keep, false, sizeof(keep));
 	keep_trace(t, keep);
+	keep_tails(t, &l, keep);
 	drop_others(t, &l, keep);
 	find_ways(t, &l);
 	return true;

@@ -57,7 +57,10 @@ struct label { // a place that instructions of the same region lead to: see labe
 	uint16_t reach;      // up to this one;
 	bool loop;           // with what lies between, those up to
 	uint16_t last;       // this one are a loop
-	bool met;            // a way in has been emitted
+	unsigned ways;       // in that have been emitted
+	struct recipe recipe;          // what is known of the flags, if there is
+	bool exported;                 // one way only
+	uint16_t exported_lost;
 	bool settled, noted; // mapped form: it is decided that flags which nobody reads here are noted, not in the host's
 	const uint8_t *at;   // for those from behind
 	struct window window[WINDOWS]; // what is valid here

@@ -959,6 +959,60 @@ static void test_behind_exits(void)
 	check_eq("code behind an exit", sum, 3 * turns);
 }
 
+/* Branches forward to a return, or to little more: the flags are those of the branch, or of what stands between. */
+__asm__("tail_cmp: cmp %rsi, %rdi; jle 1f; lea 5(%rdi), %rax; sub %rsi, %rax; ret; 1: ret\n"
+	"tail_two: cmp %rsi, %rdi; je 1f; test %rdi, %rdi; js 1f; mov $1, %eax; cmp %rdi, %rsi; ret;"
+		" 1: mov $7, %eax; ret\n"
+	"tail_dec: cmp %rsi, %rdi; dec %rdi; jz 1f; mov %rdi, %rax; add %rsi, %rax; ret; 1: lea 3(%rsi), %rax; ret\n"
+	"tail_set: cmp %rsi, %rdi; ja 1f; mov $2, %eax; add $3, %rax; ret; 1: mov %rsi, %rax; sub %rdi, %rax; ret\n"
+	"tail_pop: push %rbx; mov %rdi, %rbx; cmp %rsi, %rbx; jl 1f; xor %eax, %eax; pop %rbx; ret;"
+		" 1: mov $9, %eax; pop %rbx; ret\n");
+u64 tail_cmp(u64, u64), tail_two(u64, u64), tail_dec(u64, u64), tail_set(u64, u64), tail_pop(u64, u64);
+
+static u64 flags_after_call(u64 (*f)(u64, u64), u64 a, u64 b, u64 *result)
+{
+	u64 flags;
+
+	__asm__ volatile("call *%[f]\n pushf\n pop %[flags]" : [flags] "=&r"(flags), "=a"(*result), "+D"(a), "+S"(b)
+			 : [f] "r"(f) : "memory", "cc");
+	return flags & 0x8d5;
+}
+
+static u64 flags_of_cmp(u64 a, u64 b)
+{
+	u64 flags;
+
+	__asm__ volatile("cmp %2, %1\n pushf\n pop %0" : "=r"(flags) : "r"(a), "r"(b) : "cc");
+	return flags & 0x8d5;
+}
+
+static void test_tails(void)
+{
+	u64 bad[5] = {0}, n = scaled(20000), r, f;
+
+	for (u64 i = 0; i < n; i++) {
+		u64 a = i * 0x9e3779b97f4a7c15 >> 60, b = i >> 3 & 15, max = i & 1 ? ~a : a;
+
+		f = flags_after_call(tail_cmp, max, b, &r);
+		bad[0] += f != ((s64)max <= (s64)b ? flags_of_cmp(max, b) : flags_of_cmp(max + 5, b));
+		f = flags_after_call(tail_two, max, b, &r);
+		bad[1] += max == b || (s64)max < 0 ?
+			r != 7 || f != (max == b ? flags_of_cmp(a, a) : flags_of_cmp(max, 0)) :
+			r != 1 || f != flags_of_cmp(b, max);
+		f = flags_after_call(tail_dec, a, b, &r);
+		bad[2] += a == 1 ? r != b + 3 || f != ((flags_of_cmp(a, b) & FL_CF) | 0x44) : r != a - 1 + b;
+		f = flags_after_call(tail_set, a, b, &r);
+		bad[3] += a > b ? r != b - a || f != flags_of_cmp(b, a) : r != 5;
+		f = flags_after_call(tail_pop, a, b, &r);
+		bad[4] += a < b ? r != 9 || f != flags_of_cmp(a, b) : r != 0 || f != 0x44;
+	}
+	check_eq("flags of a branch to a return", bad[0], 0);
+	check_eq("two branches to one return", bad[1], 0);
+	check_eq("a return with the carry of before", bad[2], 0);
+	check_eq("flags set behind a branch", bad[3], 0);
+	check_eq("a pop and a return behind a branch", bad[4], 0);
+}
+
 void metal_main(void)
 {
 	map_scattered(VA_DATA, 5);
@@ -968,6 +1022,7 @@ void metal_main(void)
 	test_indirect();
 	test_coroutines();
 	test_returns();
+	test_tails();
 	test_page_ends();
 	test_addressing();
 	test_high_bytes();
