@@ -154,8 +154,17 @@ static bool ends_here(const struct trans *t, const struct x86_insn *insn)
 	return !is_plainest(insn) && ends_unit(t, insn) && !base_goes_on(t, insn);
 }
 
+// Base code goes on up to another unit. Who makes code and throws it away has few lines with any.
+static bool meets_unit(const struct trans *t, int off, uint64_t lines)
+{
+	unsigned at = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + off);
+
+	return at < PAGE_SIZE && lines >> (at >> CODE_LINE_SHIFT) & 1 && is_translated(t, off);
+}
+
 void decode_unit(struct trans *t)
 {
+	uint64_t lines = t->t->tier == TIER_BASE ? code_lines(t->b, t->t->gpa) : 0;
 	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
 	unsigned max = one ? 1 : TRACE_INSNS;
 	int off = 0;
@@ -166,7 +175,7 @@ void decode_unit(struct trans *t)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;
 			if (ends_here(t, &t->insn[t->n - 1]) || tu_straddles(t->t) ||
-			    (t->t->tier == TIER_BASE && is_translated(t, off)))
+			    (t->t->tier == TIER_BASE && meets_unit(t, off, lines)))
 				break;
 		}
 	measure(t);

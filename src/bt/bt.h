@@ -68,6 +68,8 @@ struct bounce { // one memory operand of an instruction in the careful form
 	uint8_t data[BOUNCE_SIZE] __attribute__((aligned(64)));
 };
 
+enum { CODE_LINE_SHIFT = 6 };
+
 struct code_page { // what code.c knows of a page that holds code
 	gpa_t gpa;
 	uint64_t lines; // with code
@@ -133,6 +135,7 @@ struct segment { // of the translation cache
 	uint32_t hot;          // where its hot code begins
 	uint32_t ntus, nexits, nentries; // one more than the last number used in it, when it was left
 	uint32_t nlive;                  // units that are not dead
+	bool late;                       // some of its units have code in another segment
 } __attribute__((packed, aligned(4)));
 
 enum pool_name { POOL_BASE, POOL_HOT, POOLS };
@@ -327,7 +330,7 @@ static inline uint32_t tc_room(const struct bt *b) // bytes that it may take in 
 void tc_make_room(struct vcpu *v);
 void tc_make_wanted_room(struct vcpu *v);
 void tc_want_room(struct bt *b);
-bool tc_is_late(const struct bt *b, const uint8_t *code, uint32_t unit);
+void tc_note_late(struct bt *b, const uint8_t *code, struct tu *t);
 void tc_turn(struct bt *b, enum tier tier);
 void tc_turn_to_unit(struct bt *b, const struct tu *t);
 void tc_empty_segments(struct bt *b);
@@ -458,6 +461,7 @@ void code_unwatch(struct bt *b, struct tu *t);
 void code_note_bytes(struct bt *b, struct tu *t, unsigned first, unsigned end); // offsets in its page
 void code_written(struct vcpu *v, gpa_t gpa, unsigned size); // within a page: retire what is there
 bool code_is_patched(const struct bt *b, gpa_t gpa);         // often, the code on this page
+uint64_t code_lines(const struct bt *b, gpa_t gpa);          // those of the page that may have code
 uint8_t *code_write_near(struct vcpu *v, gva_t gva, unsigned size, enum tlb_index x, bool known);
 uint8_t *code_write_operand(struct vcpu *v, gva_t gva, enum tlb_index x, const void *value,
 			    const struct site *s);

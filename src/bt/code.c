@@ -11,14 +11,13 @@
 // its physical address, and whenever the guest flushes it the page tables are asked again.
 #include "bt/bt.h"
 
-enum { LINE_SHIFT = 6 };
 // Writes to code, and writes beside it after one, with none made in between: the page is being written anew.
 enum { HITS_MAX = 3, NEAR_MAX = 16 };
 enum { PATCHED_MIN = 4 };
 
 static uint64_t lines_of(unsigned first, unsigned end)
 {
-	return ~UINT64_C(0) << (first >> LINE_SHIFT) & ~UINT64_C(0) >> (63 - ((end - 1) >> LINE_SHIFT));
+	return ~UINT64_C(0) << (first >> CODE_LINE_SHIFT) & ~UINT64_C(0) >> (63 - ((end - 1) >> CODE_LINE_SHIFT));
 }
 
 // -- pages ------------------------------------------------------------------------------------------------------------
@@ -56,6 +55,13 @@ static struct code_page *page_of(struct bt *b, gpa_t gpa)
 	return p;
 }
 
+uint64_t code_lines(const struct bt *b, gpa_t gpa)
+{
+	const struct code_page *p = slot_of((struct bt *)(uintptr_t)b, gpa);
+
+	return p->gpa == align_down(gpa, PAGE_SIZE) && !p->stale ? p->lines : ~UINT64_C(0);
+}
+
 static void watch_page(struct vcpu *v, struct tu *t, gpa_t gpa, unsigned which)
 {
 	struct bt *b = bt_of(v);
@@ -65,6 +71,7 @@ static void watch_page(struct vcpu *v, struct tu *t, gpa_t gpa, unsigned which)
 	ASSERT(gpa >> PAGE_SHIFT < GFNS_MAX);
 	head = &b->page_head[gpa >> PAGE_SHIFT];
 	if (!*head) {
+		page_of(b, gpa);
 		tlb_drop_writes(b, align_down(gpa, PAGE_SIZE));
 		shadow_watch(v, align_down(gpa, PAGE_SIZE));
 	}
@@ -94,15 +101,19 @@ void code_watch(struct vcpu *v, struct tu *t)
 
 static void unlist(struct bt *b, gpa_t gpa, uint32_t node)
 {
-	uint32_t *p = &b->page_head[gpa >> PAGE_SHIFT];
+	uint32_t *at = &b->page_head[gpa >> PAGE_SHIFT];
+	struct code_page *p = slot_of(b, gpa);
 
-	while (*p && *p != node)
-		p = &b->tu[*p >> 1].page_next[*p & 1];
-	if (*p)
-		*p = b->tu[node >> 1].page_next[node & 1];
+	while (*at && *at != node)
+		at = &b->tu[*at >> 1].page_next[*at & 1];
+	if (*at)
+		*at = b->tu[node >> 1].page_next[node & 1];
 	if (!b->page_head[gpa >> PAGE_SHIFT] && !shadow_runs(bt_vcpu(b), gpa))
 		peers_forget_code(b, gpa);
-	slot_of(b, gpa)->stale = true;
+	if (p->gpa == align_down(gpa, PAGE_SIZE)) {
+		p->stale = b->page_head[gpa >> PAGE_SHIFT];
+		p->lines = 0;
+	}
 }
 
 void code_unwatch(struct bt *b, struct tu *t)

@@ -128,13 +128,14 @@ void tc_turn_to_unit(struct bt *b, const struct tu *t)
 	turn_to(b, pool_of(b, (unsigned)(t - b->tu - 1) / TUS_SEGMENT));
 }
 
-// Is it in another segment than the unit?
-bool tc_is_late(const struct bt *b, const uint8_t *code, uint32_t unit)
+// The unit has more code, perhaps in another segment than its own.
+void tc_note_late(struct bt *b, const uint8_t *code, struct tu *t)
 {
 	const struct pool *p = &b->pool[b->pool_now];
-	uint32_t at = (uint32_t)(code - b->tc) - p->start;
+	uint32_t at = (uint32_t)(code - b->tc) - p->start, segment = (uint32_t)(t - b->tu - 1) / TUS_SEGMENT;
 
-	return at < p->n * p->size && at / p->size != (unit - 1) / TUS_SEGMENT - p->first;
+	if (at < p->n * p->size && at / p->size != segment - p->first)
+		t->late = b->segments[segment].late = true;
 }
 
 // How much of a segment is hot code: as it was in the last one of the pool, within limits.
@@ -231,7 +232,9 @@ static void drop_late(struct bt *b, unsigned segment)
 	for (unsigned s = p->first; s < p->first + p->n; s++) {
 		struct range units = units_of(b, s);
 
-		for (uint32_t i = units.from; s != segment && i < units.to; i++)
+		if (s == segment || !b->segments[s].late)
+			continue;
+		for (uint32_t i = units.from; i < units.to; i++)
 			if (b->tu[i].late && !b->tu[i].dead)
 				tc_drop_late(b, &b->tu[i], start, start + p->size);
 	}
@@ -255,6 +258,7 @@ static void empty_segment(struct vcpu *v, unsigned segment)
 	}
 	drop_links(b, exits);
 	drop_late(b, segment);
+	b->segments[segment].late = false;
 	site_forget(b, segment ? segment * ENTRIES_SEGMENT : SITE_HEADS, b->segments[segment].nentries);
 	if (in(units, b->last_unit))
 		b->last_unit = 0;

@@ -23,13 +23,26 @@ void emit_keep_flags(struct emit *e)
 	emit_mov(e, 8, X86_RAX, HOST_T1);
 }
 
-void emit_restore_flags(struct emit *e)
+static void emit_restore_by_rax(struct emit *e)
 {
-	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
 	emit_load_state(e, 2, X86_RAX, SLOT_FLAGS);
 	emit_bytes(e, (const uint8_t[]){0x04, 0x7f}, 2); // add $0x7f, %al: OF again
 	emit_u8(e, 0x9e);                                // sahf
+}
+
+void emit_restore_flags(struct emit *e)
+{
+	emit_store_state(e, 8, X86_RAX, SLOT_RAX);
+	emit_restore_by_rax(e);
 	emit_load_state(e, 8, X86_RAX, SLOT_RAX);
+}
+
+// What waits for the guest's RAX does not wait for a store.
+void emit_restore_flags_by(struct emit *e, unsigned free)
+{
+	emit_mov(e, 8, free, X86_RAX);
+	emit_restore_by_rax(e);
+	emit_mov(e, 8, X86_RAX, free);
 }
 
 // -- states -----------------------------------------------------------------------------------------------------------

@@ -281,14 +281,14 @@ static void land_gone_routine(struct emit *e)
 	emit_jmp_state(e, SLOT_STUB_RET);
 }
 
-// The flags are in the slot as a rule: base code notes them so.
+// The flags are in the slot as a rule: base code notes them so. T0 is free.
 static void emit_flags_to_host(struct emit *e)
 {
 	uint8_t *recipe, *done;
 
 	emit_cmp_state_imm8(e, 4, SLOT_RECIPE, 0);
 	recipe = jcc8(e, CC_NE);
-	emit_restore_flags(e);
+	emit_restore_flags_by(e, HOST_T0);
 	emit_u8(e, 0xeb);
 	emit_u8(e, 0);
 	done = e->p - 1;

@@ -257,7 +257,7 @@ void tc_link(struct bt *b, struct exit *x, struct tu *t)
 		return;
 	}
 	if (to != plain)
-		b->tu[x->tu].late |= tc_is_late(b, to, x->tu);
+		tc_note_late(b, to, &b->tu[x->tu]);
 	if (x->guard)
 		emit_set_guard(b, x, t->footing == b->tu[x->tu].footing ? 0 : t->footing);
 	emit_patch32(b->tc_rw + patch_of(x), b->delta, to);
@@ -418,7 +418,7 @@ void itab_set(struct bt *b, struct tu *t)
 	if (!h->indirect_entry)
 		emit_indirect_entry(b, t);
 	h->itab_next = used && n < CHAIN_MAX ? it->tu[i] : 0;
-	t->late |= tc_is_late(b, b->tc + h->indirect_entry, (uint32_t)(t - b->tu));
+	tc_note_late(b, b->tc + h->indirect_entry, t);
 	emit_patch32(b->tc_rw + h->indirect_other, b->delta, h->itab_next ? it->e[i] : base_lookup_of(b, mode_id));
 	it->e[i] = b->tc + h->indirect_entry;
 	it->tu[i] = (uint32_t)(t - b->tu);

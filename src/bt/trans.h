@@ -283,6 +283,7 @@ bool emit_flags_to_leave(const struct trans *t, struct emit *e); // for an exit 
 void emit_flags_to_slot(struct trans *t);        // if they are alive: a recipe will not find its registers
 void emit_make_flags(struct emit *e, uint32_t unit);
 void emit_restore_flags(struct emit *e);         // from the slot
+void emit_restore_flags_by(struct emit *e, unsigned free); // the same, where a register is free
 void emit_keep_flags(struct emit *e);            // to the slot
 bool emit_producer(struct trans *t, const struct x86_insn *insn, struct emit_mem m);
 void emit_announcement(struct trans *t, const struct x86_insn *insn);
