@@ -48,6 +48,7 @@ _Noreturn static void attack(void)
 	uint64_t call;
 
 	compute(20);
+	note_world();
 	call = find_call();
 	shared->tried = 1;
 	*(volatile uint32_t *)(STATE + RUN) = 0;
@@ -78,6 +79,7 @@ int main(void)
 	int status = 0;
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	count_worlds();
 	prepare();
 	honest = fork();
 	if (!honest) {
@@ -99,5 +101,8 @@ int main(void)
 	waitpid(honest, &status, 0);
 	status |= shared->hijacked;
 	printf("%s    another process's registers are its own\n", status ? "WRONG" : "ok");
+	say_worlds(10);
 	return status != 0;
 }
+
+HOSTILE_END

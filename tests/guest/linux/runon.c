@@ -40,6 +40,7 @@ _Noreturn static void write_on(bool forge)
 
 	for (unsigned i = 0; i < PAGES; i++)
 		page[i * WORDS] = 1;
+	note_world();
 	setitimer(ITIMER_REAL, &soon, NULL);
 	for (unsigned i = 0;; i++) {
 		page[i % PAGES * WORDS + i % WORDS] = ~UINT64_C(0);
@@ -69,8 +70,15 @@ static bool arrives_elsewhere(bool forge)
 
 int main(void)
 {
-	bool honest = arrives_elsewhere(false), forged = arrives_elsewhere(true);
+	bool honest, forged;
+
+	count_worlds();
+	honest = arrives_elsewhere(false);
+	forged = arrives_elsewhere(true);
 
 	printf("%s    what is written to lost pages does not arrive\n", honest || forged ? "WRONG" : "ok");
+	say_worlds(2);
 	return honest || forged;
 }
+
+HOSTILE_END
