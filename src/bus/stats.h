@@ -82,6 +82,8 @@
 	_(direct_holds, "times", "it came to 32-bit code, translated until the kernel was next entered") \
 	_(direct_demotions, "times", "address spaces that came back too often: translated for a while") \
 	_(direct_switches, "times", "it was another address space's turn than before") \
+	_(direct_forged, "times", "directly run code came back with registers that it had forged") \
+	_(direct_renewals, "times", "a spare process took a lost one's place") \
 	_(direct_lost, "times", "the process of directly run code was lost") \
 	_(shadow_cycles, "cycles", "host cycles spent on all this, the host's own part of a fault estimated") \
 	_(selfchecks, "units", "units self-checked") \

@@ -62,16 +62,18 @@ int vmm_unmap_guest_all(struct vcpu *v);
 
 // -- Guest user code run as it is, in a process (vmm/direct.c): a world, of which there are a few, each with pages of
 // its own, which are mapped and unmapped before it runs next.
-enum { VMM_WORLDS = 8 }; // at most
+enum { VMM_WORLDS = 8, VMM_SPARES = 8 }; // at most; a spare one takes the place of a lost one
 enum { VMM_DIRECT_EXEC = BIT(0), VMM_DIRECT_WRITE = BIT(1) };
 struct direct_left { // why it came back
-	enum { DIRECT_KICKED, DIRECT_SYSCALL, DIRECT_EXCEPTION, DIRECT_FULL, DIRECT_LOST } how;
+	enum { DIRECT_KICKED, DIRECT_SYSCALL, DIRECT_EXCEPTION, DIRECT_FULL, DIRECT_FORGED, DIRECT_LOST } how;
 	unsigned vector;       // EXCEPTION: as the host's processor met it
 	uint64_t error, cr2;
 	uint16_t selector[4];  // of DS, ES, FS, GS
 	uint16_t code_selector;
 };
 bool vmm_direct_is_alive(const struct vcpu *v, unsigned world); // is there such a world?
+bool vmm_direct_may_renew(const struct vcpu *v);                // is there a spare one?
+void vmm_direct_renew(struct vcpu *v, unsigned world);          // which takes its place, if it is not alive
 bool vmm_direct_cpuid_faults(const struct vcpu *v, unsigned world); // CPUID in it is an exception
 // Cycles a turn if it were made one; 0: it is, or cannot be.
 uint64_t vmm_direct_cost_of_cpuid(const struct vcpu *v, unsigned world);
@@ -85,7 +87,8 @@ void vmm_direct_unmap(struct vcpu *v, unsigned world, gva_t gva, uint64_t size);
 void vmm_direct_unmap_all(struct vcpu *v, unsigned world);
 // From v's registers on, whose segments are the host's own for 64-bit user code, until there is something to do: v's
 // registers again. KICKED: something is pending. SYSCALL: by that instruction, at v->rip. FULL: the host has refused
-// a mapping. LOST: the world is gone, v is as it was.
+// a mapping. LOST: the world is gone. FORGED: what came back is nothing that a processor could hold. With these three v
+// is as it was.
 void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left);
 uint64_t vmm_direct_command_cycles(const struct vcpu *v); // what mapping or unmapping takes, measured
 uint64_t vmm_direct_trip_cycles(const struct vcpu *v, unsigned world); // what the way there and back takes, measured

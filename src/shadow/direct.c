@@ -216,8 +216,12 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	vmm_direct_run(v, space_world(s), &left);
 	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
 	switch (left.how) {
+	case DIRECT_FORGED:
+		bt_of(v)->st->direct_forged++;
+		vcpu_raise(v, VEC_GP, 0);
 	case DIRECT_LOST:
 		bt_of(v)->st->direct_lost++;
+		policy_lose(v, s);
 		shadow_give_up(v, s);
 		vcpu_raise(v, VEC_GP, 0);
 	case DIRECT_FULL:

@@ -173,7 +173,8 @@ static struct shadow_space *find_world(const struct vcpu *v)
 
 	for (unsigned i = 1; i < SHADOW_SPACES && longest != UINT64_MAX; i++) {
 		struct shadow_space *p = &shadow_of(v)->space[i];
-		uint64_t since = vmm_direct_is_alive(v, space_world(p)) ? free_since(v, p) : 0;
+		bool lost = !vmm_direct_is_alive(v, space_world(p));
+		uint64_t since = lost && !vmm_direct_may_renew(v) ? 0 : free_since(v, p);
 
 		if (since > longest) {
 			longest = since;
@@ -323,6 +324,15 @@ static void translate_space(struct vcpu *v, struct account *a)
 	a->catches_cpuid = false;
 	start_account(a);
 	bt_of(v)->st->direct_demotions++;
+}
+
+// Whoever kills worlds is translated for long: there are not many.
+void policy_lose(struct vcpu *v, const struct shadow_space *p)
+{
+	struct account *a = account_of(shadow_of(v), p->root);
+
+	a->direct_pause = PAUSE_MAX;
+	translate_space(v, a);
 }
 
 // Does it take turns with others all the time? Then most of what it runs is the way there and back.

@@ -159,6 +159,7 @@ void policy_charge_churn(struct vcpu *v, const struct shadow_space *p, uint64_t 
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
 void policy_charge_exit(struct vcpu *v, bool call); // directly run code has come back
 void policy_charge_stray(struct vcpu *v); // to where it has to be translated
+void policy_lose(struct vcpu *v, const struct shadow_space *p); // its world, by its code's doing
 void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root);
 

@@ -162,6 +162,7 @@ static void claim(struct vcpu *v, struct shadow_space *p)
 	p->large = PAGE_SHIFT;
 	p->of_kernel = v->cpl == 0;
 	if (space_form(p) == FORM_DIRECT) {
+		vmm_direct_renew(v, space_world(p));
 		vmm_direct_catch_cpuid(v, space_world(p), policy_catches_cpuid(v, root_of(v)));
 		vmm_direct_catch_tsc(v, space_world(p), false);
 	}

@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgr
 
 
 enum { CHEAP = 3000 }; // cycles
-enum { WORLDS_IN_ALL = 16 }; // of all vCPUs, but for two each
+enum { WORLDS_IN_ALL = 16 }; // of all vCPUs, but for two each; and as many spare ones
 enum { LEGACY_SIZE = 512, HEADER_SIZE = 64 }; // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
 
 static const uint8_t caught[] = {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGUSR1};
@@ -182,19 +182,21 @@ static bool fork_world(struct world *w)
 void direct_make(struct vmm *vm)
 {
 	unsigned n = MIN(MAX(WORLDS_IN_ALL / vm->shared->config.vcpus, 2u), (unsigned)VMM_WORLDS);
-	struct world *w = vm->direct.world;
+	struct world *w = vm->direct.world, *all[VMM_WORLDS + VMM_SPARES];
 
 	vm->direct.vectors = vectors_size(vm);
 	if (!host_is_able(vm) || vm->direct.vectors > XSAVE_AREA_MAX)
 		return;
-	for (unsigned i = 0; i < n; i++)
-		if (!make_area(&w[i], ZONE_DIRECT + i * DIRECT_SIZE))
+	for (unsigned i = 0; i < 2 * n; i++) {
+		all[i] = i < n ? &w[i] : &w[VMM_WORLDS + i - n];
+		if (!make_area(all[i], ZONE_DIRECT + i * DIRECT_SIZE))
 			return;
-	for (unsigned i = 0; i < n && fork_world(&w[i]); i++)
-		;
-	for (unsigned i = 0; i < n && w[i].pid; i++)
-		if (!strip(vm, &w[i]))
-			direct_kill(&w[i]);
+	}
+	for (unsigned i = 0; i < 2 * n && fork_world(all[i]); i++)
+		vm->direct.spares = MAX(i + 1, n) - n;
+	for (unsigned i = 0; i < 2 * n && all[i]->pid; i++)
+		if (!strip(vm, all[i]))
+			direct_kill(all[i]);
 	vm->direct.share = DIRECT_WHOLE;
 	vm->direct.trip_ns = vm->direct.command_ns = 5000; // until it has been measured
 	vm->direct.cpuid_cycles = direct_state(&w[0])->cpuid_cycles;
@@ -206,7 +208,7 @@ void direct_make(struct vmm *vm)
 // their numbers become another process's.
 void direct_child_ended(struct vmm *vm)
 {
-	for (unsigned i = 0; i < VMM_WORLDS; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(vm->direct.world); i++) {
 		struct world *w = &vm->direct.world[i];
 		siginfo_t info = {0};
 
@@ -216,9 +218,34 @@ void direct_child_ended(struct vmm *vm)
 	vm->vcpu->pending |= PENDING_IRQ; // whoever waits looks
 }
 
+static bool is_alive(const struct world *w)
+{
+	return w->pid && !w->dead;
+}
+
 bool vmm_direct_is_alive(const struct vcpu *v, unsigned world)
 {
-	return vmm_of(v)->direct.world[world].pid && !vmm_of(v)->direct.world[world].dead;
+	return is_alive(&vmm_of(v)->direct.world[world]);
+}
+
+bool vmm_direct_may_renew(const struct vcpu *v)
+{
+	return vmm_of(v)->direct.spares;
+}
+
+// The lost one's number is kept by its remains, which nobody reaps.
+void vmm_direct_renew(struct vcpu *v, unsigned world)
+{
+	struct vmm *vm = vmm_of(v);
+	struct world *w = &vm->direct.world[world];
+
+	while (!is_alive(w) && vm->direct.spares) {
+		struct world *spare = &vm->direct.world[VMM_WORLDS + --vm->direct.spares];
+
+		*w = *spare;
+		spare->pid = 0;
+		vcpu_stats(v)->direct_renewals++;
+	}
 }
 
 bool vmm_direct_cpuid_faults(const struct vcpu *v, unsigned world)

@@ -38,7 +38,7 @@ static uint64_t time_of_all(const struct vmm *vm)
 {
 	uint64_t ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
 
-	for (unsigned i = 0; i < VMM_WORLDS; i++)
+	for (unsigned i = 0; i < VMM_WORLDS; i++) // spare ones do nothing
 		ns += time_of(&vm->direct.world[i]);
 	return ns;
 }

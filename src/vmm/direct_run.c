@@ -232,5 +232,5 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 	if (vectors && take_state(v, state, uc, vectors, left))
 		classify(v, state, uc, left);
 	else
-		direct_kill(w);
+		left->how = DIRECT_FORGED; // its next turn begins with a frame that is whole again
 }

@@ -24,7 +24,7 @@
 
 enum { HIGH_OF_ZONE = ZONE_START >> 32, HIGH_OF_ZONE_END = ZONE_END >> 32, UPPER_HALF = 0x8000 };
 // The worlds' runners, then their mappers: stand for numbers of threads, which are smaller.
-enum { THREAD = 0xffff00, THREADS = 2 * VMM_WORLDS };
+enum { THREAD = 0xffff00, WORLDS = VMM_WORLDS + VMM_SPARES, THREADS = 2 * WORLDS };
 
 #define BEGIN LOAD(arch), KILL_UNLESS(AUDIT_ARCH_X86_64), LOAD(nr)
 #define ALWAYS \
@@ -51,10 +51,13 @@ enum { THREAD = 0xffff00, THREADS = 2 * VMM_WORLDS };
 // which stays as it is.
 #define ANY_OF_4(first, skip) \
 	IF(first, (skip) + 3), IF((first) + 1, (skip) + 2), IF((first) + 2, (skip) + 1), IF((first) + 3, skip)
-#define RUNNER(skip) ANY_OF_4(THREAD, (skip) + 4), ANY_OF_4(THREAD + 4, skip)
-#define MAPPER(skip) ANY_OF_4(THREAD + 8, (skip) + 4), ANY_OF_4(THREAD + 12, skip)
+#define ANY_OF_16(first, skip) \
+	ANY_OF_4(first, (skip) + 12), ANY_OF_4((first) + 4, (skip) + 8), ANY_OF_4((first) + 8, (skip) + 4), \
+	ANY_OF_4((first) + 12, skip)
+#define RUNNER(skip) ANY_OF_16(THREAD, skip)
+#define MAPPER(skip) ANY_OF_16(THREAD + 16, skip)
 #define SIGNAL LOAD(args[0]), RUNNER(1), KILL, LOAD(args[1]), RUNNER(1), KILL, ALLOW
-#define AFFINITY LOAD(args[0]), IF(0, 17), RUNNER(9), MAPPER(1), KILL, ALLOW
+#define AFFINITY LOAD(args[0]), IF(0, 33), RUNNER(17), MAPPER(1), KILL, ALLOW
 #define WAITID LOAD(args[3]), KILL_UNLESS(WEXITED | WNOHANG | WNOWAIT), ALLOW
 #define LENGTH(...) (sizeof((const struct sock_filter[]){__VA_ARGS__}) / sizeof(struct sock_filter))
 
@@ -101,13 +104,13 @@ int jail_close_with_worlds(const uint32_t *runner, const uint32_t *mapper)
 		filter[i] = direct[i];
 		uint32_t n = filter[i].k - THREAD;
 
-		if (n < THREADS && (n < VMM_WORLDS ? runner[n] : mapper[n - VMM_WORLDS]))
-			filter[i].k = n < VMM_WORLDS ? runner[n] : mapper[n - VMM_WORLDS];
+		if (n < THREADS && (n < WORLDS ? runner[n] : mapper[n - WORLDS]))
+			filter[i].k = n < WORLDS ? runner[n] : mapper[n - WORLDS];
 	}
 	return close_with((struct sock_fprog){ARRAY_SIZE(filter), filter});
 }
 
-_Static_assert(VMM_WORLDS == 8, "RUNNER and MAPPER have that many");
+_Static_assert((int)WORLDS == 16, "RUNNER and MAPPER have that many");
 
 // -- a world's own: what stops there is guest code's doing, and goes to the monitor
 

@@ -18,8 +18,8 @@ struct sock_fprog jail_filter(bool maps);
 // errno.
 int jail_close(bool maps);
 
-// The same, maps included, for a monitor with worlds of direct execution: the numbers of their threads, VMM_WORLDS of
-// each, 0 where there is none.
+// The same, maps included, for a monitor with worlds of direct execution: the numbers of their threads, VMM_WORLDS +
+// VMM_SPARES of each, 0 where there is none.
 int jail_close_with_worlds(const uint32_t *runner, const uint32_t *mapper);
 
 // Within the world (vmm/direct.h): first the mapper's, which the runner inherits, then the runner's own.

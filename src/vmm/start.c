@@ -249,9 +249,9 @@ static unsigned count_processors(void)
 
 static int close_jail(const struct vmm *vm, bool maps)
 {
-	uint32_t runner[VMM_WORLDS], mapper[VMM_WORLDS], any = 0;
+	uint32_t runner[VMM_WORLDS + VMM_SPARES], mapper[VMM_WORLDS + VMM_SPARES], any = 0;
 
-	for (unsigned i = 0; i < VMM_WORLDS; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(runner); i++) {
 		runner[i] = vm->direct.world[i].pid;
 		mapper[i] = vm->direct.world[i].mapper;
 		any |= runner[i];

@@ -68,7 +68,8 @@ struct vmm {
 				uint8_t software[48];
 				uint32_t size;        // of the vector state with all that the host has
 			} frame;
-		} world[VMM_WORLDS];
+		} world[VMM_WORLDS + VMM_SPARES]; // the spare ones at the end
+		uint32_t spares;          // that are left
 		uint32_t last;            // the world that ran last
 		bool catches_cpuid;       // the host can have it fault
 		uint32_t cpuid_cycles;    // that each switch to the runner and from it takes longer then

@@ -28,8 +28,9 @@ static const long allowed[] = {
 
 static unsigned tried, failed;
 static bool maps; // the jail of a monitor that maps guest RAM
-static bool directs; // and has worlds, two of them, with these threads
-static const uint32_t runners[VMM_WORLDS] = {4194001, 4194003}, mappers[VMM_WORLDS] = {4194002, 4194004};
+static bool directs; // and has worlds, the first and the last, with these threads
+enum { LAST = VMM_WORLDS + VMM_SPARES - 1 };
+static const uint32_t runners[LAST + 1] = {4194001, [LAST] = 4194003}, mappers[LAST + 1] = {4194002, [LAST] = 4194004};
 
 static bool is_allowed(long nr)
 {
