@@ -68,7 +68,7 @@ bool direct_suits(struct vcpu *v)
 	const struct config *c = &v->shared->config;
 
 	return vcpu_code64(v) && control_suits(v) && !(host_xcr0() & ~(uint64_t)SENSITIVE_XCR0_KNOWN) &&
-	       !c->stress && !v->counts && has_host_descriptors(v);
+	       !(c->stress & (c->memory == MEMORY_DIRECT ? STRESS_IRQ : ~0u)) && !v->counts && has_host_descriptors(v);
 }
 
 static bool state_suits(const struct vcpu *v)
