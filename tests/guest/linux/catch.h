@@ -14,6 +14,11 @@
 
 #include "guest.h"
 
+/* Code in assembly, for call_text and catch_text: arguments in rdi and rsi, of which run.sh makes edi and esi. */
+#define CODE(name, text) \
+	void name(void *, void *); \
+	asm(".text; .globl " #name "; .type " #name ", @function; " #name ": " text "; ret")
+
 #ifdef __x86_64__
 #define CATCH_PC REG_RIP
 #define CATCH_SP REG_RSP
@@ -22,6 +27,13 @@
 #else
 #define CATCH_PC REG_EIP
 #define CATCH_SP REG_ESP
+#define REG_RAX REG_EAX
+#define REG_RBX REG_EBX
+#define REG_RCX REG_ECX
+#define REG_RDX REG_EDX
+#define REG_RSI REG_ESI
+#define REG_RDI REG_EDI
+#define REG_RBP REG_EBP
 #define CATCH_CLEAR_AC() asm volatile("pushf; andl $~0x40000, (%%esp); popf" ::: "memory", "cc")
 #endif
 
@@ -71,6 +83,35 @@ static int catch_run(void (*code)(void *, void *), void *a, void *b)
 		return caught.signo;
 	code(a, b);
 	return 0;
+}
+
+static inline void call_text(void (*code)(void *, void *), void *a, void *b)
+{
+#ifdef __x86_64__
+	code(a, b);
+#else
+	asm volatile("call *%%eax" : "+a"(code), "+D"(a), "+S"(b) : : "ecx", "edx", "memory", "cc");
+#endif
+}
+
+struct catch_text {
+	void (*code)(void *, void *);
+	void *a, *b;
+};
+
+static void catch_call_text(void *text, void *unused)
+{
+	struct catch_text *t = text;
+
+	(void)unused;
+	call_text(t->code, t->a, t->b);
+}
+
+static inline int catch_text(void (*code)(void *, void *), void *a, void *b)
+{
+	struct catch_text t = { code, a, b };
+
+	return catch_run(catch_call_text, &t, NULL);
 }
 
 static inline const char *catch_name(int signo)

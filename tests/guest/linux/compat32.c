@@ -191,8 +191,13 @@ static void test_old_instructions(void)
 		     : "0"(7));
 	printf("salc %x\n", got);
 	asm volatile("mov %%cs, %0" : "=r"(cs));
-	asm volatile("lcall %1, $1f; jmp 2f; 1: mov $77, %0; lret; 2:" : "=a"(got) : "i"(0x23) : "memory");
-	printf("cs %x, far call %u\n", cs, got);
+	if (cs == 0x23) {
+		asm volatile("lcall $0x23, $1f; jmp 2f; 1: mov $77, %0; lret; 2:" : "=a"(got) : : "memory");
+	} else { /* a 32-bit kernel's selector */
+		asm volatile("push %1; push $1f; lcall *(%%esp); add $8, %%esp; jmp 2f; 1: mov $77, %0; lret; 2:"
+			     : "=&a"(got) : "r"(cs) : "memory");
+	}
+	printf("privilege %u, far call %u\n", cs & 3, got);
 	asm volatile("push %%ebx; mov $data+96, %%ebx; mov $4, %%al; xlat; movzbl %%al, %0; pop %%ebx" : "=a"(got));
 	printf("xlat %x\n", got);
 	asm volatile("mov $0x10003, %%ecx; xor %0, %0; 1: inc %0; loopw 1b" : "=a"(got)::"ecx");
@@ -274,10 +279,12 @@ static void port(void *at, void *unused)
 static void test_faults(void)
 {
 	report("write to nothing", at_null, 0);
-	report("write to the top", at_null, -4096);
-	report("jump to data", jump_to, (long)data);
+	if (have("kernel64")) { /* Linux 6.1's 686-pae leaves data executable, and has pages of its own at the top */
+		report("write to the top", at_null, -4096);
+		report("jump to data", jump_to, (long)data);
+		report("jump to the top", jump_to, -16);
+	}
 	report("jump to nothing", jump_to, 16);
-	report("jump to the top", jump_to, -16);
 	report("ud2", invalid, 0);
 	report("trap flag", trap_flag, 0);
 	report("divide by zero", divide, 0);

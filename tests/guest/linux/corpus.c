@@ -66,7 +66,7 @@ static void make_table(FILE *f)
 
 	for (i = 0; i < ROWS; i++) {
 		word(w);
-		fprintf(f, "%lu %s %lu.%02lu\n", next_random(&state) % 1000000, w, next_random(&state) % 10000,
+		fprintf(f, "%ju %s %ju.%02ju\n", next_random(&state) % 1000000, w, next_random(&state) % 10000,
 			next_random(&state) % 100);
 	}
 }

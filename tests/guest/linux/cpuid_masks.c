@@ -14,14 +14,20 @@ struct probe {
 
 static uint8_t memory[4096] __attribute__((aligned(64)));
 
+#ifdef __x86_64__
+#define PROBES_64(X) X(cx16, "lock cmpxchg16b (%0)") X(fsgsbase, "rdfsbase %%rax")
+#else
+#define PROBES_64(X)
+#endif
+
 #define PROBES(X)                                                                                            \
 	X(sse3, "haddps %%xmm0, %%xmm0") X(pclmulqdq, "pclmulqdq $0, %%xmm0, %%xmm0")                        \
 	X(ssse3, "pshufb %%xmm0, %%xmm0") X(sse4_1, "pmulld %%xmm0, %%xmm0")                                 \
 	X(sse4_2, "pcmpgtq %%xmm0, %%xmm0") X(movbe, "movbe (%0), %%eax") X(popcnt, "popcnt %%eax, %%eax")   \
-	X(cx16, "lock cmpxchg16b (%0)") X(aes, "aesenc %%xmm0, %%xmm0")                                      \
+	PROBES_64(X) X(aes, "aesenc %%xmm0, %%xmm0")                                      \
 	X(xsave, "xor %%ecx, %%ecx; xgetbv") X(avx, "vaddps %%ymm0, %%ymm0, %%ymm0")                         \
 	X(fma, "vfmadd132ps %%ymm0, %%ymm0, %%ymm0") X(f16c, "vcvtph2ps %%xmm0, %%ymm0")                     \
-	X(rdrand, "rdrand %%rax") X(rdseed, "rdseed %%rax") X(fsgsbase, "rdfsbase %%rax")                    \
+	X(rdrand, "rdrand %%rax") X(rdseed, "rdseed %%rax")                                                   \
 	X(bmi1, "andn %%rax, %%rax, %%rax") X(bmi2, "pdep %%rax, %%rax, %%rax")                              \
 	X(avx2, "vpaddd %%ymm0, %%ymm0, %%ymm0") X(adx, "adcx %%eax, %%eax") X(sha, "sha1msg1 %%xmm0, %%xmm0") \
 	X(clflushopt, "clflushopt (%0)") X(clwb, "clwb (%0)") X(gfni, "gf2p8mulb %%xmm0, %%xmm0")            \
@@ -32,7 +38,7 @@ static uint8_t memory[4096] __attribute__((aligned(64)));
 	X(xsavec, "xor %%eax, %%eax; xor %%edx, %%edx; xsavec (%0)")                                         \
 	X(avx512f, "vpaddd %%zmm0, %%zmm0, %%zmm0") X(avx512bw, "vpaddb %%zmm0, %%zmm0, %%zmm0")             \
 	X(avx512dq, "vpmullq %%zmm0, %%zmm0, %%zmm0") X(avx512cd, "vpconflictd %%zmm0, %%zmm0")              \
-	X(avx512vl, "vpaddd %%xmm16, %%xmm16, %%xmm16") X(avx512ifma, "vpmadd52luq %%zmm0, %%zmm0, %%zmm0")  \
+	X(avx512vl, "vpaddd %%xmm6, %%xmm6, %%xmm6%{%%k1%}") X(avx512ifma, "vpmadd52luq %%zmm0, %%zmm0, %%zmm0")  \
 	X(avx512vbmi, "vpermb %%zmm0, %%zmm0, %%zmm0") X(avx512vbmi2, "vpcompressb %%zmm0, %%zmm0")          \
 	X(avx512vnni, "vpdpbusd %%zmm0, %%zmm0, %%zmm0") X(avx512bitalg, "vpopcntb %%zmm0, %%zmm0")          \
 	X(avx512vpopcntdq, "vpopcntd %%zmm0, %%zmm0") X(avx512fp16, "vaddph %%zmm0, %%zmm0, %%zmm0")         \

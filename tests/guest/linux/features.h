@@ -8,6 +8,7 @@
 #define FEATURES_H
 
 #include <cpuid.h>
+#include <sys/utsname.h>
 
 #include "guest.h"
 
@@ -25,6 +26,7 @@ enum { STATE_NONE = 0, STATE_AVX = 6, STATE_AVX512 = 0xe6 };
 
 static const struct feature features[] = {
 	{ "intel", 0, 0, EBX, 0, STATE_NONE }, /* not a bit: the maker, which decides over undefined flags */
+	{ "kernel64", 0, 0, EAX, 0, STATE_NONE }, /* the kernel's */
 	{ "sse3", 1, 0, ECX, 0, STATE_NONE },
 	{ "pclmulqdq", 1, 0, ECX, 1, STATE_NONE },
 	{ "ssse3", 1, 0, ECX, 9, STATE_NONE },
@@ -89,11 +91,20 @@ static inline uint64_t feature_xcr0(void)
 	return (uint64_t)high << 32 | r[EAX];
 }
 
+static inline bool feature_kernel64(void)
+{
+	struct utsname name;
+
+	return !uname(&name) && !strcmp(name.machine, "x86_64");
+}
+
 static inline bool feature_stated(const struct feature *f)
 {
 	uint32_t r[4];
 
 	__cpuid_count(f->leaf & 0x80000000, 0, r[EAX], r[EBX], r[ECX], r[EDX]);
+	if (!f->leaf && f->reg == EAX)
+		return feature_kernel64();
 	if (!f->leaf)
 		return r[EBX] == signature_INTEL_ebx && r[EDX] == signature_INTEL_edx && r[ECX] == signature_INTEL_ecx;
 	if (r[EAX] < f->leaf)

@@ -7,11 +7,6 @@
 #include "catch.h"
 #include "features.h"
 
-/* Each piece of code is a function of its own; an exception is located by its offset from the start. */
-#define CODE(name, text) \
-	void name(void *, void *); \
-	asm(".text; .globl " #name "; .type " #name ", @function; " #name ": " text "; ret")
-
 struct row {
 	const char *name;
 	void (*code)(void *, void *);
@@ -23,7 +18,10 @@ static long double wide_tiny = 3.3e-4932L, wide_huge = 1e4932L;
 static double tiny = 1e-300, huge = 1e300, denormal = 4.9e-324, three = 3;
 static float denormalf = 1e-40f;
 
-/* rdi points at a table of operands, rsi at the control word; st(0) and xmm0 to xmm2 are free. */
+/*
+ * Each piece of code is a function of its own; an exception is located by its offset from the start.
+ * rdi points at a table of operands, rsi at the control word; st(0) and xmm0 to xmm2 are free.
+ */
 CODE(x87_invalid, "fninit; fldcw (%rsi); fldz; fldz; 1: fdivp; nop; fwait");
 CODE(x87_divide, "fninit; fldcw (%rsi); fld1; fldz; fdivrp; nop; nop; fwait");
 CODE(x87_denormal, "fninit; fldcw (%rsi); fldl 16(%rdi); nop; fld1");
@@ -82,7 +80,7 @@ static void run(const struct row *r)
 	uint32_t mxcsr = r->mxcsr, after;
 
 	asm volatile("fninit; ldmxcsr %0" ::"m"(mxcsr));
-	if (!catch_run(r->code, &operands, &control)) {
+	if (!catch_text(r->code, &operands, &control)) {
 		asm volatile("fnstsw %0; stmxcsr %1" : "=m"(status), "=m"(after));
 		printf("%-28s passes, status %04x, mxcsr %04x\n", r->name, status, after);
 	} else {
@@ -95,6 +93,14 @@ static void run(const struct row *r)
 }
 
 /* What a handler finds in the floating-point state the kernel saved, and that it can put it right and go on. */
+#ifdef __x86_64__
+#define FP_MXCSR(fp) ((fp)->mxcsr)
+#else /* behind FSAVE's image is FXSAVE's */
+#define cwd cw
+#define swd sw
+#define FP_MXCSR(fp) (*(uint32_t *)((char *)(fp) + 112 + 24))
+#endif
+
 static volatile int repaired;
 static void repair(int signo, siginfo_t *info, void *context)
 {
@@ -102,10 +108,10 @@ static void repair(int signo, siginfo_t *info, void *context)
 	fpregset_t fp = u->uc_mcontext.fpregs;
 
 	printf("handler: %s code %d, x87 control %04x status %04x, mxcsr %04x\n", catch_name(signo), info->si_code,
-	       fp->cwd, fp->swd, fp->mxcsr);
+	       (uint16_t)fp->cwd, (uint16_t)fp->swd, FP_MXCSR(fp));
 	fp->swd &= ~0x80ff;
 	fp->cwd |= 0x3f;
-	fp->mxcsr = (fp->mxcsr | 0x1f80) & ~0x3f;
+	FP_MXCSR(fp) = (FP_MXCSR(fp) | 0x1f80) & ~0x3f;
 	repaired++;
 }
 
@@ -117,9 +123,9 @@ static void test_repair(void)
 
 	sigaction(SIGFPE, &action, &old);
 	asm volatile("ldmxcsr %0" ::"m"(mxcsr));
-	sse_divide(&operands, &control);
+	call_text(sse_divide, &operands, &control);
 	check(repaired == 1, "the SSE instruction ran again with its exception masked");
-	x87_divide(&operands, &control);
+	call_text(x87_divide, &operands, &control);
 	check(repaired == 2, "the waiting instruction passed with the exception cleared");
 	sigaction(SIGFPE, &old, NULL);
 }

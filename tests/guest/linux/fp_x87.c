@@ -16,14 +16,14 @@ struct __attribute__((packed)) saved {
 struct probe {
 	struct saved after;
 	struct extended stored;
-	uint64_t flags;
+	unsigned long flags;
 };
 
 /* The operation sees a in st(0) and b in st(1); it may store to %2, of ten bytes. */
 #define PROBE(name, text)                                                                                           \
 	static void probe_##name(struct probe *p, uint16_t control, const struct extended *a, const struct extended *b) \
 	{                                                                                                           \
-		asm volatile("fninit; fldt %4; fldt %3; fldcw %5; " text "; pushf; popq %1; fnsave %0"                  \
+		asm volatile("fninit; fldt %4; fldt %3; fldcw %5; " text "; pushf; pop %1; fnsave %0"                  \
 			     : "=m"(p->after), "=r"(p->flags), "+m"(p->stored)                                          \
 			     : "m"(*a), "m"(*b), "m"(control)                                                           \
 			     : "cc", "memory", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");    \
@@ -85,7 +85,7 @@ static uint64_t run_one(const struct operation *op, uint16_t control, size_t i, 
 	h = hash(h, &p.after.tag, 2);
 	h = hash(h, p.after.st, sizeof(p.after.st));
 	h = hash(h, &p.stored, sizeof(p.stored));
-	return hash(h, &p.flags, 8);
+	return hash(h, &p.flags, sizeof(p.flags));
 }
 
 static void run(const struct operation *op, uint16_t control)

@@ -19,12 +19,33 @@ struct state {
 	uint16_t control;
 	uint16_t pad;
 	uint32_t mxcsr;
-	long double st;
+	long double st __attribute__((aligned(16)));
 } __attribute__((aligned(64)));
 
 static int level; /* 0 SSE, 1 AVX, 2 AVX-512 */
 
-/* One block of assembly each: nothing of the compiler's may run between the loads and the stores. */
+#ifdef __x86_64__
+#define REGPARM
+#define ENTRY ""
+#define LEAVE "ret"
+#define YIELD "mov $24, %eax; syscall"
+enum { REGISTERS = 16, REGISTERS_512 = 32 };
+#define ALL "16"
+#define ALL_512 "32"
+#else
+#define REGPARM __attribute__((regparm(3)))
+#define ENTRY "push %esi; push %edi; mov %eax, %edi; mov %edx, %esi; mov %ecx, %edx; "
+#define LEAVE "pop %edi; pop %esi; ret"
+#define YIELD "mov $158, %eax; int $0x80"
+enum { REGISTERS = 8, REGISTERS_512 = 8 };
+#define ALL "8"
+#define ALL_512 "8"
+#endif
+
+/*
+ * One block of assembly each: nothing of the compiler's may run between the loads and the stores. rdi: from where, rsi:
+ * where to, edx: whether to yield.
+ */
 asm(".macro vector_load move, prefix, n\n\\move \\n*64(%rdi), %\\prefix\\()\\n\n.endm\n"
     ".macro vector_store move, prefix, n\n\\move %\\prefix\\()\\n, \\n*64(%rsi)\n.endm\n"
     ".macro all what, move, prefix, count\n.altmacro\n.set i, 0\n.rept \\count\n\\what \\move, \\prefix, %i\n"
@@ -33,20 +54,20 @@ asm(".macro vector_load move, prefix, n\n\\move \\n*64(%rdi), %\\prefix\\()\\n\n
     ".macro masks_store\n.irp n, 0,1,2,3,4,5,6,7\nkmovq %k\\n, 2048+\\n*8(%rsi)\n.endr\n.endm\n"
     ".macro others_load\nfninit; fldt 2128(%rdi); fldcw 2112(%rdi); ldmxcsr 2116(%rdi)\n.endm\n"
     ".macro others_store\nfnstcw 2112(%rsi); stmxcsr 2116(%rsi); fstpt 2128(%rsi)\n.endm\n"
-    ".macro work\ncmp $0, %edx; je 1f; mov $24, %eax; syscall; jmp 2f; 1: mov $1000, %ecx; 3: pause; loop 3b; "
+    ".macro work\ncmp $0, %edx; je 1f; " YIELD "; jmp 2f; 1: mov $1000, %ecx; 3: pause; loop 3b; "
     "2:\n.endm\n"
     ".globl keep_sse, keep_avx, keep_avx512\n"
-    "keep_sse: all vector_load, movaps, xmm, 16; others_load; work; all vector_store, movaps, xmm, 16; others_store; "
-    "ret\n"
-    "keep_avx: all vector_load, vmovaps, ymm, 16; others_load; work; all vector_store, vmovaps, ymm, 16; others_store; "
-    "ret\n"
-    "keep_avx512: all vector_load, vmovaps, zmm, 32; masks_load; others_load; work\n"
-    "all vector_store, vmovaps, zmm, 32; masks_store; others_store; ret");
+    "keep_sse: " ENTRY "all vector_load, movaps, xmm, " ALL "; others_load; work\n"
+    "all vector_store, movaps, xmm, " ALL "; others_store; " LEAVE "\n"
+    "keep_avx: " ENTRY "all vector_load, vmovaps, ymm, " ALL "; others_load; work\n"
+    "all vector_store, vmovaps, ymm, " ALL "; others_store; " LEAVE "\n"
+    "keep_avx512: " ENTRY "all vector_load, vmovaps, zmm, " ALL_512 "; masks_load; others_load; work\n"
+    "all vector_store, vmovaps, zmm, " ALL_512 "; masks_store; others_store; " LEAVE);
 
 /* Load all of `in`, yield to another (or spin for a while), store all to `out`. */
-void keep_sse(const struct state *in, struct state *out, int yield);
-void keep_avx(const struct state *in, struct state *out, int yield);
-void keep_avx512(const struct state *in, struct state *out, int yield);
+typedef void keep_code(const struct state *in, struct state *out, int yield) REGPARM;
+keep_code keep_sse, keep_avx, keep_avx512;
+static keep_code *const keepers[] = { keep_sse, keep_avx, keep_avx512 };
 
 static void prepare(struct state *s, uint64_t *random, int me)
 {
@@ -69,7 +90,7 @@ static long compare(const struct state *a, const struct state *b)
 	long wrong = 0;
 	int i;
 
-	for (i = 0; i < (level == 2 ? 32 : 16); i++)
+	for (i = 0; i < (level == 2 ? REGISTERS_512 : REGISTERS); i++)
 		wrong += memcmp(a->vectors[i], b->vectors[i], width[level]) != 0;
 	for (i = 0; i < 8 && level == 2; i++)
 		wrong += a->masks[i] != b->masks[i];
@@ -79,7 +100,6 @@ static long compare(const struct state *a, const struct state *b)
 
 static long keep(long me)
 {
-	static void (*const keepers[])(const struct state *, struct state *, int) = { keep_sse, keep_avx, keep_avx512 };
 	uint32_t mxcsr = 0x1f80;
 	uint64_t random = 0x1234567 + me * 977;
 	struct state in, out;
@@ -135,7 +155,6 @@ static void spoil(int signo)
 {
 	struct state in, out;
 	uint64_t random = 99;
-	static void (*const keepers[])(const struct state *, struct state *, int) = { keep_sse, keep_avx, keep_avx512 };
 
 	(void)signo;
 	prepare(&in, &random, 3);

@@ -10,8 +10,6 @@
 
 #include "guest.h"
 
-typedef uint64_t (*function)(uint64_t);
-
 enum { SIZE = 4 * 4096, ALL = PROT_READ | PROT_WRITE | PROT_EXEC };
 
 static uint8_t *map(int protection)
@@ -19,27 +17,51 @@ static uint8_t *map(int protection)
 	return mmap(NULL, SIZE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
+/* The code takes its argument in rdi, its low byte in al too. It has a REX prefix, for which 32-bit code has a NOP. */
+#ifdef __x86_64__
+#define REX "\x48"
+#else
+#define REX "\x90"
+#endif
+
 /* lea value(%rdi), %rax; ret: 8 bytes */
 static size_t make_add(uint8_t *at, uint32_t value)
 {
-	memcpy(at, "\x48\x8d\x87", 3);
+	memcpy(at, REX "\x8d\x87", 3);
 	memcpy(at + 3, &value, 4);
 	at[7] = 0xc3;
 	return 8;
 }
 
-static uint64_t call(uint8_t *code, uint64_t value)
+static unsigned long call(uint8_t *code, unsigned long value)
 {
-	function f;
+	unsigned long result;
 
-	memcpy(&f, &code, sizeof(f));
-	return f(value);
+#ifdef __x86_64__
+	asm volatile("sub $128, %%rsp; call *%1; add $128, %%rsp" /* below the red zone */
+#else
+	asm volatile("call *%1"
+#endif
+		     : "=a"(result), "+r"(code), "+D"(value) : "0"(value) : "memory", "cc");
+	return result;
+}
+
+/* What an instruction names its operand by, its last field: where it is, or (64 bits) how far away. */
+static void put_operand(uint8_t *field, const uint8_t *operand)
+{
+#ifdef __x86_64__
+	int32_t value = (int32_t)(operand - (field + 4));
+#else
+	const uint8_t *value = operand;
+#endif
+
+	memcpy(field, &value, 4);
 }
 
 static void test_protect(void)
 {
 	uint8_t *code = map(PROT_READ | PROT_WRITE);
-	uint64_t sum = 0;
+	unsigned long sum = 0;
 	uint32_t i;
 
 	for (i = 0; i < 300; i++) {
@@ -55,7 +77,7 @@ static void test_protect(void)
 static void test_rewrite(void)
 {
 	uint8_t *code = map(ALL);
-	uint64_t sum = 0;
+	unsigned long sum = 0;
 	uint32_t i;
 
 	make_add(code, 0);
@@ -76,16 +98,18 @@ static void test_rewrite(void)
 /* The instruction after the store is changed by the store: the processor must see the new one. */
 static void test_next_instruction(void)
 {
-	/* mov %dil, 1f+1(%rip); 1: mov $0, %al; movzbl %al, %eax; ret */
-	static const uint8_t text[] = { 0x40, 0x88, 0x3d, 1, 0, 0, 0, 0xb0, 0, 0x0f, 0xb6, 0xc0, 0xc3 };
+	/* mov %al, 1f+1; 1: mov $0, %al; movzbl %al, %eax; ret */
+	static const uint8_t text[] = { 0x90, 0x88, 0x05, 0, 0, 0, 0, 0xb0, 0, 0x0f, 0xb6, 0xc0, 0xc3 };
 	uint8_t *code = map(ALL);
-	uint64_t wrong = 0;
+	unsigned long wrong = 0;
 	uint32_t i;
 
 	memcpy(code, text, sizeof(text));
+	put_operand(code + 3, code + 8);
 	for (i = 0; i < 3000; i++)
 		wrong += call(code, i & 0xff) != (i & 0xff);
 	memcpy(code + 4096 - 8, text, sizeof(text)); /* the store before, what it changes behind a page boundary */
+	put_operand(code + 4096 - 8 + 3, code + 4096);
 	for (i = 0; i < 3000; i++)
 		wrong += call(code + 4096 - 8, i & 0xff) != (i & 0xff);
 	check(!wrong, "a store changes the next instruction: %lu wrong", wrong);
@@ -95,13 +119,15 @@ static void test_next_instruction(void)
 /* A loop that counts in its own immediate. */
 static void test_self_counting(void)
 {
-	/* 1: incl 2f+1(%rip); 2: mov $0, %eax; cmp %edi, %eax; jne 1b; ret */
-	static const uint8_t text[] = { 0xff, 0x05, 1, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0x39, 0xf8, 0x75, 0xf1, 0xc3 };
+	/* 1: incl 2f+1; 2: mov $0, %eax; cmp %edi, %eax; jne 1b; ret */
+	static const uint8_t text[] = { 0xff, 0x05, 0, 0, 0, 0, 0xb8, 0, 0, 0, 0, 0x39, 0xf8, 0x75, 0xf1, 0xc3 };
 	uint8_t *code = map(ALL);
 
 	memcpy(code + 100, text, sizeof(text));
+	put_operand(code + 102, code + 107);
 	check(call(code + 100, 5000) == 5000, "a loop counts in its own code");
 	memcpy(code + 4096 - 9, text, sizeof(text));
+	put_operand(code + 4096 - 7, code + 4096 - 2);
 	check(call(code + 4096 - 9, 3000) == 3000, "and across a page boundary");
 	munmap(code, SIZE);
 }
@@ -110,7 +136,7 @@ static void test_two_views(void)
 {
 	int fd = memfd_create("code", 0);
 	uint8_t *writable, *executable, *again;
-	uint64_t sum = 0;
+	unsigned long sum = 0;
 	uint32_t i;
 
 	if (ftruncate(fd, SIZE))
@@ -141,7 +167,8 @@ static void test_two_views(void)
 static void test_data_beside(void)
 {
 	uint8_t *code = map(ALL);
-	uint64_t *data = (uint64_t *)(code + 2048), sum = 0;
+	uint64_t *data = (uint64_t *)(code + 2048);
+	unsigned long sum = 0;
 	uint32_t i;
 
 	make_add(code, 1);
@@ -156,7 +183,7 @@ static void test_data_beside(void)
 static void test_boundaries(void)
 {
 	uint8_t *code = map(ALL);
-	uint64_t sum = 0, at;
+	unsigned long sum = 0, at;
 
 	for (at = 4096 - 10; at < 4096 + 2; at++) {
 		make_add(code + at, (uint32_t)at);
@@ -174,7 +201,7 @@ static void test_boundaries(void)
 static void test_remap(void)
 {
 	uint8_t *code = map(ALL), *other = map(ALL), *place = map(ALL);
-	uint64_t wrong = 0;
+	unsigned long wrong = 0;
 	uint32_t i;
 
 	for (i = 0; i < 200; i++) {
@@ -200,7 +227,7 @@ static void test_remap(void)
 static void test_fork(void)
 {
 	uint8_t *code = map(ALL);
-	uint64_t wrong = 0;
+	unsigned long wrong = 0;
 	uint32_t i;
 	int status;
 	pid_t pid;
@@ -227,18 +254,18 @@ static void test_chain(void)
 {
 	enum { LINKS = 1000, LINK = 16 };
 	uint8_t *code = map(ALL);
-	uint64_t sum = 0;
+	unsigned long sum = 0;
 	uint32_t i;
 	int32_t to;
 
 	for (i = 0; i < LINKS; i++) {
 		make_add(code + i * LINK, i & 0xf);
-		memcpy(code + i * LINK, "\x48\x81\xc7", 3); /* add value, %rdi */
+		memcpy(code + i * LINK, REX "\x81\xc7", 3); /* add value, %rdi */
 		to = (int32_t)((i + 7) % LINKS * LINK) - (int32_t)(i * LINK + 12);
 		code[i * LINK + 7] = 0xe9;
 		memcpy(code + i * LINK + 8, &to, 4);
 	}
-	memcpy(code + LINKS * LINK, "\x48\x89\xf8\xc3", 4); /* mov %rdi, %rax; ret */
+	memcpy(code + LINKS * LINK, REX "\x89\xf8\xc3", 4); /* mov %rdi, %rax; ret */
 	for (i = 0; i < LINKS; i += 13) {
 		to = (int32_t)(LINKS * LINK) - (int32_t)(i * LINK + 12);
 		memcpy(code + i * LINK + 8, &to, 4); /* end the chain here */

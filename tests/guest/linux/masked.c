@@ -278,7 +278,7 @@ static uint64_t one(const struct row *row, unsigned offset, uint64_t mask, uint6
 		h = hash(h, &fault.where, sizeof(fault.where));
 	}
 	if (verbose()) {
-		printf("  at -%u mask %016lx: signal %d error %lx at %ld; %016lx k1 %lx k2 %lx\n    1 ", offset, mask,
+		printf("  at -%u mask %016jx: signal %d error %lx at %ld; %016jx k1 %jx k2 %jx\n    1 ", offset, mask,
 		       fault.signo, fault.error, fault.exact, hash(HASH_START, edge - AROUND, 2 * AROUND), s.k1, s.k2);
 		print_hex(s.zmm1, 64);
 		printf("\n    3 ");
@@ -316,7 +316,7 @@ static void run_row(const struct row *row, unsigned layout)
 			h = one(row, offsets[i], masks[k], seed = seed * 0xd1342543de82ef95 + 1, h);
 			faults += fault.signo != 0;
 		}
-	printf("%016lx %4u faults  %s: %s\n", h, faults, layouts[layout].name, row->text);
+	printf("%016jx %4u faults  %s: %s\n", h, faults, layouts[layout].name, row->text);
 }
 
 static void make_window(void)

@@ -67,7 +67,7 @@ static void test_mremap(void)
 			faults++;
 		munmap(blocker, PAGE);
 	}
-	printf("mremap: %zu bytes, sum %016lx, old places gone %d\n", size, sum(p, size), faults);
+	printf("mremap: %zu bytes, sum %016jx, old places gone %d\n", size, sum(p, size), faults);
 	p = mremap(p, size, PAGE, 0);
 	printf("shrunk: %d %d\n", catch_run(peek, p + PAGE - 1, NULL), catch_run(peek, p + PAGE, NULL));
 }
@@ -80,9 +80,9 @@ static void test_advice(void)
 	fill(p, 32 * PAGE, 7);
 	for (i = 0; i < 32; i += 3)
 		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
-	printf("after MADV_DONTNEED %016lx\n", sum(p, 32 * PAGE));
+	printf("after MADV_DONTNEED %016jx\n", sum(p, 32 * PAGE));
 	fill(p, 32 * PAGE, 8);
-	printf("filled again %016lx\n", sum(p, 32 * PAGE));
+	printf("filled again %016jx\n", sum(p, 32 * PAGE));
 }
 
 static void test_protection(void)
@@ -101,7 +101,7 @@ static void test_protection(void)
 	}
 	check(faults == count, "every access was judged by the protection of the moment: %d of %d", faults, count);
 	mprotect(p, 16 * PAGE, PROT_READ);
-	printf("content %016lx\n", sum(p, 16 * PAGE));
+	printf("content %016jx\n", sum(p, 16 * PAGE));
 }
 
 static void test_large_pages(void)
@@ -110,7 +110,7 @@ static void test_large_pages(void)
 
 	madvise(large, 8 * MEGABYTE, MADV_HUGEPAGE);
 	fill(large, 8 * MEGABYTE, 10);
-	printf("large pages %016lx\n", sum(large, 8 * MEGABYTE));
+	printf("large pages %016jx\n", sum(large, 8 * MEGABYTE));
 	mprotect(large + 5 * PAGE, PAGE, PROT_READ); /* splits one */
 	printf("split: %s, %s\n", catch_name(catch_run(touch, large + 5 * PAGE, NULL)),
 	       catch_name(catch_run(touch, large + 6 * PAGE, NULL)));
@@ -118,7 +118,7 @@ static void test_large_pages(void)
 	printf("hole: %s, %s\n", catch_name(catch_run(peek, large + 2 * MEGABYTE + 3 * PAGE, NULL)),
 	       catch_name(catch_run(peek, large + 2 * MEGABYTE + 4 * PAGE, NULL)));
 	madvise(large + 4 * MEGABYTE, 2 * MEGABYTE, MADV_DONTNEED);
-	printf("dropped %016lx\n", sum(large + 4 * MEGABYTE, 4 * MEGABYTE));
+	printf("dropped %016jx\n", sum(large + 4 * MEGABYTE, 4 * MEGABYTE));
 	munmap(p, 12 * MEGABYTE);
 }
 
@@ -136,8 +136,8 @@ static uint64_t __attribute__((noinline)) descend(int depth, uint64_t seed)
 
 static void test_stack(void)
 {
-	printf("deep stack %016lx\n", descend(1500, 1));
-	printf("again %016lx\n", descend(1700, 2));
+	printf("deep stack %016jx\n", descend(1500, 1));
+	printf("again %016jx\n", descend(1700, 2));
 }
 
 static void test_files(void)
@@ -163,7 +163,7 @@ static void test_files(void)
 	}
 	wrong += private[1] != shared[1] || private[0] == shared[0];
 	check(!wrong, "a file's mappings agree: %zu wrong", wrong);
-	printf("file %016lx\n", sum(shared, 64 * PAGE));
+	printf("file %016jx\n", sum(shared, 64 * PAGE));
 	if (ftruncate(fd, PAGE))
 		return;
 	printf("cut short: %s\n", catch_name(catch_run(peek, shared + 2 * PAGE, NULL)));
@@ -186,7 +186,7 @@ static void test_heap(void)
 		blocks[i] = realloc(blocks[i], sizes[i] * 3);
 		h += sum(blocks[i], sizes[i]);
 	}
-	printf("heap %016lx\n", h);
+	printf("heap %016jx\n", h);
 }
 
 /* Strides over more pages than a TLB holds, twice. */
@@ -200,7 +200,7 @@ static void test_sweep(void)
 		*(uint64_t *)(p + i + i / PAGE % 500 * 8) = i;
 	for (i = 0; i < size; i += PAGE)
 		h = h * 31 + *(uint64_t *)(p + i + i / PAGE % 500 * 8);
-	printf("sweep %016lx\n", h);
+	printf("sweep %016jx\n", h);
 	munmap(p, size);
 }
 

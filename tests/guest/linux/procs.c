@@ -47,7 +47,7 @@ static void test_cow(void)
 				area[i * 512 + 1] = i;
 				area[i * 512] ^= 0xffff;
 			}
-			printf("child %d sees %016lx\n", round, h);
+			printf("child %d sees %016jx\n", round, h);
 			fflush(stdout);
 			_exit(area[512] == ((1 + (uint64_t)round) ^ 0xffff) ? round : 99);
 		}
@@ -85,7 +85,7 @@ static void test_pipes(void)
 		h = hash(h, &value, sizeof(value));
 	}
 	close(up[1]);
-	printf("ping-pong %d times, %016lx, child ends with %d\n", i, h, wait_for(pid));
+	printf("ping-pong %d times, %016jx, child ends with %d\n", i, h, wait_for(pid));
 }
 
 static void test_bulk(void)
@@ -112,7 +112,7 @@ static void test_bulk(void)
 		h = hash(h, block, got);
 		total += got;
 	}
-	printf("piped %lu bytes, %016lx, %d\n", total, h, wait_for(pid));
+	printf("piped %ju bytes, %016jx, %d\n", total, h, wait_for(pid));
 }
 
 static volatile int *shared;

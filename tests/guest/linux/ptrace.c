@@ -15,25 +15,44 @@
 #include "guest.h"
 
 void traced(void);
-extern char traced_end[], point_one[], point_two[];
+extern char traced_end[], at_cpuid[], point_one[], point_two[];
 static volatile uint64_t watched[4] __attribute__((used));
 static char from[64] __attribute__((used)) = "copied by a string instruction";
 static char to[64] __attribute__((used));
 
-asm(".text; .globl traced, traced_end, point_one, point_two\n"
+#ifdef __x86_64__
+#define AT "(%rip)"
+#define SYSTEM_CALL "mov $39, %eax; syscall"
+#else /* the names of the 64-bit registers, for these */
+#define AT
+#define SYSTEM_CALL "mov $20, %eax; int $0x80"
+#define rip eip
+#define rax eax
+#define rbx ebx
+#define rcx ecx
+#define r12 esi
+#define orig_rax orig_eax
+#define cs xcs
+#define ss xss
+#define user_fpregs_struct user_fpxregs_struct
+#define PTRACE_GETFPREGS PTRACE_GETFPXREGS
+#define PTRACE_SETFPREGS PTRACE_SETFPXREGS
+#endif
+
+asm(".text; .globl traced, traced_end, at_cpuid, point_one, point_two\n"
     "traced: push %rbx; mov $3, %ecx; xor %ebx, %ebx\n"
     "1: add %rcx, %rbx; loop 1b\n"
-    "lea from(%rip), %rsi; lea to(%rip), %rdi; mov $4, %ecx; cld; rep movsb\n"
-    "pushf; pop %rax; xor %eax, %eax; cpuid; call 2f; nop; jmp 3f; ud2\n"
+    "lea from" AT ", %rsi; lea to" AT ", %rdi; mov $4, %ecx; cld; rep movsb\n"
+    "pushf; pop %rax; xor %eax, %eax; at_cpuid: cpuid; call 2f; nop; jmp 3f; ud2\n"
     "2: ret\n"
-    "3: mov $39, %eax; syscall; nop; lock incl watched(%rip)\n"
-    "point_one: mov $7, %eax; mov %rax, watched+8(%rip); mov watched+8(%rip), %rdx\n"
-    "mov %ss, %ecx; mov %ecx, %ss; xor %edx, %edx; movq %rax, %xmm1; fld1; fstp %st(0)\n"
-    "movw $5, watched+16(%rip)\n"
+    "3: " SYSTEM_CALL "; nop; lock incl watched" AT "\n"
+    "point_one: mov $7, %eax; mov %rax, watched+8" AT "; mov watched+8" AT ", %rdx\n"
+    "mov %ss, %ecx; mov %ecx, %ss; xor %edx, %edx; movd %eax, %xmm1; fld1; fstp %st(0)\n"
+    "movw $5, watched+16" AT "\n"
     "point_two: nop; pop %rbx; ret\n"
     "traced_end:");
 
-enum { LOOP = 8, BEFORE_CPUID = 39 };
+enum { LOOP = 8 };
 
 static pid_t start(void)
 {
@@ -72,7 +91,7 @@ static struct user_regs_struct registers(pid_t pid)
 
 static int place(uint64_t pc)
 {
-	return pc >= (uint64_t)traced && pc < (uint64_t)traced_end ? (int)(pc - (uint64_t)traced) : -1;
+	return pc >= (uintptr_t)traced && pc < (uintptr_t)traced_end ? (int)(pc - (uintptr_t)traced) : -1;
 }
 
 static long poke_break(pid_t pid, char *at)
@@ -88,7 +107,7 @@ static void remove_break(pid_t pid, char *at, long old)
 	struct user_regs_struct r = registers(pid);
 
 	ptrace(PTRACE_POKETEXT, pid, at, old);
-	r.rip = (uint64_t)at;
+	r.rip = (uintptr_t)at;
 	ptrace(PTRACE_SETREGS, pid, NULL, &r);
 }
 
@@ -116,8 +135,8 @@ static void test_steps(void)
 		if (place(r.rip) < 0)
 			break;
 		printf("step %2d at +%d, code %d", steps, place(r.rip), info.si_code);
-		if (place(r.rip) >= LOOP && place(r.rip) <= BEFORE_CPUID)
-			printf(", rbx %llu, rcx %llu, flags %llx", r.rbx, r.rcx, r.eflags & 0xdd5);
+		if (place(r.rip) >= LOOP && (uintptr_t)r.rip <= (uintptr_t)at_cpuid)
+			printf(", rbx %lu, rcx %lu, flags %lx", (long)r.rbx, (long)r.rcx, (long)r.eflags & 0xdd5);
 		putchar('\n');
 	}
 	printf("%d steps\n", steps);
@@ -133,12 +152,12 @@ static void test_breakpoints(void)
 
 	status = resume(pid, PTRACE_CONT);
 	r = registers(pid);
-	printf("breakpoint: signal %d at +%d from the point\n", WSTOPSIG(status), (int)(r.rip - (uint64_t)point_one));
+	printf("breakpoint: signal %d at +%d from the point\n", WSTOPSIG(status), (int)(r.rip - (uintptr_t)point_one));
 	remove_break(pid, point_one, one);
 	status = resume(pid, PTRACE_CONT);
 	r = registers(pid);
-	printf("breakpoint: signal %d at +%d from the point, rax %llu\n", WSTOPSIG(status),
-	       (int)(r.rip - (uint64_t)point_two), r.rax);
+	printf("breakpoint: signal %d at +%d from the point, rax %lu\n", WSTOPSIG(status),
+	       (int)(r.rip - (uintptr_t)point_two), (long)r.rax);
 	remove_break(pid, point_two, two);
 	end(pid);
 }
@@ -168,16 +187,17 @@ static unsigned long control(int n, int kind, int size)
 
 static void test_hardware(void)
 {
+	int word = sizeof(long) == 8 ? 3 : 4;
 	pid_t pid = start();
 
 	if (set_debug(pid, 0, (unsigned long)point_one) || set_debug(pid, 1, (unsigned long)&watched[1]) ||
 	    set_debug(pid, 2, (unsigned long)&watched[2]) || set_debug(pid, 3, (unsigned long)&to[2]) ||
-	    set_debug(pid, 7, control(0, 0, 1) | control(1, 3, 3) | control(2, 1, 2) | control(3, 1, 1)))
+	    set_debug(pid, 7, control(0, 0, 1) | control(1, 3, word) | control(2, 1, 2) | control(3, 1, 1)))
 		printf("no hardware breakpoints\n");
 	report_hardware(pid, "string write");
 	report_hardware(pid, "execution");
-	report_hardware(pid, "write of eight bytes");
-	report_hardware(pid, "read of eight bytes");
+	report_hardware(pid, "write of a word");
+	report_hardware(pid, "read of a word");
 	report_hardware(pid, "write of two bytes");
 	end(pid);
 }
@@ -208,7 +228,7 @@ static void test_registers(void)
 	resume(pid, PTRACE_CONT);
 	remove_break(pid, point_one, old);
 	ptrace(PTRACE_GETFPREGS, pid, NULL, &f);
-	printf("x87 control %x, mxcsr %x\n", f.cwd, f.mxcsr);
+	printf("x87 control %x, mxcsr %x\n", (unsigned)f.cwd, (unsigned)f.mxcsr);
 	memset(f.xmm_space, 0x5a, sizeof(f.xmm_space));
 	f.mxcsr = 0x1fa0;
 	ptrace(PTRACE_SETFPREGS, pid, NULL, &f);
@@ -216,13 +236,14 @@ static void test_registers(void)
 	waitpid(pid, NULL, 0);
 	memset(&f, 0, sizeof(f));
 	ptrace(PTRACE_GETFPREGS, pid, NULL, &f);
-	printf("set: xmm9 %x, mxcsr %x\n", f.xmm_space[36], f.mxcsr);
+	printf("set: xmm5 %x, mxcsr %x\n", (unsigned)f.xmm_space[20], (unsigned)f.mxcsr);
 	r = registers(pid);
 	r.r12 = 0x1234;
 	r.rip += 0;
 	ptrace(PTRACE_SETREGS, pid, NULL, &r);
 	r = registers(pid);
-	printf("rax %llx r12 %llx cs %llx ss %llx at +%d\n", r.rax, r.r12, r.cs, r.ss, place(r.rip));
+	printf("rax %lx r12 %lx privilege %lu %lu at +%d\n", (long)r.rax, (long)r.r12, (long)r.cs & 3, (long)r.ss & 3,
+	       place(r.rip));
 	end(pid);
 }
 

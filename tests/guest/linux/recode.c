@@ -4,7 +4,6 @@
  * third runs again: what stands there now must be what runs, and as in any other place. (Direct execution remembers of
  * frames that they have no sensitive instructions.)
  */
-#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +14,14 @@
 enum { PAGE = 4096, ROUNDS = 24, CALLS = 300 };
 
 static const uint8_t plain[] = {0xb8, 0, 0, 0, 0, 0xc3}; /* mov $n, %eax; ret */
+#ifdef __x86_64__
 static const uint8_t clock_code[] = {0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xc3};
 static const uint8_t cpuid_code[] = {0x53, 0x31, 0xc9, 0x89, 0xf8, 0x0f, 0xa2, 0x01, 0xd8, 0x01, 0xd0, 0x5b, 0xc3};
+#else
+static const uint8_t clock_code[] = {0x0f, 0x31, 0xc3};
+static const uint8_t cpuid_code[] = {
+	0x53, 0x31, 0xc9, 0x8b, 0x44, 0x24, 0x08, 0x0f, 0xa2, 0x01, 0xd8, 0x01, 0xd0, 0x5b, 0xc3};
+#endif
 
 static int file;
 static uint64_t limit; /* between two readings: half a minute */

@@ -8,6 +8,12 @@
 
 enum { PAGE = 4096 };
 
+#ifdef __x86_64__
+#define MOVE_WORDS "rep movsq"
+#else
+#define MOVE_WORDS "rep movsl"
+#endif
+
 static uint8_t *low, *high; /* each: two good pages and then nothing */
 
 static uint8_t *guarded(int flags)
@@ -37,7 +43,7 @@ static void test_copies(void)
 			h = hash(h, to - size - gap - 8, size + 8);
 		}
 	memcpy(to - 5000, from - 5000, 5000);
-	printf("copies %016lx\n", hash(h, to - 5000, 5000));
+	printf("copies %016jx\n", hash(h, to - 5000, 5000));
 }
 
 static void test_searches(void)
@@ -67,12 +73,12 @@ static void test_searches(void)
 			numbers[8] = strstr(copy, "ab") ? strstr(copy, "ab") - copy : 9999;
 			h = hash(h, numbers, sizeof(numbers));
 		}
-	printf("searches %016lx\n", h);
+	printf("searches %016jx\n", h);
 }
 
 /* What a string instruction leaves: registers and flags. */
 struct string_state {
-	uint64_t rcx, rsi, rdi, rax, flags;
+	unsigned long rcx, rsi, rdi, rax, flags;
 };
 
 #define STRING(name, text)                                                                             \
@@ -80,14 +86,13 @@ struct string_state {
 	{                                                                                              \
 		struct string_state *s = at;                                                           \
 		(void)unused;                                                                          \
-		asm volatile(text "; pushf; pop %4; cld"                                               \
+		asm volatile("cmp %%eax, %%eax; " text "; pushf; pop %4; cld"                          \
 			     : "+c"(s->rcx), "+S"(s->rsi), "+D"(s->rdi), "+a"(s->rax), "=r"(s->flags)  \
 			     :                                                                         \
 			     : "memory", "cc");                                                        \
 	}
 
 STRING(rep_movsb, "rep movsb")
-STRING(rep_movsq, "rep movsq")
 STRING(rep_movsw_back, "std; rep movsw")
 STRING(rep_stosb, "rep stosb")
 STRING(rep_stosl_back, "std; rep stosl")
@@ -96,10 +101,13 @@ STRING(repe_cmpsb, "cmp %%al, %%al; repe cmpsb")
 STRING(repne_cmpsw, "repne cmpsw")
 STRING(repe_scasb, "repe scasb")
 STRING(repne_scasl_back, "std; repne scasl")
+#ifdef __x86_64__
+STRING(rep_movsq, "rep movsq")
 STRING(movsq, "movsq")
 STRING(addr32_movsb, "addr32 rep movsb")
 STRING(addr32_stosl, "addr32 rep stosl")
 STRING(addr32_scasb, "addr32 repne scasb")
+#endif
 
 struct row {
 	const char *name;
@@ -109,13 +117,16 @@ struct row {
 
 #define ROW(name, direction, size) { #name, name, direction, size }
 static const struct row rows[] = {
-	ROW(rep_movsb, 1, 1), ROW(rep_movsq, 1, 8), ROW(rep_movsw_back, -1, 2), ROW(rep_stosb, 1, 1),
+	ROW(rep_movsb, 1, 1), ROW(rep_movsw_back, -1, 2), ROW(rep_stosb, 1, 1),
 	ROW(rep_stosl_back, -1, 4), ROW(rep_lodsb, 1, 1), ROW(repe_cmpsb, 1, 1), ROW(repne_cmpsw, 1, 2),
-	ROW(repe_scasb, 1, 1), ROW(repne_scasl_back, -1, 4), ROW(movsq, 1, 8), ROW(addr32_movsb, 1, 1),
-	ROW(addr32_stosl, 1, 4), ROW(addr32_scasb, 1, 1),
+	ROW(repe_scasb, 1, 1), ROW(repne_scasl_back, -1, 4),
+#ifdef __x86_64__
+	ROW(rep_movsq, 1, 8), ROW(movsq, 1, 8), ROW(addr32_movsb, 1, 1), ROW(addr32_stosl, 1, 4),
+	ROW(addr32_scasb, 1, 1),
+#endif
 };
 
-static void run(const struct row *r, long from, long to, uint64_t count)
+static void run(const struct row *r, long from, long to, unsigned long count)
 {
 	struct string_state s = {
 	    .rcx = count, .rsi = (uintptr_t)low + from, .rdi = (uintptr_t)high + to, .rax = 0x5a5a5a5a};
@@ -133,7 +144,7 @@ static void run(const struct row *r, long from, long to, uint64_t count)
 	if (signo)
 		printf(" error %lx address %s", caught.error, caught.addr == (uintptr_t)high + 2 * PAGE ? "rdi's end" :
 		       caught.addr == (uintptr_t)low + 2 * PAGE ? "rsi's end" : "elsewhere");
-	printf(" flags %lx memory %016lx\n", s.flags & 0xcd5, hash(HASH_START, high, 2 * PAGE));
+	printf(" flags %lx memory %016jx\n", s.flags & 0xcd5, hash(HASH_START, high, 2 * PAGE));
 }
 
 static void test_instructions(void)
@@ -164,14 +175,14 @@ static void test_overlap(void)
 
 	for (distance = -9; distance < 40; distance += 3) {
 		void *from = high + 200, *to = high + 200 + distance;
-		uint64_t count = 300, words = 60;
+		unsigned long count = 300, words = 60;
 
 		asm volatile("rep movsb" : "+S"(from), "+D"(to), "+c"(count)::"memory");
 		from = high + 1000;
 		to = high + 1000 + distance;
-		asm volatile("rep movsq" : "+S"(from), "+D"(to), "+c"(words)::"memory");
+		asm volatile(MOVE_WORDS : "+S"(from), "+D"(to), "+c"(words)::"memory");
 	}
-	printf("overlapping %016lx\n", hash(HASH_START, high, 2 * PAGE));
+	printf("overlapping %016jx\n", hash(HASH_START, high, 2 * PAGE));
 }
 
 int main(void)

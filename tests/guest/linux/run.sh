@@ -5,7 +5,8 @@
 # be the same.
 #   tests/guest/linux/run.sh [VMM [options...]]      VMM: $RINGER_BUILD/ringer by default, or qemu-system-x86_64
 # PROGRAMS="jit ptrace" takes only those. MASKS="+popcnt -avx2" is handed to cpuid_masks (for a guest with -cpu).
-# FLAVOUR: cloud, amd64 or rt. Logs, programs and differences: $RINGER_BUILD/guest-linux/.
+# FLAVOUR: cloud, amd64, rt or 686-pae. BITS=32: the programs and busybox are 32-bit, as they must be on 686-pae and can
+# be on the others. Logs, programs and differences: $RINGER_BUILD/guest-linux/, or guest-linux-32/.
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
 
@@ -14,7 +15,14 @@ build=${RINGER_BUILD:-build}
 vmm=${1:-$build/ringer}
 [ $# -eq 0 ] || shift
 mkdir -p "$build"
+flavour=${FLAVOUR:-cloud} busybox=$(command -v busybox)
+case $flavour in 686-pae) bits=32 ;; *) bits=${BITS:-64} ;; esac
 out=$(cd "$build" && pwd)/guest-linux
+if [ "$bits" = 32 ]; then
+	out=$out-32
+	export BUSYBOX="$(dirname "$(tools/guest_kernel.sh 686-pae)")/busybox"
+	busybox=$BUSYBOX
+fi
 root=$out/root
 rm -rf "$out/native" "$out/guest" "$out/diff" "$root"
 mkdir -p "$out/native" "$out/guest" "$out/diff" "$root/test/bin" "$root/tmp" "$out/bin"
@@ -24,8 +32,10 @@ wanted() {
 }
 
 rows() { # name, limit, judged, flags of each wanted program
-	grep -v '^#' $here/programs.txt | while read -r name limit judged flags; do
-		! wanted "$name" || echo "$name $limit $judged $flags"
+	grep -v '^#' $here/programs.txt | while read -r name limit judged runs rest; do
+		wanted "$name" || continue
+		[ "$runs" = both ] || [ "$bits" = 64 ] || continue
+		echo "$name $limit $judged ${rest%%#*}"
 	done
 }
 
@@ -33,8 +43,13 @@ compile() { # source, flags: only when something has changed
 	name=$1
 	shift
 	[ "$out/bin/$name" -nt $here/$name.c ] && [ -z "$(find $here -name '*.h' -newer "$out/bin/$name")" ] && return
-	gcc -std=gnu17 -D_GNU_SOURCE -O2 -static -pthread -Wall -Wextra -Wshadow -Wno-unused-function "$@" $here/$name.c \
-		-o "$out/bin/$name"
+	set -- gcc -std=gnu17 -D_GNU_SOURCE -O2 -static -pthread -Wall -Wextra -Wshadow -Wno-unused-function "$@"
+	[ "$bits" = 32 ] || { "$@" $here/$name.c -o "$out/bin/$name"; return; }
+	# Assembly in the sources has the names of 64-bit code, which the compiler never uses here.
+	"$@" -m32 -msse2 -Wno-psabi -S $here/$name.c -o "$out/bin/$name.s" || return
+	sed -i -E 's/%r([abcd]x|[sd]i|[sb]p)/%e\1/g; s/%([xyz])mm1([67])/%\1mm\2/g; s/%([xyz])mm31/%\1mm5/g; s/%zmm21/%zmm6/g
+		s/(xsave|xsaveopt|xsavec|xrstor)64/\1/g' "$out/bin/$name.s"
+	"$@" -m32 "$out/bin/$name.s" -o "$out/bin/$name"
 }
 
 # A program of the host's with the libraries it needs, into the guest.
@@ -50,11 +65,11 @@ borrow() {
 for name in features corpus $(rows | cut -d' ' -f1); do
 	[ -f $here/$name.c ] || continue
 	# shellcheck disable=SC2046
-	compile "$name" $(sed -n "s/^$name  *[0-9]*  *[a-z]*  *\(-.*\)/\1/p" $here/programs.txt) || exit 1
+	compile "$name" $(rows | sed -n "s/^$name [0-9]* [a-z]* //p") || exit 1
 	cp "$out/bin/$name" "$root/test/bin/"
 done
 cp $here/files.sh "$root/test/bin/"
-! wanted files || for program in xz bzip2 bunzip2 gzip mawk gawk bc perl; do borrow $program; done
+! wanted files || [ "$bits" = 32 ] || for program in xz bzip2 bunzip2 gzip mawk gawk bc perl; do borrow $program; done
 
 # What runs a program: the same lines in both places. busybox is the shell and all that is not in test/bin.
 cat >"$root/test/one.sh" <<'ONE'
@@ -70,7 +85,7 @@ fi
 ONE
 
 mkdir -p "$out/busybox"
-for applet in $(busybox --list); do ln -sf "$(command -v busybox)" "$out/busybox/$applet"; done
+for applet in $("$busybox" --list); do ln -sf "$busybox" "$out/busybox/$applet"; done
 FEATURES=$("$out/bin/features")
 {
 	echo 'dmesg -n 1; mount -t tmpfs tmp /tmp; mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm; ulimit -c 0; ifconfig lo up 2>/dev/null'
@@ -85,7 +100,7 @@ FEATURES=$("$out/bin/features")
 	echo 'dmesg | grep -E "WARNING:|BUG:|[Ss]tall|Oops|nstable" | sed "s/^/KERNEL /"; true'
 } >"$out/test.sh"
 tools/guest_initramfs.sh -t "$out/test.sh" -a "$root" -o "$out/init.gz" || exit 1
-kernel=$(tools/guest_kernel.sh "${FLAVOUR:-cloud}") || exit 1
+kernel=$(tools/guest_kernel.sh "$flavour") || exit 1
 
 start=$(date +%s)
 timeout -k 5 "${GUEST_TIMEOUT:-900}" "$vmm" -m 512M -kernel "$kernel" -initrd "$out/init.gz" \
@@ -117,6 +132,7 @@ result() {
 	fi
 }
 
+[ "$bits" = 64 ] || awk '$4 == "only64" { sub(/.*# /, $1 ": "); print "64 bits only: " $0 }' $here/programs.txt
 rows >"$out/rows"
 while read -r name limit judged flags; do
 	touch "$out/guest/$name"

@@ -18,23 +18,34 @@ static void set_handler(int signo, void (*handler)(int, siginfo_t *, void *), in
 	sigaction(signo, &action, NULL);
 }
 
+#ifdef __x86_64__
+#define XMM7_WORD2(fp) (&(fp)->_xmm[7].element[2])
+#else /* behind FSAVE's image is FXSAVE's */
+#define XMM7_WORD2(fp) ((uint32_t *)((char *)(fp) + 112 + 160 + 7 * 16 + 8))
+#endif
+
 static void change_all(int signo, siginfo_t *info, void *context)
 {
-	static const int order[] = { REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_R8,  REG_R9,
-				     REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RBP };
+	static const int order[] = { REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP,
+#ifdef __x86_64__
+				     REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+#endif
+	};
 	ucontext_t *u = context;
 	size_t i;
 
 	(void)signo, (void)info;
 	for (i = 0; i < COUNT(order); i++)
-		u->uc_mcontext.gregs[order[i]] = u->uc_mcontext.gregs[order[i]] * 3 + (long)i;
+		u->uc_mcontext.gregs[order[i]] = (long)((unsigned long)u->uc_mcontext.gregs[order[i]] * 3 + i);
 	u->uc_mcontext.gregs[REG_EFL] ^= 0x8d5;
-	u->uc_mcontext.gregs[REG_RIP] += 2;
-	u->uc_mcontext.fpregs->_xmm[7].element[2] = 0x12345678;
+	u->uc_mcontext.gregs[CATCH_PC] += 2;
+	*XMM7_WORD2(u->uc_mcontext.fpregs) = 0x12345678;
 }
 
 /* All registers known, ud2, all registers stored: rdi at the end of the area on the stack. */
 void all_registers(uint64_t *area);
+#ifdef __x86_64__
+enum { REGISTERS = 16 };
 asm(".text; .globl all_registers; all_registers:\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rdi\n"
     "mov $0x1011121314151617, %rax; mov $0x2021222324252627, %rbx; mov $0x3031323334353637, %rcx\n"
@@ -49,16 +60,28 @@ asm(".text; .globl all_registers; all_registers:\n"
     "mov %r12, 80(%rdi); mov %r13, 88(%rdi); mov %r14, 96(%rdi); mov %r15, 104(%rdi); mov %rbp, 112(%rdi)\n"
     "pop 120(%rdi); movups %xmm7, 128(%rdi)\n"
     "pop %rdi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret");
+#else
+enum { REGISTERS = 8 };
+asm(".text; .globl all_registers; all_registers:\n"
+    "push %ebx; push %ebp; push %esi; push %edi; push 20(%esp)\n"
+    "mov $0x10111213, %eax; mov $0x20212223, %ebx; mov $0x30313233, %ecx; mov $0x40414243, %edx\n"
+    "mov $0x50515253, %esi; mov $0x60616263, %edi; mov $0x70717273, %ebp\n"
+    "pcmpeqd %xmm7, %xmm7; cmp %eax, %ebx; ud2\n"
+    "pushf; push %edi; mov 8(%esp), %edi\n"
+    "mov %eax, (%edi); mov %ebx, 8(%edi); mov %ecx, 16(%edi); mov %edx, 24(%edi); mov %esi, 32(%edi)\n"
+    "pop 40(%edi); mov %ebp, 48(%edi); pop 56(%edi); movups %xmm7, 64(%edi)\n"
+    "pop %edi; pop %edi; pop %esi; pop %ebp; pop %ebx; ret");
+#endif
 
 static void test_registers(void)
 {
-	uint64_t area[18];
+	uint64_t area[REGISTERS + 2] = { 0 };
 	size_t i;
 
 	set_handler(SIGILL, change_all, 0);
 	all_registers(area);
 	for (i = 0; i < COUNT(area); i++)
-		printf("register %2zu %016lx\n", i, i == 15 ? area[i] & 0x8d5 : area[i]);
+		printf("register %2zu %016jx\n", i, i == REGISTERS - 1 ? area[i] & 0x8d5 : area[i]);
 }
 
 static void map_it(int signo, siginfo_t *info, void *context)
@@ -85,7 +108,7 @@ static void test_repair(void)
 		*(uint64_t *)(page + 4093) += i;
 		sum += words[i];
 	}
-	printf("repaired %d times, sum %lu, %.46s\n", seen, sum, page + 4096 - 20);
+	printf("repaired %d times, sum %ju, %.46s\n", seen, sum, page + 4096 - 20);
 }
 
 static void nested(int signo, siginfo_t *info, void *context)
@@ -107,8 +130,8 @@ asm(".text; .globl dead_flags; dead_flags:\n"
 
 static void test_dead_flags(void)
 {
-	static const uint64_t bits[] = { 0x1, 0x4, 0x10, 0x40, 0x80, 0x800 };
-	uint64_t memory[3] = { 0, 1, 2 }, wrong = 0;
+	static const unsigned long bits[] = { 0x1, 0x4, 0x10, 0x40, 0x80, 0x800 };
+	unsigned long memory[5] = { 0, 1, 2 }, wrong = 0;
 	int i, bit;
 
 	catch_init();
@@ -116,8 +139,8 @@ static void test_dead_flags(void)
 		memory[0] = 0x202;
 		for (bit = 0; bit < 6; bit++)
 			memory[0] |= i >> bit & 1 ? bits[bit] : 0;
-		if (catch_run(dead_flags, i % 3 ? NULL : memory, memory))
-			wrong += ((uint64_t)caught.regs[REG_EFL] ^ memory[0]) & 0x8d5 ? 1 : 0;
+		if (catch_text(dead_flags, i % 3 ? NULL : memory, memory))
+			wrong += ((unsigned long)caught.regs[REG_EFL] ^ memory[0]) & 0x8d5 ? 1 : 0;
 	}
 	check(!wrong, "a handler sees flags that nobody reads: %lu wrong", wrong);
 }
@@ -172,7 +195,7 @@ static void tick(int signo, siginfo_t *info, void *context)
 static void test_timer(void)
 {
 	struct itimerval every = { { 0, 2000 }, { 0, 2000 } }, never = { { 0, 0 }, { 0, 0 } };
-	uint64_t sum = 0, count;
+	unsigned long sum = 0, count;
 	char *buffer = malloc(1 << 20);
 
 	set_handler(SIGALRM, tick, SA_RESTART);
@@ -189,7 +212,7 @@ static void test_timer(void)
 	printf("string stores were interrupted, %lu errors\n", sum);
 	while (ticks < 25) {
 		for (count = 0; count < 1000; count++)
-			sum += (uint64_t)getppid() >> 31;
+			sum += (unsigned long)getppid() >> 31;
 		asm volatile("pushf; popf; cpuid" ::"a"(0) : "rbx", "rcx", "rdx", "memory");
 	}
 	setitimer(ITIMER_REAL, &never, NULL);

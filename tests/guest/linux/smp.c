@@ -33,37 +33,37 @@ static struct {
 	uint8_t b;
 	uint16_t w;
 	uint32_t d;
-	uint64_t q;
+	unsigned long q;
 	unsigned bits[2];
 } __attribute__((packed, aligned(64))) sum;
 static uint8_t line[192] __attribute__((aligned(64)));
 
 static void *add(UNUSED void *arg)
 {
-	uint64_t *across = (uint64_t *)(line + 60); /* over a cache line's end */
-	uint64_t one = 1;
+	unsigned long *across = (unsigned long *)(line + 64 - sizeof(long) / 2); /* over a cache line's end */
+	unsigned long one = 1;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		asm volatile("lock incb %0" : "+m"(sum.b)::"cc");
 		asm volatile("lock addw $3, %0" : "+m"(sum.w)::"cc");
 		asm volatile("lock subl $5, %0" : "+m"(sum.d)::"cc");
 		one = 1;
-		asm volatile("lock xaddq %1, %0" : "+m"(sum.q), "+r"(one)::"cc");
+		asm volatile("lock xadd %1, %0" : "+m"(sum.q), "+r"(one)::"cc");
 		asm volatile("lock btcl $9, %0" : "+m"(sum.bits[0])::"cc");
 		if (i % 16 == 0)
-			asm volatile("lock incq %0" : "+m"(*across)::"cc");
+			asm volatile("lock inc%z0 %0" : "+m"(*across)::"cc");
 	}
 	return NULL;
 }
 
 static void locked(void)
 {
-	uint64_t across;
+	unsigned long across;
 
 	run(add);
-	memcpy(&across, line + 60, 8);
-	printf("locked: %x %x %x %lx %x %lu\n", sum.b, sum.w, sum.d, (unsigned long)sum.q, sum.bits[0],
-	       (unsigned long)across);
+	memcpy(&across, line + 64 - sizeof(across) / 2, sizeof(across));
+	printf("locked: %x %x %x %lx %x %lu\n", sum.b, sum.w, sum.d, sum.q, sum.bits[0],
+	       across);
 }
 
 /* -- order: whoever sees the flag sees the data */
@@ -244,8 +244,15 @@ static void beside(void)
 {
 	uint64_t n;
 
-	/* lock incq 0x100(%rip); ret */
-	memcpy(code, "\xf0\x48\xff\x05\xf8\x00\x00\x00\xc3", 9);
+#ifdef __x86_64__
+	memcpy(code, "\xf0\x48\xff\x05\xf8\x00\x00\x00\xc3", 9); /* lock incq 0x100(%rip); ret */
+#else
+	uint8_t *counter = code + 0x100;
+
+	memcpy(code, "\xf0\xff\x05", 3); /* lock incl code + 0x100; ret */
+	memcpy(code + 3, &counter, 4);
+	code[7] = 0xc3;
+#endif
 	memset(code + 0x100, 0, 8);
 	run(count_beside);
 	memcpy(&n, code + 0x100, 8);

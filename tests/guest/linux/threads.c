@@ -3,6 +3,7 @@
  * Threads: atomics of every kind under contention, mutexes, condition variables, barriers, futexes, thread-local
  * storage, cancellation, and signals sent to one thread. What is printed are sums that hold in any order of events.
  */
+#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,9 +14,17 @@
 
 enum { THREADS = 4, ROUNDS = 20000 };
 
+#ifdef __x86_64__
+#define WIDE "16b"
+#else
+#define WIDE "8b"
+#endif
+
 static atomic_long added, exchanged, compared, ored;
 static atomic_char bytes[8];
-static unsigned __int128 wide __attribute__((aligned(16)));
+static struct {
+	unsigned long low, high;
+} wide __attribute__((aligned(16)));
 static unsigned long bits;
 static __thread long own = 5;
 static __thread char own_area[5000];
@@ -26,12 +35,12 @@ static long plain;
 
 static void add_wide(void)
 {
-	uint64_t low = (uint64_t)wide, high = (uint64_t)(wide >> 64), ok;
+	unsigned long low = wide.low, high = wide.high, ok;
 
 	do {
-		uint64_t new_low = low + 0x8000000000000001, new_high = high + (new_low < low);
+		unsigned long new_low = low + (1ul << (LONG_BIT - 1)) + 1, new_high = high + (new_low < low);
 
-		asm volatile("lock cmpxchg16b %1; setz %b0"
+		asm volatile("lock cmpxchg" WIDE " %1; setz %b0"
 			     : "=q"(ok), "+m"(wide), "+a"(low), "+d"(high)
 			     : "b"(new_low), "c"(new_high)
 			     : "cc", "memory");
@@ -48,9 +57,9 @@ static void *atomics(void *arg)
 		old = atomic_load(&compared);
 		while (!atomic_compare_exchange_weak(&compared, &old, old + 3))
 			;
-		atomic_fetch_or(&ored, 1L << (i % 60));
+		atomic_fetch_or(&ored, 1L << i % (LONG_BIT - 4));
 		seen += atomic_exchange(&exchanged, 1) == 0;
-		asm volatile("lock btcq %1, %0" : "+m"(bits) : "r"(me) : "cc");
+		asm volatile("lock btc %1, %0" : "+m"(bits) : "r"(me) : "cc");
 		add_wide();
 		own += me;
 		own_area[i % sizeof(own_area)] += 1;
@@ -187,7 +196,7 @@ int main(void)
 {
 	printf("atomics: %ld wrong\n", run(atomics, atomics));
 	printf("added %ld compared %ld ored %lx exchanged %ld bits %lx\n", added, compared, ored, exchanged, bits);
-	printf("bytes %d %d wide %016lx%016lx\n", bytes[0], bytes[7], (long)(wide >> 64), (long)wide);
+	printf("bytes %d %d wide %016lx%016lx\n", bytes[0], bytes[7], wide.high, wide.low);
 	run(locked, locked);
 	printf("locked %ld\n", plain);
 	printf("consumed %ld\n", run(produce, consume));

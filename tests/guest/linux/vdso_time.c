@@ -101,7 +101,7 @@ static void test_timer(void)
 		;
 	taken = vdso_time(CLOCK_MONOTONIC) - start;
 	setitimer(ITIMER_REAL, &never, NULL);
-	check(taken >= SECOND / 4 - SECOND / 100 && taken < SECOND * 20l, "50 ticks of 5 ms take a quarter of a second");
+	check(taken >= SECOND / 4 - SECOND / 100 && taken < SECOND * 20ll, "50 ticks of 5 ms take a quarter of a second");
 }
 
 static void test_tsc(void)

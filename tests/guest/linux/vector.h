@@ -3,8 +3,8 @@
  * A harness for vector instructions. A row FP(feature, "text") or INT(feature, "text") is a function made by the
  * assembler, and an entry in a table with its own text as its name. The including file says how operands are loaded
  * and the result stored (VECTOR_LOAD, VECTOR_STORE): a, b, c arrive at rsi, rdx, rcx, the result leaves at rdi, and
- * rax and the flags are results too. FP rows run on the corners of floating point under several MXCSR settings.
- * A line folds all results of one row into one hash.
+ * rax and the flags are results too. In 32 bits they are edi and so on, and rows INT64 are not there. FP rows run on
+ * the corners of floating point under several MXCSR settings. A line folds all results of one row into one hash.
  */
 #ifndef VECTOR_H
 #define VECTOR_H
@@ -19,15 +19,23 @@ struct vector {
 /* scratch: what a row may store beside its result, from byte 80 on; 128 is aligned. */
 struct vector_result {
 	struct vector v;
-	uint64_t rax, flags;
+	uint64_t rax, flags; /* in 32 bits half of each */
 	uint8_t scratch[176];
 };
 
 struct vector_row {
 	void (*run)(struct vector_result *, const struct vector *a, const struct vector *b, const struct vector *c);
 	const char *text, *feature;
-	uint64_t floating;
+	uintptr_t floating;
 };
+
+#ifdef __x86_64__
+#define VECTOR_WORD ".quad"
+#define INT64(feature, text) INT(feature, text)
+#else
+#define VECTOR_WORD ".long"
+#define INT64(feature, text)
+#endif
 
 #define VECTOR_ROW(floating, feature, text)                                                                        \
 	asm(".section .text.vector, \"ax\", @progbits\n"                                                           \
@@ -37,7 +45,7 @@ struct vector_row {
 	    "2: .asciz \"" text "\"\n"                                                                             \
 	    "3: .asciz \"" feature "\"\n"                                                                          \
 	    ".section vector_rows, \"aw\"\n"                                                                        \
-	    ".quad 1b, 2b, 3b, " #floating "\n"                                                                    \
+	    VECTOR_WORD " 1b, 2b, 3b, " #floating "\n"                                                                    \
 	    ".text");
 #define FP(feature, text) VECTOR_ROW(1, feature, text)
 #define INT(feature, text) VECTOR_ROW(0, feature, text)
@@ -66,6 +74,19 @@ static void vector_random(struct vector *v, uint64_t *state)
 	}
 }
 
+/* In 32 bits the arguments come in the same registers, and not by the C calling convention. */
+static void vector_run(const struct vector_row *row, struct vector_result *r, const struct vector *a,
+		       const struct vector *b, const struct vector *c)
+{
+#ifdef __x86_64__
+	row->run(r, a, b, c);
+#else
+	const void *code = row->run;
+
+	asm volatile("call *%%eax" : "+a"(code), "+D"(r), "+S"(a), "+d"(b), "+c"(c) : : "memory", "cc");
+#endif
+}
+
 static uint64_t vector_once(const struct vector_row *row, uint32_t mxcsr, const struct vector *a,
 			    const struct vector *b, const struct vector *c, uint64_t h)
 {
@@ -74,7 +95,7 @@ static uint64_t vector_once(const struct vector_row *row, uint32_t mxcsr, const 
 
 	memset(&r, 0, sizeof(r));
 	asm volatile("ldmxcsr %0" ::"m"(mxcsr));
-	row->run(&r, a, b, c);
+	vector_run(row, &r, a, b, c);
 	asm volatile("stmxcsr %0; ldmxcsr %1" : "=m"(after) : "m"(normal));
 	r.flags &= VECTOR_FLAGS;
 	if (verbose()) {
