@@ -4,7 +4,7 @@
 // unconditional transfer, a page end or a cap; which registers it names; where flags live.
 #include "bt/base.h"
 #include "bt/selfcheck.h"
-
+#include "bt/verbatim.h"
 #include "x86/mnemonic.h"
 
 // Decode as the guest's processor does, and say of the flags what the host does.
@@ -162,15 +162,46 @@ static bool meets_unit(const struct trans *t, int off, uint64_t lines)
 	return at < PAGE_SIZE && lines >> (at >> CODE_LINE_SHIFT) & 1 && is_translated(t, off);
 }
 
+// The next instruction, if it is like one that has been met.
+static bool take_verbatim(struct trans *t, int off)
+{
+	const struct verbatim *s = verbatim_find(t, off);
+
+	if (!s)
+		return false;
+	t->verbatim[t->n] = *s;
+	t->insn[t->n].len = s->len;
+	t->insn[t->n].class = X86_CLASS_PLAIN;
+	t->insn[t->n].mem.present = false;
+	t->off[t->n++] = (int16_t)off;
+	return true;
+}
+
+// The next instruction of a straight unit. verbatim: it may be one of those. False: the unit cannot have it.
+static bool take_next(struct trans *t, int off, bool verbatim)
+{
+	if (t->t->tier != TIER_BASE)
+		return decode_next(t, off);
+	if (verbatim && take_verbatim(t, off))
+		return true;
+	t->verbatim[t->n].len = 0;
+	if (!decode_next(t, off))
+		return false;
+	if (verbatim)
+		verbatim_learn(t, &t->insn[t->n - 1], t->bytes + off);
+	return true;
+}
+
 void decode_unit(struct trans *t)
 {
 	uint64_t lines = t->t->tier == TIER_BASE ? code_lines(t->b, t->t->gpa) : 0;
 	bool one = t->t->mode & MODE_ONE || t->b->sh->config.stress & (STRESS_ONE | STRESS_CAREFUL);
+	bool verbatim = verbatim_may_be(t);
 	unsigned max = one ? 1 : TRACE_INSNS;
 	int off = 0;
 
 	if (t->t->tier == TIER_BASE || !region_grow(t))
-		while (t->n < max && decode_next(t, off)) {
+		while (t->n < max && take_next(t, off, verbatim)) {
 			if (t->n > 1)
 				t->next[t->n - 2] = (uint8_t)(t->n - 1);
 			off += t->insn[t->n - 1].len;

@@ -6,6 +6,7 @@
 // everything else is a call of its thunk. In the mapped form operands in memory are no reason for one: an instruction
 // stands here behind its zone check, if the unit's proofs do not have it.
 #include "bt/base.h"
+#include "bt/verbatim.h"
 
 static bool names_homeless(const struct x86_insn *insn)
 {
@@ -52,24 +53,25 @@ static bool is_lea(const struct x86_insn *insn)
 }
 
 // Its bytes can stand as they are. (32-bit code has some that mean something else here.)
-static bool is_same(const struct x86_insn *insn)
+bool base_is_same(const struct x86_insn *insn)
 {
 	return insn->mode == X86_MODE64 && insn->class == X86_CLASS_PLAIN && insn->encoding == X86_ENC_LEGACY &&
-	       !insn->mem.present && !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
+	       !insn->mem.present && !insn->spare_nop && !names_homeless(insn) &&
+	       !((insn->gpr_read | insn->gpr_written) & BIT(X86_RSP));
 }
 
-static void emit_same(struct trans *t, const struct x86_insn *insn)
+static void emit_same(struct trans *t, unsigned len, unsigned operand)
 {
 	const uint8_t *from = t->bytes + t->off[t->i];
 
 	if (((uint64_t)from & PAGE_OFFSET) <= PAGE_SIZE - 16) { // in two moves; what is too much of it will be written over
 		__builtin_memcpy(t->hot.p, from, 16);
-		t->hot.p += insn->len;
+		t->hot.p += len;
 	} else {
-		emit_bytes(&t->hot, from, insn->len);
+		emit_bytes(&t->hot, from, len);
 	}
-	if (takes_operand(t, insn))
-		note_operand(t, insn);
+	if (operand)
+		note_operand(t, operand);
 }
 
 // Is there nothing in it that needs a thunk?
@@ -370,8 +372,8 @@ static void base_thunk(struct trans *t, const struct x86_insn *insn)
 
 static void emit_insn(struct trans *t, const struct x86_insn *insn)
 {
-	if (is_same(insn) && !insn->spare_nop && !names_homeless(insn)) {
-		emit_same(t, insn);
+	if (base_is_same(insn)) {
+		emit_same(t, insn->len, takes_operand(t, insn) ? insn->imm_size : 0);
 		return;
 	}
 	switch (insn->class) {
@@ -431,6 +433,7 @@ static void note_proofs(struct trans *t)
 static bool emit_all(struct trans *t)
 {
 	uint32_t heads = is_mapped(t) ? find_heads(t) : 0;
+	bool takes = t->patched && !tu_straddles(t->t);
 
 	mapped_drop_all(t);
 	for (t->i = 0; t->i < t->n; t->i++) {
@@ -439,6 +442,10 @@ static bool emit_all(struct trans *t)
 		if (!land_forward(t))
 			return false;
 		note_insn(t);
+		if (t->verbatim[t->i].len) {
+			emit_same(t, t->verbatim[t->i].len, takes ? t->verbatim[t->i].operand : 0);
+			continue;
+		}
 		t->in[t->i] = t->out[t->i] = all_flags;
 		if (t->i + 2 < t->n && t->insn[t->i + 2].mem.present)
 			thunk_expect(t, t->i + 2);
@@ -455,6 +462,23 @@ static bool emit_all(struct trans *t)
 		emit_exit_polling(t, insn_pc(t, t->i) + t->insn[t->i].len);
 	}
 	return true;
+}
+
+// Are all flags written before anything else can be seen of those that it is entered with?
+static bool overwrites_flags(const struct trans *t)
+{
+	uint16_t open = RFLAGS_ARITH;
+
+	for (unsigned i = 0; i < t->n && open; i++) {
+		const struct verbatim *s = &t->verbatim[i];
+		const struct x86_insn *insn = &t->insn[i];
+
+		if (s->len ? s->flags_read & open :
+		    insn->flags_read & open || !base_is_same(insn) || insn_may_fault(insn))
+			return false;
+		open &= (uint16_t)~(s->len ? s->flags_set : flags_set(insn));
+	}
+	return !open;
 }
 
 void base_unit(struct trans *t)
@@ -481,5 +505,6 @@ void base_unit(struct trans *t)
 		emit_all(t);
 	}
 	t->t->nmaps = (uint16_t)(b->base.nmaps - t->t->first_map);
+	t->t->needs_flags = !overwrites_flags(t);
 	t->t->code_size = (uint16_t)(here(t) - t->t->start);
 }

@@ -60,6 +60,7 @@ void base_note_saved_ax(struct trans *t);
 // -- base.c
 bool base_goes_on(const struct trans *t, const struct x86_insn *insn); // behind a call
 bool base_can(const struct trans *t, const struct x86_insn *insn);
+bool base_is_same(const struct x86_insn *insn); // it stands as it is
 void base_unit(struct trans *t);
 
 #endif

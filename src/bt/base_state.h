@@ -52,9 +52,18 @@ struct base_lookup { // an indirect target
 	uint64_t tag;
 	const uint8_t *held;  // its footing's byte
 	const uint8_t *entry;
-	uint64_t unused;
+	uint64_t needs_flags; // as in struct tu
 };
 enum { LOOKUP_SHIFT = 5 }; // log of that size
+
+struct verbatim { // an instruction without an operand in memory that has been met: see verbatim.h
+	uint64_t head;
+	uint8_t len;
+	uint8_t operand;     // bytes of an immediate at its end that can be taken over from patched code, or 0
+	uint16_t flags_read; // all if it may fault
+	uint16_t flags_set;
+};
+enum { VERBATIM_LOG = 10 };
 
 struct base {
 	uint32_t routines, thunks, thunks_end, cold, cold_end; // TC offsets
@@ -71,6 +80,7 @@ struct base {
 	struct thunk thunk[THUNKS_MAX];
 	struct base_site site[BASE_SITES_MAX];
 	uint32_t site_hash[BASE_SITE_HASH];
+	struct verbatim verbatim[1 << VERBATIM_LOG];
 	struct base_map bmap[TC_SEGMENTS * BASE_MAPS_SEGMENT];
 };
 

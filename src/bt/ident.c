@@ -175,14 +175,14 @@ bool takes_operand(const struct trans *t, const struct x86_insn *insn)
 	       !(insn->gpr_written & BIT(X86_RSP)) && !tu_straddles(t->t);
 }
 
-// It has been emitted at the end of the hot code.
-void note_operand(struct trans *t, const struct x86_insn *insn)
+// The instruction has been emitted at the end of the hot code. Nothing follows the operand in the guest's code either.
+void note_operand(struct trans *t, unsigned size)
 {
 	struct bt *b = t->b;
-	unsigned from = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[t->i] + insn->imm_off);
+	unsigned from = (unsigned)((int)(t->t->pc & PAGE_OFFSET) + t->off[t->i]) + t->insn[t->i].len - size;
 
 	b->reloc[b->nrelocs++] = (struct reloc){
-		(uint32_t)(t->hot.p - insn->imm_size - b->tc_rw) | RELOC_COPY, (uint32_t)insn->imm_size << 16 | from};
+		(uint32_t)(t->hot.p - size - b->tc_rw) | RELOC_COPY, (uint32_t)size << 16 | from};
 }
 
 // A host signal costs thousands of cycles: a quotient that does not fit is met before the division. DIV: just when the
@@ -275,7 +275,7 @@ void ident(struct trans *t, const struct x86_insn *insn)
 		emit_bytes(&t->hot, out, (size_t)n);
 		if (takes_operand(t, insn) && !memcmp(out + n - insn->imm_size, t->bytes + t->off[t->i] + insn->imm_off,
 						      insn->imm_size))
-			note_operand(t, insn);
+			note_operand(t, insn->imm_size);
 	} else {
 		ASSERT(!t->nopen);
 		emit_sys(t, insn);

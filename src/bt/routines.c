@@ -444,7 +444,7 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	uint64_t state = (uint64_t)b - BT_OFFSET;
 	struct emit it = {b->tc_rw + LOOKUPS_AT + mode_id * LOOKUP_SIZE, NULL, b->delta, state, 0, 0}, *e = &it;
 	struct emit_mem entry = mem_base(HOST_T1, AT_BASE(lookup));
-	uint8_t *hot, *other, *gone, *pending;
+	uint8_t *hot, *other, *gone, *pending, *dead;
 
 	b->base.tag[mode_id] = (uint64_t)(mode_id + 1) << 59;
 	push(e, RCX);
@@ -469,11 +469,17 @@ void base_name_mode(struct bt *b, unsigned mode_id)
 	gone = jcc8(e, CC_E);
 	emit_cmp_state_imm8(e, 4, VCPU_PENDING, 0);
 	pending = jcc8(e, CC_NE);
-	entry.disp += 8;
+	pop(e, RCX);
+	entry.disp += 16;
+	emit_gs(e);
+	emit_op_mem(e, 1, 0x80, 7, entry); // cmpb: needs_flags?
+	emit_u8(e, 0);
+	entry.disp -= 8;
 	emit_gs(e);
 	emit_load(e, 8, HOST_T1, entry);
-	pop(e, RCX);
+	dead = jcc8(e, CC_E);
 	emit_flags_to_host(e);
+	here8(dead, e);
 	emit_bytes(e, (const uint8_t[]){0x41, 0xff, 0xe3}, 3); // jmp *%r11
 	here8(hot, e);
 	here8(other, e);
@@ -489,7 +495,7 @@ void base_enter_lookup(struct bt *b, struct tu *t)
 	t->looked_up = true;
 	b->base.lookup[itab_index(t->pc) & (LOOKUPS - 1)] = (struct base_lookup){
 		.tag = b->base.tag[tc_mode_id(b, t->mode)] ^ t->pc, .entry = b->tc + t->entry,
-		.held = t->footing ? &b->holds[t->footing] : &b->base.always};
+		.held = t->footing ? &b->holds[t->footing] : &b->base.always, .needs_flags = t->needs_flags};
 }
 
 bool base_has(const struct bt *b, unsigned mode_id, uint64_t pc)

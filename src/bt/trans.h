@@ -139,12 +139,13 @@ struct trans {
 	uint8_t on_stack;                    // bytes it has on the host's stack
 	bool wide;                           // branches within the unit are not short
 	unsigned nforward;
-	struct {
-		uint8_t *place, to;              // displacement, instruction
-	} forward[TRACE_INSNS];
 
 	// By instruction, in the order of emission; not cleared when a translation begins.
 	struct x86_insn insn[TU_INSNS_MAX];
+	struct verbatim verbatim[TRACE_INSNS]; // base tier; len 0: it is none. Of insn, such have only len and class
+	struct {
+		uint8_t *place, to;              // displacement, instruction
+	} forward[TRACE_INSNS];          // the first nforward of them
 	int16_t off[TU_INSNS_MAX + 1];       // offset in the guest's code from the unit's pc
 	uint16_t next[TU_INSNS_MAX];         // what follows if it does not branch: an instruction, or NOWHERE
 	uint16_t target[TU_INSNS_MAX];       // where it branches to in the region, or NOWHERE
@@ -326,7 +327,7 @@ bool decode_next(struct trans *t, int off);             // one more instruction;
 
 // -- ident.c
 bool takes_operand(const struct trans *t, const struct x86_insn *insn); // over as it is, and keeps account of it
-void note_operand(struct trans *t, const struct x86_insn *insn);                // it has just been emitted
+void note_operand(struct trans *t, unsigned size); // it has just been emitted, with the operand at its end
 void ident(struct trans *t, const struct x86_insn *insn);
 void fwait(struct trans *t, const struct x86_insn *insn);
 void ident_x87(struct trans *t, const struct x86_insn *insn);

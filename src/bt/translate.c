@@ -285,7 +285,7 @@ static void count(struct trans *t, uint32_t before, uint64_t cycles)
 
 	st->tu_translated++;
 	st->tu_insns += t->n;
-	st->tu_bytes_in += guest_bytes(t);
+	st->tu_bytes_in += t->t->tier == TIER_BASE ? t->t->len : guest_bytes(t);
 	st->tu_bytes_out += used(t->b) - before;
 	st->tu_cycles += cycles;
 	if (t->t->mode & MODE_MAPPED && tc_find(t->b, t->t->pc, t->t->gpa, t->t->mode ^ MODE_MAPPED))

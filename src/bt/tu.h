@@ -99,6 +99,7 @@ struct tu {
 	bool looked_up : 1;     // it has been entered in the base tier's look-up
 	bool remake : 1;        // it is to be made anew, in the same tier, when the run loop next comes to it
 	bool uncheckable : 1;   // MODE_ALONE: its only instruction cannot be run twice
+	bool needs_flags : 1;   // base tier: somebody may see the arithmetic flags that it is entered with
 	uint16_t footing;       // see footing.c; 0 if its code is mapped in every address space
 	uint32_t hot;           // its struct hot_tu, or 0
 	uint32_t hash_next;
