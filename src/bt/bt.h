@@ -21,6 +21,7 @@
 //   recover.c    from host state back to guest state: misses, host faults; insn_map.c: at which instruction
 //   sample.c     which hot units the timer meets again and again
 //   base.c       units of the base tier, and what belongs to it: see base.h; promote.c: from there to the hot tier
+//   verbatim.c   instructions that stand there as they are, and need no decoding
 //   known.c      answers of CPUID and RDMSR that translated code gives by itself
 //   device.c     loads from device memory and port accesses in passing
 //   string.c     string instructions

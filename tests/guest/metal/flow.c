@@ -1013,6 +1013,45 @@ static void test_tails(void)
 	check_eq("a pop and a return behind a branch", bad[4], 0);
 }
 
+/* --- targets of indirect calls that see the flags they are entered with, though they overwrite them soon --- */
+extern u8 enter_inc[], enter_sbb[], enter_shl[], enter_div[];
+__asm__("enter_inc: mov %rax, %rcx\n inc %rcx\n setc %al\n ret\n"
+	"enter_sbb: lea 1(%rax), %rcx\n sbb %rax, %rax\n neg %rax\n ret\n"
+	"enter_shl: mov $0, %ecx\n shl %cl, %rax\n pushf\n pop %rax\n ret\n"
+	"enter_div: mov %rax, %rcx\n div %r8\n add $1, %rcx\n ret");
+
+static u64 enter_behind_cmp(const u8 *to, u64 a, u64 b)
+{
+	u64 r;
+
+	__asm__ volatile("xor %%eax, %%eax\n cmp %[b], %[a]\n call *%[to]"
+			 : "=&a"(r) : [a] "r"(a), [b] "r"(b), [to] "r"(to) : "rcx", "memory", "cc");
+	return r;
+}
+
+static void test_entries(void)
+{
+	u64 bad[4] = {0}, n = scaled(4000);
+
+	for (u64 i = 0; i < n; i++) {
+		u64 a = i * 0x9e3779b97f4a7c15 >> 60, b = i >> 3 & 15;
+		register u64 divisor __asm__("r8") = i % 64;
+
+		bad[0] += enter_behind_cmp(enter_inc, a, b) != (a < b);
+		bad[1] += enter_behind_cmp(enter_sbb, a, b) != (a < b);
+		bad[2] += (enter_behind_cmp(enter_shl, a, b) & 0x8d5) != flags_of_cmp(a, b);
+		if (TRY("xor %%edx, %%edx\n cmp %[b], %[a]\n call *%[to]", "+r"(divisor) : [a] "r"(a), [b] "r"(b),
+			[to] "r"(enter_div) : "rax", "rcx", "rdx", "memory", "cc") == DE)
+			bad[3] += divisor || (trap.f.rflags & 0x8d5) != flags_of_cmp(a, b);
+		else
+			bad[3] += !divisor;
+	}
+	check_eq("entered with a carry that INC leaves", bad[0], 0);
+	check_eq("entered with a carry that is used and overwritten", bad[1], 0);
+	check_eq("entered with flags that a shift by 0 leaves", bad[2], 0);
+	check_eq("entered with flags that a division by 0 shows", bad[3], 0);
+}
+
 void metal_main(void)
 {
 	map_scattered(VA_DATA, 5);
@@ -1023,6 +1062,7 @@ void metal_main(void)
 	test_coroutines();
 	test_returns();
 	test_tails();
+	test_entries();
 	test_page_ends();
 	test_addressing();
 	test_high_bytes();
