@@ -4,12 +4,13 @@
  *   text      lines of words, some common and some rare, as text that compresses
  *   table     lines of number, word, amount
  *   binary    structured and random parts
- *   corpus DIRECTORY
+ *   corpus DIRECTORY [PART]     a PARTth of it
  */
 #include "guest.h"
 
 enum { TEXT = 1500000, ROWS = 20000, BLOCKS = 300 };
 
+static int part = 1;
 static uint64_t state = 88172645463325252ull;
 
 static FILE *create(const char *directory, const char *name)
@@ -47,7 +48,7 @@ static void make_text(FILE *f)
 	size_t done = 0, column = 0;
 	char w[40];
 
-	while (done < TEXT) {
+	while (done < (size_t)(TEXT / part)) {
 		word(w);
 		done += fprintf(f, "%s%s", column ? " " : "", w);
 		column += strlen(w) + 1;
@@ -64,7 +65,7 @@ static void make_table(FILE *f)
 	char w[40];
 	int i;
 
-	for (i = 0; i < ROWS; i++) {
+	for (i = 0; i < ROWS / part; i++) {
 		word(w);
 		fprintf(f, "%ju %s %ju.%02ju\n", next_random(&state) % 1000000, w, next_random(&state) % 10000,
 			next_random(&state) % 100);
@@ -76,7 +77,7 @@ static void make_binary(FILE *f)
 	uint64_t block[512];
 	int i, j;
 
-	for (i = 0; i < BLOCKS; i++) {
+	for (i = 0; i < BLOCKS / part; i++) {
 		for (j = 0; j < 512; j++)
 			block[j] = i % 3 == 0 ? next_random(&state) : i % 3 == 1 ? (uint64_t)(i * j) : block[j] >> (j % 60);
 		fwrite(block, sizeof(block), 1, f);
@@ -91,7 +92,9 @@ int main(int argc, char **argv)
 	} files[] = { { "text", make_text }, { "table", make_table }, { "binary", make_binary } };
 	size_t i;
 
-	if (argc != 2)
+	if (argc == 3)
+		part = atoi(argv[2]);
+	if (argc < 2 || argc > 3 || part < 1)
 		return 1;
 	for (i = 0; i < COUNT(files); i++) {
 		FILE *f = create(argv[1], files[i].name);

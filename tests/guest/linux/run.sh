@@ -5,6 +5,7 @@
 # be the same.
 #   tests/guest/linux/run.sh [VMM [options...]]      VMM: $RINGER_BUILD/ringer by default, or qemu-system-x86_64
 # PROGRAMS="jit ptrace" takes only those. MASKS="+popcnt -avx2" is handed to cpuid_masks (for a guest with -cpu).
+# SLOW=4: that many times the limits; PART=20: a twentieth of the longest program's work (files).
 # FLAVOUR: cloud, amd64, rt or 686-pae. BITS=32: the programs and busybox are 32-bit, as they must be on 686-pae and can
 # be on the others. Logs, programs and differences: $RINGER_BUILD/guest-linux/, or guest-linux-32/.
 set -u
@@ -89,13 +90,14 @@ for applet in $("$busybox" --list); do ln -sf "$busybox" "$out/busybox/$applet";
 FEATURES=$("$out/bin/features")
 {
 	echo 'dmesg -n 1; mount -t tmpfs tmp /tmp; mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm; ulimit -c 0; ifconfig lo up 2>/dev/null'
+	echo "export PART=${PART:-1}"
 	echo "export BUSYBOX=/bin FEATURES='$FEATURES'"
 	echo 'FEATURES=$(/test/bin/features); echo "FEATURES $FEATURES"'
 	rows | while read -r name limit judged flags; do
 		args=
 		[ "$name" != cpuid_masks ] || args=${MASKS:-}
 		echo "echo 'BEGIN $name'"
-		echo "timeout $limit busybox sh /test/one.sh /test $name $args 2>&1; echo \"END $name \$?\""
+		echo "timeout $((limit * ${SLOW:-1})) busybox sh /test/one.sh /test $name $args 2>&1; echo \"END $name \$?\""
 	done
 	echo 'dmesg | grep -E "WARNING:|BUG:|[Ss]tall|Oops|nstable" | sed "s/^/KERNEL /"; true'
 } >"$out/test.sh"
