@@ -4,7 +4,9 @@
 swap disk. None may find a difference from its model, and what the host keeps for it - mappings, anonymous memory, page
 tables of each of ringer's processes, sampled each second - must stay bounded: in ten minutes or more the most of the last
 third may not be a third (and some) above that of the thirds before. At the end each process looks at all that it has,
-once, which maps most of it: that counts for no third. Stop the machine (SIGSTOP) and its kernel will speak of lockups.
+once, which maps most of it: that counts for no third. When the host stops the machine or keeps it waiting for a processor
+its kernel speaks of stalls and lockups afterwards: of those no more are allowed than there were such waits, and both are
+told; anything else that it says is wrong.
   churn.py [SECONDS [RINGER OPTIONS...]]      an hour by default; RINGER_BUILD: build directory
 PROCESSES, MEGABYTES (40 of 200), MEMORY (6G), SEED, in the environment. Samples: $RINGER_BUILD/churn/samples (with NAME set: churn-NAME)."""
 import os
@@ -70,6 +72,44 @@ def sample(pid):
     return rows
 
 
+def waited(pid):
+    """The seconds that its threads have waited for a processor, in all."""
+    total = 0
+    for p in set(family(pid)):
+        try:
+            for task in os.listdir(f"/proc/{p}/task"):
+                total += int(open(f"/proc/{p}/task/{task}/schedstat").read().split()[1])
+        except (OSError, IndexError):
+            pass  # it has ended
+    return total / 1e9
+
+
+class Waits:
+    """Stretches of WINDOW seconds in which the machine had not SHARE of them: the least that a kernel complains of is 20 s."""
+    WINDOW, SHARE = 20, 1 / 2
+
+    def __init__(self):
+        self.at, self.had, self.found = time.time(), 0, []
+        self.rows = []
+
+    def note(self, pid):
+        now, had = time.time(), waited(pid)
+        stopped = any(stat(p) == "T" for p in family(pid))
+        lost = now - self.at if stopped else max(had - self.had, now - self.at - 5, 0)
+        self.rows = [r for r in self.rows if r[0] > now - self.WINDOW] + [(now, lost)]
+        if sum(r[1] for r in self.rows) > self.WINDOW * self.SHARE:
+            self.found.append(sum(r[1] for r in self.rows))
+            self.rows = []
+        self.at, self.had = now, had
+
+
+def stat(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def judge(samples, most):
     """What has grown: the largest of a process, and the sum of all."""
     wrong = []
@@ -88,7 +128,7 @@ def judge(samples, most):
 
 
 begin = time.time()
-samples, most = [], 0  # all but those of the end; mappings of one process at any time
+samples, most, waits = [], 0, Waits()  # all but those of the end; mappings of one process at any time
 with open(f"{out}/log", "wb") as log:
     vm = subprocess.Popen([f"{build}/ringer", "-m", env("MEMORY", "6G"), "-kernel", kernel, "-initrd", f"{out}/init.gz", "-append",
                            "console=ttyS0 quiet panic=-1", "-nographic", "-no-reboot", "-drive",
@@ -98,6 +138,7 @@ try:
     with open(f"{out}/samples", "w") as f:
         while vm.poll() is None and time.time() - begin < 3 * seconds + 600:
             rows = sample(vm.pid)
+            waits.note(vm.pid)
             if rows and time.time() - begin < seconds:
                 samples.append(rows)
             most = max([most] + [r["mappings"] for r in rows])
@@ -113,7 +154,12 @@ lines = open(f"{out}/log", errors="replace").read().replace("\r", "").split("\n"
 said = [line for line in lines if line.startswith(("CHURN", "COUNT", "DIFFERENCE", "KERNEL", "RINGER-STATUS"))]
 print("\n".join(line for i, line in enumerate(said) if not line.startswith("CHURN") or i > len(said) - 30 or i % 30 == 0))
 wrong = judge(samples, most) if len(samples) > max(seconds / 4, 5) else [f"only {len(samples)} samples"]
-if vm.returncode or "CHURN ended without a difference" not in lines or any(s.startswith(("DIFF", "KERNEL")) for s in said):
+stalls = [s for s in said if s.startswith("KERNEL") and ("stall" in s or "soft lockup" in s)]
+print(f"the host kept it waiting {len(waits.found)} times, {sum(waits.found):.0f} s; its kernel spoke of a stall {len(stalls)} times")
+if len(stalls) > len(waits.found):
+    wrong.append("more stalls than the host made")
+if vm.returncode or "CHURN ended without a difference" not in lines or any(
+        s.startswith(("DIFF", "KERNEL")) and s not in stalls for s in said):
     wrong.append(f"the guest (status {vm.returncode}): see {out}/log")
 print(f"churn: seed {seed}, {seconds} s: " + ("; ".join(wrong) if wrong else "no difference, bounded"))
 sys.exit(bool(wrong))
