@@ -197,7 +197,7 @@ static enum shadow_ran exception(struct vcpu *v, const struct direct_left *left)
 enum shadow_ran shadow_run(struct vcpu *v)
 {
 	struct shadow_space *s = space_here(v);
-	uint64_t rip = v->rip;
+	uint64_t rip = v->rip, start;
 	struct direct_left left;
 
 	if (!vcpu_code64(v) || v->shared->debugger.breakpoints || v->shared->debugger.watchpoints)
@@ -213,8 +213,9 @@ enum shadow_ran shadow_run(struct vcpu *v)
 		return translate(v);
 	s->turns++;
 	consider_tsc(v, s);
+	start = __builtin_ia32_rdtsc();
 	vmm_direct_run(v, space_world(s), &left);
-	policy_charge_exit(v, left.how == DIRECT_SYSCALL);
+	policy_charge_exit(v, left.how == DIRECT_SYSCALL, __builtin_ia32_rdtsc() - start);
 	switch (left.how) {
 	case DIRECT_FORGED:
 		bt_of(v)->st->direct_forged++;

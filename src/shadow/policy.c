@@ -27,6 +27,9 @@ enum {
 	STRAY_CYCLES = 8000,   // to translated code and back
 	STAY_MAX = 5,          // ms: a timer tick
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
+	GAIN = 2,              // what runs directly would take so much longer translated, or more
+	LATELY = 1000,         // ms of cost and gain after which they count half
+	WARY_FROM = 50, WARIEST = 8, // ms of cost that need no gain yet
 };
 
 static uint64_t now(void)
@@ -89,6 +92,28 @@ void policy_switch(struct vcpu *v, gpa_t root)
 	s->strayed = 0;
 	policy_start_counting(v);
 	s->arrived = s->counted;
+}
+
+// What runs directly has come at this price of late, and it was so long.
+static void learn(struct vcpu *v, uint64_t cost, uint64_t direct)
+{
+	struct shadow *s = shadow_of(v);
+
+	s->direct_cost += cost;
+	s->direct_time += direct;
+	if (s->direct_cost + s->direct_time > milliseconds(v, LATELY)) {
+		s->direct_cost /= 2;
+		s->direct_time /= 2;
+	}
+}
+
+// How much dearer than its gain that was: where processes live for milliseconds, as when a system starts, most of them
+// end before they have paid. The others are let begin later then, and have less to lose.
+static unsigned wariness(const struct vcpu *v)
+{
+	const struct shadow *s = shadow_of(v);
+
+	return (unsigned)MIN(1 + s->direct_cost / (s->direct_time * GAIN + milliseconds(v, WARY_FROM)), (uint64_t)WARIEST);
 }
 
 void policy_begin(struct vcpu *v)
@@ -201,7 +226,7 @@ struct shadow_space *policy_claim(struct vcpu *v, gpa_t root)
 	uint64_t at = now();
 	struct shadow_space *place;
 
-	if (!forced(v) && (at < s->again || at - s->arrived < milliseconds(v, RUN_FIRST) ||
+	if (!forced(v) && (at < s->again || at - s->arrived < milliseconds(v, RUN_FIRST * wariness(v)) ||
 			   (at < account_of(s, root)->until && !is_another(v, root, account_of(s, root)))))
 		return NULL;
 	place = world_for(v, root);
@@ -218,6 +243,8 @@ void policy_charge(struct vcpu *v, const struct shadow_space *p, uint64_t cycles
 	bt_of(v)->st->shadow_cycles += cycles;
 	s->asked = ASKED;
 	account_of(s, p->root)->cost += cycles;
+	if (space_form(p) == FORM_DIRECT)
+		learn(v, cycles, 0);
 }
 
 void policy_charge_churn(struct vcpu *v, const struct shadow_space *p, uint64_t cycles)
@@ -231,12 +258,13 @@ void policy_charge_fault(struct vcpu *v, uint64_t cycles)
 	policy_charge(v, space_here(v), cycles + SIGNAL_CYCLES);
 }
 
-void policy_charge_exit(struct vcpu *v, bool call)
+void policy_charge_exit(struct vcpu *v, bool call, uint64_t cycles)
 {
 	const struct shadow_space *p = space_here(v);
 	uint64_t cost = vmm_direct_trip_cycles(v, space_world(p)) + SIGNAL_CYCLES;
 	struct account *a = account_of(shadow_of(v), p->root);
 
+	learn(v, cost, cycles - MIN(cycles, cost));
 	bt_of(v)->st->direct_exits++;
 	a->cost += cost;
 	a->calls += call ? cost : 0;
@@ -294,7 +322,7 @@ static void pause_space(struct vcpu *v, struct account *a)
 // Who has done so before is known sooner.
 static uint64_t allowance(const struct vcpu *v, const struct account *a, unsigned ms)
 {
-	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
+	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE) / wariness(v);
 }
 
 static bool strays(const struct vcpu *v, const struct account *a)
@@ -351,7 +379,7 @@ bool policy_is_due(struct vcpu *v)
 static bool direct_is_too_dear(const struct vcpu *v, const struct account *a)
 {
 	return is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) || calls(v, a) ||
-	       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE;
+	       a->cost > milliseconds(v, DIRECT_ALLOWANCE) / wariness(v) + a->ran / 100 * DIRECT_SHARE;
 }
 
 // The past counts half after a while.

@@ -75,6 +75,7 @@ struct shadow {
 	uint64_t again;      // (TSC) it is not asked before that who has mappings to spare
 	uint64_t counted;    // until when its time has been counted
 	unsigned asked;      // how often its mode was, and nothing charged, since that was weighed against its cost
+	uint64_t direct_cost, direct_time; // DIRECT, of all spaces, of late: what it has cost, how long it was
 	uint64_t translated; // stats' tu_again_cycles then
 	struct account account[SHADOW_ACCOUNTS]; // by root, folded
 	struct shadow_space space[SHADOW_SPACES];
@@ -157,7 +158,7 @@ bool policy_is_due(struct vcpu *v);
 void policy_charge(struct vcpu *v, const struct shadow_space *p, uint64_t cycles);
 void policy_charge_churn(struct vcpu *v, const struct shadow_space *p, uint64_t cycles);
 void policy_charge_fault(struct vcpu *v, uint64_t cycles); // and what the host has done before us
-void policy_charge_exit(struct vcpu *v, bool call); // directly run code has come back
+void policy_charge_exit(struct vcpu *v, bool call, uint64_t cycles); // directly run code has come back after so long
 void policy_charge_stray(struct vcpu *v); // to where it has to be translated
 void policy_lose(struct vcpu *v, const struct shadow_space *p); // its world, by its code's doing
 void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
