@@ -23,7 +23,8 @@ struct probe {
 #define PROBE(name, text)                                                                                           \
 	static void probe_##name(struct probe *p, uint16_t control, const struct extended *a, const struct extended *b) \
 	{                                                                                                           \
-		asm volatile("fninit; fldt %4; fldt %3; fldcw %5; " text "; pushf; pop %1; fnsave %0"                  \
+		asm volatile("fninit; fldt %4; fldt %3; fldcw %5; cmp %%eax, %%eax; " text                              \
+			     "; pushf; pop %1; fnsave %0"                                                               \
 			     : "=m"(p->after), "=r"(p->flags), "+m"(p->stored)                                          \
 			     : "m"(*a), "m"(*b), "m"(control)                                                           \
 			     : "cc", "memory", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)");    \
