@@ -81,7 +81,7 @@ cd /tmp
 if [ -f "$here/bin/$name.sh" ]; then
 	busybox sh "$here/bin/$name.sh" "$here/bin"
 else
-	"$here/bin/$name" "$@"
+	exec "$here/bin/$name" "$@" # a time limit ends this process, not a shell before it
 fi
 ONE
 
