@@ -73,29 +73,30 @@ def sample(pid):
 
 
 def waited(pid):
-    """The seconds that its threads have waited for a processor, in all."""
-    total = 0
+    """The seconds that each of its threads has waited for a processor."""
+    seconds = {}
     for p in set(family(pid)):
         try:
             for task in os.listdir(f"/proc/{p}/task"):
-                total += int(open(f"/proc/{p}/task/{task}/schedstat").read().split()[1])
+                seconds[task] = int(open(f"/proc/{p}/task/{task}/schedstat").read().split()[1]) / 1e9
         except (OSError, IndexError):
             pass  # it has ended
-    return total / 1e9
+    return seconds
 
 
 class Waits:
-    """Stretches of WINDOW seconds in which the machine had not SHARE of them: the least that a kernel complains of is 20 s."""
+    """Stretches of WINDOW seconds in which a thread of the machine waited for SHARE of them: the least that a kernel complains of is 20 s."""
     WINDOW, SHARE = 20, 1 / 2
 
     def __init__(self):
-        self.at, self.had, self.found = time.time(), 0, []
+        self.at, self.had, self.found = time.time(), {}, []
         self.rows = []
 
     def note(self, pid):
         now, had = time.time(), waited(pid)
         stopped = any(stat(p) == "T" for p in family(pid))
-        lost = now - self.at if stopped else max(had - self.had, now - self.at - 5, 0)
+        one = max((had[t] - self.had[t] for t in had if t in self.had), default=0)
+        lost = now - self.at if stopped else max(one, now - self.at - 5)
         self.rows = [r for r in self.rows if r[0] > now - self.WINDOW] + [(now, lost)]
         if sum(r[1] for r in self.rows) > self.WINDOW * self.SHARE:
             self.found.append(sum(r[1] for r in self.rows))
