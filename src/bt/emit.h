@@ -249,6 +249,15 @@ static inline void emit_rorx(struct emit *e, unsigned size, unsigned dst, unsign
 	emit_u8(e, n);
 }
 
+static inline void emit_shrx(struct emit *e, unsigned size, unsigned dst, unsigned src, unsigned count) // likewise
+{
+	emit_u8(e, 0xc4);
+	emit_u8(e, (dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 2);
+	emit_u8(e, (size == 8 ? 0x80 : 0) | (~count & 15) << 3 | 3);
+	emit_u8(e, 0xf7);
+	emit_u8(e, 0xc0 | (dst & 7) << 3 | (src & 7));
+}
+
 // NOPs up to a multiple of n, a power of two.
 static inline void emit_align(struct emit *e, unsigned n)
 {

@@ -79,6 +79,8 @@
 	_(direct_faults, "times", "of these by page faults of the guest's") \
 	_(direct_steps, "instructions", "of directly run code that had to be translated one by one") \
 	_(direct_pages, "times", "it came to a page whose code has to be translated") \
+	_(direct_displaced, "times", "code of such a page was displaced") \
+	_(direct_led, "times", "faults by which it was led to displaced code") \
 	_(direct_holds, "times", "it came to 32-bit code, translated until the kernel was next entered") \
 	_(direct_demotions, "times", "address spaces that came back too often: translated for a while") \
 	_(direct_switches, "times", "it was another address space's turn than before") \

@@ -114,6 +114,12 @@ static void consider_tsc(struct vcpu *v, struct shadow_space *s)
 	s->turns = s->tsc_turns = 0;
 }
 
+// It has come to a page with sensitive instructions: most of what is there may run elsewhere.
+static bool is_displaced(struct vcpu *v)
+{
+	return displaced_find(v, v->rip) || (shadow_wants_displaced(v, v->rip) && displaced_add(v, v->rip));
+}
+
 // All on its page are.
 static enum shadow_ran translate(struct vcpu *v)
 {
@@ -149,7 +155,7 @@ static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left
 		break;
 	}
 	if (shadow_is_sensitive(v, v->rip))
-		return translate(v);
+		return access == VMEM_FETCH && is_displaced(v) ? SHADOW_RAN : translate(v);
 	bt_of(v)->careful = access != VMEM_FETCH;
 	return step(v);
 }
@@ -191,14 +197,30 @@ static enum shadow_ran exception(struct vcpu *v, const struct direct_left *left)
 		v->rip--;
 	if (!vcpu_code64(v))
 		return SHADOW_RAN;
+	if (left->vector == VEC_UD && displaced_find(v, v->rip)) {
+		displaced_note_stop(v);
+		return translate(v);
+	}
 	return left->vector == VEC_PF ? page_fault(v, left) : step(v);
+}
+
+static void run_world(struct vcpu *v, const struct shadow_space *s, struct direct_left *left)
+{
+	uint64_t displaced = displaced_find(v, v->rip);
+
+	if (displaced)
+		v->rip = displaced;
+	vmm_direct_run(v, space_world(s), left);
+	displaced_undo(v, left);
+	bt_of(v)->st->direct_led += left->led;
+	policy_charge_displaced(v, left);
 }
 
 enum shadow_ran shadow_run(struct vcpu *v)
 {
 	struct shadow_space *s = space_here(v);
 	uint64_t rip = v->rip, start;
-	struct direct_left left;
+	struct direct_left left = {0};
 
 	if (!vcpu_code64(v) || v->shared->debugger.breakpoints || v->shared->debugger.watchpoints)
 		return hold(v);
@@ -209,12 +231,12 @@ enum shadow_ran shadow_run(struct vcpu *v)
 		s->stuck = false;
 		return step(v);
 	}
-	if (shadow_is_sensitive(v, v->rip))
+	if (shadow_is_sensitive(v, v->rip) && !is_displaced(v))
 		return translate(v);
 	s->turns++;
 	consider_tsc(v, s);
 	start = __builtin_ia32_rdtsc();
-	vmm_direct_run(v, space_world(s), &left);
+	run_world(v, s, &left);
 	policy_charge_exit(v, left.how == DIRECT_SYSCALL, __builtin_ia32_rdtsc() - start);
 	switch (left.how) {
 	case DIRECT_FORGED:

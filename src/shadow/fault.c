@@ -50,7 +50,9 @@ static const uint8_t *neighbour(struct vcpu *v, gva_t gva)
 	return mem_host(&v->shared->config.mem, align_down(w.gpa, PAGE_SIZE), PAGE_SIZE);
 }
 
-enum { ONLY_CPUID = 1, ONLY_TSC = 2 }; // in a word of seen[]: nothing else is why
+// In a word of seen[], beside the page's address: nothing else is why; it is not to be displaced; how often it was
+// visited.
+enum { ONLY_CPUID = 1, ONLY_TSC = 2, NOT_DISPLACED = 4, VISIT = 8, VISITS = 3 };
 
 static gva_t *seen_at(struct vcpu *v, gva_t gva)
 {
@@ -120,6 +122,24 @@ void shadow_forget_tscs(struct vcpu *v)
 
 	for (unsigned i = 0; i < SENSITIVE_SEEN; i++)
 		seen[i] = seen[i] & ONLY_TSC ? 0 : seen[i];
+}
+
+// Where what reads the TSC is the only reason it is to be seen whether that is made to fault.
+bool shadow_wants_displaced(struct vcpu *v, gva_t gva)
+{
+	gva_t *seen = seen_at(v, gva);
+
+	if (!shadow_is_sensitive(v, gva) || *seen & (NOT_DISPLACED | ONLY_TSC))
+		return false;
+	if ((*seen & PAGE_OFFSET) < VISITS * VISIT)
+		*seen += VISIT;
+	return (*seen & PAGE_OFFSET) >= VISITS * VISIT;
+}
+
+void shadow_keep_translated(struct vcpu *v, gva_t gva)
+{
+	if (shadow_is_sensitive(v, gva))
+		*seen_at(v, gva) |= NOT_DISPLACED;
 }
 
 // Which rights the mapping of a page may have, if they are wanted for this access. Code that was run there is data

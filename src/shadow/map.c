@@ -7,10 +7,17 @@
 #include "base/string.h"
 #include "shadow/shadow.h"
 
+static void displaced_lost(struct vcpu *v, const struct shadow_space *p, gva_t gva, uint64_t size)
+{
+	if (space_form(p) == FORM_DIRECT)
+		displaced_forget(v, p, gva, size);
+}
+
 void shadow_drop(struct vcpu *v, struct shadow_space *p)
 {
 	if (!space_pages(v, p))
 		return;
+	displaced_lost(v, p, 0, BIT64(47));
 	if (space_form(p) == FORM_DIRECT)
 		vmm_direct_unmap_all(v, space_world(p));
 	else if (vmm_unmap_guest_all(v))
@@ -40,7 +47,7 @@ static int host_map(struct vcpu *v, const struct shadow_space *p, gva_t gva, gpa
 		return vmm_map_guest(v, gva, gpa, size, rights & SHADOW_WRITE);
 	policy_charge(v, p, vmm_direct_command_cycles(v));
 	vmm_direct_map(v, space_world(p), gva, gpa, size, (rights & SHADOW_WRITE ? VMM_DIRECT_WRITE : 0) |
-		(rights & SHADOW_EXEC ? VMM_DIRECT_EXEC : 0));
+		((rights & (SHADOW_EXEC | SHADOW_DISPLACED)) == SHADOW_EXEC ? VMM_DIRECT_EXEC : 0));
 	return 0; // shadow/direct.c hears if the host refuses
 }
 
@@ -95,6 +102,7 @@ static bool map(struct vcpu *v, struct shadow_space *p, gva_t gva, gpa_t gpa, un
 	}
 	if (err)
 		return false; // below the host's lowest address, say
+	displaced_lost(v, p, gva, size);
 	for (unsigned i = 0; i < pages; i++)
 		record_note(r, &(struct record_page){(gva >> PAGE_SHIFT) + i, ((gpa >> PAGE_SHIFT) + i) & 0xffffff,
 			p->number, rights});
@@ -118,6 +126,7 @@ bool shadow_map(struct vcpu *v, gva_t gva, gpa_t gpa, unsigned pages, unsigned r
 
 void shadow_unmap(struct vcpu *v, struct shadow_space *p, gva_t gva, uint64_t size)
 {
+	displaced_lost(v, p, gva, size);
 	if (record_forget(&shadow_of(v)->record, p->number, gva >> PAGE_SHIFT, size >> PAGE_SHIFT) &&
 	    host_unmap(v, p, gva, size))
 		shadow_drop(v, p); // too many mappings to cut one in two

@@ -25,6 +25,8 @@ enum {
 	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
 	CPUID_ALLOWANCE = 10,  // ms of that, where CPUID alone is why
 	STRAY_CYCLES = 8000,   // to translated code and back
+	LED_CYCLES = 14000,    // to displaced code by a signal, twice what it takes: who does so all the time is better ...
+	RETURN_CYCLES = 60,    // ... off mapped; there by a return, likewise
 	STAY_MAX = 5,          // ms: a timer tick
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 	GAIN = 2,              // what runs directly would take so much longer translated, or more
@@ -108,7 +110,7 @@ static void learn(struct vcpu *v, uint64_t cost, uint64_t direct)
 }
 
 // How much dearer than its gain that was: where processes live for milliseconds, as when a system starts, most of them
-// end before they have paid. The others are let begin later then, and have less to lose.
+// end before they have paid. The others are let begin later then.
 static unsigned wariness(const struct vcpu *v)
 {
 	const struct shadow *s = shadow_of(v);
@@ -290,6 +292,18 @@ void policy_charge_stray(struct vcpu *v)
 	charge_stray(v, STRAY_CYCLES + SIGNAL_CYCLES + vmm_direct_trip_cycles(v, space_world(s->here)));
 }
 
+// Guest code can write what has been counted.
+void policy_charge_displaced(struct vcpu *v, const struct direct_left *left)
+{
+	uint64_t cycles = (uint64_t)MIN(left->led, 1u << 20) * LED_CYCLES + MIN(left->returns, BIT64(30)) * RETURN_CYCLES;
+
+	if (!cycles)
+		return;
+	policy_charge(v, space_here(v), cycles);
+	shadow_of(v)->strayed_to_cpuid = displaced_is_all_cpuids(v);
+	charge_stray(v, cycles);
+}
+
 // How long it was there: not seen if it has come back to run directly instead.
 void policy_settle_stray(struct vcpu *v)
 {
@@ -322,7 +336,7 @@ static void pause_space(struct vcpu *v, struct account *a)
 // Who has done so before is known sooner.
 static uint64_t allowance(const struct vcpu *v, const struct account *a, unsigned ms)
 {
-	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE) / wariness(v);
+	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
 }
 
 static bool strays(const struct vcpu *v, const struct account *a)
@@ -379,7 +393,7 @@ bool policy_is_due(struct vcpu *v)
 static bool direct_is_too_dear(const struct vcpu *v, const struct account *a)
 {
 	return is_restless(v, a, DIRECT_STINTS_IN_MS) || strays(v, a) || calls(v, a) ||
-	       a->cost > milliseconds(v, DIRECT_ALLOWANCE) / wariness(v) + a->ran / 100 * DIRECT_SHARE;
+	       a->cost > milliseconds(v, DIRECT_ALLOWANCE) + a->ran / 100 * DIRECT_SHARE;
 }
 
 // The past counts half after a while.

@@ -15,7 +15,10 @@ enum {
 	RECORD_GROUPS = 1 << 15, RECORD_INDEX = 1 << 16, RECORD_FRAMES = 1 << 20,
 };
 
-enum shadow_rights { SHADOW_WRITE = BIT(0), SHADOW_EXEC = BIT(1) }; // never both: code is looked at before it runs
+enum shadow_rights {
+	SHADOW_WRITE = BIT(0), SHADOW_EXEC = BIT(1), // never both: code is looked at before it runs
+	SHADOW_DISPLACED = BIT(2), // with EXEC: not in place (displaced.h)
+};
 
 struct record_page {
 	uint64_t vpn, gfn; // page numbers

@@ -221,6 +221,15 @@ const struct sensitive *sensitive_find(const uint8_t *bytes, size_t n, unsigned 
 	return find_from(bytes, n, 0, rules, at);
 }
 
+bool sensitive_anywhere(const uint8_t *bytes, size_t n)
+{
+	for (size_t at = 0; at + 1 < n; at++)
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+			if (rows[i].anywhere && matches(&rows[i], bytes, n, at))
+				return true;
+	return false;
+}
+
 bool sensitive_page(const uint8_t *page, unsigned rules)
 {
 	size_t at;

@@ -41,6 +41,8 @@ const struct sensitive *sensitive_find(const uint8_t *bytes, size_t n, unsigned 
 bool sensitive_page(const uint8_t *page, unsigned rules);
 // The same of a page, and what begins on the one before it, which is known: what is hidden there is told better.
 bool sensitive_page_after(const uint8_t *low, const uint8_t *page, unsigned rules);
+// Has it one that counts wherever it stands?
+bool sensitive_anywhere(const uint8_t *bytes, size_t n);
 // What begins at the end of one page and goes on at the beginning of the next.
 bool sensitive_seam(const uint8_t *low, const uint8_t *high, unsigned rules);
 

@@ -8,6 +8,7 @@
 #define SHADOW_SHADOW_H
 
 #include "bt/bt.h"
+#include "shadow/displaced.h"
 #include "shadow/record.h"
 
 enum {
@@ -85,6 +86,8 @@ struct shadow {
 	// By 2 MiB of addresses, folded: number + 1 of one with parts of large pages
 	uint32_t has_large[SHADOW_SPACES][SHADOW_REGIONS];
 	struct record record;
+	uint32_t has_displaced[VMM_WORLDS]; // slots in use
+	struct displaced displaced[VMM_WORLDS][DISPLACED_SLOTS];
 };
 
 _Static_assert(sizeof(struct shadow) + 0x10000 <= ZONE_VCPU_GUARD - ZONE_VCPU_SHADOW, "it outgrew its place");
@@ -162,6 +165,7 @@ void policy_charge_exit(struct vcpu *v, bool call, uint64_t cycles); // directly
 void policy_charge_stray(struct vcpu *v); // to where it has to be translated
 void policy_lose(struct vcpu *v, const struct shadow_space *p); // its world, by its code's doing
 void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
+void policy_charge_displaced(struct vcpu *v, const struct direct_left *left); // what that has cost it
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root);
 
 // -- burst.c
@@ -174,6 +178,8 @@ bool shadow_is_sensitive(struct vcpu *v, gva_t gva); // as far as is known from 
 bool shadow_is_cpuids(struct vcpu *v, gva_t gva);    // for no other reason than a CPUID
 bool shadow_is_tscs(struct vcpu *v, gva_t gva);      // for no other than what reads the TSC
 void shadow_forget_tscs(struct vcpu *v);             // those are not any more, of the present space
+bool shadow_wants_displaced(struct vcpu *v, gva_t gva);  // a visit to such a page: is it worth it?
+void shadow_keep_translated(struct vcpu *v, gva_t gva);  // it never is
 bool direct_suits(struct vcpu *v); // the present space's user code, as far as its kernel has set things up
 
 // -- fault.c

@@ -12,6 +12,12 @@
 #define SYS_ARCH_PRCTL 158
 #define SYS_FUTEX 202
 #define FUTEX_WAKE 1
+#define SIGSEGV 11
+#define PF_FETCH 0x10
+#define RFLAGS_TF 0x100
+#define UC_WORD_RIP 21		/* UC_RIP, UC_EFLAGS, UC_ERR of bt/host_signal.h */
+#define UC_WORD_EFLAGS 22
+#define UC_WORD_ERR 24
 #define ARCH_SET_CPUID 0x1012
 #define PR_SET_TSC 26
 #define RAM_FILE 4		/* MONITOR_FD_RAM */
@@ -30,7 +36,9 @@ direct_text:
 /* The runner's signal handler: rdi the signal, rsi siginfo, rdx ucontext. What is left in registers is the frame's. */
 	.type	direct_handler, @function
 direct_handler:
-	movabs	$DIRECT_STATE, %rbx
+	cmp	$SIGSEGV, %edi
+	je	lead
+stop:	movabs	$DIRECT_STATE, %rbx
 	mov	%rdx, DS_FRAME(%rbx)
 	mov	%edi, DS_SIGNAL(%rbx)
 	mov	28(%rsi), %eax
@@ -94,10 +102,40 @@ direct_called_prctl:
 	mov	DS_FRAME(%rbx), %rsp
 	pushq	$2			/* sigreturn leaves ID and NT as they are */
 	popfq
-	mov	$SYS_RT_SIGRETURN, %eax
+5:	mov	$SYS_RT_SIGRETURN, %eax
 	syscall
 direct_called_sigreturn:
 	hlt
+
+/* A fetch that has faulted: from a page whose code has been displaced? TF would trap within an instruction's. */
+lead:	testb	$PF_FETCH, UC_WORD_ERR * 8(%rdx)
+	jz	stop
+	testb	$RFLAGS_TF >> 8, UC_WORD_EFLAGS * 8 + 1(%rdx)
+	jnz	stop
+	mov	UC_WORD_RIP * 8(%rdx), %rax
+	movabs	$DIRECT_DISPLACED, %rbx
+	mov	%rax, %rcx
+	shr	$12, %rcx
+	mov	%rcx, %r8
+	shl	$12, %r8
+	and	$DISPLACED_INDEX - 1, %ecx
+	mov	(%rbx,%rcx,8), %rcx
+	sub	%r8, %rcx		/* its slot + 1 */
+	lea	-1(%rcx), %r9
+	cmp	$DISPLACED_SLOTS, %r9
+	jae	stop
+	shl	$DISPLACED_SLOT_SHIFT, %rcx
+	add	%rcx, %rbx
+	and	$0xfff, %eax
+	mov	(%rbx,%rax,4), %eax
+	test	%eax, %eax
+	jz	stop
+	add	%rbx, %rax
+	mov	%rax, UC_WORD_RIP * 8(%rdx)
+	movabs	$DIRECT_STATE, %rbx
+	incl	DS_LED(%rbx)
+	mov	%rdx, %rsp
+	jmp	5b
 	.size	direct_handler, . - direct_handler
 
 /* long direct_start_mapper(void): in the runner, the thread's number or an error. The thread has no stack. */

@@ -27,7 +27,12 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_state, selector) == DS_SELECTORS &&
 	       offsetof(struct direct_state, fs_base) == DS_FS_BASE &&
 	       offsetof(struct direct_state, gs_base) == DS_GS_BASE &&
-	       offsetof(struct direct_state, call) == DS_CALL, "ORDER DIRECT");
+	       offsetof(struct direct_state, call) == DS_CALL && offsetof(struct direct_state, led) == DS_LED &&
+	       offsetof(struct direct_state, saved) == DIRECT_SAVED &&
+	       offsetof(struct direct_state, saved[1]) == DIRECT_SAVED2 &&
+	       offsetof(struct direct_state, target) == DIRECT_TARGET &&
+	       offsetof(struct direct_state, returns) == DIRECT_RETURNS, "ORDER DIRECT");
+_Static_assert(sizeof(struct displaced_area) == DISPLACED_SIZE && DIRECT_SIZE % PAGE_SIZE == 0, "displaced.h");
 _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE), "direct.h has no mman.h");
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
 
@@ -116,6 +121,7 @@ _Noreturn static void become_world(const struct world *own)
 	state->cpuid_cycles = cost_of_catching_cpuid();
 	state->tsc_cycles = cost_of_catching_tsc();
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
+	err |= linux_call3(SYS_mprotect, DIRECT_DISPLACED, DISPLACED_SIZE, PROT_READ | PROT_EXEC);
 	err |= catch_all(); // all blocked: so they stay in the mapper
 	err |= jail_close_mapper();
 	mapper = direct_start_mapper();

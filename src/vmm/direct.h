@@ -3,20 +3,22 @@
 // Direct execution, the host's half: what the monitor shares with a world, a process that holds nothing but guest
 // user pages and this. At ZONE_DIRECT there, and from ZONE_DIRECT on, one after the other, in the monitor: the
 // commands, which the world can only read, then its state and its signal stack, which the guest's code could write:
-// the monitor trusts nothing in there beyond its bounds.
+// the monitor trusts nothing in there beyond its bounds; last displaced code, which the world can read and execute.
 // A world has two threads. The *runner* runs guest code; whatever stops that is a signal to it, whose handler
 // (direct.S) says so and waits for its next turn. The *mapper* carries out mmap and munmap for the monitor; it never
 // runs guest code, and has no memory that guest code can write: it works in registers.
 #ifndef VMM_DIRECT_H
 #define VMM_DIRECT_H
 #include "mem/zone.h"
+#include "shadow/displaced.h"
 
 #define DIRECT_COMMANDS ZONE_DIRECT
 #define DIRECT_COMMANDS_SIZE 0x4000
 #define DIRECT_STATE (ZONE_DIRECT + DIRECT_COMMANDS_SIZE)
 #define DIRECT_STACK (DIRECT_STATE + 0x1000)
 #define DIRECT_STACK_SIZE 0xf000 // a signal frame with AVX-512 state takes 4 KiB
-#define DIRECT_END (DIRECT_STACK + DIRECT_STACK_SIZE)
+#define DIRECT_DISPLACED (DIRECT_STACK + DIRECT_STACK_SIZE)
+#define DIRECT_END (DIRECT_DISPLACED + DISPLACED_SIZE)
 #define DIRECT_SIZE (DIRECT_END - ZONE_DIRECT)
 
 // ORDER DIRECT: offsets in struct direct_commands and struct direct_state, for direct.S.
@@ -38,6 +40,7 @@
 #define DS_FS_BASE 96
 #define DS_GS_BASE 104
 #define DS_CALL 112
+#define DS_LED 120
 
 #define DIRECT_LEFT 1   // the runner: by a signal
 #define DIRECT_MAPPED 2 // the mapper is done, and the runner waits
@@ -80,6 +83,9 @@ struct direct_state {
 	uint64_t frame;        // address of the signal's ucontext
 	uint64_t fs_base, gs_base;
 	uint64_t call;         // SIGSYS: si_call_addr
+	uint32_t led;          // how often the handler has led to displaced code
+	uint32_t pad3;
+	uint64_t saved[2], target, returns; // for displaced code
 	uint32_t mapper;       // its thread number, and struct vmm's cpuid_cycles and tsc_cycles: written before there is
 	uint32_t cpuid_cycles; // guest code
 	uint32_t tsc_cycles;
@@ -106,6 +112,10 @@ bool direct_await_sleep(struct world *w); // true: no guest code runs in the wor
 void direct_wake(struct world *w);
 void direct_kill(struct world *w);        // afterwards none ever does
 
+// It has been asked to stop, having had `had` of the processor's time, and has not for `naps` times 10 ms. Because it
+// does not, rather than because the host has others run?
+bool direct_refuses(const struct world *w, uint64_t had, unsigned naps);
+
 // -- direct_run.c
 // Of the signal in which the runner waits, before there is guest code.
 bool direct_keep_frame(struct vmm *vm, struct world *w);
@@ -113,6 +123,7 @@ bool direct_keep_frame(struct vmm *vm, struct world *w);
 // -- direct_place.c
 enum { DIRECT_WHOLE = 16 }; // of a processor's time: struct vmm, direct.share
 void direct_pin(struct vmm *vm, struct world *w);     // at each turn: the monitor and the world to one processor
+uint64_t direct_time_of(const struct world *w);       // the processor's, that it has had so far, in ns
 bool direct_measure(struct vmm *vm, struct world *w); // at each turn, while the runner waits; false as direct_map_now
 #endif
 #endif

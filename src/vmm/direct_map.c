@@ -8,7 +8,8 @@
 #include <sys/mman.h>
 
 enum {
-	LOST_AFTER = 200, // times 10 ms that it has not gone to sleep, or has not died
+	REFUSES_AFTER = 200000000, // ns of the processor's time
+	LOST_AFTER = 1000, // times 10 ms that nothing has come of it, whoever is to blame
 	YIELDS = 100,     // before waiting for that is worth a nap
 };
 
@@ -20,6 +21,21 @@ struct direct_commands *direct_commands(const struct world *w)
 struct direct_state *direct_state(const struct world *w)
 {
 	return (struct direct_state *)(w->area + (DIRECT_STATE - ZONE_DIRECT));
+}
+
+struct displaced_area *vmm_direct_displaced(const struct vcpu *v, unsigned world)
+{
+	return (struct displaced_area *)(vmm_of(v)->direct.world[world].area + (DIRECT_DISPLACED - ZONE_DIRECT));
+}
+
+uint64_t vmm_direct_displaced_at(void)
+{
+	return DIRECT_DISPLACED;
+}
+
+uint64_t vmm_direct_state_at(void)
+{
+	return DIRECT_STATE;
 }
 
 bool direct_await(struct world *w, uint32_t what)
@@ -85,12 +101,23 @@ static bool is_asleep(const struct world *w)
 	       linux_futex_requeue(&direct_commands(w)->gate, &direct_commands(w)->gate) == 1; // it sleeps there already
 }
 
+bool direct_refuses(const struct world *w, uint64_t had, unsigned naps)
+{
+	return naps >= LOST_AFTER || (naps && direct_time_of(w) - had > REFUSES_AFTER);
+}
+
 // Guest code does not run in the world when this is true, nor until direct_wake or a command to the mapper.
 bool direct_await_sleep(struct world *w)
 {
-	for (unsigned i = 0; i < YIELDS + LOST_AFTER && !w->dead; i++) {
+	uint64_t had = 0;
+
+	for (unsigned i = 0; !w->dead; i++) {
 		if (is_asleep(w))
 			return true;
+		if (i == YIELDS)
+			had = direct_time_of(w);
+		if (i >= YIELDS && direct_refuses(w, had, i - YIELDS))
+			break;
 		if (i < YIELDS)
 			linux_call3(SYS_sched_yield, 0, 0, 0);
 		else

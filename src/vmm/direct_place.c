@@ -21,8 +21,8 @@ static uint64_t read_clock(uint64_t clock)
 	return (uint64_t)t.sec * 1000000000 + (uint64_t)t.nsec;
 }
 
-// That a world has had, in ns. (A process has a clock by its number: clock_getcpuclockid.)
-static uint64_t time_of(const struct world *w)
+// (A process has a clock by its number: clock_getcpuclockid.)
+uint64_t direct_time_of(const struct world *w)
 {
 	return w->pid ? read_clock((uint64_t)(~(int64_t)w->pid << 3 | 2)) : 0;
 }
@@ -30,7 +30,7 @@ static uint64_t time_of(const struct world *w)
 // That the monitor and the world have had.
 static uint64_t time_of_both(const struct world *w)
 {
-	return read_clock(CLOCK_PROCESS_CPUTIME_ID) + time_of(w);
+	return read_clock(CLOCK_PROCESS_CPUTIME_ID) + direct_time_of(w);
 }
 
 // That the monitor and all its worlds have had.
@@ -39,7 +39,7 @@ static uint64_t time_of_all(const struct vmm *vm)
 	uint64_t ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
 
 	for (unsigned i = 0; i < VMM_WORLDS; i++) // spare ones do nothing
-		ns += time_of(&vm->direct.world[i]);
+		ns += direct_time_of(&vm->direct.world[i]);
 	return ns;
 }
 

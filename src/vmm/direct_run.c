@@ -17,7 +17,6 @@ enum {
 	UC_FPSTATE = UC_CR2 + 1, UC_SIZE = 512,
 	SOFTWARE_AT = 464, SOFTWARE_SIZE_AT = 16,
 	LEGACY_SIZE = 512, HEADER_SIZE = 64, LEGACY_MXCSR = 24, // SDM, "Legacy Region of an XSAVE Area", "XSAVE Header"
-	LOST_AFTER = 200, // times 10 ms that it has not answered a kick
 };
 
 // What lies at this address there.
@@ -126,6 +125,9 @@ static bool take_state(struct vcpu *v, const struct direct_state *state, const u
 	v->seg[X86_GS].base = state->gs_base;
 	left->code_selector = (uint16_t)uc[UC_SEGS];
 	memcpy(left->selector, state->selector, sizeof(left->selector));
+	memcpy(left->saved, state->saved, sizeof(left->saved));
+	left->led = state->led;
+	left->returns = state->returns;
 	take_vectors(v, vectors);
 	return true;
 }
@@ -176,16 +178,18 @@ static bool wait_for_it(struct vcpu *v, struct world *w)
 	struct direct_state *state = direct_state(w);
 	_Atomic uint32_t *asleep = &v->shared->vcpu_asleep[v->index];
 	unsigned kicked = 0; // and has not answered so often
+	uint64_t had = 0;
 
 	*asleep = VCPU_AWAY;
 	while (!state->left && !w->dead) {
 		if (v->pending && !kicked) {
 			linux_call3(SYS_tgkill, w->pid, w->pid, SIGUSR1);
 			kicked = 1;
+			had = direct_time_of(w);
 		}
 		if (!kicked)
 			linux_futex_wait_both(&v->pending, 0, &state->left, 0);
-		else if (kicked < LOST_AFTER)
+		else if (!direct_refuses(w, had, kicked))
 			kicked += linux_futex_wait(&state->left, 0, &moment) == -ETIMEDOUT;
 		else
 			break;
@@ -212,7 +216,8 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 	put_state(v, w);
 	direct_commands(w)->cpuid = w->set_cpuid;
 	direct_commands(w)->tsc = w->set_tsc;
-	state->left = 0;
+	state->left = state->led = 0;
+	state->returns = 0;
 	if (w->queued)
 		direct_send_commands(w, true);
 	else
