@@ -15,6 +15,7 @@
 #include "shadow/displace.h"
 #include "shadow/sensitive.h"
 #include "shadow/shadow.h"
+#include "x86/decode.h"
 
 enum { STOPS = 32, STOPS_MS = 10 }; // so many in that time are too many
 
@@ -132,7 +133,7 @@ bool displaced_add(struct vcpu *v, gva_t rip)
 	struct displaced_area *area = area_of(v, space_here(v));
 	unsigned slot = slot_of(area, rip);
 	struct displacer w = {.rules = direct_rules(v)};
-	uint32_t before;
+	uint32_t before, seam;
 
 	if (slot == DISPLACED_SLOTS)
 		slot = begin_page(v, align_down(rip, PAGE_SIZE));
@@ -148,7 +149,8 @@ bool displaced_add(struct vcpu *v, gva_t rip)
 	w.e.state = vmm_direct_state_at();
 	displace(&w, rip & PAGE_OFFSET);
 	bt_of(v)->st->direct_displaced++;
-	if (sensitive_anywhere((const uint8_t *)w.slot + before, w.d->used - before))
+	seam = MAX(before - X86_INSN_MAX, (uint32_t)DISPLACED_TABLE_SIZE); // with the end of what was there
+	if (sensitive_anywhere((const uint8_t *)w.slot + seam, w.d->used - seam))
 		give_up(v, slot);
 	return displaced_find(v, rip);
 }
