@@ -550,6 +550,7 @@ void masked_write(struct vcpu *v, gva_t gva, const uint8_t *data, uint64_t bytes
 // -- gather.c, masked.c
 void bt_gather(struct vcpu *v, const struct x86_insn *insn, const struct vector_op *op);
 void bt_maskmov(struct vcpu *v, const struct x86_insn *insn, const struct vector_op *op);
+void bt_xsave32(struct vcpu *v, const struct x86_insn *insn); // outside 64-bit mode
 
 // -- debug.c
 enum { DR6_BS = BIT(14) };

@@ -330,10 +330,6 @@ static void ident_xsave(struct trans *t, const struct x86_insn *insn)
 	// XSAVEOPT leaves out what it believes to lie there since the last XRSTOR, and bounce buffers would deceive it.
 	if (insn->map == 1 && insn->opcode == 0xae && (insn->modrm >> 3 & 7) == 6)
 		plain.modrm = (insn->modrm & ~0x38) | 4 << 3; // XSAVE
-	if (!(t->v->cr4 & CR4_OSXSAVE)) {
-		emit_exit(t, EXIT_UD, insn_pc(t, t->i));
-		return;
-	}
 	emit_save_flags(t);
 	emit_ea(t, insn, 0);
 	emit_check(t, insn->mem.access ? insn->mem.access : X86_READ, access_size(t, insn), insn->mem.seg);
@@ -379,7 +375,9 @@ static bool vector_state_off(const struct trans *t, const struct x86_insn *insn)
 	const uint64_t avx = 0x6, avx512 = 0xe6; // of XCR0: SSE, AVX; opmask, ZMM_Hi256, Hi16_ZMM
 	uint64_t needs = insn->encoding == X86_ENC_EVEX || insn->class == X86_CLASS_AVX512 ? avx512 : avx;
 
-	if (insn->class == X86_CLASS_FXSAVE || insn->class == X86_CLASS_XSAVE)
+	if (insn->class == X86_CLASS_XSAVE)
+		return !(v->cr4 & CR4_OSXSAVE);
+	if (insn->class == X86_CLASS_FXSAVE)
 		return false;
 	if (insn->encoding == X86_ENC_VEX || insn->encoding == X86_ENC_EVEX)
 		return !(v->cr4 & CR4_OSXSAVE) || (v->xcr0 & needs) != needs;

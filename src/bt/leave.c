@@ -57,7 +57,7 @@ uint32_t bt_system_insn(struct vcpu *v, const struct x86_insn *insn)
 	return res.effect;
 }
 
-// Gathers, scatters, MASKMOV.
+// Gathers, scatters, MASKMOV; XSAVE of 32-bit code.
 static void vector_insn(struct vcpu *v, const struct exit *x)
 {
 	struct bt *b = bt_of(v);
@@ -65,6 +65,8 @@ static void vector_insn(struct vcpu *v, const struct exit *x)
 
 	if (insn->class == X86_CLASS_VSIB)
 		bt_gather(v, insn, &b->vop[x->insn]);
+	else if (insn->class == X86_CLASS_XSAVE)
+		bt_xsave32(v, insn);
 	else
 		bt_maskmov(v, insn, &b->vop[x->insn]);
 	v->rip += insn->len;

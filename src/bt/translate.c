@@ -72,10 +72,11 @@ static const struct treatment sys_in_place = {sys_callout, false};
 static const struct treatment in_c = {emit_sys, true};
 static const struct treatment vector_in_c = {ident_sse, true};
 
-// Gathers, scatters and MASKMOV are carried out by C.
+// Gathers, scatters and MASKMOV are carried out by C, and XSAVE where it knows eight registers only.
 bool is_vector_in_c(const struct x86_insn *insn)
 {
-	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present);
+	return insn->class == X86_CLASS_VSIB || (insn->class == X86_CLASS_MASKED && !insn->mem.present) ||
+	       (insn->class == X86_CLASS_XSAVE && insn->mode != X86_MODE64);
 }
 
 // Classes of most instructions, about which nothing else is to be asked.

@@ -10,12 +10,7 @@
 /* Asked once: the library's string functions, which have() calls, change vector registers. */
 static bool avx, avx512;
 
-/* 32-bit code has eight registers; of the others' places in an area see docs/FIDELITY.md. */
-#ifdef __x86_64__
-enum { LEGACY = 400, AVX_HALVES = 256 };
-#else
-enum { LEGACY = 160 + 8 * 16, AVX_HALVES = 128 };
-#endif
+enum { LEGACY = 400, AVX_HALVES = 256 }; /* in 32 bits, the places of the registers that it has not among them */
 enum { X87 = 1, SSE = 2, AVX = 4, AVX512 = 0xe0, AREA = 16384 };
 
 static uint8_t area[AREA] __attribute__((aligned(64)));
