@@ -2,8 +2,8 @@
 //
 // Displaced code: code on pages that have a sensitive instruction somewhere is not run in place, but its other
 // instructions run elsewhere in the same world, as if they were in place (displaced.c). Each world has an area for it,
-// which the monitor writes and the world can only read and execute: an index by page number, then the slots, each a
-// table by the offset in the page, and code.
+// which the monitor writes and the world can only read: an index by page number, made of addresses that the guest
+// chooses, then, to be executed, too, the slots, each a table by the offset in the page, and code.
 #ifndef SHADOW_DISPLACED_H
 #define SHADOW_DISPLACED_H
 
@@ -11,7 +11,8 @@
 #define DISPLACED_INDEX 512
 #define DISPLACED_SLOT_SHIFT 16
 #define DISPLACED_SLOT_SIZE (1 << DISPLACED_SLOT_SHIFT)
-#define DISPLACED_SIZE ((DISPLACED_SLOTS + 1) << DISPLACED_SLOT_SHIFT)
+#define DISPLACED_INDEX_SIZE DISPLACED_SLOT_SIZE
+#define DISPLACED_SIZE (DISPLACED_INDEX_SIZE + (DISPLACED_SLOTS << DISPLACED_SLOT_SHIFT))
 #define DISPLACED_TABLE_SIZE 0x4000 // uint32_t by offset: where its code begins, from the slot's beginning; or 0
 
 #ifndef __ASSEMBLER__
@@ -19,7 +20,7 @@
 
 struct displaced_area { // as the world's signal handler reads it, and follows it (vmm/direct.S)
 	uint64_t index[DISPLACED_INDEX]; // by page number, folded: page's address + slot + 1, or 0
-	uint8_t rest[DISPLACED_SLOT_SIZE - 8 * DISPLACED_INDEX];
+	uint8_t rest[DISPLACED_INDEX_SIZE - 8 * DISPLACED_INDEX];
 	struct displaced_slot {
 		uint32_t code[DISPLACED_TABLE_SIZE / 4];
 		uint8_t bytes[DISPLACED_SLOT_SIZE - DISPLACED_TABLE_SIZE];

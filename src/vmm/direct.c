@@ -121,7 +121,9 @@ _Noreturn static void become_world(const struct world *own)
 	state->cpuid_cycles = cost_of_catching_cpuid();
 	state->tsc_cycles = cost_of_catching_tsc();
 	err |= linux_call3(SYS_mprotect, DIRECT_COMMANDS, DIRECT_COMMANDS_SIZE, PROT_READ);
-	err |= linux_call3(SYS_mprotect, DIRECT_DISPLACED, DISPLACED_SIZE, PROT_READ | PROT_EXEC);
+	err |= linux_call3(SYS_mprotect, DIRECT_DISPLACED, DISPLACED_INDEX_SIZE, PROT_READ);
+	err |= linux_call3(SYS_mprotect, DIRECT_DISPLACED + DISPLACED_INDEX_SIZE, DISPLACED_SIZE - DISPLACED_INDEX_SIZE,
+			   PROT_READ | PROT_EXEC);
 	err |= catch_all(); // all blocked: so they stay in the mapper
 	err |= jail_close_mapper();
 	mapper = direct_start_mapper();
