@@ -17,22 +17,33 @@ enum { USER_CS32 = 0x23, USER_SS = 0x2b, USER_CS = 0x33 }; // the host's
 // The host's descriptors that user code can load, from USER_CS32 on: 32-bit code, data, 64-bit code.
 static const uint64_t host_descriptor[] = {0xcffb000000ffff, 0xcff3000000ffff, 0xaffb000000ffff};
 
+// And data, for the number of a processor in its limit, which nothing but LSL and LAR can tell.
+enum { USER_NUMBER = 0x7b };
+static const uint64_t host_number = 0xf5 * BIT64(40), number_mask = 0xff00ffffffff0000 & ~BIT64(40);
+
+static const uint64_t *descriptor(struct vcpu *v, uint32_t at)
+{
+	gpa_t gpa;
+
+	if (at + 7 > v->gdtr.limit || (v->gdtr.base + at) % 8 || !mmu_peek(v, v->gdtr.base + at, &gpa))
+		return NULL;
+	return mem_host(&v->shared->config.mem, gpa, 8);
+}
+
 // Are these selectors the same descriptors in the guest? Far transfers and loads of them are not seen.
 static bool has_host_descriptors(struct vcpu *v)
 {
+	const uint64_t *d;
+
 	for (unsigned i = 0; i < ARRAY_SIZE(host_descriptor); i++) {
 		const uint64_t accessed = BIT64(40);
-		uint32_t at = (USER_CS32 & SEL_INDEX) + i * 8;
-		const uint64_t *d;
-		gpa_t gpa;
 
-		if (at + 7 > v->gdtr.limit || (v->gdtr.base + at) % 8 || !mmu_peek(v, v->gdtr.base + at, &gpa))
-			return false;
-		d = mem_host(&v->shared->config.mem, gpa, 8);
+		d = descriptor(v, (USER_CS32 & SEL_INDEX) + i * 8);
 		if (!d || (*d | accessed) != (host_descriptor[i] | accessed))
 			return false;
 	}
-	return true;
+	d = descriptor(v, USER_NUMBER & SEL_INDEX);
+	return d && !((*d ^ host_number) & number_mask);
 }
 
 static uint64_t host_xcr0(void)

@@ -135,7 +135,8 @@ _Noreturn static void become_world(const struct world *own)
 	dispatch_calls();
 	if (err || jail_close_runner())
 		linux_exit(1);
-	__asm__ volatile("wrgsbase %0; wrfsbase %0; ud2" : : "r"(UINT64_C(0)));
+	__asm__ volatile("wrgsbase %0; wrfsbase %0\n"
+			 "lea 1f(%%rip), %%rax; .byte 0xf1 /* INT1 */; 1: ud2" : : "c"(UINT64_C(0)));
 	__builtin_unreachable();
 }
 

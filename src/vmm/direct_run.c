@@ -55,6 +55,7 @@ bool direct_keep_frame(struct vmm *vm, struct world *w)
 	if (!f->vectors)
 		return false;
 	memcpy(f->words, f->uc, sizeof(f->words));
+	vm->direct.int1_stays = f->words[UC_RIP] != f->words[UC_RAX]; // become_world has it there
 	memcpy(f->software, f->vectors + SOFTWARE_AT, sizeof(f->software));
 	memcpy(&f->size, f->software + SOFTWARE_SIZE_AT, sizeof(f->size));
 	return f->size >= vm->direct.vectors && f->size < DIRECT_STACK_SIZE &&
@@ -168,6 +169,7 @@ static void classify(struct vcpu *v, const struct direct_state *state, const uin
 		break;
 	default:
 		left->how = DIRECT_EXCEPTION;
+		v->rip += left->vector == VEC_DB && !(v->rflags & RFLAGS_TF) && vmm_of(v)->direct.int1_stays;
 	}
 }
 

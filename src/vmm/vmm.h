@@ -72,6 +72,7 @@ struct vmm {
 		uint32_t spares;          // that are left
 		uint32_t last;            // the world that ran last
 		bool catches_cpuid;       // the host can have it fault
+		bool int1_stays;          // INT1's trap has its own address, not that of what follows: some hypervisors' doing
 		uint32_t cpuid_cycles;    // that each switch to the runner and from it takes longer then
 		uint32_t tsc_cycles;      // the same where RDTSC faults
 		uint32_t turns;           // so far

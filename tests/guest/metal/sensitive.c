@@ -255,13 +255,13 @@ static const struct fault {
 	{"XSETBV", 3, {0x0f, 0x01, 0xd1}, GP, 0, 0}, {"RSM", 2, {0x0f, 0xaa}, UD, 0, 0}, {"RDPMC", 2, {0x0f, 0x33}, GP, 0,
 	0},
 	{"VMLAUNCH", 3, {0x0f, 0x01, 0xc2}, UD, 0, 0}, {"GETSEC", 2, {0x0f, 0x37}, UD, 0, 0},
-	{"CLAC", 3, {0x0f, 0x01, 0xca}, UD, 0, 0}, {"MONITOR", 3, {0x0f, 0x01, 0xc8}, UD, 0, 0}, {"POP GS, 7Bh", 4, {0x6a,
-	0x7b, 0x0f, 0xa9}, GP, 0x78, 2},
+	{"CLAC", 3, {0x0f, 0x01, 0xca}, UD, 0, 0}, {"MONITOR", 3, {0x0f, 0x01, 0xc8}, UD, 0, 0},
 	{"POP FS, 10h", 4, {0x6a, 0x10, 0x0f, 0xa1}, GP, 0x10, 2}, {"POP GS, 3Bh", 4, {0x6a, 0x3b, 0x0f, 0xa9}, GP, 0x38,
 	2},
 	{"no such opcode", 1, {0x06}, UD, 0, 0}, {"LOCK NOP", 2, {0xf0, 0x90}, UD, 0, 0}, {"too long", 15, {0}, GP, 0, 0},
-	{"not canonical", 9, {0xa1, 0, 0, 0, 0, 0, 0, 0, 0x80}, GP, 0, 0}, {"SYSENTER", 2, {0x0f, 0x34}, GP, 0, 0},
-};
+	{"not canonical", 9, {0xa1, 0, 0, 0, 0, 0, 0, 0, 0x80}, GP, 0, 0},
+	{"SYSENTER", 2, {0x0f, 0x34}, GP, 0, 0},
+}, load_number = {"POP GS, 7Bh", 4, {0x6a, LINUX_NUMBER, 0x0f, 0xa9}, GP, LINUX_NUMBER & ~3, 2};
 
 static bool state_is(const struct fault *f, u64 rip, const u64 *regs)
 {
@@ -280,9 +280,9 @@ static bool state_is(const struct fault *f, u64 rip, const u64 *regs)
 
 static void try_fault(const struct fault *f, unsigned *bad)
 {
-	u64 *regs = (u64 *)(scratch + 1024), at = TEXT + 0x100000 + 0x2000 * (u64)(f - faults);
+	static u64 at = TEXT + 0x100000;
+	u64 *regs = (u64 *)(scratch + 1024), rip = (at += 0x2000) + length(&loader);
 	u8 bytes[16], *page = direct_page(at, RW); /* of its own: what holds another back is not to hold back all */
-	u64 rip = at + length(&loader);
 
 	for (unsigned i = 0; i < 17; i++)
 		regs[i] = 0x1122334455667788ull * (i + 3) + i;
@@ -320,6 +320,20 @@ static void try_faults(void)
 	idt_reset();
 }
 
+/* A descriptor that hosts have: in an address space that has not run before, as that is when it is looked at. */
+static void try_missing(void)
+{
+	u64 first = read_cr3(), root = page_alloc();
+	unsigned bad = 0;
+
+	memcpy((void *)root, (void *)(first & PTE_ADDR), 0x1000);
+	gdt[LINUX_NUMBER / 8] = 0;
+	write_cr3(root);
+	try_fault(&load_number, &bad);
+	write_cr3(first);
+	check_eq("a selector that a Linux host has, and this machine has not", bad, 0);
+}
+
 static void nothing(struct frame *f) {}
 
 void metal_main(void)
@@ -351,4 +365,5 @@ void metal_main(void)
 	try_patched();
 	try_within();
 	try_faults();
+	try_missing();
 }

@@ -302,7 +302,7 @@ static void try_control(void)
 			EXPECT(one_vex, 6, NO_TRAP);
 			__asm__ volatile("xsetbv" : : "c"(0), "a"(3), "d"(0));
 			EXPECT(one_vex, 6, UD);
-			__asm__ volatile("xsetbv" : : "c"(0), "a"(7), "d"(0));
+			__asm__ volatile("xsetbv" : : "c"(0), "a"(direct_xcr0()), "d"(0));
 		}
 		if (has_fsgsbase()) {
 			EXPECT(one_rdfsbase, 7, NO_TRAP);

@@ -7,7 +7,7 @@
 #define METAL_DIRECT_H
 #include "lib/metal.h"
 
-enum { LINUX_CODE32 = 0x23, LINUX_DATA = 0x2b, LINUX_CODE = 0x33 };
+enum { LINUX_CODE32 = 0x23, LINUX_DATA = 0x2b, LINUX_CODE = 0x33, LINUX_NUMBER = 0x7b };
 enum { RW = PTE_P | PTE_W | PTE_U, RO = PTE_P | PTE_U, LOOPS = 300 };
 #define TEXT 0x7f0000010000ull /* pages for code */
 #define DATA 0x7f0000080000ull /* and for what it works on */
@@ -18,15 +18,24 @@ enum { RW = PTE_P | PTE_W | PTE_U, RO = PTE_P | PTE_U, LOOPS = 300 };
 void direct_syscall(void);
 __asm__(".pushsection .text\ndirect_syscall: lea 1(%rax,%rax,2), %rax\n sysretq\n.popsection");
 
+/* All the state that there is: with less, user code could tell a host that has more enabled. */
+static inline u64 direct_xcr0(void)
+{
+	return cpuid(0xd, 0).a & 0xe7;
+}
+
 static inline void direct_setup(void)
 {
 	gdt[LINUX_CODE32 / 8] = 0x00cffb000000ffff;
 	gdt[LINUX_DATA / 8] = 0x00cff3000000ffff;
 	gdt[LINUX_CODE / 8] = 0x00affb000000ffff;
+	gdt[LINUX_NUMBER / 8] = 0x0040f50000000000; /* of a processor, its limit */
 	gdt_reload();
 	__asm__ volatile("mov %0, %%ds\n mov %0, %%es\n mov %0, %%fs\n mov %0, %%gs" : : "r"(0));
 	write_cr0(read_cr0() | CR0_AM | CR0_WP | CR0_NE | CR0_MP);
 	write_cr4(read_cr4() | (has_fsgsbase() ? CR4_FSGSBASE : 0));
+	if (read_cr4() & CR4_OSXSAVE)
+		__asm__ volatile("xsetbv" : : "c"(0), "a"(direct_xcr0()), "d"(0));
 	wrmsr(MSR_STAR, (u64)(LINUX_CODE32) << 48 | (u64)SEL_CODE << 32);
 	wrmsr(MSR_LSTAR, (u64)direct_syscall);
 	wrmsr(MSR_FMASK, FL_IF | FL_TF | FL_DF | FL_AC | FL_NT);
