@@ -22,12 +22,16 @@ static uint64_t format_size(const struct fdc_format *f)
 	return (uint64_t)f->tracks * f->sides * f->sectors * FDC_SECTOR;
 }
 
+// An image of no format's size begins a 2.88 MB disk, as QEMU has it: what was written to be loaded there reads far
+// into a track at once.
 const struct fdc_format *fdc_format_of(uint64_t size)
 {
+	const struct fdc_format *largest = &formats[ARRAY_SIZE(formats) - 1];
+
 	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++)
-		if (size <= format_size(&formats[i]))
+		if (align_up(size, FDC_SECTOR) == format_size(&formats[i]))
 			return &formats[i];
-	return NULL;
+	return size < format_size(largest) ? largest : NULL;
 }
 
 void fdc_interrupt(struct fdc *f, bool on)

@@ -236,8 +236,10 @@ static void test_formats(void)
 {
 	CHECK_IS(fdc_format_of(737280)->sectors, 9);
 	CHECK_IS(fdc_format_of(1474560)->sectors, 18);
-	CHECK_IS(fdc_format_of(1296384)->sectors, 18);
-	CHECK_IS(fdc_format_of(512)->sectors, 8);
+	CHECK_IS(fdc_format_of(1474559)->sectors, 18);
+	CHECK_IS(fdc_format_of(163840)->sectors, 8);
+	CHECK_IS(fdc_format_of(1296384)->sectors, 36);
+	CHECK_IS(fdc_format_of(512)->sectors, 36);
 	CHECK_IS(fdc_format_of(2949120)->kind, FDC_2880K);
 	CHECK(!fdc_format_of(2949121));
 }
