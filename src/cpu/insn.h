@@ -97,7 +97,7 @@ void insn_write_rm16(struct vcpu *v, const struct x86_insn *i, uint64_t value);
 	_(xgetbv) _(xsetbv) _(invlpg) _(invpcid) \
 	_(cpuid) _(rdtsc) _(rdtscp) _(rdpmc) _(rdpid) _(rdmsr) _(wrmsr) \
 	_(rdbase) _(wrbase) _(swapgs) _(hlt) _(nothing) _(monitor) _(mwait) _(pause) _(pkru) \
-	_(pusha) _(popa) _(enter) _(xlat) _(bcd) _(movdir64b) _(vmcall)
+	_(pusha) _(popa) _(enter) _(xlat) _(bcd) _(line) _(vmcall)
 
 #define _(name) void insn_##name(struct vcpu *v, const struct x86_insn *i, struct sys_result *res);
 INSN_HANDLERS(_)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Instructions that have no 64-bit form for the host to run, or whose implicit memory operand needs the guest's
-// segments: PUSHA, POPA, ENTER, XLAT, BOUND, and decimal arithmetic.
+// segments: PUSHA, POPA, ENTER, XLAT, BOUND, MOVDIR64B, CLZERO, and decimal arithmetic.
 #include "base/assert.h"
 #include "cpu/insn.h"
 
-enum { GPRS32 = 8 };
+enum { GPRS32 = 8, LINE = 64 };
 
 // In memory, upwards: DI SI BP SP BX DX CX AX.
 void insn_pusha(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
@@ -180,18 +180,34 @@ void insn_bcd(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
 }
 
 // MOVDIR64B: 64 bytes from the memory operand to ES:reg, which must be aligned.
-void insn_movdir64b(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+static void move_line(struct vcpu *v, const struct x86_insn *i)
 {
 	uint64_t off = v->gpr[insn_reg(i)] & size_mask(i->addrsize);
-	uint8_t data[64];
-	gva_t from, to;
+	uint8_t data[LINE];
+	gva_t to = segment_linear(v, X86_ES, off, LINE, VMEM_WRITE), from = insn_linear(v, i, 0, LINE, VMEM_READ);
 
-	if (i->encoding != X86_ENC_LEGACY || i->map != 2 || i->opcode != 0xf8 || !(i->prefixes & X86_PFX_OPSIZE))
-		vcpu_raise(v, VEC_UD, 0);
-	to = segment_linear(v, X86_ES, off, sizeof(data), VMEM_WRITE);
-	from = insn_linear(v, i, 0, sizeof(data), VMEM_READ);
-	vmem_read_seg(v, from, data, sizeof(data), vmem_explicit(v, VMEM_READ), i->mem.seg);
-	if (to & (sizeof(data) - 1))
+	vmem_read_seg(v, from, data, LINE, vmem_explicit(v, VMEM_READ), i->mem.seg);
+	if (to & (LINE - 1))
 		vcpu_raise(v, VEC_GP, 0);
-	vmem_write_seg(v, to, data, sizeof(data), vmem_explicit(v, VMEM_WRITE), X86_ES);
+	vmem_write_seg(v, to, data, LINE, vmem_explicit(v, VMEM_WRITE), X86_ES);
+}
+
+// CLZERO: the line that DS:rAX lies in (APM vol. 3, "CLZERO").
+static void clear_line(struct vcpu *v, const struct x86_insn *i)
+{
+	static const uint8_t zeros[LINE];
+	uint64_t off = v->gpr[X86_RAX] & size_mask(i->addrsize);
+	gva_t gva = align_down(segment_linear(v, i->mem.seg, off, 1, VMEM_WRITE), LINE);
+
+	vmem_write_seg(v, gva, zeros, LINE, vmem_explicit(v, VMEM_WRITE), i->mem.seg);
+}
+
+void insn_line(struct vcpu *v, const struct x86_insn *i, struct sys_result *res)
+{
+	if (i->encoding == X86_ENC_LEGACY && i->map == 2 && i->opcode == 0xf8 && i->prefixes & X86_PFX_OPSIZE)
+		move_line(v, i);
+	else if (i->feature == X86_FEATURE_CLZERO)
+		clear_line(v, i);
+	else
+		vcpu_raise(v, VEC_UD, 0);
 }

@@ -115,7 +115,7 @@ static const struct treatment by_class[X86_CLASS_COUNT] = {
 	[X86_CLASS_AMX] = {insn_ud, 0},
 	[X86_CLASS_UINTR] = {insn_ud, 0},
 	[X86_CLASS_KEYLOCKER] = {insn_ud, 0},
-	[X86_CLASS_OTHER_SYSTEM] = {insn_movdir64b, 0},
+	[X86_CLASS_OTHER_SYSTEM] = {insn_line, 0},
 	[X86_CLASS_PAUSE] = {insn_pause, 0},
 	[X86_CLASS_UD] = {insn_ud, 0},
 };

@@ -54,7 +54,7 @@ static uint32_t random_below(uint32_t n)
 
 enum policy forms_policy(const struct x86_insn *insn)
 {
-	if (insn->feature == X86_FEATURE_MOVDIR64B && insn->mem.size == 64)
+	if ((insn->feature == X86_FEATURE_MOVDIR64B && insn->mem.size == 64) || insn->feature == X86_FEATURE_CLZERO)
 		return POLICY_RUN;
 	if (insn->class == X86_CLASS_SYSCALL && !is_code64() && code_mode & X86_AMD)
 		return POLICY_UNTESTED; // a way into Linux, which returns into the vDSO

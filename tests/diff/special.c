@@ -374,6 +374,8 @@ static bool setup_plain(struct setup *s)
 	case X86_MNEM_MOVDIR64B:
 		return set_gpr(s->t, reg_register(s->insn),
 			       widen(s, SCRATCH_BASE + 64 * rng_below(s->r, 32) + rng_below(s->r, 10) / 9));
+	case X86_MNEM_CLZERO:
+		return set_gpr(s->t, X86_RAX, widen(s, SCRATCH_BASE + rng_below(s->r, 2048)));
 	default:
 		return true;
 	}
