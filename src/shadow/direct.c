@@ -185,6 +185,7 @@ static void take_selectors(struct vcpu *v, const struct direct_left *left)
 	if (left->code_selector == USER_CS)
 		return;
 	v->seg[X86_CS] = segment_flat_code(USER_CS32, 3, false);
+	v->rip = (uint32_t)v->rip; // of a forged one
 	bt_set_mode(v);
 }
 

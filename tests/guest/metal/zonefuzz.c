@@ -4,12 +4,16 @@
  * at its borders, in the upper half, no address at all, or on a page of its own - in registers that held another one
  * before, and accesses it. Whatever is not its own page must fault with that very address. CASES and a seed from the
  * clock: tests/guest/metal/soak.sh. With KERNEL (zonekernel.c) it is a kernel's code in the lower half, which has more
- * ways to hold an address.
+ * ways to hold an address; with DIRECT (zonedirect.c) an operating system's process, which can run directly, half of
+ * the time beside an instruction for which it is displaced.
  */
-#include "lib/metal.h"
+#include "lib/direct.h"
 
 #ifndef KERNEL
 #define KERNEL 0
+#endif
+#ifndef DIRECT
+#define DIRECT 0
 #endif
 
 const struct tcg_known tcg_known[] = {{0}};
@@ -22,8 +26,8 @@ const struct tcg_known tcg_known[] = {{0}};
 #endif
 #define ZONE 0x400000000000ull
 #define OWN 0x7f0000001000ull
-#define CODE 0x7f0000010000ull
-enum { RW = PTE_P | PTE_W | PTE_U, RCX = 1, RSP = 4, RSI = 6, RDI = 7, SNIPPET = 400, BATCH = 4096 / SNIPPET };
+#define LEAVE (TEXT + 0x2000)
+enum { RCX = 1, RSP = 4, RSI = 6, RDI = 7, SNIPPET = 400, BATCH = 4096 / SNIPPET };
 
 static u64 state, frame, code;
 static u8 *p;
@@ -170,7 +174,7 @@ enum { BRANCHES = 2 }; /* the last ones */
 static u64 some_address(bool *own)
 {
 	static const u64 busy[] = {0x410100000000, 0x410180000000, 0x410200000000, 0x411000000000, 0x411003000000,
-		0x411005000000, 0x411006000000, 0x411008000000, 0x411040000000, 0x411080000000, 0x480000000000};
+		0x411005000000, 0x411006000000, 0x411008000000, 0x411040000000, 0x411080000000, 0x480000000000, 0x410320000000};
 
 	*own = !below(8);
 	if (*own)
@@ -340,19 +344,43 @@ static bool as_it_must(int vector, u64 at, bool own)
 {
 	if (own)
 		return vector == NO_TRAP;
+	if (!KERNEL && trap.f.rip - TEXT >= 0x1000)
+		return false;
 	if (!canonical(at))
 		return vector == GP || vector == SS;
 	return vector == PF && trap.cr2 == at;
 }
 
+/* What directly run code has there beside its own: displacefuzz.c. */
+static bool is_of_world(u64 at)
+{
+	return DIRECT && (at >> 13 == HANDLER_AT >> 13 || at >> 24 == HANDOVER_AT >> 24);
+}
+
 /* The first 4 GiB are mapped for all, and the fuzzer's own pages. */
 static bool is_free(u64 at)
 {
-	return at >> 32 && at < ~0ull - 64 && at >> 20 != OWN >> 20 && canonical(at) == canonical(at + 512);
+	return at >> 32 && at < ~0ull - 64 && at >> 20 != OWN >> 20 && canonical(at) == canonical(at + 512) &&
+	       !is_of_world(at);
+}
+
+static void end_snippet(void)
+{
+	if (DIRECT) {
+		u64 after = TEXT + (u64)(p - (u8 *)code) + 5;
+
+		put(0xe9);
+		put32((u32)(LEAVE - after));
+		return;
+	}
+	put(0xcd);
+	put(0x81);
 }
 
 static int run(void (*code)(void))
 {
+	if (DIRECT)
+		return direct_run((u64)code, 0);
 	return KERNEL ? user_run_segments(code, 0, FL_1, SEL_CODE, user_stack_top - 64, SEL_DATA) : user_run(code, 0);
 }
 
@@ -378,12 +406,13 @@ static void batch(unsigned *bad)
 			by_loop(at[n], own[n]);
 		else
 			by_operand(at[n], own[n]);
-		put(0xcd);
-		put(0x81);
+		end_snippet();
 	}
-	for (unsigned n = 0; n < 2 * BATCH; n++) {
+	if (DIRECT)
+		memcpy((u8 *)code + BATCH * SNIPPET, below(2) ? "\x0f\x03\xc0" : "\x90\x90\x90", 3); /* LSL */
+	for (unsigned n = 0; n < (DIRECT ? 3 : 2) * BATCH; n++) {
 		unsigned k = n % BATCH;
-		int vector = run((void (*)(void))(CODE + k * SNIPPET));
+		int vector = run((void (*)(void))(TEXT + k * SNIPPET));
 
 		if (as_it_must(vector, at[k], own[k]))
 			continue;
@@ -404,8 +433,11 @@ void metal_main(void)
 	print("seed %lx\n", state);
 	frame = page_alloc();
 	code = page_alloc();
+	if (DIRECT)
+		direct_setup();
 	page_map(OWN, frame | RW);
-	page_map(CODE, code | RW);
+	memcpy(direct_page(LEAVE, RW), "\xcd\x81", 2);
+	page_map(TEXT, code | RW);
 	for (int i = 0; KERNEL && i < 32; i++)
 		idt_set(i, trap_stubs + 16 * i, 0x8e, 2);
 	if (KERNEL)

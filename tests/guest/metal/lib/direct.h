@@ -12,6 +12,9 @@ enum { RW = PTE_P | PTE_W | PTE_U, RO = PTE_P | PTE_U, LOOPS = 300 };
 #define TEXT 0x7f0000010000ull /* pages for code */
 #define DATA 0x7f0000080000ull /* and for what it works on */
 #define STACK_TOP 0x7f00000a0000ull
+/* Where ringer has, for directly run code, its handler and what it shares with that (src/vmm/direct.h): 16 MiB. */
+#define HANDLER_AT 0x410100001000ull
+#define HANDOVER_AT 0x410320000000ull
 #define MSR_TSC_AUX 0xc0000103u
 
 /* SYSCALL: RAX = 3 * RAX + 1; RCX and R11 as ever. */
