@@ -75,12 +75,16 @@ void segment_load_real(struct vcpu *v, enum x86_sreg reg, uint16_t sel)
 
 void segment_load(struct vcpu *v, enum x86_sreg reg, uint16_t sel)
 {
+	bool null_ok = vcpu_code64(v) && v->cpl < 3;
+
 	if (!vcpu_protected(v)) {
 		segment_load_real(v, reg, sel);
 		return;
 	}
-	if (reg == X86_SS)
-		v->seg[reg] = segment_check_ss(v, sel, v->cpl, VEC_GP, vcpu_code64(v) && v->cpl < 3);
+	if (reg == X86_SS && v->amd && null_ok && selector_null(sel)) // the RPL of no consequence (APM vol. 3, "MOV")
+		v->seg[reg] = segment_null(sel, v->cpl);
+	else if (reg == X86_SS)
+		v->seg[reg] = segment_check_ss(v, sel, v->cpl, VEC_GP, null_ok);
 	else
 		v->seg[reg] = check_data(v, sel);
 }
