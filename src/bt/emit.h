@@ -279,6 +279,13 @@ static inline uint8_t *emit_jrcxz(struct emit *e)
 	return e->p - 1;
 }
 
+static inline uint8_t *emit_jmp8(struct emit *e)
+{
+	emit_u8(e, 0xeb);
+	emit_u8(e, 0);
+	return e->p - 1;
+}
+
 static inline void emit_patch8(uint8_t *place, const struct emit *e)
 {
 	*place = (uint8_t)(e->p - place - 1);

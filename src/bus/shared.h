@@ -119,7 +119,12 @@ enum accel_stress { // --stress= settings, bits
 
 // How user code reaches memory: translated, through the software TLB, or by host mappings at the guest's own addresses;
 // or as it is, in a process of its own.
-enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO, MEMORY_DIRECT };
+enum memory_form { MEMORY_CHECKED, MEMORY_MAPPED, MEMORY_AUTO, MEMORY_DIRECT, MEMORY_DISPLACED };
+
+static inline bool memory_is_direct(enum memory_form form) // always, not only where it pays
+{
+	return form == MEMORY_DIRECT || form == MEMORY_DISPLACED;
+}
 
 // Performance counters: do cycles run on while the monitor works for the guest?
 enum pmu_mode { PMU_NONE, PMU_RUN, PMU_STOP };

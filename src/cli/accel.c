@@ -96,7 +96,7 @@ enum cli_result cli_accel(struct cli *c, const char *arg)
 // MiB for each vCPU. What user code can be run directly needs no room.
 unsigned cli_default_cache(const struct cli *c)
 {
-	bool direct = c->config.memory == MEMORY_AUTO || c->config.memory == MEMORY_DIRECT;
+	bool direct = c->config.memory == MEMORY_AUTO || memory_is_direct(c->config.memory);
 
 	return direct && host_has_world() ? 22 : 44;
 }

@@ -231,6 +231,7 @@ static enum cli_result take_memory(struct cli *c, const char *arg)
 {
 	static const char *const forms[] = {
 		[MEMORY_CHECKED] = "checked", [MEMORY_MAPPED] = "mapped", [MEMORY_AUTO] = "auto", [MEMORY_DIRECT] = "direct",
+		[MEMORY_DISPLACED] = "displaced",
 	};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(forms); i++)
@@ -239,7 +240,7 @@ static enum cli_result take_memory(struct cli *c, const char *arg)
 			c->memory_named = true;
 			return CLI_OK;
 		}
-	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped, direct or auto", arg);
+	return cli_error(c, "'%s' is not a form of memory access; give checked, mapped, direct, displaced or auto", arg);
 }
 
 static enum cli_result take_selfcheck(struct cli *c, const char *arg)

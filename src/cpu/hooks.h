@@ -70,9 +70,9 @@ struct direct_left { // why it came back
 	uint64_t error, cr2;
 	uint16_t selector[4];  // of DS, ES, FS, GS
 	uint16_t code_selector;
-	uint64_t saved[2];     // the registers that displaced code keeps in the world's state
+	uint64_t saved[3];     // the registers that displaced code keeps in the world's state
 	uint32_t led;          // how often its handler has led it to displaced code
-	uint64_t returns;      // and a return has, within that
+	uint64_t looked_up;    // and a jump has, within that
 };
 bool vmm_direct_is_alive(const struct vcpu *v, unsigned world); // is there such a world?
 bool vmm_direct_may_renew(const struct vcpu *v);                // is there a spare one?
@@ -96,7 +96,7 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left);
 struct displaced_area *vmm_direct_displaced(const struct vcpu *v, unsigned world); // shadow/displaced.h
 uint64_t vmm_direct_displaced_at(void); // its address in the world, and that of its state, which guest code can write
 uint64_t vmm_direct_state_at(void);
-enum { DIRECT_SAVED = 128, DIRECT_SAVED2 = 136, DIRECT_TARGET = 144, DIRECT_RETURNS = 152 }; // offsets in that: words
+enum { DIRECT_SAVED = 128, DIRECT_TARGET = 152, DIRECT_LOOKED_UP = 160 }; // offsets in that: three words, and one each
 uint64_t vmm_direct_command_cycles(const struct vcpu *v); // what mapping or unmapping takes, measured
 uint64_t vmm_direct_trip_cycles(const struct vcpu *v, unsigned world); // what the way there and back takes, measured
 void vmm_direct_rest(struct vcpu *v); // none is run for a while

@@ -34,8 +34,8 @@
 #define ZONE_VCPU_SHADOW 0x3000000 // offset of what is known of the mapped guest pages (shadow/)
 // Offset of the zone check's table (bt/mapped.c): a byte for each value of bits 47-32 of an address of the lower half,
 // readable but for the zone's. Nothing is mapped in the 64 KiB before it.
-#define ZONE_VCPU_GUARD 0x5000000
-#define ZONE_VCPU_CALLS 0x6000000  // offset of the stack of host return addresses; nothing is mapped below it
+#define ZONE_VCPU_GUARD 0x7000000
+#define ZONE_VCPU_CALLS 0x7800000  // offset of the stack of host return addresses; nothing is mapped below it
 #define ZONE_VCPU_CALLS_SIZE 0x40000
 #define ZONE_VCPU_BT 0x8000000     // offset of bt/'s tables, anonymous and zero, mapped on first touch ...
 #define ZONE_VCPU_BT_SIZE 0x38000000 // ... up to the translation cache

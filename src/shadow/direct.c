@@ -79,7 +79,7 @@ bool direct_suits(struct vcpu *v)
 	const struct config *c = &v->shared->config;
 
 	return vcpu_code64(v) && control_suits(v) && !(host_xcr0() & ~(uint64_t)SENSITIVE_XCR0_KNOWN) &&
-	       !(c->stress & (c->memory == MEMORY_DIRECT ? STRESS_IRQ : ~0u)) && !v->counts && has_host_descriptors(v);
+	       !(c->stress & (memory_is_direct(c->memory) ? STRESS_IRQ : ~0u)) && !v->counts && has_host_descriptors(v);
 }
 
 static bool state_suits(const struct vcpu *v)
@@ -165,7 +165,7 @@ static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left
 	case ANSWER_NEVER: case ANSWER_DEVICE:
 		break;
 	}
-	if (shadow_is_sensitive(v, v->rip))
+	if (shadow_is_sensitive(v, v->rip) || (s->whole && access == VMEM_FETCH))
 		return access == VMEM_FETCH && is_displaced(v) ? SHADOW_RAN : translate(v);
 	bt_of(v)->careful = access != VMEM_FETCH;
 	return step(v);
@@ -245,6 +245,8 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	}
 	if (shadow_is_sensitive(v, v->rip) && !is_displaced(v))
 		return translate(v);
+	if (s->whole)
+		is_displaced(v); // else what runs in place is to fault
 	s->turns++;
 	consider_tsc(v, s);
 	start = __builtin_ia32_rdtsc();

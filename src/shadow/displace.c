@@ -2,9 +2,10 @@
 //
 // Displaced code, instruction by instruction. All registers and flags are the guest's, as in place. Most instructions
 // are copied as they are. What depends on its own address is put in other words: RIP-relative operands go through a
-// register that is kept in the world's state meanwhile, calls push the address that they would push in place, returns
-// to the page look in its table. What is sensitive, or rare, becomes a stop (UD2). For each place in the code a note
-// says which instruction it belongs to, and what is to be undone for it not to have begun.
+// register that is kept in the world's state meanwhile, calls push the address that they would push in place, jumps to
+// other pages are links, returns and indirect jumps look in the index. What is sensitive, or rare, becomes a stop:
+// UD2. For each place in the code a note says which instruction it belongs to, and what is to be undone for it not to
+// have begun.
 #include "shadow/displace.h"
 #include "base/string.h"
 #include "bt/rewrite.h"
@@ -13,25 +14,25 @@
 #include "x86/decode.h"
 
 enum {
-	ROOM = 192, NOTES = 12, // that an instruction may take
+	ROOM = 256, NOTES = 12, // that an instruction may take
 	FAR_JUMP = 14,
 };
 
 // From here on the instruction at this offset has not been done.
-static struct displaced_note *note(struct displacer *w, unsigned offset)
+static void note(struct displacer *w, unsigned offset, unsigned undo)
 {
 	struct displaced_note *n = &w->d->note[w->d->notes++];
 
-	*n = (struct displaced_note){.at = (uint16_t)(w->e.p - (uint8_t *)w->slot), .offset = (uint16_t)offset,
-		.saved = X86_REG_NONE};
-	return n;
+	n->at = (uint32_t)(w->e.p - (uint8_t *)w->slot) & 0xffff;
+	n->offset = offset & 0x1fff;
+	n->undo = undo & 7;
 }
 
 // -- control flow -----------------------------------------------------------------------------------------------------
 
 static void lead_to(struct displacer *w, uint8_t *place, unsigned offset)
 {
-	uint32_t there = w->slot->code[offset];
+	unsigned there = w->slot->code[offset];
 
 	if (there) {
 		emit_patch32(place, w->e.delta, (uint8_t *)w->slot + there + w->e.delta);
@@ -41,12 +42,13 @@ static void lead_to(struct displacer *w, uint8_t *place, unsigned offset)
 	w->patch[w->patches++] = (struct displaced_patch){place, (uint16_t)offset};
 }
 
-// jmp [rip]: to any address, in place.
+// jmp [rip]: to any address, in place until it is displaced.
 static void jump_far(struct displacer *w, gva_t target)
 {
 	emit_u8(&w->e, 0xff);
 	emit_u8(&w->e, 0x25);
 	emit_u32(&w->e, 0);
+	w->d->link[w->d->links++] = (struct displaced_link){(uint32_t)(w->e.p - (uint8_t *)w->slot), target};
 	emit_u64(&w->e, target);
 }
 
@@ -85,7 +87,7 @@ static void push_return(struct displacer *w, unsigned offset, unsigned distance)
 	emit_u8(&w->e, 0xff);
 	emit_u8(&w->e, 0x35);
 	emit_u32(&w->e, distance);
-	note(w, offset)->pushed = 8;
+	note(w, offset, UNDO_PUSH);
 }
 
 static void end_call(struct displacer *w, unsigned next)
@@ -97,7 +99,7 @@ static void end_call(struct displacer *w, unsigned next)
 
 // -- one instruction --------------------------------------------------------------------------------------------------
 
-// A register that it does not name.
+// A register that it does not name: of R8 to R11, as there is no other register in the address.
 static unsigned spare_register(const struct x86_insn *insn)
 {
 	unsigned used = insn->gpr_read | insn->gpr_written, r = X86_R8;
@@ -110,13 +112,13 @@ static unsigned spare_register(const struct x86_insn *insn)
 static void save(struct displacer *w, unsigned r, unsigned offset)
 {
 	emit_store_state(&w->e, 8, r, DIRECT_SAVED);
-	note(w, offset)->saved = (uint8_t)r;
+	note(w, offset, UNDO_SAVE + r - X86_R8);
 }
 
 static void restore(struct displacer *w, unsigned r, unsigned offset)
 {
 	emit_load_state(&w->e, 8, r, DIRECT_SAVED);
-	note(w, offset);
+	note(w, offset, UNDO_NONE);
 }
 
 static gva_t operand_address(const struct displacer *w, const struct x86_insn *insn, unsigned offset)
@@ -155,7 +157,7 @@ static bool put_relative(struct displacer *w, const struct x86_insn *insn, const
 			     insn->opsize == 8 ? address : (uint32_t)address);
 		return true;
 	}
-	if (r >= X86_GPRS || insn->addrsize != 8 || has_other_segment(insn))
+	if (r > X86_R11 || insn->addrsize != 8 || has_other_segment(insn))
 		return false;
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		rw.map[i] = (uint8_t)i;
@@ -166,55 +168,119 @@ static bool put_relative(struct displacer *w, const struct x86_insn *insn, const
 	save(w, r, offset);
 	emit_mov_imm(&w->e, r, operand_address(w, insn, offset));
 	emit_bytes(&w->e, out, (size_t)len);
-	note(w, offset + insn->len)->saved = (uint8_t)r;
+	note(w, offset + insn->len, UNDO_SAVE + r - X86_R8);
 	restore(w, r, offset + insn->len);
 	return true;
 }
 
-// The target of an indirect jump or call, from memory, to the world's state. r is free.
-static void load_target(struct displacer *w, const struct x86_insn *insn, const uint8_t *bytes, unsigned offset,
-			unsigned r)
+static bool put_push_relative(struct displacer *w, const struct x86_insn *insn, unsigned offset)
 {
+	if (insn->opsize != 8 || insn->addrsize != 8 || has_other_segment(insn))
+		return false;
+	save(w, X86_R8, offset);
+	emit_mov_imm(&w->e, X86_R8, operand_address(w, insn, offset));
+	emit_load(&w->e, 8, X86_R8, mem_base(X86_R8, 0));
+	emit_bytes(&w->e, (const uint8_t[]){0x41, 0x50}, 2); // PUSH R8
+	note(w, offset + insn->len, UNDO_SAVE);
+	restore(w, X86_R8, offset + insn->len);
+	return true;
+}
+
+static const uint8_t looking_up[] = {X86_RCX, X86_RDX, X86_R8};
+
+static void begin_look_up(struct displacer *w, unsigned offset)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(looking_up); i++)
+		emit_store_state(&w->e, 8, looking_up[i], DIRECT_SAVED + i * 8);
+	note(w, offset, UNDO_LOOK_UP);
+}
+
+// The address in R8 goes to the world's state, or instead of it that of its displaced code; that is counted (policy.c).
+// Then all is as it was. All without a change of flags.
+static void look_up(struct displacer *w, unsigned offset)
+{
+	const struct emit_mem twice = {.base = X86_RCX, .index = X86_RCX, .scale = 1};
+	const struct emit_mem place = {.base = X86_RDX, .index = X86_RCX, .scale = 8};
+	const struct emit_mem in_page = {.base = X86_R8, .index = X86_RCX, .scale = 1};
+	const struct emit_mem in_table = {.base = X86_RDX, .index = X86_R8, .scale = 2};
+	const struct emit_mem in_slot = {.base = X86_RDX, .index = X86_RCX, .scale = 1};
+	uint8_t *here, *elsewhere, *none;
+
+	emit_store_state(&w->e, 8, X86_R8, DIRECT_TARGET);
+	emit_rorx(&w->e, 8, X86_RCX, X86_R8, PAGE_SHIFT);
+	emit_movzwl(&w->e, X86_RCX, X86_RCX); // DISPLACED_INDEX_BITS
+	emit_lea(&w->e, 8, X86_RCX, twice);
+	emit_op_state(&w->e, 8, 0x8d, X86_RDX, (uint32_t)(w->index - w->e.state), 0); // LEA
+	emit_lea(&w->e, 8, X86_RDX, place);
+	emit_load(&w->e, 8, X86_RCX, mem_base(X86_RDX, offsetof(struct displaced_place, minus_page)));
+	emit_load(&w->e, 8, X86_RDX, mem_base(X86_RDX, offsetof(struct displaced_place, slot)));
+	emit_lea(&w->e, 8, X86_R8, in_page);
+	emit_mov_imm(&w->e, X86_RCX, PAGE_SHIFT);
+	emit_shrx(&w->e, 8, X86_RCX, X86_R8, X86_RCX);
+	here = emit_jrcxz(&w->e);
+	elsewhere = emit_jmp8(&w->e);
+	emit_patch8(here, &w->e);
+	emit_load(&w->e, 2, X86_RCX, in_table);
+	none = emit_jrcxz(&w->e);
+	emit_lea(&w->e, 8, X86_RDX, in_slot);
+	emit_store_state(&w->e, 8, X86_RDX, DIRECT_TARGET);
+	emit_load_state(&w->e, 8, X86_RCX, DIRECT_LOOKED_UP);
+	emit_lea(&w->e, 8, X86_RCX, mem_base(X86_RCX, 1));
+	emit_store_state(&w->e, 8, X86_RCX, DIRECT_LOOKED_UP);
+	emit_patch8(elsewhere, &w->e);
+	emit_patch8(none, &w->e);
+	for (unsigned i = 0; i < ARRAY_SIZE(looking_up); i++)
+		emit_load_state(&w->e, 8, looking_up[i], DIRECT_SAVED + i * 8);
+	note(w, offset, UNDO_NONE);
+}
+
+// The target of an indirect jump or call, to R8.
+static void load_target(struct displacer *w, const struct x86_insn *insn, const uint8_t *bytes, unsigned offset)
+{
+	if (insn->modrm >= 0xc0) {
+		emit_mov(&w->e, 8, X86_R8, (insn->modrm & 7) | (insn->rex & 1) << 3);
+		return;
+	}
 	if (is_relative(insn)) {
-		emit_mov_imm(&w->e, r, operand_address(w, insn, offset));
-		emit_load(&w->e, 8, r, mem_base(r, 0));
+		emit_mov_imm(&w->e, X86_R8, operand_address(w, insn, offset));
+		emit_load(&w->e, 8, X86_R8, mem_base(X86_R8, 0));
 		return;
 	}
 	if (has_other_segment(insn))
 		emit_u8(&w->e, insn->mem.seg == X86_FS ? 0x64 : 0x65);
 	if (insn->addrsize == 4)
 		emit_u8(&w->e, 0x67);
-	emit_u8(&w->e, 0x4c | (insn->rex & 3)); // mov r, what FF /2 and /4 have
+	emit_u8(&w->e, 0x4c | (insn->rex & 3)); // mov r8, what FF /2 and /4 have
 	emit_u8(&w->e, 0x8b);
-	emit_u8(&w->e, (insn->modrm & 0xc7) | (r & 7) << 3);
+	emit_u8(&w->e, insn->modrm & 0xc7);
 	emit_bytes(&w->e, bytes + insn->modrm_off + 1, insn->len - insn->modrm_off - 1u);
 }
 
 static bool put_indirect(struct displacer *w, const struct x86_insn *insn, const uint8_t *bytes, unsigned offset)
 {
 	bool call = insn->class == X86_CLASS_CALL_IND;
-	unsigned r = X86_R8, rm = (insn->modrm & 7) | (insn->rex & 1) << 3;
 
 	if (insn->opsize != 8 || (is_relative(insn) && (insn->addrsize != 8 || has_other_segment(insn))))
 		return false;
-	if (insn->modrm >= 0xc0) {
-		if (call && rm == X86_RSP)
-			return false;
-		if (call)
-			push_return(w, offset, 2 + (rm >> 3));
-		emit_op_rr(&w->e, 4, 0xff, 4, rm);
-	} else {
-		save(w, r, offset);
-		load_target(w, insn, bytes, offset, r);
-		emit_store_state(&w->e, 8, r, DIRECT_TARGET);
-		restore(w, r, offset);
-		if (call)
-			push_return(w, offset, 6);
-		emit_jmp_state(&w->e, DIRECT_TARGET);
-	}
+	begin_look_up(w, offset);
+	load_target(w, insn, bytes, offset);
+	look_up(w, offset);
+	if (call)
+		push_return(w, offset, 6);
+	emit_jmp_state(&w->e, DIRECT_TARGET);
 	if (call)
 		end_call(w, offset + insn->len);
 	return true;
+}
+
+static void put_return(struct displacer *w, unsigned offset)
+{
+	begin_look_up(w, offset);
+	emit_load(&w->e, 8, X86_R8, mem_base(X86_RSP, 0));
+	look_up(w, offset);
+	emit_lea(&w->e, 8, X86_RSP, mem_base(X86_RSP, 8));
+	note(w, offset, UNDO_POP);
+	emit_jmp_state(&w->e, DIRECT_TARGET);
 }
 
 // Taken it jumps over the jump that it does not take.
@@ -227,76 +293,25 @@ static bool put_loop(struct displacer *w, const struct x86_insn *insn, const uin
 		return false;
 	emit_bytes(&w->e, bytes, insn->len - 1u);
 	emit_u8(&w->e, 5);
-	note(w, offset + insn->len);
+	note(w, offset + insn->len, UNDO_NONE);
 	past = emit_jmp32(&w->e);
-	note(w, target & PAGE_OFFSET);
+	note(w, target & PAGE_OFFSET, UNDO_NONE);
 	lead_to(w, emit_jmp32(&w->e), target & PAGE_OFFSET);
 	emit_patch32(past, w->e.delta, emit_here(&w->e));
 	return true;
 }
 
-static void note_saved_both(struct displacer *w, unsigned offset)
-{
-	struct displaced_note *n = note(w, offset);
-
-	n->saved = X86_RCX;
-	n->saved_rdx = true;
-}
-
-static void restore_both(struct displacer *w, unsigned offset)
-{
-	emit_load_state(&w->e, 8, X86_RDX, DIRECT_SAVED2);
-	note(w, offset)->saved = X86_RCX;
-	restore(w, X86_RCX, offset);
-}
-
-// Who returns to the page goes on in displaced code; that is counted (policy.c). All without a change of flags.
-static void put_return(struct displacer *w, unsigned offset)
-{
-	const struct emit_mem in_table = {.base = X86_RCX, .index = X86_RDX, .scale = 4};
-	const struct emit_mem in_slot = {.base = X86_RCX, .index = X86_RDX, .scale = 1};
-	uint64_t slot = (uint64_t)(uintptr_t)w->slot + (uint64_t)w->e.delta;
-	uint8_t *near, *none;
-	const uint8_t *in_place;
-
-	save(w, X86_RCX, offset);
-	emit_store_state(&w->e, 8, X86_RDX, DIRECT_SAVED2);
-	note_saved_both(w, offset);
-	emit_load(&w->e, 8, X86_RCX, mem_base(X86_RSP, 0));
-	emit_mov_imm(&w->e, X86_RDX, -w->d->page);
-	emit_lea(&w->e, 8, X86_RDX, in_slot);
-	emit_mov_imm(&w->e, X86_RCX, PAGE_SHIFT);
-	emit_shrx(&w->e, 8, X86_RCX, X86_RDX, X86_RCX);
-	near = emit_jrcxz(&w->e);
-	in_place = w->e.p;
-	restore_both(w, offset);
-	emit_u8(&w->e, 0xc3);
-	emit_patch8(near, &w->e);
-	note_saved_both(w, offset);
-	emit_op_state(&w->e, 8, 0x8d, X86_RCX, (uint32_t)(slot - w->e.state), 0); // LEA
-	emit_load(&w->e, 4, X86_RDX, in_table);
-	emit_lea(&w->e, 8, X86_RCX, in_slot);
-	emit_store_state(&w->e, 8, X86_RCX, DIRECT_TARGET);
-	emit_mov(&w->e, 4, X86_RCX, X86_RDX);
-	none = emit_jrcxz(&w->e);
-	*none = (uint8_t)(in_place - none - 1);
-	emit_load_state(&w->e, 8, X86_RCX, DIRECT_RETURNS);
-	emit_lea(&w->e, 8, X86_RCX, mem_base(X86_RCX, 1));
-	emit_store_state(&w->e, 8, X86_RCX, DIRECT_RETURNS);
-	restore_both(w, offset);
-	emit_lea(&w->e, 8, X86_RSP, mem_base(X86_RSP, 8));
-	note(w, offset)->pushed = -8;
-	emit_jmp_state(&w->e, DIRECT_TARGET);
-}
-
+// By itself: what is hidden in it is not run. (INT is no more than a stop.)
 static bool is_sensitive(const struct displacer *w, const struct x86_insn *insn, const uint8_t *bytes)
 {
-	uint8_t alone[16];
 	size_t at;
+	uint8_t alone[16];
 
 	memset(alone, 0x90, sizeof(alone));
 	memcpy(alone, bytes, insn->len);
-	return sensitive_find(alone, sizeof(alone), w->rules | SENSITIVE_HIDDEN, &at);
+	return insn->encoding == X86_ENC_LEGACY && insn->map == 1 &&
+	       sensitive_find(alone, sizeof(alone), w->rules | SENSITIVE_HIDDEN, &at) &&
+	       at == insn->opcode_off - 1u;
 }
 
 enum put { PUT, PUT_ENDS, PUT_NOT };
@@ -321,9 +336,20 @@ static enum put put(struct displacer *w, const struct x86_insn *insn, const uint
 			return put_relative(w, insn, bytes, offset) ? PUT : PUT_NOT;
 		emit_bytes(&w->e, bytes, insn->len);
 		return PUT;
-	case X86_CLASS_VSIB: case X86_CLASS_STRING: case X86_CLASS_XLAT: case X86_CLASS_PUSH: case X86_CLASS_POP:
-	case X86_CLASS_PUSHF: case X86_CLASS_ENTER: case X86_CLASS_LEAVE:
+	case X86_CLASS_PUSH:
 		if (is_relative(insn))
+			return put_push_relative(w, insn, offset) ? PUT : PUT_NOT;
+		emit_bytes(&w->e, bytes, insn->len);
+		return PUT;
+	case X86_CLASS_VSIB: case X86_CLASS_STRING: case X86_CLASS_XLAT: case X86_CLASS_POP:
+	case X86_CLASS_PUSHF: case X86_CLASS_ENTER: case X86_CLASS_LEAVE: case X86_CLASS_XSAVE:
+	case X86_CLASS_XGETBV:
+		if (is_relative(insn))
+			return PUT_NOT;
+		emit_bytes(&w->e, bytes, insn->len);
+		return PUT;
+	case X86_CLASS_SYSCALL: // it stops; where it stands is looked for two bytes before (vmm/direct_run.c)
+		if (insn->len != 2)
 			return PUT_NOT;
 		emit_bytes(&w->e, bytes, insn->len);
 		return PUT;
@@ -360,26 +386,40 @@ static bool has_room(const struct displacer *w)
 	size_t left = (size_t)(w->slot->bytes + sizeof(w->slot->bytes) - w->e.p);
 
 	return left >= ROOM + w->patches * FAR_JUMP && w->patches + 2 <= ARRAY_SIZE(w->patch) &&
-	       w->d->notes + NOTES <= DISPLACED_NOTES;
+	       w->d->notes + NOTES <= DISPLACED_NOTES && w->d->links + w->patches + 4u <= DISPLACED_LINKS;
+}
+
+int displace_decode(const struct displacer *w, unsigned offset, struct x86_insn *insn, uint8_t bytes[2 * X86_INSN_MAX])
+{
+	size_t n = MIN(PAGE_SIZE - offset, (size_t)X86_INSN_MAX);
+
+	memcpy(bytes, w->page + offset, n);
+	if (w->after)
+		memcpy(bytes + n, w->after, X86_INSN_MAX);
+	return x86_decode(insn, bytes, n + (w->after ? X86_INSN_MAX : 0), X86_MODE64);
 }
 
 // From this offset on, as far as it goes.
 static void follow(struct displacer *w, unsigned offset)
 {
+	uint8_t bytes[2 * X86_INSN_MAX];
 	struct x86_insn insn;
 	enum put how = PUT;
 
 	while (how == PUT && offset < PAGE_SIZE && has_room(w)) {
-		int len = x86_decode(&insn, w->page + offset, PAGE_SIZE - offset, X86_MODE64);
+		int len = displace_decode(w, offset, &insn, bytes);
 
 		if (w->slot->code[offset]) {
 			lead_to(w, emit_jmp32(&w->e), offset);
 			return;
 		}
-		note(w, offset);
-		w->slot->code[offset] = (uint32_t)(w->e.p - (uint8_t *)w->slot);
-		how = len > 0 ? put(w, &insn, w->page + offset, offset) : PUT_NOT;
+		note(w, offset, UNDO_NONE);
+		if (!len)
+			break; // the next page is not to be had now
+		w->slot->code[offset] = (uint16_t)(w->e.p - (uint8_t *)w->slot);
+		how = len > 0 ? put(w, &insn, bytes, offset) : PUT_NOT;
 		offset += insn.len;
+		w->d->crosses |= offset > PAGE_SIZE;
 	}
 	if (how == PUT_NOT) {
 		emit_u8(&w->e, 0x0f); // UD2
@@ -406,21 +446,41 @@ static void patch_all(struct displacer *w)
 {
 	for (unsigned i = 0; i < w->patches; i++) {
 		unsigned offset = w->patch[i].offset;
-		uint32_t there = w->slot->code[offset];
+		unsigned there = w->slot->code[offset];
 
 		emit_patch32(w->patch[i].place, w->e.delta,
 			     there ? (uint8_t *)w->slot + there + w->e.delta : emit_here(&w->e));
 		if (!there)
 			jump_far(w, w->d->page + offset);
 	}
+	w->patches = 0;
 }
 
-void displace(struct displacer *w, unsigned offset)
+static void follow_all(struct displacer *w, unsigned offset)
 {
 	do {
 		if (!w->slot->code[offset] && has_room(w))
 			follow(w, offset);
 	} while (next_todo(w, &offset));
 	patch_all(w);
+}
+
+// One instruction after the other. Where that is out of step with what is run it costs room, and nothing else.
+static void sweep(struct displacer *w)
+{
+	uint8_t bytes[2 * X86_INSN_MAX];
+	struct x86_insn insn;
+
+	for (unsigned offset = 0; offset < PAGE_SIZE && has_room(w); offset += MAX(insn.len, 1)) {
+		follow_all(w, offset);
+		displace_decode(w, offset, &insn, bytes);
+	}
+}
+
+void displace(struct displacer *w, unsigned offset)
+{
+	follow_all(w, offset);
+	if (w->all)
+		sweep(w);
 	w->d->used = (uint32_t)(w->e.p - (uint8_t *)w->slot);
 }

@@ -4,47 +4,66 @@
 // instructions run elsewhere in the same world, as if they were in place (displaced.c). Each world has an area for it,
 // which the monitor writes and the world can only read: an index by page number, made of addresses that the guest
 // chooses, then, to be executed, too, the slots, each a table by the offset in the page, and code.
+//
+// By --memory=displaced nothing is run in place: a test of all this by whatever runs in the guest.
 #ifndef SHADOW_DISPLACED_H
 #define SHADOW_DISPLACED_H
 
-#define DISPLACED_SLOTS 32
-#define DISPLACED_INDEX 512
+#define DISPLACED_SLOTS 256 // of which the first has no page, and nothing in its table
+#define DISPLACED_INDEX_BITS 16
+#define DISPLACED_INDEX_SIZE (16 << DISPLACED_INDEX_BITS)
 #define DISPLACED_SLOT_SHIFT 16
 #define DISPLACED_SLOT_SIZE (1 << DISPLACED_SLOT_SHIFT)
-#define DISPLACED_INDEX_SIZE DISPLACED_SLOT_SIZE
 #define DISPLACED_SIZE (DISPLACED_INDEX_SIZE + (DISPLACED_SLOTS << DISPLACED_SLOT_SHIFT))
-#define DISPLACED_TABLE_SIZE 0x4000 // uint32_t by offset: where its code begins, from the slot's beginning; or 0
+#define DISPLACED_TABLE_SIZE 0x2000 // uint16_t by offset: where its code begins, from the slot's beginning; or 0
 
 #ifndef __ASSEMBLER__
 #include "base/types.h"
 
-struct displaced_area { // as the world's signal handler reads it, and follows it (vmm/direct.S)
-	uint64_t index[DISPLACED_INDEX]; // by page number, folded: page's address + slot + 1, or 0
-	uint8_t rest[DISPLACED_INDEX_SIZE - 8 * DISPLACED_INDEX];
+struct displaced_area { // as the world's signal handler and displaced code read it (vmm/direct.S, displace.c)
+	struct displaced_place { // by page number, folded
+		uint64_t minus_page; // that and an address is the offset, if it is on this page; 0: none
+		uint64_t slot;       // its address in the world
+	} index[1 << DISPLACED_INDEX_BITS];
 	struct displaced_slot {
-		uint32_t code[DISPLACED_TABLE_SIZE / 4];
+		uint16_t code[DISPLACED_TABLE_SIZE / 2];
 		uint8_t bytes[DISPLACED_SLOT_SIZE - DISPLACED_TABLE_SIZE];
 	} slot[DISPLACED_SLOTS];
 };
 
+// What is to be undone for an instruction not to have begun. Registers are kept in the world's state.
+enum displaced_undo { UNDO_NONE, UNDO_PUSH, UNDO_POP, UNDO_LOOK_UP, UNDO_SAVE }; // + the register - R8: up to R11
+
 // For the monitor: what a place in a slot stands for.
 struct displaced_note {
-	uint16_t at;     // from there on, from the slot's beginning
-	uint16_t offset; // in the page: the instruction, none of which has been done yet, but for
-	uint8_t saved;   // this register being kept in the world's state, or X86_REG_NONE
-	bool saved_rdx;  // and RDX
-	int8_t pushed;   // so many bytes having been pushed, or (< 0) popped
+	uint32_t at : 16;     // from there on, from the slot's beginning
+	uint32_t offset : 13; // in the page: the instruction, none of which has been done yet, but for
+	uint32_t undo : 3;    // enum displaced_undo
 };
 
-enum { DISPLACED_NOTES = 6144 };
+// A jump to another page: it leads there in place until that is displaced as well.
+struct displaced_link {
+	uint32_t at;    // of its target's address, from the slot's beginning
+	gva_t target;
+};
+
+enum { DISPLACED_NOTES = 4096, DISPLACED_LINKS = 256 };
 
 struct displaced {
 	gva_t page;          // whose it is
 	uint32_t used;       // of the slot, its table included
-	uint32_t notes;
+	uint16_t notes, links;
+	bool crosses;        // an instruction of it ends on the next page
+	unsigned visits;     // where there was no code yet
 	unsigned stops;      // at what cannot be displaced, since:
 	uint64_t stops_began; // (TSC)
 	struct displaced_note note[DISPLACED_NOTES]; // in the order of their places
+	struct displaced_link link[DISPLACED_LINKS];
+};
+
+struct displaced_slots { // of a world
+	uint64_t used[DISPLACED_SLOTS / 64];
+	struct displaced slot[DISPLACED_SLOTS];
 };
 
 struct vcpu;

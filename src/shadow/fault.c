@@ -129,6 +129,8 @@ bool shadow_wants_displaced(struct vcpu *v, gva_t gva)
 {
 	gva_t *seen = seen_at(v, gva);
 
+	if (space_here(v)->whole)
+		return !(shadow_is_sensitive(v, gva) && *seen & NOT_DISPLACED);
 	if (!shadow_is_sensitive(v, gva) || *seen & (NOT_DISPLACED | ONLY_TSC))
 		return false;
 	if ((*seen & PAGE_OFFSET) < VISITS * VISIT)
@@ -138,17 +140,17 @@ bool shadow_wants_displaced(struct vcpu *v, gva_t gva)
 
 void shadow_keep_translated(struct vcpu *v, gva_t gva)
 {
-	if (shadow_is_sensitive(v, gva))
-		*seen_at(v, gva) |= NOT_DISPLACED;
+	if (!shadow_is_sensitive(v, gva))
+		*seen_at(v, gva) = align_down(gva, PAGE_SIZE);
+	*seen_at(v, gva) |= NOT_DISPLACED;
 }
 
 // Which rights the mapping of a page may have, if they are wanted for this access. Code that was run there is data
 // after a write, and data becomes code by being run.
 static unsigned rights_for(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum vmem_access access)
 {
-
 	if (access & VMEM_FETCH)
-		return w->exec && space_form(space_here(v)) == FORM_DIRECT &&
+		return w->exec && space_form(space_here(v)) == FORM_DIRECT && !space_here(v)->whole &&
 		       !is_sensitive(v, align_down(gva, PAGE_SIZE), align_down(w->gpa, PAGE_SIZE)) ? SHADOW_EXEC : 0;
 	return writable(bt_of(v), w) ? SHADOW_WRITE : 0;
 }

@@ -23,10 +23,11 @@ enum {
 	DIRECT_ALLOWANCE = 30, // ms of cost: what begins touches many pages
 	CALL_ALLOWANCE = 6, CALL_SHARE = 40, // ms, per cent, for system calls: in translated code they cost next to nothing
 	STRAY_ALLOWANCE = 30, STRAY_SHARE = 15, // ms, per cent, for code on pages that cannot be run directly
+	LED_ALLOWANCE = 8,     // ms of that, by signals to displaced code
 	CPUID_ALLOWANCE = 10,  // ms of that, where CPUID alone is why
 	STRAY_CYCLES = 8000,   // to translated code and back
 	LED_CYCLES = 14000,    // to displaced code by a signal, twice what it takes: who does so all the time is better ...
-	RETURN_CYCLES = 60,    // ... off mapped; there by a return, likewise
+	LOOK_UP_CYCLES = 20,   // ... off mapped; within that by a return or another indirect jump
 	STAY_MAX = 5,          // ms: a timer tick
 	SIGNAL_CYCLES = 5000,  // the host's own part of a fault: measured on several hosts, 4000 to 6000
 	GAIN = 2,              // what runs directly would take so much longer translated, or more
@@ -46,7 +47,7 @@ static uint64_t milliseconds(const struct vcpu *v, uint64_t n)
 
 static bool forced(const struct vcpu *v)
 {
-	return v->shared->config.memory == MEMORY_MAPPED || v->shared->config.memory == MEMORY_DIRECT;
+	return v->shared->config.memory == MEMORY_MAPPED || memory_is_direct(v->shared->config.memory);
 }
 
 static struct account *account_of(struct shadow *s, gpa_t root)
@@ -295,8 +296,10 @@ void policy_charge_stray(struct vcpu *v)
 // Guest code can write what has been counted.
 void policy_charge_displaced(struct vcpu *v, const struct direct_left *left)
 {
-	uint64_t cycles = (uint64_t)MIN(left->led, 1u << 20) * LED_CYCLES + MIN(left->returns, BIT64(30)) * RETURN_CYCLES;
+	uint64_t led = (uint64_t)MIN(left->led, 1u << 20) * LED_CYCLES;
+	uint64_t cycles = led + MIN(left->looked_up, BIT64(30)) * LOOK_UP_CYCLES;
 
+	account_of(shadow_of(v), space_here(v)->root)->led += led;
 	if (!cycles)
 		return;
 	policy_charge(v, space_here(v), cycles);
@@ -314,6 +317,11 @@ void policy_settle_stray(struct vcpu *v)
 	s->strayed = 0;
 }
 
+bool policy_is_whole(const struct vcpu *v)
+{
+	return v->shared->config.memory == MEMORY_DISPLACED;
+}
+
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root)
 {
 	return account_of(shadow_of(v), root)->catches_cpuid;
@@ -321,7 +329,7 @@ bool policy_catches_cpuid(struct vcpu *v, gpa_t root)
 
 static void start_account(struct account *a)
 {
-	a->ran = a->cost = a->stray = a->stray_to_cpuid = a->turns = a->calls = a->stints = 0;
+	a->ran = a->cost = a->stray = a->led = a->stray_to_cpuid = a->turns = a->calls = a->stints = 0;
 }
 
 static void pause_space(struct vcpu *v, struct account *a)
@@ -339,9 +347,14 @@ static uint64_t allowance(const struct vcpu *v, const struct account *a, unsigne
 	return milliseconds(v, ms) * PAUSE / MAX(a->direct_pause, (unsigned)PAUSE);
 }
 
+static bool is_led(const struct vcpu *v, const struct account *a)
+{
+	return a->led > allowance(v, a, LED_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
+}
+
 static bool strays(const struct vcpu *v, const struct account *a)
 {
-	return a->stray > allowance(v, a, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
+	return is_led(v, a) || a->stray > allowance(v, a, STRAY_ALLOWANCE) + a->ran / 100 * STRAY_SHARE;
 }
 
 static bool calls(const struct vcpu *v, const struct account *a)
@@ -402,6 +415,7 @@ static void forget_some(struct account *a, enum shadow_form form)
 	a->ran /= 2;
 	a->cost /= 2;
 	a->stray /= 2;
+	a->led /= 2;
 	a->stray_to_cpuid /= 2;
 	a->turns /= 2;
 	a->calls /= 2;

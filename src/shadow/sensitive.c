@@ -224,7 +224,7 @@ const struct sensitive *sensitive_find(const uint8_t *bytes, size_t n, unsigned 
 bool sensitive_anywhere(const uint8_t *bytes, size_t n)
 {
 	for (size_t at = 0; at + 1 < n; at++)
-		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (size_t i = 0; bytes[at] == 0x0f && i < ARRAY_SIZE(rows); i++)
 			if (rows[i].anywhere && matches(&rows[i], bytes, n, at))
 				return true;
 	return false;

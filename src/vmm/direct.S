@@ -116,18 +116,14 @@ lead:	testb	$PF_FETCH, UC_WORD_ERR * 8(%rdx)
 	movabs	$DIRECT_DISPLACED, %rbx
 	mov	%rax, %rcx
 	shr	$12, %rcx
-	mov	%rcx, %r8
-	shl	$12, %r8
-	and	$DISPLACED_INDEX - 1, %ecx
-	mov	(%rbx,%rcx,8), %rcx
-	sub	%r8, %rcx		/* its slot + 1 */
-	lea	-1(%rcx), %r9
-	cmp	$DISPLACED_SLOTS, %r9
-	jae	stop
-	shl	$DISPLACED_SLOT_SHIFT, %rcx
+	movzwl	%cx, %ecx		/* DISPLACED_INDEX_BITS */
+	shl	$4, %ecx
 	add	%rcx, %rbx
-	and	$0xfff, %eax
-	mov	(%rbx,%rax,4), %eax
+	add	(%rbx), %rax		/* the offset, if it is of this page */
+	cmp	$0xfff, %rax
+	ja	stop
+	mov	8(%rbx), %rbx
+	movzwl	(%rbx,%rax,2), %eax
 	test	%eax, %eax
 	jz	stop
 	add	%rbx, %rax

@@ -29,9 +29,8 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_state, gs_base) == DS_GS_BASE &&
 	       offsetof(struct direct_state, call) == DS_CALL && offsetof(struct direct_state, led) == DS_LED &&
 	       offsetof(struct direct_state, saved) == DIRECT_SAVED &&
-	       offsetof(struct direct_state, saved[1]) == DIRECT_SAVED2 &&
 	       offsetof(struct direct_state, target) == DIRECT_TARGET &&
-	       offsetof(struct direct_state, returns) == DIRECT_RETURNS, "ORDER DIRECT");
+	       offsetof(struct direct_state, looked_up) == DIRECT_LOOKED_UP, "ORDER DIRECT");
 _Static_assert(sizeof(struct displaced_area) == DISPLACED_SIZE && DIRECT_SIZE % PAGE_SIZE == 0, "displaced.h");
 _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE), "direct.h has no mman.h");
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
@@ -167,9 +166,15 @@ static bool host_is_able(struct vmm *vm)
 
 static bool make_area(struct world *w, uint64_t area)
 {
+	struct displaced_area *none;
+
 	w->area = area;
-	return linux_call6(SYS_mmap, area, DIRECT_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0) == (long)area;
+	if (linux_call6(SYS_mmap, area, DIRECT_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0) != (long)area)
+		return false;
+	none = (struct displaced_area *)(area + DIRECT_DISPLACED - ZONE_DIRECT);
+	none->index[0].slot = DIRECT_DISPLACED + DISPLACED_INDEX_SIZE; // what is looked up on page 0 finds nothing
+	return true;
 }
 
 // It has come to its first exception: all that it has of the monitor goes.

@@ -85,7 +85,7 @@ struct direct_state {
 	uint64_t call;         // SIGSYS: si_call_addr
 	uint32_t led;          // how often the handler has led to displaced code
 	uint32_t pad3;
-	uint64_t saved[2], target, returns; // for displaced code
+	uint64_t saved[3], target, looked_up; // for displaced code
 	uint32_t mapper;       // its thread number, and struct vmm's cpuid_cycles and tsc_cycles: written before there is
 	uint32_t cpuid_cycles; // guest code
 	uint32_t tsc_cycles;

@@ -128,7 +128,7 @@ static bool take_state(struct vcpu *v, const struct direct_state *state, const u
 	memcpy(left->selector, state->selector, sizeof(left->selector));
 	memcpy(left->saved, state->saved, sizeof(left->saved));
 	left->led = state->led;
-	left->returns = state->returns;
+	left->looked_up = state->looked_up;
 	take_vectors(v, vectors);
 	return true;
 }
@@ -219,7 +219,7 @@ void vmm_direct_run(struct vcpu *v, unsigned world, struct direct_left *left)
 	direct_commands(w)->cpuid = w->set_cpuid;
 	direct_commands(w)->tsc = w->set_tsc;
 	state->left = state->led = 0;
-	state->returns = 0;
+	state->looked_up = 0;
 	if (w->queued)
 		direct_send_commands(w, true);
 	else

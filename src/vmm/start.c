@@ -173,7 +173,7 @@ static void unmap(uint64_t from, uint64_t to)
 		return;
 	if (err != -EPERM)
 		linux_exit(START_UNMAP);
-	if (sh->config.memory == MEMORY_MAPPED || sh->config.memory == MEMORY_DIRECT)
+	if (sh->config.memory == MEMORY_MAPPED || memory_is_direct(sh->config.memory))
 		linux_exit(START_SEALED);
 	sh->stats[0].shadow_sealed |= sh->config.memory == MEMORY_AUTO;
 	sh->config.memory = MEMORY_CHECKED;
@@ -277,9 +277,9 @@ _Noreturn void start_run(void)
 		linux_exit(START_SIGNAL);
 	if (clock_make_timers(vm))
 		linux_exit(START_TIMER);
-	if (vm->shared->config.memory == MEMORY_AUTO || vm->shared->config.memory == MEMORY_DIRECT)
+	if (vm->shared->config.memory == MEMORY_AUTO || memory_is_direct(vm->shared->config.memory))
 		direct_make(vm);
-	if (!vm->direct.world[0].pid && vm->shared->config.memory == MEMORY_DIRECT)
+	if (!vm->direct.world[0].pid && memory_is_direct(vm->shared->config.memory))
 		linux_exit(START_DIRECT);
 	if (close_jail(vm, maps))
 		linux_exit(START_JAIL);

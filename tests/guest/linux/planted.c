@@ -9,9 +9,9 @@
 #define DISPLACED 0x410320014000
 enum { PAGE = 4096, VISITS = 1000 };
 
-/* What the bytes of an address, or of it negated, say in the middle. */
+/* What the bytes of an address, or of it negated, say in the middle. Code that has them itself is not run directly. */
 #define VMRESUME 0xc3010f
-static const uint64_t addresses[] = {VMRESUME * 0x10000ull, -(0xffffff0000000000 | VMRESUME * 0x10000ull),
+static const volatile uint64_t addresses[] = {VMRESUME * 0x10000ull, -(0xffffff0000000000 | VMRESUME * 0x10000ull),
 	-(0xffff000000000000 | VMRESUME * 0x1000000ull)};
 
 /* Beside LSL, which no host can make fault. */

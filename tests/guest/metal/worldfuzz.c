@@ -24,7 +24,8 @@ const struct tcg_known tcg_known[] = {{0}};
 #define STATE (HANDOVER_AT + 0x4000)
 #define DISPLACED (HANDOVER_AT + 0x14000)
 enum {
-	PAGE = 0x1000, SLOT = 0x10000, STACK_SIZE = 0xf000, TIMER = 0x40, PERIOD = 100000, TICKS = 3, BATCH = 40, WARM = 12,
+	PAGE = 0x1000, INDEX = 0x100000, SLOT = 0x10000, STACK_SIZE = 0xf000,
+	TIMER = 0x40, PERIOD = 100000, TICKS = 3, BATCH = 40, WARM = 12,
 	RSP = 4, WRITES = 4, STRIDE = 64,
 };
 
@@ -150,16 +151,16 @@ static void write_page(void)
 
 static u64 place_of_displaced(void)
 {
-	u64 slots = DISPLACED + SLOT;
+	u64 slots = DISPLACED + INDEX + SLOT; /* the first has no page */
 
 	switch (below(16)) {
-	case 0: return DISPLACED + below(2 * SLOT);
-	case 1: return HANDOVER_AT + below(0x1000000);
-	case 2: return slots + below(0x4000); /* the table */
+	case 0: return DISPLACED + below(INDEX + SLOT);
+	case 1: return HANDOVER_AT + below(0x2000000);
+	case 2: return slots + below(0x2000); /* the table */
 	case 3: return slots + below(40) * SLOT + below(SLOT);
-	case 4: return slots + SLOT + 0x4000 + below(0x4000);
+	case 4: return slots + SLOT + 0x2000 + below(0x4000);
 	case 5: return somewhere();
-	default: return slots + 0x4000 + below(below(2) ? 0x1000 : 0x6000);
+	default: return slots + 0x2000 + below(below(2) ? 0x1000 : 0x6000);
 	}
 }
 
