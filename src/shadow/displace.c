@@ -386,7 +386,7 @@ static bool has_room(const struct displacer *w)
 	size_t left = (size_t)(w->slot->bytes + sizeof(w->slot->bytes) - w->e.p);
 
 	return left >= ROOM + w->patches * FAR_JUMP && w->patches + 2 <= ARRAY_SIZE(w->patch) &&
-	       w->d->notes + NOTES <= DISPLACED_NOTES && w->d->links + w->patches + 4u <= DISPLACED_LINKS;
+	       w->d->notes + NOTES + w->patches <= DISPLACED_NOTES && w->d->links + w->patches + 4u <= DISPLACED_LINKS;
 }
 
 int displace_decode(const struct displacer *w, unsigned offset, struct x86_insn *insn, uint8_t bytes[2 * X86_INSN_MAX])
@@ -409,11 +409,11 @@ static void follow(struct displacer *w, unsigned offset)
 	while (how == PUT && offset < PAGE_SIZE && has_room(w)) {
 		int len = displace_decode(w, offset, &insn, bytes);
 
+		note(w, offset, UNDO_NONE);
 		if (w->slot->code[offset]) {
 			lead_to(w, emit_jmp32(&w->e), offset);
 			return;
 		}
-		note(w, offset, UNDO_NONE);
 		if (!len)
 			break; // the next page is not to be had now
 		w->slot->code[offset] = (uint16_t)(w->e.p - (uint8_t *)w->slot);
@@ -425,6 +425,7 @@ static void follow(struct displacer *w, unsigned offset)
 		emit_u8(&w->e, 0x0f); // UD2
 		emit_u8(&w->e, 0x0b);
 	} else if (how == PUT) {
+		note(w, offset, UNDO_NONE);
 		jump_far(w, w->d->page + offset);
 	}
 }
@@ -450,8 +451,10 @@ static void patch_all(struct displacer *w)
 
 		emit_patch32(w->patch[i].place, w->e.delta,
 			     there ? (uint8_t *)w->slot + there + w->e.delta : emit_here(&w->e));
-		if (!there)
-			jump_far(w, w->d->page + offset);
+		if (there)
+			continue;
+		note(w, offset, UNDO_NONE);
+		jump_far(w, w->d->page + offset);
 	}
 	w->patches = 0;
 }

@@ -26,7 +26,7 @@ void (*to_outer)(void);
 
 uint64_t relative(void), calls(void), outward(void), indirect(void), loops(void), recurse(uint64_t n), flags(void);
 uint64_t keep(uint64_t times), rare(void), constant(void), stepped(uint64_t), stepped_in_place(uint64_t);
-uint64_t leaf_seen(void);
+uint64_t leaf_seen(void), counted(uint64_t n);
 uint32_t vector(void), ask_cpuid(uint32_t leaf);
 void touch(void), touch_call(void), touch_ret(uint64_t sp), divide(void), undefined(void), inner(void), walk_in(void);
 extern char displaced[], displaced_end[], after_calls[], after_outward[], in_keep[], leaf[], leaf_end[];
@@ -83,6 +83,9 @@ __asm__(".section .displaced, \"ax\", @progbits\n"
 	"in_keep: call leaf; addq $1, word_c(%rip); cmpq $0, word_a(%rip); mov kept(%rip), %r8\n"
 	"	lea -1(%rax), %rax; test %rax, %rax; jnz in_keep\n"
 	"keep_end: pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n"
+	/* rdi - 1: what is at 2 comes to be displaced before 1, which has to jump there */
+	"counted: push %rbx; xor %ebx, %ebx; mov %rdi, %rax; jmp 2f; 1: inc %rbx; 2: dec %rax; jnz 1b; mov %rbx, %rax\n"
+	"	pop %rbx; ret\n"
 	"leaf:	addq $1, word_c(%rip); testb $1, word_c(%rip); jz 1f; nop; 1: ret\n"
 	"leaf_end:\n"
 	"touch:\n"
@@ -320,6 +323,8 @@ static void interrupt(void)
 	setitimer(ITIMER_REAL, &often, NULL);
 	for (int i = 0; i < 4000 && alarms_inside < 200 && !wrong_at; i++)
 		keep(20000);
+	for (alarms = 0; alarms < 100 && !failures;)
+		check("counted", counted(20000), 19999);
 	setitimer(ITIMER_REAL, &never, NULL);
 	check("interrupted wrongly at", wrong_at, 0);
 	if (alarms_inside < 20) {
