@@ -9,7 +9,7 @@
 #ifndef SHADOW_DISPLACED_H
 #define SHADOW_DISPLACED_H
 
-#define DISPLACED_SLOTS 256 // of which the first has no page, and nothing in its table
+#define DISPLACED_SLOTS 192 // of which the first has no page, and nothing in its table
 #define DISPLACED_INDEX_BITS 16
 #define DISPLACED_INDEX_SIZE (16 << DISPLACED_INDEX_BITS)
 #define DISPLACED_SLOT_SHIFT 16
