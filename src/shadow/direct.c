@@ -165,7 +165,7 @@ static enum shadow_ran page_fault(struct vcpu *v, const struct direct_left *left
 	case ANSWER_NEVER: case ANSWER_DEVICE:
 		break;
 	}
-	if (shadow_is_sensitive(v, v->rip) || (s->whole && access == VMEM_FETCH))
+	if (shadow_is_sensitive(v, v->rip) || (displaces_all(v) && access == VMEM_FETCH))
 		return access == VMEM_FETCH && is_displaced(v) ? SHADOW_RAN : translate(v);
 	bt_of(v)->careful = access != VMEM_FETCH;
 	return step(v);
@@ -245,7 +245,7 @@ enum shadow_ran shadow_run(struct vcpu *v)
 	}
 	if (shadow_is_sensitive(v, v->rip) && !is_displaced(v))
 		return translate(v);
-	if (s->whole)
+	if (displaces_all(v))
 		is_displaced(v); // else what runs in place is to fault
 	s->turns++;
 	consider_tsc(v, s);

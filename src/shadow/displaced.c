@@ -341,7 +341,7 @@ void displaced_note_stop(struct vcpu *v)
 	uint64_t now = __builtin_ia32_rdtsc();
 	struct displaced *d;
 
-	if (slot == NONE || space_here(v)->whole)
+	if (slot == NONE || displaces_all(v))
 		return;
 	d = &slots_of(v, space_here(v))->slot[slot];
 	if (!d->stops++)

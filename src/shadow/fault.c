@@ -129,7 +129,7 @@ bool shadow_wants_displaced(struct vcpu *v, gva_t gva)
 {
 	gva_t *seen = seen_at(v, gva);
 
-	if (space_here(v)->whole)
+	if (displaces_all(v))
 		return !(shadow_is_sensitive(v, gva) && *seen & NOT_DISPLACED);
 	if (!shadow_is_sensitive(v, gva) || *seen & (NOT_DISPLACED | ONLY_TSC))
 		return false;
@@ -150,7 +150,7 @@ void shadow_keep_translated(struct vcpu *v, gva_t gva)
 static unsigned rights_for(struct vcpu *v, gva_t gva, const struct mmu_walk *w, enum vmem_access access)
 {
 	if (access & VMEM_FETCH)
-		return w->exec && space_form(space_here(v)) == FORM_DIRECT && !space_here(v)->whole &&
+		return w->exec && space_form(space_here(v)) == FORM_DIRECT && !displaces_all(v) &&
 		       !is_sensitive(v, align_down(gva, PAGE_SIZE), align_down(w->gpa, PAGE_SIZE)) ? SHADOW_EXEC : 0;
 	return writable(bt_of(v), w) ? SHADOW_WRITE : 0;
 }

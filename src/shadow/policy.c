@@ -317,11 +317,6 @@ void policy_settle_stray(struct vcpu *v)
 	s->strayed = 0;
 }
 
-bool policy_is_whole(const struct vcpu *v)
-{
-	return v->shared->config.memory == MEMORY_DISPLACED;
-}
-
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root)
 {
 	return account_of(shadow_of(v), root)->catches_cpuid;

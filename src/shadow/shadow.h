@@ -29,9 +29,9 @@ struct account { // of an address space, see policy.c; times in cycles
 	uint64_t stints;    // how often it has begun to run
 	uint64_t until;     // it is checked until then
 	uint64_t stray;     // of the cost: on the way to code that is not run directly, and back
+	uint64_t led;       // of that: by signals to displaced code
 	uint64_t turns;     // of its world
 	uint64_t calls;     // of the cost: turns that a system call has ended
-	uint64_t led;       // of that: by signals to displaced code
 	uint64_t stray_to_cpuid; // of those: to a page where it is for CPUID alone
 	bool catches_cpuid; // directly it runs with CPUID as an exception, as its hot code shares pages with one
 	uint64_t translated_until; // it is not run directly until then
@@ -46,7 +46,6 @@ struct shadow_space {
 	uint8_t number;      // in struct shadow and in the record: 0, or that of its world + 1
 	bool of_kernel;      // for a kernel that runs in the lower half, not for user code
 	bool stuck;          // DIRECT: it has come back without having run, perhaps: the next instruction is translated
-	bool whole;          // DIRECT: all of its code is displaced
 	bool held;           // DIRECT: it runs 32-bit code, translated; until it comes from the kernel again
 	uint16_t turns, tsc_turns; // DIRECT: of late, and those of them that RDTSC alone was the reason of
 	bool has_global;     // pages that the guest's tables have as global, perhaps: INVLPG of any space concerns it
@@ -110,6 +109,12 @@ static inline enum shadow_form space_form(const struct shadow_space *p)
 	return p->number ? FORM_DIRECT : FORM_MAPPED;
 }
 
+// Is nothing to run in place? A test.
+static inline bool displaces_all(const struct vcpu *v)
+{
+	return v->shared->config.memory == MEMORY_DISPLACED;
+}
+
 static inline unsigned space_world(const struct shadow_space *p)
 {
 	return p->number - 1u;
@@ -167,7 +172,6 @@ void policy_charge_stray(struct vcpu *v); // to where it has to be translated
 void policy_lose(struct vcpu *v, const struct shadow_space *p); // its world, by its code's doing
 void policy_settle_stray(struct vcpu *v); // and comes from there to its kernel
 void policy_charge_displaced(struct vcpu *v, const struct direct_left *left); // what that has cost it
-bool policy_is_whole(const struct vcpu *v); // from the first instruction on
 bool policy_catches_cpuid(struct vcpu *v, gpa_t root);
 
 // -- burst.c

@@ -167,7 +167,6 @@ static void claim(struct vcpu *v, struct shadow_space *p)
 		vmm_direct_catch_tsc(v, space_world(p), false);
 	}
 	p->turns = p->tsc_turns = 0;
-	p->whole = policy_is_whole(v);
 	p->held = p->stuck = false;
 	p->valid = true;
 	s->fresh |= (uint16_t)BIT(p->number);
