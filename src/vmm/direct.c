@@ -32,7 +32,8 @@ _Static_assert(offsetof(struct direct_commands, sequence) == DC_SEQUENCE &&
 	       offsetof(struct direct_state, target) == DIRECT_TARGET &&
 	       offsetof(struct direct_state, looked_up) == DIRECT_LOOKED_UP, "ORDER DIRECT");
 _Static_assert(sizeof(struct displaced_area) == DISPLACED_SIZE && DIRECT_SIZE % PAGE_SIZE == 0 &&
-	       sizeof(struct displaced_place) == 16 && offsetof(struct displaced_place, slot) == 8, "displaced.h, direct.S");
+	       sizeof(struct displaced_place) == 16 && offsetof(struct displaced_place, slot) == 8,
+	       "displaced.h, direct.S");
 _Static_assert(DIRECT_MAP_FLAGS == (MAP_SHARED | MAP_FIXED | MAP_NORESERVE | MAP_POPULATE), "direct.h has no mman.h");
 _Static_assert(sizeof(struct direct_commands) <= DIRECT_COMMANDS_SIZE, "it outgrew its place");
 

@@ -9,14 +9,15 @@
  * CASES and a seed from the clock: soak.sh.
  */
 #include "lib/direct.h"
+#include "lib/random.h"
 
 const struct tcg_known tcg_known[] = {{0}};
 
 #ifndef CASES
 #define CASES 4000
-#define SEED 1
+#define SOAK false
 #else
-#define SEED rdtsc()
+#define SOAK true
 #endif
 #define LEAVE (TEXT + 0x2000)
 #define LOADER (TEXT + 0x4000)
@@ -29,7 +30,6 @@ enum {
 	RSP = 4, WRITES = 4, STRIDE = 64,
 };
 
-static u64 state;
 static u8 *hostile, *victim_data, canary[PAGE], before[PAGE];
 static u64 *targets; /* DATA's first words, by which it calls */
 static u8 *p;
@@ -44,16 +44,6 @@ static struct load {
 		u64 at, value;
 	} write[WRITES];
 } *load;
-
-static u64 any(void) /* xorshift */
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
-
-static unsigned below(unsigned n) { return (unsigned)(any() >> 32) % n; }
 
 /* --- code --- */
 
@@ -316,8 +306,7 @@ void metal_main(void)
 	unsigned spoiled = 0, wrong = 0;
 	u64 want;
 
-	state = SEED * 0x9e3779b97f4a7c15 | 1;
-	print("seed %lx\n", state);
+	begin_random(SOAK);
 	setup();
 	want = victim_says();
 	in_world[1] = 0;

@@ -8,6 +8,7 @@
  * the time beside an instruction for which it is displaced.
  */
 #include "lib/direct.h"
+#include "lib/random.h"
 
 #ifndef KERNEL
 #define KERNEL 0
@@ -20,27 +21,17 @@ const struct tcg_known tcg_known[] = {{0}};
 
 #ifndef CASES
 #define CASES 20000
-#define SEED 1
+#define SOAK false
 #else
-#define SEED rdtsc()
+#define SOAK true
 #endif
 #define ZONE 0x400000000000ull
 #define OWN 0x7f0000001000ull
 #define LEAVE (TEXT + 0x2000)
 enum { RCX = 1, RSP = 4, RSI = 6, RDI = 7, SNIPPET = 400, BATCH = 4096 / SNIPPET };
 
-static u64 state, frame, code;
+static u64 frame, code;
 static u8 *p;
-
-static u64 any(void) /* xorshift */
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
-
-static unsigned below(unsigned n) { return (unsigned)(any() >> 32) % n; }
 
 static unsigned reg_but(unsigned a, unsigned b)
 {
@@ -429,8 +420,7 @@ void metal_main(void)
 {
 	unsigned bad = 0;
 
-	state = SEED * 0x9e3779b97f4a7c15 | 1;
-	print("seed %lx\n", state);
+	begin_random(SOAK);
 	frame = page_alloc();
 	code = page_alloc();
 	if (DIRECT)
